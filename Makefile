@@ -1,0 +1,38 @@
+# `make` alone lists what there is. Everything happens in .venv, made on first use.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= demo-out
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test lint bench clean
+
+help: ## This list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/pseudomask: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "pseudomask needs Python 3.11 or newer; set PYTHON=python3.12, say"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing pseudomask with torch and torchvision into $(VENV) (a minute or two, about 5 GB)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+env: $(BIN)/pseudomask ## Make the environment only
+
+demo: $(BIN)/pseudomask ## Masks for the photos in examples/photos, with the weights in weights/
+	@$(BIN)/pseudomask extract --method recam examples/photos $(OUT) --labels examples/photos.csv --overlay --overwrite
+	@echo "masks are in $(OUT)/, photos with masks on top in $(OUT)/overlays/"
+
+test: $(BIN)/pseudomask lint ## Linter, types, tests with coverage
+	@$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered --cov-fail-under=90
+
+lint: $(BIN)/pseudomask
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: $(BIN)/pseudomask ## Benchmarks that need no data (see benchmarks/README.md)
+	@$(BIN)/python -m benchmarks.recam_step
+
+clean: ## Remove the environment and what demo made
+	rm -rf $(VENV) $(OUT)

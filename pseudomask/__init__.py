@@ -1,0 +1,1 @@
+"""Image-level tags in, pixel masks out."""

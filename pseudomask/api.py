@@ -1,0 +1,16 @@
+"""The verbs as plain functions: the same work as the command line, without Typer.
+
+from pathlib import Path
+import pseudomask
+
+pseudomask.extract(pseudomask.ExtractConfig(images=Path("photos"), out=Path("masks")))
+"""
+
+from __future__ import annotations
+
+from pseudomask.extracting.extract import ExtractResult, extract
+from pseudomask.training.reactivate import reactivate
+from pseudomask.training.session import TrainingResult
+from pseudomask.training.train_cls import train_cls
+
+__all__ = ["ExtractResult", "TrainingResult", "extract", "reactivate", "train_cls"]

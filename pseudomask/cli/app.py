@@ -1,0 +1,113 @@
+"""The program: a table of verbs, and what becomes of errors, signals and closed pipes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from pseudomask._version import __version__
+from pseudomask.cli import console
+from pseudomask.cli.verb import Verb, add
+from pseudomask.errors import PseudomaskError
+
+# A verb is one file here, and one line. Its heavy imports happen when it runs.
+VERBS = {
+    "train-cls": "pseudomask.cli.train_cls",
+    "reactivate": "pseudomask.cli.reactivate",
+    "extract": "pseudomask.cli.extract",
+    "evaluate": "pseudomask.cli.evaluate",
+}
+
+HELP = "From photos and image-level tags to pixel masks: CAM and ReCAM pseudo masks."
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Do what the command line says; returns the exit code and never raises."""
+    debug = "--debug" in arguments or bool(os.environ.get("PSEUDOMASK_DEBUG"))
+    try:
+        code = _dispatch(list(arguments) or ["--help"])
+        console.flush()
+        return code
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        console.error(_message(error))
+        return _exit_code(error)
+
+
+def build(*, rich: bool = False) -> typer.Typer:
+    """The Typer app. `rich` draws the help in panels, for terminals; else it is plain text."""
+    app = typer.Typer(
+        name="pseudomask",
+        rich_markup_mode="rich" if rich else None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["--help", "-h"]},
+    )
+    app.callback(help=HELP)(_program)
+    for name, module in VERBS.items():
+        verb: Verb = importlib.import_module(module).VERB
+        add(app, verb, tuple(VERBS), rich=rich)
+        assert verb.name == name
+    return app
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        console.out(f"pseudomask {__version__}")
+        raise typer.Exit
+
+
+def _program(
+    version: bool = typer.Option(
+        False, "--version", help="Show the version and exit.", is_eager=True, callback=_show_version
+    ),
+) -> None:
+    """What stands before the verb."""
+
+
+def _dispatch(arguments: list[str]) -> int:
+    command = typer.main.get_command(build(rich=console.is_live(sys.stdout)))
+    try:
+        code: Any = command.main(arguments, prog_name="pseudomask", standalone_mode=False)
+    except SystemExit as leaving:
+        if isinstance(leaving.__context__, BrokenPipeError):  # `--help | head -1` is no failure
+            return 0
+        code = leaving.code
+    return code if isinstance(code, int) else 0
+
+
+def _message(error: Exception) -> str:
+    """One line for people: what is wrong, where, what to do."""
+    if isinstance(error, PseudomaskError):
+        return str(error)
+    shown = getattr(error, "format_message", None)  # Typer's own: an unknown flag, a missing argument
+    if shown is not None:
+        return f"{str(shown()).rstrip('.')}; see '{_usage_of(error)} --help'"
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+        return where + error.strerror
+    return f"internal error: {type(error).__name__}: {error}{_place(error)}; add --debug to see where"
+
+
+def _usage_of(error: Exception) -> str:
+    context = getattr(error, "ctx", None)
+    return str(getattr(context, "command_path", "pseudomask"))
+
+
+def _place(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+
+
+def _exit_code(error: Exception) -> int:
+    code = getattr(error, "exit_code", 1)
+    return code if isinstance(code, int) else 1

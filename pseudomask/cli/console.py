@@ -1,0 +1,111 @@
+"""The two streams: stdout carries data for programs, stderr all that people read."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import TextIO
+
+_NUMBER = re.compile(r"([-+]?[\d.,]+|-|)")
+
+
+def printable(text: str) -> str:
+    """`text` on one line and without anything a terminal would obey or cannot show."""
+    if text.isprintable():
+        return text
+    return "".join(_visible(character) for character in text)
+
+
+def _visible(character: str) -> str:
+    if character.isprintable() or character == "\u200d":  # the joiner inside emoji
+        return character
+    if "\udc80" <= character <= "\udcff":  # a byte of a name that is not UTF-8
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def out(text: str) -> None:
+    """A line of data on stdout: the bytes of names as they are on the disk. A closed pipe is no error."""
+    _write(sys.stdout, text, keep_bytes=True)
+
+
+def err(text: str) -> None:
+    """A line for people on stderr."""
+    _write(sys.stderr, printable(text), keep_bytes=False)
+
+
+def error(text: str) -> None:
+    """The one line that says why a command failed."""
+    err(f"error: {text}")
+
+
+def flush() -> None:
+    """Bring out what the streams still hold; a closed pipe is no error."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and not stream.closed:
+            try:
+                stream.flush()
+            except BrokenPipeError:
+                _silence(stream)
+
+
+def is_live(stream: TextIO | None) -> bool:
+    """Whether a moving bar can be shown there: a terminal that understands cursor movement."""
+    return stream is not None and stream.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+    """Lines of a plain table: text to the left, numbers to the right, two spaces between columns."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths = [max(len(line[i]) for line in [list(headers), *cells]) for i in range(len(headers))]
+    numeric = [all(_NUMBER.fullmatch(row[i]) for row in cells) for i in range(len(headers))]
+    lines = []
+    for line in [list(headers), ["-" * width for width in widths], *cells]:
+        padded = [
+            text.rjust(width) if right else text.ljust(width)
+            for text, width, right in zip(line, widths, numeric, strict=True)
+        ]
+        lines.append("  ".join(padded).rstrip())
+    return lines
+
+
+def _cell(value: object) -> str:
+    if value is None or (isinstance(value, float) and value != value):
+        return "-"
+    return f"{value:.1f}" if isinstance(value, float) else printable(str(value))
+
+
+def _write(stream: TextIO | None, text: str, *, keep_bytes: bool) -> None:
+    if stream is None or stream.closed:  # started with the stream closed
+        return
+    try:
+        stream.write(_encodable(text, stream.encoding or "utf-8", keep_bytes) + "\n")
+        stream.flush()
+    except BrokenPipeError:
+        _silence(stream)
+
+
+def _encodable(text: str, encoding: str, keep_bytes: bool) -> str:
+    """`text` in characters that the stream can write, others as backslash escapes."""
+    try:
+        text.encode(encoding)
+        return text
+    except UnicodeEncodeError:
+        pass
+    if keep_bytes:
+        sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
+        try:
+            text.encode(encoding, "surrogateescape")
+            return text
+        except UnicodeEncodeError:
+            pass
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _silence(stream: TextIO) -> None:
+    """The reader went away: send the rest nowhere, so that the work ends with its own exit code."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

@@ -1,0 +1,22 @@
+"""`pseudomask reactivate IMAGES RUN`."""
+
+from __future__ import annotations
+
+from pseudomask.cli.verb import Result, Verb, weights_file
+from pseudomask.config import ReactivateConfig
+from pseudomask.running.reporter import Reporter
+
+
+def run(config: ReactivateConfig, reporter: Reporter) -> Result:
+    from pseudomask import api
+
+    return api.reactivate(config, reporter)
+
+
+VERB = Verb(
+    name="reactivate",
+    config=ReactivateConfig,
+    help="Train ReCAM's second classifier on top of train-cls's weights.",
+    run=run,
+    data=weights_file,
+)

@@ -1,0 +1,96 @@
+"""Where settings come from: flags, then PSEUDOMASK_* variables, then the config file, then defaults."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pseudomask.cli.options import Setting
+from pseudomask.cli.values import nearest
+from pseudomask.errors import UsageError
+
+PREFIX = "PSEUDOMASK_"
+
+
+def resolve(
+    verb: str,
+    found: list[Setting],
+    flags: Mapping[str, Any],
+    environment: Mapping[str, str],
+    file: Mapping[str, tuple[object, str]],
+) -> dict[str, Any]:
+    """The value of each setting that was given anywhere, converted; defaults are left to the config.
+
+    `flags` maps field names to what was typed (None: not given); `file` is what `read_config` returns.
+    Raises `UsageError` for a value that does not fit and for a required setting that nobody gave.
+    """
+    resolved: dict[str, Any] = {}
+    for setting in found:
+        given = _given(verb, setting, flags, environment, file)
+        if given is not None:
+            resolved[setting.name] = setting.parse(*given)
+        elif setting.required:
+            raise UsageError(f"{verb} needs {setting.flag}; see 'pseudomask {verb} --help'")
+    return resolved
+
+
+def _given(
+    verb: str,
+    setting: Setting,
+    flags: Mapping[str, Any],
+    environment: Mapping[str, str],
+    file: Mapping[str, tuple[object, str]],
+) -> tuple[object, str] | None:
+    """The value that wins, and how to name its origin in an error."""
+    value = flags.get(setting.name)
+    if value is not None:
+        return value, setting.flag if not setting.positional else setting.key.upper()
+    for name in variables(verb, setting):
+        if environment.get(name):
+            return environment[name], name
+    return file.get(setting.name)
+
+
+def variables(verb: str, setting: Setting) -> list[str]:
+    """The environment variables of a setting, the one for this verb alone first."""
+    if setting.positional or not setting.env:
+        return []
+    key = setting.key.upper().replace("-", "_")
+    return [f"{PREFIX}{verb.upper().replace('-', '_')}_{key}", f"{PREFIX}{key}"]
+
+
+def read_config(path: Path, verb: str, found: list[Setting], verbs: Iterable[str]) -> dict[str, tuple[object, str]]:
+    """Field name → (TOML value, origin) for this verb.
+
+    Keys at the top belong to the verb that runs; a table `[extract]` belongs to that verb alone and
+    wins over the top, so one file can serve a whole chain of verbs. A key is a flag's name, with
+    dashes or underscores. Raises `UsageError` for a file that is not TOML and for an unknown key.
+    """
+    content = _load(path)
+    tables = {name: value for name, value in content.items() if isinstance(value, dict)}
+    for name in tables:
+        if name not in verbs:
+            raise UsageError(f"{path}: unknown table [{name}]{nearest(name, verbs)}; a table is a verb's name")
+    top = {name: value for name, value in content.items() if name not in tables}
+    known = {setting.key: setting for setting in found}
+    values: dict[str, tuple[object, str]] = {}
+    for place, entries in ((f"{path}", top), (f"{path} [{verb}]", tables.get(verb, {}))):
+        for name, value in entries.items():
+            setting = known.get(name.replace("_", "-"))
+            if setting is None:
+                raise UsageError(f"{place}: unknown key '{name}' for {verb}{nearest(name, known)}")
+            if setting.positional:
+                raise UsageError(f"{place}: '{name}' is given on the command line, not in a config file")
+            values[setting.name] = (value, f"{place}: {name}")
+    return values
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise UsageError(f"--config {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"--config {path}: not a TOML file: {error}") from error

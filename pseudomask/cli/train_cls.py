@@ -1,0 +1,22 @@
+"""`pseudomask train-cls IMAGES RUN`."""
+
+from __future__ import annotations
+
+from pseudomask.cli.verb import Result, Verb, weights_file
+from pseudomask.config import TrainClsConfig
+from pseudomask.running.reporter import Reporter
+
+
+def run(config: TrainClsConfig, reporter: Reporter) -> Result:
+    from pseudomask import api
+
+    return api.train_cls(config, reporter)
+
+
+VERB = Verb(
+    name="train-cls",
+    config=TrainClsConfig,
+    help="Train the multi-label classifier on photos and tags.",
+    run=run,
+    data=weights_file,
+)

@@ -1,0 +1,201 @@
+"""The settings of every verb: each field is one flag, one environment variable and one TOML key.
+
+Nothing here imports torch, so that `pseudomask --help` answers at once. A field's metadata holds its
+help text, and `positional` where it is an argument; `cli.options` turns a class into a command.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Amp = Literal["auto", "off", "bf16", "fp16"]
+LabelFormat = Literal["auto", "csv", "voc", "voc-main", "coco", "folders", "text", "per-image", "imagefolder"]
+Freeze = Literal["none", "stem", "layer1", "layer2", "layer3", "layer4"]
+Style = Literal["pytorch", "caffe"]
+WeightRule = Literal["product", "first", "second", "sum"]
+
+REQUIRED: Any = None
+"""Stands for "no default": dataclasses want optional fields last, people want the important first."""
+
+
+def option(default: Any, help: str, panel: str = "Options", **more: Any) -> Any:
+    """A field with its help; `panel` is the group it is shown under."""
+    return field(default=default, metadata={"help": help, "panel": panel, **more})
+
+
+def argument(help: str) -> Any:
+    """A required positional argument."""
+    return field(metadata={"help": help, "positional": True})
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelOptions:
+    """Where tags come from."""
+
+    labels: Path | None = option(
+        None, "Tags of the photos: a CSV/TSV file, a VOC or COCO set, a folder a class, a text file.", "Input"
+    )
+    label_format: LabelFormat = option("auto", "Kind of --labels, when it is not what it looks like.", "Input")
+    class_file: Path | None = option(None, "Class names, one a line, `background` first; fixes their order.", "Input")
+    label_split: str | None = option(None, "Split to read of VOC's ImageSets/Main files (train, val, …).", "Input")
+    difficult: Literal["keep", "drop"] = option("keep", "VOC objects marked difficult.", "Input")
+    crowd: Literal["ignore", "keep"] = option("ignore", "COCO crowd annotations as tags.", "Input")
+    list: Path | None = option(
+        None,
+        "Use only the photos named in this file (stems or relative paths, one a line; - is stdin).",
+        "Input",
+    )
+    limit: int | None = option(None, "Use only the first N photos.", "Input", min=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceOptions:
+    """Where and how numbers are computed."""
+
+    device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps; one asked for and absent is an error.", "Machine")
+    amp: Amp = option("auto", "Mixed precision: auto is bf16 on GPUs and CPUs that have it, else off.", "Machine")
+    workers: int = option(-1, "Processes that decode photos; -1 chooses by the machine.", "Machine", min=-1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions(LabelOptions, DeviceOptions):
+    """What all training verbs share (METHODS: the CAM literature's schedule)."""
+
+    images: Path = argument("Folder of photos, searched with its subfolders.")
+    run: Path = argument("Folder for the weights, the checkpoint and the log.")
+    val_list: Path | None = option(
+        None, "Photos held out to measure loss and average precision; never trained on.", "Input"
+    )
+    val_fraction: float = option(
+        0.05, "Share of the photos held out when --val-list is not given.", "Input", min=0.0, max=0.9
+    )
+    epochs: int = option(5, "Passes over the photos.", "Training", min=1)
+    batch_size: int = option(16, "Photos a step.", "Training", min=1)
+    crop: int = option(512, "Side of the square training crop, in pixels.", "Training", min=32)
+    min_side: int | None = option(
+        None,
+        "Smallest random long side of a photo before the crop; by default 0.625 × crop.",
+        "Training",
+        min=16,
+    )
+    max_side: int | None = option(None, "Largest; by default 1.25 × crop.", "Training", min=16)
+    lr: float = option(0.02, "Learning rate of the backbone.", "Training", min=0.0)
+    lr_head: float | None = option(
+        None, "Learning rate of the newest classifier; by default 10 × --lr.", "Training", min=0.0
+    )
+    momentum: float = option(
+        0.0,
+        "SGD's momentum. The published ReCAM and IRN numbers come from about 0; with 0.9 divide --lr by 10.",
+        "Training",
+        min=0.0,
+        max=0.999,
+    )
+    weight_decay: float = option(1e-4, "SGD's weight decay.", "Training", min=0.0)
+    power: float = option(0.9, "Exponent of the polynomial learning-rate decay.", "Training", min=0.0)
+    warmup: int = option(0, "Steps over which the learning rate rises linearly from 0.", "Training", min=0)
+    clip: float = option(0.0, "Largest gradient norm; 0 does not clip.", "Training", min=0.0)
+    freeze: Freeze = option(
+        "stem", "Hold the backbone fixed up to here: ReCAM fixes the stem, IRN up to layer2.", "Training"
+    )
+    seed: int = option(0, "Seed of every random choice; recorded.", "Training", min=0)
+    checkpoint_every: int = option(
+        100, "Steps between checkpoints (one is also written at each epoch's end).", "Training", min=1
+    )
+    weights_dtype: Literal["fp16", "fp32"] = option("fp16", "Precision of the saved weights.", "Training")
+    license: str = option("unknown", "Licence of the weights, written into their card.", "Training")
+    data_name: str | None = option(None, "Name of the training data in the weights' card.", "Training")
+    overwrite: bool = option(False, "Start anew where RUN holds other training.", "Run")
+    dry_run: bool = option(False, "Say what was understood, and stop.", "Run")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainClsConfig(TrainingOptions):
+    """Train the multi-label classifier whose weights make class activation maps."""
+
+    backbone: str = option("resnet50", "A torchvision ResNet.", "Network")
+    backbone_weights: Path | None = option(
+        None,
+        "A safetensors file in torchvision's naming; by default torchvision's ImageNet weights.",
+        "Network",
+    )
+    backbone_style: Style = option(
+        "pytorch", "Where these weights have their stride: 3×3 (pytorch) or first 1×1 (caffe).", "Network"
+    )
+    output_stride: int = option(16, "16, or 8 for finer and four times slower maps.", "Network")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReactivateConfig(TrainingOptions):
+    """Train ReCAM's second classifier on features pooled under each class's map."""
+
+    weights: Path | None = option(None, "Weights that train-cls wrote.", "Network")
+    sce_weight: float = option(
+        1.0, "λ, the softmax loss's weight: 1 for VOC, 0.1 for COCO in the paper.", "Training", min=0.0
+    )
+    epochs: int = option(4, "Passes over the photos.", "Training", min=1)
+    lr: float = option(5e-5, "Learning rate of the backbone and the first classifier.", "Training", min=0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractConfig(LabelOptions, DeviceOptions):
+    """Make pseudo masks and scores from photos."""
+
+    images: Path = argument("Folder of photos, searched with its subfolders.")
+    out: Path = argument("Folder for masks, scores, manifest.jsonl and run.json.")
+    method: str = option("recam", "cam or recam.", "Method")
+    weights: Path | None = option(
+        None, "Weights; by default $PSEUDOMASK_WEIGHTS, else those that come with pseudomask.", "Method"
+    )
+    recam_weights: WeightRule = option("product", "Which classifier makes recam's map: w⊙w″, w, w″ or w+w″.", "Method")
+    threshold: float | None = option(
+        None,
+        "Background where no class scores above this; by default the weights' own.",
+        "Method",
+        min=0.0,
+        max=1.0,
+    )
+    scales: str = option("1.0,0.5,1.5,2.0", "Sizes at which each photo is seen, comma-separated.", "Method")
+    flip: bool = option(True, "See each size mirrored too.", "Method")
+    max_side: int = option(
+        640,
+        "Photos with a longer side are first reduced to it; masks keep the photo's size.",
+        "Method",
+        min=32,
+    )
+    score_stride: int = option(4, "Pixels of the (reduced) photo per stored score.", "Output", min=1, max=16)
+    score_bits: Literal["8", "16"] = option("8", "Bits a stored score.", "Output")
+    mask_mode: Literal["palette", "index"] = option(
+        "palette", "Colours people see, or plain indices for readers that use OpenCV.", "Output"
+    )
+    overlay: bool = option(False, "Also write OUT/overlays/….jpg, photo and mask together.", "Output")
+    scores: bool = option(True, "Write OUT/scores/….npz, for evaluate's sweep and for refine.", "Output")
+    batch_size: int = option(4, "Photos of equal shape computed together.", "Machine", min=1)
+    max_pixels: int = option(200_000_000, "Photos with more pixels are refused.", "Input", min=1)
+    allow_truncated: bool = option(False, "Use photos whose file is cut off.", "Input")
+    max_failures: int = option(0, "So many unreadable photos still count as success.", "Run", min=0)
+    overwrite: bool = option(False, "Make everything anew, over what OUT holds.", "Run")
+    dry_run: bool = option(False, "Say what was understood, and stop.", "Run")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """Compare masks, or scores at all thresholds, with true masks."""
+
+    pred: Path = argument("Folder that extract wrote, or any folder of mask PNGs or score files.")
+    gt: Path = argument("Folder of true masks (PNG of class indices; 255 is ignored).")
+    list: Path | None = option(None, "Evaluate only what this file names; all of it must be there.", "Input")
+    class_file: Path | None = option(None, "Class names, one a line, `background` first.", "Input")
+    classes: str | None = option(None, "Restrict the mean to these classes, comma-separated.", "Measure")
+    sweep: bool = option(False, "Use PRED's scores and try every threshold.", "Measure")
+    threshold: float | None = option(
+        None, "Use PRED's scores at this threshold, chosen elsewhere.", "Measure", min=0.0, max=1.0
+    )
+    ignore: int = option(255, "Index of pixels that do not count.", "Measure", min=0)
+    missing: Literal["error", "skip"] = option("error", "Listed photos without a mask.", "Measure")
+    json: bool = option(False, "Print the report as JSON.", "Output")
+    json_file: Path | None = option(None, "Write the report as JSON.", "Output")
+    csv: Path | None = option(None, "Write one row per class (and FILE.images.csv per image).", "Output")
+    markdown: Path | None = option(None, "Write the report as Markdown.", "Output")
+    workers: int = option(-1, "Processes; -1 chooses by the machine.", "Machine", min=-1)

@@ -1,0 +1,116 @@
+"""Photos and their tags together: what every verb that reads both starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pseudomask.config import LabelOptions
+from pseudomask.data.images import ImageItem, find_images, read_list, select
+from pseudomask.data.labels import match, read_classes, read_labels
+from pseudomask.errors import LabelError, UsageError
+from pseudomask.running.record import hash_lines
+
+
+@dataclass(frozen=True)
+class Collection:
+    """The photos of a run, in order, and what is known of them.
+
+    Attributes:
+        items: the photos.
+        classes: foreground names; empty when no labels were given.
+        tags: positions in `classes` by image key; a photo without a row is not in it.
+        untagged: keys of photos without a row; `orphans`: rows without a photo.
+        labels: where the tags came from, for people ("labels.csv (csv)").
+    """
+
+    items: tuple[ImageItem, ...]
+    classes: tuple[str, ...] = ()
+    tags: dict[str, tuple[int, ...]] | None = None
+    untagged: tuple[str, ...] = ()
+    orphans: tuple[str, ...] = ()
+    labels: str = "none"
+    notes: tuple[str, ...] = ()
+
+    @property
+    def images_hash(self) -> str:
+        """Hash of the list of photos (names, not contents)."""
+        return hash_lines(item.relative for item in self.items)
+
+    @property
+    def labels_hash(self) -> str:
+        """Hash of the tags as they were matched."""
+        if self.tags is None:
+            return "none"
+        rows = (f"{key}\t{';'.join(self.classes[i] for i in tags)}" for key, tags in self.tags.items())
+        return hash_lines([*self.classes, *sorted(rows)])
+
+    def subset(self, items: Sequence[ImageItem]) -> Collection:
+        """The same with fewer photos."""
+        return replace(self, items=tuple(items))
+
+
+def collect(folder: Path, options: LabelOptions, *, exclude: Path | None = None) -> Collection:
+    """Find photos, read labels and match the two.
+
+    Raises `UsageError` for an empty folder, a list that names absent photos, labels that match nothing.
+    """
+    found = find_images(folder, exclude=exclude)
+    items = found
+    if options.list is not None:
+        items = select(items, read_list(options.list), source=str(options.list))
+    if options.limit is not None:
+        items = items[: options.limit]
+    names = read_classes(options.class_file) if options.class_file else None
+    if options.labels is None:
+        return Collection(tuple(items), names or ())
+    table = read_labels(
+        options.labels,
+        format=options.label_format,
+        classes=names,
+        difficult=options.difficult,
+        crowd=options.crowd,
+        split=options.label_split,
+    )
+    # Matched with all photos found, so that a row outside --list is no orphan.
+    matched = match(found, table)
+    wanted = {item.key for item in items}
+    return Collection(
+        items=tuple(items),
+        classes=table.classes,
+        tags={key: tags for key, tags in matched.tags.items() if key in wanted},
+        untagged=tuple(key for key in matched.untagged if key in wanted),
+        orphans=tuple(matched.orphans),
+        labels=f"{options.labels.name} ({table.format})",
+        notes=table.notes,
+    )
+
+
+def align_tags(collection: Collection, classes: tuple[str, ...]) -> Collection:
+    """The same tags as positions in the weights' class list.
+
+    Raises `LabelError` when the labels name a class that the weights do not know.
+    """
+    if collection.tags is None or collection.classes == classes:
+        return replace(collection, classes=classes)
+    position = {name: i for i, name in enumerate(classes)}
+    used = {i for tags in collection.tags.values() for i in tags}
+    unknown = [collection.classes[i] for i in sorted(used) if collection.classes[i] not in position]
+    if unknown:
+        raise LabelError(
+            f"the weights do not know {', '.join(map(repr, unknown[:3]))}; "
+            f"they know {', '.join(classes[:6])}{', …' if len(classes) > 6 else ''}"
+        )
+    moved = {key: tuple(sorted(position[collection.classes[i]] for i in tags)) for key, tags in collection.tags.items()}
+    return replace(collection, classes=classes, tags=moved)
+
+
+def need_tags(collection: Collection) -> Collection:
+    """Training needs tags: those photos that have a row, at least one with a tag."""
+    if collection.tags is None:
+        raise UsageError("training needs tags: give --labels FILE")
+    items = [item for item in collection.items if item.key in collection.tags]
+    if not any(collection.tags[item.key] for item in items):
+        raise LabelError("no photo has a tag; training needs at least one")
+    return collection.subset(items)

@@ -1,0 +1,83 @@
+"""Image-level labels of every kind, read into one table. A format is one function and one line here."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from pseudomask.data.labels.class_file import read_classes
+from pseudomask.data.labels.coco import read_coco
+from pseudomask.data.labels.csv_file import read_csv, read_imagefolder
+from pseudomask.data.labels.detect import detect
+from pseudomask.data.labels.folders import read_folders
+from pseudomask.data.labels.matching import Matched, match
+from pseudomask.data.labels.table import LabelTable, ReadOptions, check_classes
+from pseudomask.data.labels.text_file import read_per_image, read_text_lines
+from pseudomask.data.labels.voc_main import read_voc_main
+from pseudomask.data.labels.voc_xml import read_voc
+from pseudomask.errors import LabelError, UsageError
+
+__all__ = ["FORMATS", "LabelTable", "Matched", "match", "read_classes", "read_labels"]
+
+
+def _refuse_pickle(path: Path, options: ReadOptions) -> LabelTable:
+    raise LabelError(
+        "is a pickle, which can run any code when opened, and is refused; if you trust its source, convert "
+        f'it once: python -c "import numpy as n; d=n.load({path.name!r},allow_pickle=1).item(); '
+        "print('filename,labels'); [print(f'{k},'+';'.join(str(i+1) for i in n.flatnonzero(v))) "
+        'for k,v in d.items()]" > labels.csv',
+        path,
+    )
+
+
+FORMATS: dict[str, Callable[[Path, ReadOptions], LabelTable]] = {
+    "csv": read_csv,
+    "voc": read_voc,
+    "voc-main": read_voc_main,
+    "coco": read_coco,
+    "folders": read_folders,
+    "text": read_text_lines,
+    "per-image": read_per_image,
+    "imagefolder": read_imagefolder,
+    "npy": _refuse_pickle,
+}
+
+_FOLDERS = frozenset({"voc", "voc-main", "folders", "per-image", "imagefolder"})
+_FILES = frozenset({"csv", "coco", "text", "imagefolder", "npy"})
+
+
+def read_labels(
+    path: Path,
+    *,
+    format: str = "auto",
+    classes: Sequence[str] | None = None,
+    difficult: Literal["keep", "drop"] = "keep",
+    crowd: Literal["ignore", "keep"] = "ignore",
+    split: str | None = None,
+) -> LabelTable:
+    """Read image tags from a file or folder of any of `FORMATS`; `auto` looks which it is.
+
+    `classes`: the only foreground names allowed, in order; without it the source's own (COCO: by
+    category id, one-hot columns: as they stand, else sorted by name). `difficult` and `crowd`: what
+    VOC's difficult objects and COCO's crowds count for. `split`: of VOC folders, or of a table's
+    `split` column. Raises LabelError, with the file and line where there is one.
+    """
+    options = ReadOptions(None if classes is None else check_classes(classes), difficult, crowd, split)
+    if not path.exists():
+        raise LabelError("no such label file or folder", path)
+    names = ", ".join(FORMATS)
+    if format == "auto":
+        found = detect(path)
+        if found is None:
+            raise LabelError(f"cannot tell its label format; name it with --label-format ({names})", path)
+        format = found
+    if format not in FORMATS:
+        close = difflib.get_close_matches(format, FORMATS, n=1)
+        hint = f"did you mean '{close[0]}'? " if close else ""
+        raise UsageError(f"unknown label format '{format}': {hint}known are {names}")
+    if format not in (_FOLDERS if path.is_dir() else _FILES):
+        kind = "folder" if path.is_dir() else "file"
+        raise LabelError(f"is a {kind}, which the label format '{format}' is not", path)
+    return FORMATS[format](path, options)

@@ -1,0 +1,103 @@
+"""`coco`: an instances file; category ids become contiguous positions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pseudomask.data.labels.table import LabelTable, ReadOptions, TableBuilder, read_text
+from pseudomask.errors import LabelError
+
+
+def read_coco(path: Path, options: ReadOptions) -> LabelTable:
+    """COCO json. Classes in the order of their category ids, unless a class list is given.
+
+    Crowds (`iscrowd` 1) do not tag an image unless `options.crowd` is `keep`. An image without
+    annotations is in the table, with no tag. The notes tell the id of each class.
+    """
+    data = _load(path)
+    builder = TableBuilder(path, "coco", options)
+    positions = _categories(data, builder)
+    names = _images(data, path)
+    tags: dict[int | str, set[int]] = {image: set() for image in names}
+    crowds = 0
+    for i, annotation in enumerate(data["annotations"]):
+        image, category = annotation.get("image_id"), annotation.get("category_id")
+        if not isinstance(image, int | str) or image not in tags:
+            raise LabelError(f"annotation {i} is of image {image}, which is not in 'images'", path)
+        if not isinstance(category, int) or category not in positions:
+            raise LabelError(f"annotation {i} has category {category}, which is not in 'categories'", path)
+        if annotation.get("iscrowd") and options.crowd == "ignore":
+            crowds += 1
+            continue
+        name, position = positions[category]
+        tags[image].update(position if position is not None else builder.resolve((name,), None))
+    if crowds:
+        builder.notes.append(f"{crowds:,} crowd annotations do not count as tags (crowd: ignore)")
+    for image, name in names.items():
+        builder.add_positions(name, tuple(sorted(tags[image])))
+    return builder.finish()
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(read_text(path), parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise LabelError(f"not JSON ({error.msg})", path, error.lineno) from error
+    except (ValueError, RecursionError) as error:
+        raise LabelError(f"not usable JSON ({error})", path) from error
+    if not isinstance(data, dict):
+        raise LabelError("not a COCO file (the outermost value is not an object)", path)
+    for key in ("images", "annotations", "categories"):
+        rows = data.get(key)
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise LabelError(f"not a COCO instances file ('{key}' is not a list of objects)", path)
+    return data
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _categories(data: dict[str, Any], builder: TableBuilder) -> dict[int, tuple[str, tuple[int, ...] | None]]:
+    """Category id -> its name and position(s).
+
+    The position is None for a category that the given class list lacks: an error only once used.
+    """
+    names: dict[int, str] = {}
+    for row in data["categories"]:
+        number, name = row.get("id"), row.get("name")
+        if type(number) is not int or not isinstance(name, str) or not name.strip():
+            raise LabelError(f"a category wants a whole number 'id' and a 'name', not {row}", builder.path)
+        if number < 0:
+            raise LabelError(f"category id {number} is negative", builder.path)
+        if number in names or name in names.values():
+            raise LabelError(f"category {number} '{name}' is defined twice", builder.path)
+        names[number] = name
+    order = sorted(names)
+    given = builder.options.classes
+    if given is None:
+        builder.declare(names[number] for number in order)
+    known = {
+        number: (
+            names[number],
+            builder.resolve((names[number],), None) if given is None or names[number] in given else None,
+        )
+        for number in order
+    }
+    mapping = ", ".join(f"{n}->{p[0]}" for n, (_, p) in known.items() if p)
+    builder.notes.append(f"category id -> position: {mapping}")
+    return known
+
+
+def _images(data: dict[str, Any], path: Path) -> dict[int | str, str]:
+    names: dict[int | str, str] = {}
+    for row in data["images"]:
+        number, name = row.get("id"), row.get("file_name")
+        if not isinstance(number, int | str) or not isinstance(name, str):
+            raise LabelError("an image wants an 'id' and a 'file_name'", path)
+        if number in names:
+            raise LabelError(f"image id {number} is defined twice", path)
+        names[number] = name
+    return names

@@ -1,0 +1,60 @@
+"""Telling which label format a file or folder is in."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+from pseudomask.data.images import find_images
+from pseudomask.data.labels.csv_file import looks_like_table
+from pseudomask.data.labels.text_file import label_files
+from pseudomask.data.labels.voc_main import class_files
+from pseudomask.data.labels.voc_xml import voc_root
+from pseudomask.errors import LabelError, UsageError
+
+_BY_SUFFIX = {".csv": "csv", ".tsv": "csv", ".json": "coco", ".jsonl": "imagefolder", ".npy": "npy"}
+_BY_SUFFIX |= dict.fromkeys((".npz", ".pkl", ".pickle", ".pt", ".pth"), "npy")
+
+
+def detect(path: Path) -> str | None:
+    """The format's name, or None where nothing fits. LabelError when `path` is missing."""
+    if path.is_dir():
+        return _detect_folder(path)
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+    except OSError as error:
+        raise LabelError(f"cannot be read ({error.strerror})", path) from error
+    if head.startswith((b"\x93NUMPY", b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
+        return "npy"
+    if path.name.lower() == "metadata.csv":
+        return "imagefolder"
+    return _BY_SUFFIX.get(path.suffix.lower()) or _detect_content(head)
+
+
+def _detect_content(head: bytes) -> str | None:
+    text = head.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").lstrip()
+    if text.startswith("{"):
+        return "coco"
+    if text.startswith("<") or "\0" in text or not text:
+        return None
+    return "csv" if looks_like_table(text.splitlines()[0]) else "text"
+
+
+def _detect_folder(path: Path) -> str | None:
+    root = voc_root(path)
+    if (root / "Annotations").is_dir() and path.name != "Main":
+        return "voc"
+    if class_files(root / "ImageSets" / "Main") or class_files(path):
+        return "voc-main"
+    if any((path / name).is_file() for name in ("metadata.csv", "metadata.jsonl")):
+        return "imagefolder"
+    if next(path.glob("*.xml"), None) is not None:
+        return "voc"
+    if label_files(path):
+        return "per-image"
+    try:
+        nested = any("/" in item.relative for item in islice(find_images(path), 100_000))
+    except UsageError:
+        return None
+    return "folders" if nested else None

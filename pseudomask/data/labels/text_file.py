@@ -1,0 +1,93 @@
+"""`text`: lines of `path class class`, and `per-image`: one small file beside each image."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from pseudomask.data.images import find_images
+from pseudomask.data.labels.table import LabelTable, ReadOptions, TableBuilder, read_text
+from pseudomask.errors import LabelError, UsageError
+
+_YOLO = re.compile(r"\d+(\s+[-+.\deE]+){4,}")
+_NOT_LABELS = frozenset({"classes.txt", "labels.txt", "readme.txt", "class_names.txt", "notes.json"})
+
+
+def read_text_lines(path: Path, options: ReadOptions) -> LabelTable:
+    """A line an image: its path, then its classes, apart by tabs if the line has one, else by spaces.
+
+    Tabs allow spaces in paths and class names. A path alone shows no class. Blank lines and lines
+    starting with `# ` are skipped.
+    """
+    builder = TableBuilder(path, "text", options)
+    tagged = False
+    for line, content in enumerate(read_text(path).split("\n"), start=1):
+        content = content.strip(" \r")
+        if not content or content == "#" or content.startswith(("# ", "#\t")):
+            continue
+        name, *names = content.split("\t") if "\t" in content else content.split()
+        names = [tag for tag in names if tag]
+        tagged = tagged or bool(names)
+        builder.add(name.strip(), tuple(names), line)
+    if not tagged:
+        raise LabelError("no line names a class after the image ('photo.jpg cat dog')", path)
+    return builder.finish()
+
+
+def label_files(folder: Path) -> list[Path]:
+    """The files of a folder that may each hold the labels of one image.
+
+    Where the folder holds images too: those that stand beside an image of the same stem.
+    """
+    files = [*folder.rglob("*.json"), *folder.rglob("*.txt")]
+    files = sorted(f for f in files if f.name.lower() not in _NOT_LABELS and not f.name.startswith("."))
+    try:
+        images = {item.key for item in find_images(folder)}
+    except UsageError:
+        return files
+    return [f for f in files if f.relative_to(folder).with_suffix("").as_posix() in images]
+
+
+def read_per_image(path: Path, options: ReadOptions) -> LabelTable:
+    """`x.json` of labelme (`flags` that are true, labels of `shapes`) or `x.txt` (a class a line)."""
+    builder = TableBuilder(path, "per-image", options)
+    files = label_files(path)
+    if not files:
+        raise LabelError("holds no .json or .txt label file", path)
+    for file in files:
+        name = file.relative_to(path).with_suffix("").as_posix()
+        if file.suffix == ".json":
+            builder.add(name, _labelme(file), where=file)
+            continue
+        positions: set[int] = set()
+        for line, content in enumerate(read_text(file).split("\n"), start=1):
+            tag = content.strip()
+            if _YOLO.fullmatch(tag):
+                raise LabelError("holds boxes (YOLO), which are not read: write a class a line", file, line)
+            if tag:
+                positions.update(builder.resolve((tag,), line, file))
+        builder.add_positions(name, tuple(sorted(positions)), where=file)
+    return builder.finish()
+
+
+def _labelme(file: Path) -> tuple[str, ...]:
+    """Class names of one labelme file, each once."""
+    try:
+        data = json.loads(read_text(file))
+    except json.JSONDecodeError as error:
+        raise LabelError(f"not JSON ({error.msg})", file, error.lineno) from error
+    except (ValueError, RecursionError) as error:
+        raise LabelError("not usable JSON", file) from error
+    if not isinstance(data, dict) or not ("flags" in data or "shapes" in data):
+        raise LabelError("is not a labelme file (no 'flags' and no 'shapes')", file)
+    flags, shapes = data.get("flags") or {}, data.get("shapes") or []
+    if not isinstance(flags, dict) or not isinstance(shapes, list):
+        raise LabelError("'flags' is not an object, or 'shapes' is not a list", file)
+    names = [name for name, shown in flags.items() if shown is True]
+    for shape in shapes:
+        label = shape.get("label") if isinstance(shape, dict) else None
+        if not isinstance(label, str):
+            raise LabelError("a shape has no label", file)
+        names.append(label)
+    return tuple(dict.fromkeys(names))

@@ -1,0 +1,28 @@
+"""From decoded photos to a network's input."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+STD = np.array([0.229, 0.224, 0.225], np.float32)
+
+
+def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bicubic, antialiased: uint8 (H, W, 3) → uint8 (*size, 3)."""
+    if image.shape[:2] == size:
+        return image
+    return np.asarray(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BICUBIC))
+
+
+def with_long_side(size: tuple[int, int], long_side: int) -> tuple[int, int]:
+    """(H, W) scaled so that its longer side is `long_side`; neither side falls below 1."""
+    factor = long_side / max(size)
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+
+
+def normalise(image: np.ndarray) -> np.ndarray:
+    """ImageNet's mean and deviation: uint8 (H, W, 3) → float32 (3, H, W), laid out channels-last."""
+    scaled = image * (1 / (255 * STD)) - MEAN / STD  # float32 (H, W, 3)
+    return scaled.transpose(2, 0, 1)

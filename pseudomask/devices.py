@@ -1,0 +1,65 @@
+"""Which device, which precision, how many workers."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from pseudomask.errors import DeviceError, UsageError
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` takes the first of CUDA, MPS and CPU; a device asked for by name must be there.
+
+    Raises `DeviceError` when it is absent, `UsageError` when the name means nothing.
+    """
+    if name == "auto":
+        kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        return torch.device(kind)
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"--device {name!r} is none of auto, cpu, cuda, cuda:N, mps") from None
+    if device.type == "cpu":
+        return device
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            raise DeviceError(f"--device {name}: this machine has {count} CUDA devices; use --device cpu or auto")
+    elif device.type == "mps":
+        if not torch.backends.mps.is_available():
+            raise DeviceError("--device mps: not on this machine; use --device cpu or auto")
+    else:
+        raise UsageError(f"--device {name!r} is none of auto, cpu, cuda, cuda:N, mps")
+    return device
+
+
+def _cpu_has_bf16() -> bool:
+    """Without AVX-512 BF16 or AMX, bf16 on a CPU is emulated and slower than float32."""
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, lambda: False)() for name in names)
+
+
+def pick_amp(name: str, device: torch.device) -> torch.dtype | None:
+    """The autocast type, or None for float32; `auto` is bf16 where the device has it."""
+    if name == "off":
+        return None
+    if name == "bf16":
+        return torch.bfloat16
+    if name == "fp16":
+        if device.type == "cpu":
+            raise UsageError("--amp fp16 is for GPUs; on a CPU use bf16 or off")
+        return torch.float16
+    if name != "auto":
+        raise UsageError(f"--amp {name!r} is none of auto, off, bf16, fp16")
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return torch.bfloat16 if device.type == "cpu" and _cpu_has_bf16() else None
+
+
+def pick_workers(count: int) -> int:
+    """-1 becomes one process less than the cores, at most 8 and at least 1."""
+    if count >= 0:
+        return count
+    return max(1, min(8, len(os.sched_getaffinity(0)) - 1 if hasattr(os, "sched_getaffinity") else 1))

@@ -1,0 +1,82 @@
+"""Every failure that pseudomask reports, each with the exit code of its kind.
+
+PseudomaskError                 1   something failed while the work ran
+├── ImageError                  1   one image cannot be read (recorded; the others go on)
+├── TrainingDiverged            1   the loss or a gradient stopped being a number
+├── UsageError                  2   wrong arguments, labels or files, found before any work
+│   ├── LabelError              2   a label file: carries the file and the line
+│   ├── CollisionError          2   two images would write one mask, or an output would harm an input
+│   └── RecordMismatch          2   the output folder holds a run made with other settings
+└── SetupError                  3   the machine lacks something
+    ├── WeightsError            3   weights missing, foreign or damaged
+    ├── DeviceError             3   a device asked for by name is absent
+    └── MissingExtra            3   an optional package is not installed
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class PseudomaskError(Exception):
+    """Base of all; `str(error)` is one line that says what is wrong and what to do."""
+
+    exit_code = 1
+
+
+class ImageError(PseudomaskError):
+    """An image that cannot be used; `reason` is a short phrase for the manifest."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[ImageError], tuple[Path | str, str]]:
+        return type(self), (self.path, self.reason)  # crosses worker processes
+
+
+class TrainingDiverged(PseudomaskError):
+    """The loss or a gradient is NaN or infinite; nothing was written over the last good checkpoint."""
+
+
+class UsageError(PseudomaskError):
+    """Arguments, labels or folders that cannot work; raised before anything is written."""
+
+    exit_code = 2
+
+
+class LabelError(UsageError):
+    """A label or class file is wrong at a place that the message names."""
+
+    def __init__(self, message: str, path: Path | str | None = None, line: int | None = None) -> None:
+        where = "" if path is None else f"{path}: " if line is None else f"{path}, line {line}: "
+        super().__init__(where + message)
+        self.path = path
+        self.line = line
+
+
+class CollisionError(UsageError):
+    """Two images would share one mask, or the output folder lies in the way of the input."""
+
+
+class RecordMismatch(UsageError):
+    """The output folder was made with other settings; the message lists each field that differs."""
+
+
+class SetupError(PseudomaskError):
+    """The machine lacks something that was asked for."""
+
+    exit_code = 3
+
+
+class WeightsError(SetupError):
+    """Weights are missing, damaged, or made for something else."""
+
+
+class DeviceError(SetupError):
+    """A device asked for by name is not here."""
+
+
+class MissingExtra(SetupError):
+    """An optional package is needed; the message holds its install line."""

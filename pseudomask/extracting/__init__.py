@@ -1,0 +1,1 @@
+"""`extract`: photos in, maps by a method, scores and masks out."""

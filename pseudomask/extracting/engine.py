@@ -1,0 +1,102 @@
+"""Batches of photos through the network: maps of the present classes, as score maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pseudomask.extracting.photos import Photo, reduction
+from pseudomask.maps.method import MapMethod
+from pseudomask.maps.multiscale import multiscale_maps, tag_probabilities
+from pseudomask.networks.network import CamNetwork
+from pseudomask.running.reporter import Reporter
+from pseudomask.scores import ScoreMap
+
+
+@dataclass
+class Engine:
+    """Network, method and machine; `largest` shrinks when the device's memory runs out.
+
+    Attributes:
+        tag_thresholds: (C,) probability above which a class counts as present where no tags are given.
+        plain_scale: which view the classifier judges tags by (the one nearest to the photo's own size).
+    """
+
+    network: CamNetwork
+    method: MapMethod
+    device: torch.device
+    amp: torch.dtype | None
+    tag_thresholds: Tensor
+    plain_scale: int
+    flip: bool
+    max_side: int
+    stride: int
+    largest: int
+    reporter: Reporter
+
+    def scores(self, photos: Sequence[Photo], tags: Sequence[tuple[int, ...] | None]) -> list[ScoreMap]:
+        """Score maps of photos of equal shape.
+
+        Args:
+            tags: positions of the present classes, or None where the classifier shall say.
+        """
+        done: list[ScoreMap] = []
+        while len(done) < len(photos):
+            n = min(self.largest, len(photos) - len(done))
+            try:
+                part = slice(len(done), len(done) + n)
+                done += self._scores(photos[part], tags[part])
+            except torch.OutOfMemoryError:
+                if n == 1:
+                    raise
+                self.largest = n // 2
+                torch.cuda.empty_cache()
+                self.reporter.warn(f"out of memory with {n} photos together; going on with {self.largest}")
+        return done
+
+    def _scores(self, photos: Sequence[Photo], tags: Sequence[tuple[int, ...] | None]) -> list[ScoreMap]:
+        views = [
+            torch.stack([photo.views[s] for photo in photos]).to(self.device, non_blocking=True)
+            for s in range(len(photos[0].views))
+        ]
+        present = self._present(views[self.plain_scale], tags)
+        size = photos[0].size
+        # Photos of equal working shape may differ in full size; each then gets a grid of its own.
+        if any(photo.size != size for photo in photos):
+            return [self._scores([photo], [t])[0] for photo, t in zip(photos, present, strict=True)]
+        stride = self.stride * reduction(size, self.max_side)
+        grid = (-(-size[0] // stride), -(-size[1] // stride))
+        if not any(present):
+            empty = torch.zeros(0, *grid).numpy()
+            return [ScoreMap((), empty, size, stride) for _ in photos]
+        index, valid = pack(present, self.device)
+        maps = multiscale_maps(
+            self.network, self.method, views, index, valid, grid=grid, flip=self.flip, amp=self.amp
+        ).cpu()
+        return [
+            ScoreMap(tuple(c + 1 for c in one), maps[i, : len(one)].numpy(), size, stride)
+            for i, one in enumerate(present)
+        ]
+
+    def _present(self, pixels: Tensor, tags: Sequence[tuple[int, ...] | None]) -> list[tuple[int, ...]]:
+        """The tags, completed by the classifier's confident classes where there are none."""
+        asked = [i for i, one in enumerate(tags) if one is None]
+        found: dict[int, tuple[int, ...]] = {}
+        if asked:
+            confident = tag_probabilities(self.network, pixels[asked], amp=self.amp).cpu() > self.tag_thresholds
+            found = {i: tuple(row.nonzero().flatten().tolist()) for i, row in zip(asked, confident, strict=True)}
+        return [found[i] if one is None else one for i, one in enumerate(tags)]
+
+
+def pack(present: Sequence[tuple[int, ...]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Lists of positions → index (B, N) int64 and valid (B, N) bool; unused places hold 0."""
+    n = max(len(one) for one in present)
+    index = torch.zeros(len(present), n, dtype=torch.int64)
+    valid = torch.zeros(len(present), n, dtype=torch.bool)
+    for i, one in enumerate(present):
+        index[i, : len(one)] = torch.tensor(one, dtype=torch.int64)
+        valid[i, : len(one)] = True
+    return index.to(device), valid.to(device)

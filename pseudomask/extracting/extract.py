@@ -1,0 +1,275 @@
+"""The verb `extract`: everything is checked first, then photos flow through, each done image on disk."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pseudomask.config import ExtractConfig
+from pseudomask.data.collection import Collection, align_tags, collect
+from pseudomask.devices import pick_amp, pick_device, pick_workers
+from pseudomask.errors import UsageError
+from pseudomask.extracting.engine import Engine
+from pseudomask.extracting.outputs import write_outputs
+from pseudomask.extracting.photos import Photo, Photos, batches, load
+from pseudomask.maps import make_method
+from pseudomask.networks.card import Card
+from pseudomask.networks.checkpoint import load_network, sha256_of
+from pseudomask.networks.store import find_weights
+from pseudomask.running.folder_run import DONE, FAILED, FolderRun
+from pseudomask.running.jsonable import jsonable
+from pseudomask.running.layout import Outputs, plan_outputs
+from pseudomask.running.record import RunRecord
+from pseudomask.running.reporter import Reporter, SilentReporter
+from pseudomask.running.signals import Stop, graceful
+
+DEFAULT_THRESHOLD = 0.2
+# What may change between a run and its resumption; all else decides the masks.
+_FREE = {"out", "device", "amp", "workers", "batch_size", "overlay", "max_failures", "overwrite", "dry_run"}
+_PLACES = {"images", "labels", "list", "weights", "class_file"}  # their contents are compared by hash
+_FIELDS = ("command", "config", "classes", "weights.sha256", "images_hash", "labels_hash")
+
+
+@dataclass
+class ExtractResult:
+    """What `extract` did.
+
+    Attributes:
+        done, failed: images with a mask, and without; `skipped`: finished by an earlier run.
+        threshold: the background threshold in force, `threshold_from` who chose it.
+    """
+
+    out: Path
+    done: int
+    failed: int
+    skipped: int
+    seconds: float
+    classes: tuple[str, ...]
+    threshold: float
+    threshold_from: str
+    tags_from: str
+    failures: dict[str, str] = field(default_factory=dict)
+    exit_code: int = 0
+
+    def summary(self) -> list[tuple[str, str]]:
+        new = self.done - self.skipped
+        speed = f" ({new / self.seconds:.2f} a second)" if new and self.seconds > 0 else ""
+        rows = [("masks", f"{self.done}{speed}" + (f", {self.skipped} of them from before" if self.skipped else ""))]
+        if self.failed:
+            name, reason = next(iter(self.failures.items()))
+            rows.append(("failed", f"{self.failed} (first: {name}: {reason})"))
+        rows += [
+            ("where", str(self.out)),
+            ("tags", self.tags_from),
+            ("threshold", f"{self.threshold:g}, {self.threshold_from}"),
+        ]
+        if self.done:
+            rows.append(("next", f"pseudomask evaluate {self.out} TRUE_MASKS --sweep"))
+        return rows
+
+    def to_json(self) -> dict[str, Any]:
+        plain: dict[str, Any] = jsonable({"schema": 1, **self.__dict__})
+        return plain
+
+
+def parse_scales(text: str) -> tuple[float, ...]:
+    """ "1.0,0.5" → (1.0, 0.5); `UsageError` unless all are numbers in (0, 4]."""
+    try:
+        scales = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        scales = ()
+    if not scales or not all(0 < s <= 4 for s in scales):
+        raise UsageError(f"--scales {text!r}: numbers above 0 and up to 4, comma-separated, such as 1.0,0.5,1.5,2.0")
+    return scales
+
+
+def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractResult:
+    """Make a mask and scores for every photo of a folder (see `ExtractConfig`).
+
+    Raises `UsageError` and its kin before anything is written, `SetupError` when weights or device are
+    missing, `PseudomaskError` when the disk fails. An unreadable photo only marks its manifest line.
+    """
+    reporter = reporter or SilentReporter()
+    scales = parse_scales(config.scales)
+    method = make_method(config)
+    weights = find_weights(config.weights)
+    device = pick_device(config.device)
+    amp = pick_amp(config.amp, device)
+    collection = collect(config.images, config, exclude=config.out)
+    outputs = plan_outputs(collection.items, config.images, config.out)
+    network, card = load_network(weights)
+    method.check(network)
+    collection = align_tags(collection, card.classes)
+    threshold, threshold_from = _threshold(config, card)
+    tags_from = _tell_tags(collection, reporter)
+    result = ExtractResult(config.out, 0, 0, 0, 0.0, card.classes, threshold, threshold_from, tags_from)
+    reporter.info(f"{len(collection.items)} photos, {config.method} with {weights.name} on {device}")
+    if config.dry_run:
+        return result
+    record = _record(config, collection, card, weights, threshold, threshold_from, tags_from, str(device))
+    run = FolderRun(config.out, record, outputs, fields=_FIELDS, overwrite=config.overwrite)
+    pending = run.pending(with_scores=config.scores)
+    result.skipped = len(outputs) - len(pending)
+    engine = Engine(
+        network=network.on(device),
+        method=method,
+        device=device,
+        amp=amp,
+        tag_thresholds=torch.tensor(card.tag_thresholds or (0.5,) * len(card.classes)),
+        plain_scale=min(range(len(scales)), key=lambda i: abs(scales[i] - 1)),
+        flip=config.flip,
+        max_side=config.max_side,
+        stride=config.score_stride,
+        largest=config.batch_size,
+        reporter=reporter,
+    )
+    photos = Photos(
+        [item.path for item in collection.items],
+        pending,
+        scales=scales,
+        max_side=config.max_side,
+        max_pixels=config.max_pixels,
+        allow_truncated=config.allow_truncated,
+        keep_whole=config.overlay,
+    )
+    started = time.monotonic()
+    with graceful() as stop:
+        flow = _Flow(config, collection, outputs, run, engine, threshold, reporter, stop)
+        flow.run(load(photos, workers=pick_workers(config.workers), device=device), len(pending), result.skipped)
+    result.seconds = time.monotonic() - started
+    run.finish({"extract": result.seconds})
+    result.done, result.failed = run.count(DONE), run.count(FAILED)
+    result.failures = {
+        entry["image"]: entry["reason"] for entry in run.entries.values() if entry.get("status") == FAILED
+    }
+    result.exit_code = stop.exit_code or int(result.failed > config.max_failures)
+    if stop.requested:
+        reporter.warn("stopped; the same command goes on from here")
+    return result
+
+
+@dataclass
+class _Flow:
+    """Batches in, files out: the network in this thread, encoding and writing in two others."""
+
+    config: ExtractConfig
+    collection: Collection
+    outputs: Sequence[Outputs]
+    run_: FolderRun
+    engine: Engine
+    threshold: float
+    reporter: Reporter
+    stop: Stop
+    waiting: deque[Future[dict[str, Any]]] = field(default_factory=deque)
+
+    def run(self, photos: Iterator[Photo], total: int, skipped: int) -> None:
+        started = time.monotonic()
+        done = 0
+        with (
+            ThreadPoolExecutor(2, thread_name_prefix="write") as pool,
+            self.reporter.progress(total, "extracting") as progress,
+        ):
+            for batch in batches(photos, self.config.batch_size):
+                if batch[0].problem:
+                    self._fail(batch[0])
+                else:
+                    self._submit(pool, batch)
+                done += len(batch)
+                progress.advance(len(batch), speed=f"{done / (time.monotonic() - started):.2f} images/s")
+                self._collect(most=4 * self.config.batch_size)
+                if self.stop.requested:
+                    break
+            self._collect(most=0)
+
+    def _fail(self, photo: Photo) -> None:
+        item = self.collection.items[photo.place]
+        self.reporter.warn(f"{item.relative}: {photo.problem}")
+        self.run_.note({"key": item.key, "image": item.relative, "status": FAILED, "reason": photo.problem})
+
+    def _submit(self, pool: ThreadPoolExecutor, batch: Sequence[Photo]) -> None:
+        keys = [self.collection.items[photo.place].key for photo in batch]
+        given = self.collection.tags
+        tags = [None if given is None else given.get(key) for key in keys]
+        for photo, one, scores in zip(batch, tags, self.engine.scores(batch, tags), strict=True):
+            self.waiting.append(
+                pool.submit(
+                    write_outputs,
+                    self.outputs[photo.place],
+                    self.collection.items[photo.place].relative,
+                    scores,
+                    self.config,
+                    threshold=self.threshold,
+                    names=self.collection.classes,
+                    tags_from="classifier" if one is None else "labels",
+                    whole=photo.whole,
+                )
+            )
+
+    def _collect(self, most: int) -> None:
+        """Note what has been written; wait where more than `most` images are still on their way."""
+        while self.waiting and (len(self.waiting) > most or self.waiting[0].done()):
+            self.run_.note(self.waiting.popleft().result())
+
+
+def _threshold(config: ExtractConfig, card: Card) -> tuple[float, str]:
+    """The background threshold, and who chose it."""
+    if config.threshold is not None:
+        return config.threshold, "given"
+    rule = "first" if config.method == "cam" else config.recam_weights
+    if rule in card.thresholds:
+        return card.thresholds[rule], "from the weights' card"
+    return DEFAULT_THRESHOLD, "the method's default"
+
+
+def _tell_tags(collection: Collection, reporter: Reporter) -> str:
+    if collection.tags is None:
+        reporter.warn("no --labels: the classes that the classifier is sure of serve as tags")
+        return "the classifier"
+    if collection.untagged:
+        reporter.warn(
+            f"{len(collection.untagged)} photos have no row in {collection.labels} (first: {collection.untagged[0]}); "
+            "the classifier's sure classes serve as their tags"
+        )
+    if collection.orphans:
+        reporter.warn(f"{len(collection.orphans)} rows of labels match no photo (first: {collection.orphans[0]})")
+    return collection.labels
+
+
+def _record(
+    config: ExtractConfig,
+    collection: Collection,
+    card: Card,
+    weights: Path,
+    threshold: float,
+    threshold_from: str,
+    tags_from: str,
+    device: str,
+) -> RunRecord:
+    settings = {k: v for k, v in jsonable(config).items() if k not in _FREE | _PLACES}
+    return RunRecord(
+        command="extract",
+        config=settings | {"threshold": threshold},
+        classes=collection.classes,
+        device=device,
+        weights={"file": weights.name, "sha256": sha256_of(weights), "licence": card.license},
+        images_hash=collection.images_hash,
+        labels_hash=collection.labels_hash,
+        protocol={
+            "method": config.method,
+            "recam_weights": config.recam_weights if config.method == "recam" else None,
+            "scales": config.scales,
+            "flip": config.flip,
+            "threshold": threshold,
+            "threshold_chosen": threshold_from,
+            "tags": tags_from,
+            "images": len(collection.items),
+            "untagged": len(collection.untagged),
+        },
+    )

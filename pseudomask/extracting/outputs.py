@@ -1,0 +1,69 @@
+"""One image's files: scores, mask, overlay, and its line for the manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pseudomask.config import ExtractConfig
+from pseudomask.masks import overlay, save_mask, save_picture
+from pseudomask.running.folder_run import DONE
+from pseudomask.running.layout import Outputs
+from pseudomask.scores import ScoreMap, quantise, save_scores
+
+
+def describe_mask(mask: np.ndarray, scores: ScoreMap, threshold: float, names: Sequence[str]) -> dict[str, Any]:
+    """What a person wants to know of a mask without opening it.
+
+    `area`: share of the pixels by class name; `empty`: tags without a pixel; `margin`: mean over the
+    score grid of the best value's distance to the next best (the background counts with `threshold`).
+    """
+    counts = np.bincount(mask.ravel(), minlength=1)
+    present = [c for c in scores.classes if c < len(counts) and counts[c]]
+    shares = {names[c - 1]: round(float(counts[c]) / mask.size, 4) for c in present}
+    planes = np.concatenate([np.full((1, *scores.values.shape[1:]), threshold, np.float32), scores.values])
+    top = np.sort(planes, axis=0)[-2:]
+    margin = float((top[-1] - top[0]).mean()) if len(planes) > 1 else 1.0
+    return {
+        "area": shares,
+        "empty": [names[c - 1] for c in scores.classes if names[c - 1] not in shares],
+        "margin": round(margin, 4),
+        "ignored": 0.0,
+    }
+
+
+def write_outputs(
+    outputs: Outputs,
+    relative: str,
+    scores: ScoreMap,
+    config: ExtractConfig,
+    *,
+    threshold: float,
+    names: Sequence[str],
+    tags_from: str,
+    whole: np.ndarray | None,
+) -> dict[str, Any]:
+    """Write an image's files, the mask last, and return its manifest entry.
+
+    The mask is made from the scores as they are stored, so that it can be made again from them.
+    """
+    bits = 8 if config.score_bits == "8" else 16
+    stored = quantise(scores, bits)  # type: ignore[arg-type]
+    mask = stored.mask(threshold)
+    if config.scores:
+        save_scores(outputs.scores, stored, bits=bits)  # type: ignore[arg-type]
+    if whole is not None:
+        save_picture(outputs.overlay, overlay(whole, mask, names=names))
+    save_mask(outputs.mask, mask, mode=config.mask_mode)
+    return {
+        "key": outputs.key,
+        "image": relative,
+        "status": DONE,
+        "mask": f"{outputs.key}.png",
+        "size": list(scores.size),
+        "classes": [names[c - 1] for c in scores.classes],
+        "tags": tags_from,
+        **describe_mask(mask, stored, threshold, names),
+    }

@@ -1,0 +1,132 @@
+"""Photos decoded and resized by worker processes, then gathered into batches of equal shape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from pseudomask.data.decoding import decode
+from pseudomask.data.pixels import resize, with_long_side
+from pseudomask.errors import ImageError
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One photo, ready for the network.
+
+    Attributes:
+        place: its position in the run's list.
+        size: (H, W) of the upright photo.
+        views: uint8 (h_s, w_s, 3) at each scale; empty where `problem` says what went wrong.
+        whole: uint8 (H, W, 3), only when an overlay is wanted.
+    """
+
+    place: int
+    size: tuple[int, int]
+    views: tuple[Tensor, ...]
+    whole: np.ndarray | None = None
+    problem: str = ""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Photos of equal shape may share a batch."""
+        return tuple(side for view in self.views for side in view.shape[:2])
+
+
+def reduction(size: tuple[int, int], max_side: int) -> int:
+    """By how much a photo's score grid is coarser than that of a photo within `max_side`: 1, 2, 3, …"""
+    return -(-max(size) // max_side)
+
+
+def working_size(size: tuple[int, int], max_side: int) -> tuple[int, int]:
+    """The size at which scale 1 is seen: the photo's own, its long side reduced to `max_side` at most."""
+    return size if max(size) <= max_side else with_long_side(size, max_side)
+
+
+class Photos(Dataset[Photo]):
+    """Decodes and resizes one photo an index; what cannot be read comes back with its reason."""
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        places: Sequence[int],
+        *,
+        scales: Sequence[float],
+        max_side: int,
+        max_pixels: int,
+        allow_truncated: bool,
+        keep_whole: bool,
+    ) -> None:
+        self.paths, self.places, self.scales = list(paths), list(places), tuple(scales)
+        self.max_side, self.max_pixels = max_side, max_pixels
+        self.allow_truncated, self.keep_whole = allow_truncated, keep_whole
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, i: int) -> Photo:
+        place = self.places[i]
+        try:
+            image = decode(self.paths[place], max_pixels=self.max_pixels, allow_truncated=self.allow_truncated)
+        except ImageError as error:
+            return Photo(place, (0, 0), (), problem=error.reason)
+        size = (image.shape[0], image.shape[1])
+        h, w = working_size(size, self.max_side)
+        views = tuple(
+            torch.from_numpy(np.array(resize(image, (max(1, round(h * s)), max(1, round(w * s))))))
+            for s in self.scales
+        )
+        return Photo(place, size, views, whole=image if self.keep_whole else None)
+
+
+def _as_it_is(photo: Any) -> Any:
+    return photo
+
+
+def load(photos: Photos, *, workers: int, device: torch.device) -> Iterator[Photo]:
+    """All photos, in order, decoded ahead by `workers` processes (0: in this one)."""
+    return iter(
+        DataLoader(
+            photos,
+            batch_size=None,
+            collate_fn=_as_it_is,
+            num_workers=workers,
+            prefetch_factor=4 if workers else None,
+            worker_init_fn=_one_thread,
+            pin_memory=False,
+        )
+    )
+
+
+def _one_thread(worker: int) -> None:
+    torch.set_num_threads(1)
+
+
+def batches(photos: Iterable[Photo], size: int, *, most_waiting: int | None = None) -> Iterator[list[Photo]]:
+    """Photos of equal shape, `size` at most; unreadable ones come alone, at once.
+
+    At most `most_waiting` photos (4 × size by default) wait for company; then the largest group goes.
+    """
+    limit = most_waiting or 4 * size
+    groups: dict[tuple[int, ...], list[Photo]] = {}
+    waiting = 0
+    for photo in photos:
+        if photo.problem:
+            yield [photo]
+            continue
+        group = groups.setdefault(photo.shape, [])
+        group.append(photo)
+        waiting += 1
+        if len(group) == size or waiting >= limit:
+            shape = photo.shape if len(group) == size else max(groups, key=lambda s: len(groups[s]))
+            full = groups.pop(shape)
+            waiting -= len(full)
+            yield full
+    yield from groups.values()

@@ -1,0 +1,41 @@
+"""CAM (Zhou et al., CVPR 2016) and ReCAM (Chen et al., CVPR 2022): one linear map of the features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pseudomask.networks.network import CamNetwork, WeightRule
+
+
+def present_class_maps(features: Tensor, weights: Tensor, index: Tensor) -> Tensor:
+    """ReLU(w_k · f(p)) for the present classes only, in float32.
+
+    Args:
+        features: (B, D, h, w).
+        weights: (C, D, 1, 1).
+        index: (B, N) int64.
+
+    Returns:
+        (B, N, h, w), ≥ 0.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        chosen = weights.flatten(1)[index].float()  # (B, N, D)
+        maps = chosen @ features.flatten(2).float()  # (B, N, hw)
+    return torch.relu(maps).unflatten(2, features.shape[-2:])
+
+
+@dataclass(frozen=True)
+class LinearMaps:
+    """Maps whose weights follow a rule: `first` is plain CAM, the others need the second classifier."""
+
+    name: str
+    rule: WeightRule
+
+    def check(self, network: CamNetwork) -> None:
+        network.map_weights(self.rule)
+
+    def activate(self, network: CamNetwork, images: Tensor, index: Tensor, valid: Tensor) -> Tensor:
+        return present_class_maps(network.backbone(images), network.map_weights(self.rule), index)

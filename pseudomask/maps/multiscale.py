@@ -1,0 +1,67 @@
+"""Maps seen at several sizes and mirrored, added up (METHODS: ReCAM's `make_recam`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pseudomask.data.pixels import MEAN, STD
+from pseudomask.maps.method import MapMethod
+from pseudomask.networks.network import CamNetwork
+from pseudomask.training.losses import normalise_maps
+
+
+def to_input(pixels: Tensor) -> Tensor:
+    """uint8 (B, h, w, 3) → normalised float32 (B, 3, h, w), channels-last in memory."""
+    mean = torch.from_numpy(MEAN).to(pixels.device)
+    std = torch.from_numpy(STD).to(pixels.device)
+    return ((pixels.float() / 255 - mean) / std).permute(0, 3, 1, 2)
+
+
+@torch.inference_mode()
+def tag_probabilities(network: CamNetwork, pixels: Tensor, *, amp: torch.dtype | None) -> Tensor:
+    """What the classifier sees in whole photos: uint8 (B, h, w, 3) → (B, C) in [0, 1]."""
+    with torch.autocast(pixels.device.type, amp, enabled=amp is not None):
+        return network(to_input(pixels)).float().sigmoid()
+
+
+@torch.inference_mode()
+def multiscale_maps(
+    network: CamNetwork,
+    method: MapMethod,
+    views: Sequence[Tensor],
+    index: Tensor,
+    valid: Tensor,
+    *,
+    grid: tuple[int, int],
+    flip: bool = True,
+    amp: torch.dtype | None = None,
+) -> Tensor:
+    """Sum over sizes of each map plus its mirror's, then divided by each class's maximum + 1e-5.
+
+    Args:
+        views: the same photos at each scale, uint8 (B, h_s, w_s, 3).
+        index, valid: (B, N), the present classes (see `MapMethod.activate`).
+        grid: (h, w) of the result; each map is resampled to it bilinearly (half-pixel centres).
+        amp: autocast type for the backbone; the maps themselves are float32.
+
+    Returns:
+        (B, N, h, w) float32 in [0, 1).
+    """
+    total = torch.zeros((*index.shape, *grid), device=index.device)
+    for pixels in views:
+        x = to_input(pixels)  # (B, 3, h_s, w_s)
+        places, used = index, valid
+        if flip:
+            x = torch.cat([x, x.flip(-1)])
+            places, used = torch.cat([index, index]), torch.cat([valid, valid])
+        with torch.autocast(x.device.type, amp, enabled=amp is not None):
+            maps = method.activate(network, x, places, used)
+        if flip:
+            straight, mirrored = maps.chunk(2)
+            maps = straight + mirrored.flip(-1)
+        total += F.interpolate(maps, size=grid, mode="bilinear", align_corners=False)
+    return normalise_maps(total)

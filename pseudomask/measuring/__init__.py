@@ -1,0 +1,1 @@
+"""Measuring masks and scores against truth: confusion counts, threshold sweep, reports."""

@@ -1,0 +1,91 @@
+"""Reading one pair of files and counting it, on one or more threads."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from pseudomask.errors import UsageError
+from pseudomask.masks import load_mask
+from pseudomask.measuring.confusion import Counts, count
+from pseudomask.measuring.pairing import Pair
+from pseudomask.measuring.sweep import count_scores
+from pseudomask.scores import ScoreMap, load_scores
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, eq=False)
+class PairCounter:
+    """Counts pairs of mask files, or of score and mask files where `thresholds` are given.
+
+    n_classes: with background, None for any; renumber: the truth's index of each index that the prediction
+    uses, int (m,) with renumber[0] = 0, or None where both use the same.
+    """
+
+    n_classes: int | None
+    ignore: int = 255
+    thresholds: tuple[float, ...] | None = None
+    renumber: np.ndarray | None = None
+
+    def __call__(self, pair: Pair) -> Counts:
+        """UsageError, with the file names, where the two do not fit; ImageError for a damaged mask."""
+        try:
+            return self._count(pair)
+        except UsageError as error:
+            if str(pair.prediction) in str(error) or str(pair.truth) in str(error):
+                raise
+            raise UsageError(f"{pair.prediction} against {pair.truth}: {error}") from error
+
+    def _count(self, pair: Pair) -> Counts:
+        truth = load_mask(pair.truth)
+        if self.thresholds is None:
+            mask = self._mask(load_mask(pair.prediction))
+            return count(mask, truth, n_classes=self.n_classes, ignore=self.ignore)
+        scores = self._scores(load_scores(pair.prediction))
+        return count_scores(scores, truth, self.thresholds, n_classes=self.n_classes, ignore=self.ignore)
+
+    def _mask(self, mask: np.ndarray) -> np.ndarray:
+        if self.renumber is None:
+            return mask
+        kept = mask == self.ignore
+        return np.where(kept, self.ignore, self._renumbered(np.where(kept, 0, mask)))
+
+    def _scores(self, scores: ScoreMap) -> ScoreMap:
+        if self.renumber is None or not scores.classes:
+            return scores
+        classes = self._renumbered(np.array(scores.classes))
+        order = np.argsort(classes)
+        return ScoreMap(tuple(classes[order].tolist()), scores.values[order], scores.size, scores.stride)
+
+    def _renumbered(self, labels: np.ndarray) -> np.ndarray:
+        assert self.renumber is not None
+        if int(labels.max()) >= len(self.renumber):
+            last = len(self.renumber) - 1
+            raise UsageError(f"the prediction holds the value {labels.max()}, its run.json has {last} classes")
+        renumbered: np.ndarray = self.renumber[labels]
+        return renumbered
+
+
+def in_order(function: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
+    """`map` on threads: results in the order of `items`, at most two items a worker under way."""
+    if workers <= 1:
+        yield from map(function, items)
+        return
+    pool = ThreadPoolExecutor(workers)
+    waiting: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) >= 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

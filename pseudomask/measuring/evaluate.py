@@ -1,0 +1,183 @@
+"""Measure a folder of masks, or of scores at many thresholds, against a folder of truth masks."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pseudomask.data.images import read_list
+from pseudomask.errors import UsageError
+from pseudomask.masks import IGNORE_16
+from pseudomask.measuring.counting import PairCounter, in_order
+from pseudomask.measuring.pairing import File, Missing, Pairing, find_files, pair_all, pair_listed
+from pseudomask.measuring.reports import Report
+from pseudomask.measuring.sweep import checked_thresholds
+from pseudomask.measuring.tally import BACKGROUND, Circumstances, Tally
+
+
+def evaluate(
+    pred: Path,
+    truth: Path,
+    *,
+    list: Path | str | Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
+    class_names: Sequence[str] | None = None,
+    thresholds: Iterable[float] | None = None,
+    scores: bool | None = None,
+    missing: Missing = "error",
+    ignore: int = 255,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Measure predictions against truth PNGs; one image at a time for each worker thread.
+
+    pred: folder of mask PNGs (an `extract` output folder), or of score files (that folder or its `scores`).
+    truth: folder of mask PNGs; see `pairing` for what matches what.
+    list: file of names ("-" is standard input) or the names themselves; each needs both files, unless
+        `missing` is "skip". None measures all pairs found and reports the rest.
+    classes: names that make up the mean ("background" is one of them); None means all.
+    class_names: foreground names of the truth's indices 1, 2, ...; None takes those of the prediction's
+        run.json, and numbers where there is none. A prediction whose run.json has other classes, or another
+        order, is matched to `class_names` by name.
+    thresholds: background thresholds to try on scores; None tries 0.00 to 0.99 by 0.01. With more than one
+        the best mean IoU is reported.
+    scores: True measures scores, False masks; None masks where there are any and `thresholds` is None.
+    progress: called with (done, total) after each image.
+
+    Raises UsageError where nothing matches, sizes differ, or a mask holds a class outside the class list;
+    ImageError where a mask cannot be read.
+    """
+    use_scores, predictions = _predictions(pred, scores, thresholds is not None)
+    if thresholds is not None and not use_scores:
+        raise UsageError("thresholds can only be tried on scores; masks have theirs built in")
+    made = _Made.read(pred)
+    foreground = made.classes if class_names is None else tuple(class_names)
+    names = None if foreground is None else (BACKGROUND, *foreground)
+    if names is not None and ignore < len(names):
+        raise UsageError(f"{ignore} is a class here and cannot mean ignore; choose {IGNORE_16}")
+    counter = PairCounter(
+        n_classes=None if names is None else len(names),
+        ignore=ignore,
+        thresholds=checked_thresholds(thresholds) if use_scores else None,
+        renumber=_renumbering(made.classes, foreground),
+    )
+    tally = Tally(names, _positions(classes, names), counter.thresholds)
+    pairing, list_name = _pair(predictions, find_files(truth, ".png"), (pred, truth), list, missing)
+    results = in_order(counter, pairing.pairs, workers)
+    for done, (pair, counts) in enumerate(zip(pairing.pairs, results, strict=True), 1):
+        tally.add(pair.key, counts)
+        if progress is not None:
+            progress(done, len(pairing.pairs))
+    return tally.report(Circumstances(pairing, list_name, ignore, made.threshold))
+
+
+def _predictions(pred: Path, scores: bool | None, want_scores: bool) -> tuple[bool, Sequence[File]]:
+    """Whether scores are measured, and their files or those of the masks."""
+    masks = () if scores else find_files(pred, ".png")
+    if masks and not (want_scores and scores is None):
+        return False, masks
+    if scores is False:
+        raise UsageError(f"{pred}: no mask (.png) found")
+    inside = pred / "scores"
+    files = find_files(inside if inside.is_dir() else pred, ".npz")
+    if not files:
+        what = "no score file (.npz)" if scores or masks else "neither masks (.png) nor score files (.npz)"
+        raise UsageError(f"{pred}: {what} found")
+    return True, files
+
+
+def _pair(
+    predictions: Sequence[File],
+    truths: Sequence[File],
+    folders: tuple[Path, Path],
+    listed: Path | str | Sequence[str] | None,
+    missing: Missing,
+) -> tuple[Pairing, str | None]:
+    """The pairs to measure and the list's name."""
+    if not truths:
+        raise UsageError(f"{folders[1]}: no truth mask (.png) found")
+    if listed is None:
+        pairing, source = pair_all(predictions, truths), None
+    else:
+        is_file = isinstance(listed, str | Path)
+        source = "standard input" if listed == "-" else str(listed) if is_file else "the given names"
+        names = read_list(listed) if isinstance(listed, str | Path) else listed
+        pairing = pair_listed(names, predictions, truths, source=source, missing=missing)
+    if not pairing.pairs:
+        example = f"{predictions[0].path} and {truths[0].path}"
+        raise UsageError(f"no prediction in {folders[0]} matches a truth in {folders[1]}: {example}")
+    return pairing, source
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What the run.json beside the predictions says; None where there is none."""
+
+    classes: tuple[str, ...] | None = None
+    threshold: float | None = None
+
+    @staticmethod
+    def read(pred: Path) -> _Made:
+        folders = (pred, pred.parent) if pred.name == "scores" else (pred,)
+        path = next((folder / "run.json" for folder in folders if (folder / "run.json").is_file()), None)
+        if path is None:
+            return _Made()
+        try:
+            record = json.loads(path.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise UsageError(f"cannot read {path} ({error}); give a class file, or repair it") from error
+        if not isinstance(record, dict):
+            return _Made()
+        return _Made(_class_list(record.get("classes")), _threshold(record))
+
+
+def _class_list(value: Any) -> tuple[str, ...] | None:
+    named = isinstance(value, list) and value and all(isinstance(name, str) for name in value)
+    return tuple(value) if named else None
+
+
+def _threshold(record: dict[str, Any]) -> float | None:
+    config = record.get("config")
+    value = config.get("threshold") if isinstance(config, dict) else None
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _renumbering(made: tuple[str, ...] | None, names: tuple[str, ...] | None) -> np.ndarray | None:
+    """The truth's index for each index of the predictions, where the two class lists differ."""
+    if made is None or names is None or made == names:
+        return None
+    places = {name: index for index, name in enumerate(names, 1)}
+    for name in made:
+        if name not in places:
+            raise UsageError(f"the predictions' class {name!r} is not in the class list{_nearest(name, names)}")
+    return np.array([0, *(places[name] for name in made)], np.int64)
+
+
+def _positions(chosen: Sequence[str] | None, names: tuple[str, ...] | None) -> tuple[int, ...] | None:
+    """Positions of the chosen names; without a class list a name is a number."""
+    if chosen is None:
+        return None
+    if not chosen:
+        raise UsageError("no class chosen for the mean")
+    if names is not None:
+        for name in chosen:
+            if name not in names:
+                raise UsageError(f"unknown class {name!r}{_nearest(name, names)}")
+        return tuple(names.index(name) for name in chosen)
+    for name in chosen:
+        if name != BACKGROUND and not (name.isascii() and name.isdigit()):
+            raise UsageError(f"class {name!r}: there is no class list, so give one or use mask values (1,2)")
+    return tuple(0 if name == BACKGROUND else int(name) for name in chosen)
+
+
+def _nearest(name: str, names: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, names, 1, 0.5)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; it holds {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"

@@ -1,0 +1,135 @@
+"""Which prediction belongs to which truth.
+
+A file's key is its path below its folder without the suffix. Files match by key, else where the longer of
+two keys ends with the shorter one (`VOC/a` and `a`) and no other file does.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pseudomask.data.names import NameIndex
+from pseudomask.errors import UsageError
+
+Missing = Literal["error", "skip"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One image to measure; `key` is that of the prediction."""
+
+    key: str
+    prediction: Path
+    truth: Path
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """The pairs in order, and the keys that have no partner (of a list: the names)."""
+
+    pairs: tuple[Pair, ...]
+    without_truth: tuple[str, ...]
+    without_prediction: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A mask or score file: its path below its folder, and the same without suffix."""
+
+    key: str
+    relative: str
+    path: Path
+
+
+def find_files(folder: Path, suffix: str) -> list[File]:
+    """Files below `folder` with this suffix, in any case, sorted by key; hidden ones are skipped.
+
+    Raises UsageError where the folder is missing or is a file.
+    """
+    if not folder.is_dir():
+        problem = "is a file, not a folder" if folder.exists() else "no such folder"
+        raise UsageError(f"{folder}: {problem}")
+    found = []
+    for path in _walk(folder):
+        if path.name.lower().endswith(suffix):
+            relative = path.relative_to(folder).as_posix()
+            found.append(File(relative[: -len(suffix)], relative, path))
+    return sorted(found, key=lambda file: file.key)
+
+
+def pair_all(predictions: Sequence[File], truths: Sequence[File]) -> Pairing:
+    """Every prediction that has a truth.
+
+    Raises UsageError where two predictions would share one truth, or one could have several.
+    """
+    by_key = {file.key: file for file in truths}
+    exact = {file.key for file in predictions if file.key in by_key}
+    index = NameIndex([file for file in truths if file.key not in exact])
+    pairs: dict[str, Pair] = {}  # by the truth's key
+    lost = []
+    for file in predictions:
+        truth = by_key[file.key] if file.key in exact else _one(index, file.key, "truth masks")
+        if truth is None:
+            lost.append(file.key)
+        elif truth.key in pairs:
+            first = pairs[truth.key].prediction
+            raise UsageError(f"{first} and {file.path} both match the truth {truth.path}")
+        else:
+            pairs[truth.key] = Pair(file.key, file.path, truth.path)
+    unused = tuple(file.key for file in truths if file.key not in pairs)
+    return Pairing(tuple(pairs.values()), tuple(lost), unused)
+
+
+def pair_listed(
+    names: Sequence[str],
+    predictions: Sequence[File],
+    truths: Sequence[File],
+    *,
+    source: str,
+    missing: Missing = "error",
+) -> Pairing:
+    """The pairs of the listed names (keys, relative paths, or ends of them), each once and in their order.
+
+    Raises UsageError that counts and names what the listed images lack, unless `missing` is "skip".
+    """
+    ours, theirs = NameIndex(predictions), NameIndex(truths)
+    pairs: dict[str, Pair] = {}
+    lost: dict[str, list[str]] = {"prediction": [], "truth": []}
+    for name in dict.fromkeys(names):
+        file, truth = _one(ours, name, "predictions"), _one(theirs, name, "truth masks")
+        if file is None:
+            lost["prediction"].append(name)
+        if truth is None:
+            lost["truth"].append(name)
+        if file is not None and truth is not None:
+            pairs[file.key] = Pair(file.key, file.path, truth.path)
+    for what, absent in lost.items():
+        if absent and missing == "error":
+            some = ", ".join(absent[:3]) + (", ..." if len(absent) > 3 else "")
+            raise UsageError(f"{source}: {len(absent)} of {len(names)} listed images have no {what}: {some}")
+    return Pairing(tuple(pairs.values()), tuple(lost["truth"]), tuple(lost["prediction"]))
+
+
+def _one(index: NameIndex[File], name: str, what: str) -> File | None:
+    found = index.find(name)
+    if len(found) > 1:
+        raise UsageError(f"{name} may mean {len(found)} {what}, such as {found[0].path} and {found[1].path}")
+    return found[0] if found else None
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Files below `folder`, following links to folders once."""
+    seen = {os.path.realpath(folder)}
+    for where, folders, files in os.walk(folder, followlinks=True):
+        keep = []
+        for name in folders:
+            real = os.path.realpath(Path(where, name))
+            if not name.startswith(".") and real not in seen:
+                seen.add(real)
+                keep.append(name)
+        folders[:] = keep
+        yield from (Path(where, name) for name in files if not name.startswith("."))

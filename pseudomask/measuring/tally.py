@@ -1,0 +1,129 @@
+"""Adding the counts of all images up to one report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pseudomask.errors import UsageError
+from pseudomask.measuring.confusion import Confusion, Counts, Measures, measure
+from pseudomask.measuring.pairing import Pairing
+from pseudomask.measuring.reports import ClassRow, ImageRow, Protocol, Report
+from pseudomask.measuring.sweep import Sweep, best_index, tables
+
+BACKGROUND = "background"
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What a report tells beside the counts."""
+
+    pairing: Pairing
+    list_name: str | None
+    ignore: int
+    masks_threshold: float | None  # of the run that made the masks
+
+
+class Tally:
+    """The sum over images, and each image's own mean IoU.
+
+    names: all classes with background first, None while only the masks know; chosen: positions of the
+    classes in the mean, None for all; thresholds: None for masks.
+    """
+
+    def __init__(
+        self,
+        names: tuple[str, ...] | None,
+        chosen: tuple[int, ...] | None,
+        thresholds: tuple[float, ...] | None,
+    ) -> None:
+        self.names = names
+        self.chosen = chosen
+        n_classes = None if names is None else len(names)
+        self.sum = Confusion(n_classes) if thresholds is None else Sweep(thresholds, n_classes)
+        self._images: list[tuple[str, int, np.ndarray]] = []
+
+    def add(self, key: str, counts: Counts) -> None:
+        """Add one image."""
+        self.sum.add(counts)
+        table = counts.table if isinstance(self.sum, Confusion) else tables(counts.table)
+        in_mean = None if self.chosen is None else np.isin(counts.labels, self.chosen)
+        # One number a threshold, not the counts: memory has to stay small over 100,000 images.
+        means = np.atleast_1d(measure(table).mean_iou(in_mean)).astype(np.float32)
+        self._images.append((key, int(counts.table.sum()), means))
+
+    def report(self, circumstances: Circumstances) -> Report:
+        """The report over all images so far."""
+        curve: tuple[tuple[float, float], ...] = ()
+        if isinstance(self.sum, Confusion):
+            table, index = self.sum.table, 0
+            in_mean = self._in_mean(len(table))
+            threshold, source = circumstances.masks_threshold, "from the masks"
+        else:
+            in_mean = self._in_mean(len(self.sum.histogram))
+            means = [float(measures.mean_iou(in_mean)) for measures in self.sum.curve()]
+            curve = tuple(zip(self.sum.thresholds, means, strict=True))
+            index = best_index(means)
+            table, threshold = self.sum.table(index), self.sum.thresholds[index]
+            source = "given" if len(curve) == 1 else "chosen on this truth"
+        names = self.names or (BACKGROUND, *(str(label) for label in range(1, len(table))))
+        measures = measure(table)
+        absent = measures.absent()
+        counted = int(table.sum())
+        pairing = circumstances.pairing
+        protocol = Protocol(
+            images=len(pairing.pairs),
+            kind="masks" if isinstance(self.sum, Confusion) else "scores",
+            listed=circumstances.list_name,
+            threshold=threshold,
+            threshold_source=source,
+            thresholds_tried=len(curve),
+            ignore=f"{circumstances.ignore} in truth is not counted, in predictions it is background",
+            resolution="each pixel of the truth masks",
+            classes_in_mean=_those(names, in_mean & ~absent),
+            absent=_those(names, in_mean & absent),
+            not_in_mean=_those(names, ~in_mean),
+            without_truth=pairing.without_truth,
+            without_prediction=pairing.without_prediction,
+        )
+        return Report(
+            mean_iou=float(measures.mean_iou(in_mean)),
+            pixel_accuracy=int(np.trace(table)) / counted if counted else float("nan"),
+            classes=_class_rows(names, measures, in_mean),
+            images=tuple(ImageRow(key, round(float(means[index]), 6), pixels) for key, pixels, means in self._images),
+            confusion=table,
+            curve=curve,
+            protocol=protocol,
+        )
+
+    def _in_mean(self, size: int) -> np.ndarray:
+        if self.chosen is None:
+            return np.ones(size, bool)
+        if max(self.chosen) >= size:
+            raise UsageError(f"class {max(self.chosen)} is in no mask; the highest value found is {size - 1}")
+        chosen = np.zeros(size, bool)
+        chosen[[*self.chosen]] = True
+        return chosen
+
+
+def _those(names: tuple[str, ...], which: np.ndarray) -> tuple[str, ...]:
+    return tuple(name for name, yes in zip(names, which, strict=True) if yes)
+
+
+def _class_rows(names: tuple[str, ...], measures: Measures, in_mean: np.ndarray) -> tuple[ClassRow, ...]:
+    return tuple(
+        ClassRow(
+            index=index,
+            name=name,
+            iou=float(measures.iou[index]),
+            precision=float(measures.precision[index]),
+            recall=float(measures.recall[index]),
+            false_positive=float(measures.false_positive[index]),
+            false_negative=float(measures.false_negative[index]),
+            truth_pixels=int(measures.truth[index]),
+            predicted_pixels=int(measures.predicted[index]),
+            in_mean=bool(in_mean[index]),
+        )
+        for index, name in enumerate(names)
+    )

@@ -1,0 +1,1 @@
+"""Backbones, the classification network whose weights make activation maps, and checkpoints."""

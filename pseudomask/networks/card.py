@@ -1,0 +1,77 @@
+"""The card that travels in a weights file's metadata: what it is, from what, how good, whose."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from pseudomask.errors import WeightsError
+
+FORMAT = 1
+"""Version of the card's layout; a file with a higher one is refused."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What a user must know before trusting weights, and what the network must know to load them.
+
+    Attributes:
+        classes: foreground class names; mask index of classes[i] is i + 1.
+        method: `cam` (one classifier) or `recam` (two).
+        backbone, style, output_stride: the network.
+        thresholds: background threshold by weight rule (`first`, `product`, …), with `chosen` saying how.
+        tag_thresholds: probability above which a class is taken for present, one per class.
+        training: data, images, epochs, hyper-parameters.
+        measured: list of {what, value, protocol}.
+        notes: plain words, e.g. which classes were hardly seen.
+    """
+
+    classes: tuple[str, ...]
+    method: str
+    backbone: str
+    style: str = "pytorch"
+    output_stride: int = 16
+    thresholds: dict[str, float] = field(default_factory=dict)
+    tag_thresholds: tuple[float, ...] = ()
+    training: dict[str, Any] = field(default_factory=dict)
+    measured: list[dict[str, Any]] = field(default_factory=list)
+    license: str = "unknown"
+    versions: dict[str, str] = field(default_factory=dict)
+    notes: str = ""
+
+    def to_metadata(self) -> dict[str, str]:
+        """The safetensors metadata: one JSON document under the key `pseudomask`."""
+        return {"pseudomask": json.dumps({"format": FORMAT, **asdict(self)}, ensure_ascii=True)}
+
+    @classmethod
+    def from_metadata(cls, metadata: dict[str, str] | None, source: str) -> Card:
+        """Read and check a card; `WeightsError` names `source` and what is wrong."""
+        if not metadata or "pseudomask" not in metadata:
+            raise WeightsError(
+                f"{source}: no pseudomask card in it; weights come from `pseudomask train-cls` or `reactivate` "
+                "(a bare backbone goes to `train-cls --backbone-weights`)"
+            )
+        try:
+            values = json.loads(metadata["pseudomask"])
+            if not isinstance(values, dict):
+                raise ValueError("not a JSON object")
+            if int(values.pop("format")) > FORMAT:
+                raise WeightsError(f"{source}: made by a newer pseudomask; update it")
+            known = {f.name for f in fields(cls)}
+            card = cls(**{k: v for k, v in values.items() if k in known})
+            names = tuple(card.classes)
+            if not names or not all(isinstance(n, str) and n for n in names) or len(set(names)) != len(names):
+                raise ValueError("class names missing, empty or repeated")
+            tag_thresholds = tuple(float(t) for t in card.tag_thresholds)
+            if tag_thresholds and len(tag_thresholds) != len(names):
+                raise ValueError("another number of tag thresholds than of classes")
+            thresholds = {str(k): float(v) for k, v in card.thresholds.items()}
+        except WeightsError:
+            raise
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise WeightsError(f"{source}: its card is damaged ({error})") from None
+        return cls(
+            **{f.name: getattr(card, f.name) for f in fields(cls)}
+            | {"classes": names, "tag_thresholds": tag_thresholds, "thresholds": thresholds}
+        )

@@ -1,0 +1,134 @@
+"""Weights on disk: safetensors with a card, never a pickle."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from pseudomask.errors import UsageError, WeightsError
+from pseudomask.networks.backbones import BACKBONES, Backbone, Style, spec_of
+from pseudomask.networks.card import Card
+from pseudomask.networks.network import CamNetwork
+from pseudomask.running.atomic import atomic_write
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """All tensors and the metadata of a safetensors file; `WeightsError` when it is not one."""
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such weights file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(
+            f"{path}: not a safetensors file, or cut off ({error}); "
+            "pickled .pth files are never loaded, convert them first"
+        ) from None
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file in one step: a reader sees the old file or the new one, whole."""
+    data = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, metadata=metadata)
+    with atomic_write(path) as file:
+        file.write(data)
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def save_network(path: Path, network: CamNetwork, card: Card, dtype: torch.dtype = torch.float16) -> None:
+    """Write a network and its card; convolutions in `dtype`, batch-norm tensors stay float32."""
+    tensors = {
+        name: value.to(dtype) if value.ndim == 4 else value
+        for name, value in network.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    write_tensors(path, tensors, card.to_metadata())
+
+
+def read_card(path: Path) -> Card:
+    """The card alone, without reading the tensors."""
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such weights file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata()
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(f"{path}: not a safetensors file, or cut off ({error})") from None
+    return Card.from_metadata(metadata, str(path))
+
+
+def load_network(path: Path) -> tuple[CamNetwork, Card]:
+    """The network in float32 on the CPU, in evaluation mode, and its card.
+
+    Raises `WeightsError` when the file is missing, damaged, foreign, or does not fit its card.
+    """
+    tensors, metadata = read_tensors(path)
+    card = Card.from_metadata(metadata, str(path))
+    if card.backbone not in BACKBONES:
+        raise WeightsError(f"{path}: backbone {card.backbone!r} is unknown here; there are {', '.join(BACKBONES)}")
+    try:
+        network = CamNetwork(
+            len(card.classes),
+            card.backbone,
+            style=card.style,  # type: ignore[arg-type]
+            output_stride=card.output_stride,
+            reactivated="reclassifier.weight" in tensors,
+        )
+    except UsageError as error:
+        raise WeightsError(f"{path}: its card is damaged ({error})") from None
+    _load_strict(network, tensors, str(path))
+    return network.eval(), card
+
+
+def _load_strict(network: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
+    own = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
+    wrong = [k for k in own if k not in tensors or tensors[k].shape != own[k].shape]
+    wrong += [k for k in tensors if k not in own]
+    if wrong:
+        raise WeightsError(f"{source}: {len(wrong)} tensors do not fit its card (first: {wrong[0]})")
+    if not all(bool(torch.isfinite(v).all()) for v in tensors.values() if v.is_floating_point()):
+        raise WeightsError(f"{source}: holds NaN or infinite values")
+    network.load_state_dict({k: v.float() for k, v in tensors.items()}, strict=False)
+
+
+def update_card(path: Path, **changes: Any) -> Card:
+    """Rewrite a weights file with some of its card's fields changed; the tensors stay as they are."""
+    tensors, metadata = read_tensors(path)
+    card = replace(Card.from_metadata(metadata, str(path)), **changes)
+    write_tensors(path, tensors, card.to_metadata())
+    return card
+
+
+def new_backbone(name: str, *, weights: Path | None, style: Style, output_stride: int) -> tuple[Backbone, str]:
+    """A backbone with ImageNet weights, and a phrase that says where these came from.
+
+    `weights` is a safetensors file in torchvision's naming; None downloads torchvision's own (kept in
+    torch's cache; checked by torchvision's hash; loaded without unpickling code).
+    """
+    backbone = Backbone(name, style=style, output_stride=output_stride)
+    if weights is not None:
+        tensors, _ = read_tensors(weights)
+        backbone.load_torchvision(tensors)
+        return backbone, f"{weights.name} (sha256 {sha256_of(weights)[:12]}…)"
+    from torchvision.models import get_model_weights
+
+    entry = get_model_weights(name)[spec_of(name).weights]
+    try:
+        state = entry.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except (OSError, RuntimeError) as error:
+        raise WeightsError(
+            f"torchvision's weights for {name} could not be fetched ({error}); give --backbone-weights FILE"
+        ) from None
+    backbone.load_torchvision(dict(state))
+    return backbone, f"torchvision {name} {spec_of(name).weights}"

@@ -1,0 +1,89 @@
+"""The classification network whose weights make activation maps (ReCAM, Chen et al., CVPR 2022, §3)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from pseudomask.errors import WeightsError
+from pseudomask.networks.backbones import Backbone, Style
+
+WeightRule = Literal["product", "first", "second", "sum"]
+"""Which classifier's weights make the map: w ⊙ w″ (the paper's VOC rule), w (its COCO rule), w″, w + w″."""
+
+
+class CamNetwork(nn.Module):
+    """Backbone, a bias-free 1×1 classifier `w`, and (after `reactivate`) a second one `w″`.
+
+    Attributes:
+        classifier: w, (C, D, 1, 1); trained with binary cross-entropy on pooled features.
+        reclassifier: w″, same shape, or None; trained with softmax cross-entropy on class features.
+    """
+
+    def __init__(
+        self,
+        n_classes: int,
+        backbone: str = "resnet50",
+        *,
+        style: Style = "pytorch",
+        output_stride: int = 16,
+        reactivated: bool = False,
+    ) -> None:
+        super().__init__()
+        self.backbone = Backbone(backbone, style=style, output_stride=output_stride)
+        self.classifier = nn.Conv2d(self.backbone.dim, n_classes, 1, bias=False)
+        self.reclassifier: nn.Conv2d | None = None
+        if reactivated:
+            self.add_reclassifier()
+
+    @property
+    def n_classes(self) -> int:
+        return self.classifier.out_channels
+
+    def on(self, device: torch.device) -> CamNetwork:
+        """Move to a device, laid out channels-last: the faster layout for convolutions everywhere."""
+        return self.to(device).to(memory_format=torch.channels_last)
+
+    def add_reclassifier(self) -> None:
+        """Give the network the second classifier, freshly initialised."""
+        self.reclassifier = nn.Conv2d(self.backbone.dim, self.n_classes, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) → logits (B, C): global average pooling, then w."""
+        return self.logits(self.backbone(x))
+
+    def logits(self, features: Tensor) -> Tensor:
+        """(B, D, h, w) → logits (B, C), float32: the pooled product is too small to need mixed precision."""
+        with torch.autocast(features.device.type, enabled=False):
+            pooled = features.mean((2, 3), dtype=torch.float32)  # (B, D)
+            return pooled @ self.classifier.weight.flatten(1).T
+
+    def map_weights(self, rule: WeightRule) -> Tensor:
+        """The (C, D, 1, 1) weights that `rule` makes of w and w″.
+
+        Raises `WeightsError` when the rule needs the second classifier and there is none.
+        """
+        if rule == "first":
+            return self.classifier.weight
+        if self.reclassifier is None:
+            raise WeightsError(
+                "these weights have no second classifier; make one with `pseudomask reactivate`, "
+                "or ask for `--method cam`"
+            )
+        w, w2 = self.classifier.weight, self.reclassifier.weight
+        return {"second": w2, "sum": w + w2}[rule] if rule != "product" else w * w2
+
+
+def class_activation(features: Tensor, weights: Tensor) -> Tensor:
+    """Class activation maps: ReLU(w_c · f(p)).
+
+    Args:
+        features: (B, D, h, w).
+        weights: (C, D, 1, 1).
+
+    Returns:
+        (B, C, h, w), ≥ 0, not normalised.
+    """
+    return torch.relu(nn.functional.conv2d(features, weights.to(features.dtype)))

@@ -1,0 +1,38 @@
+"""Where weights are looked for when none are named."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pseudomask
+from pseudomask.errors import WeightsError
+
+VARIABLE = "PSEUDOMASK_WEIGHTS"
+BUNDLED = "recam_resnet50_voc_animals.safetensors"
+
+
+def bundled_folders() -> tuple[Path, ...]:
+    """The package's own weights (an installed wheel), then the repository's (a checkout)."""
+    package = Path(pseudomask.__file__).parent
+    return package / "weights", package.parent / "weights"
+
+
+def find_weights(named: Path | None) -> Path:
+    """`named`, else $PSEUDOMASK_WEIGHTS, else the weights that come with pseudomask.
+
+    Raises `WeightsError` when none is there.
+    """
+    if named is not None:
+        if not named.is_file():
+            raise WeightsError(f"{named}: no such weights file")
+        return named
+    variable = os.environ.get(VARIABLE)
+    if variable:
+        if not Path(variable).is_file():
+            raise WeightsError(f"{variable}: no such weights file ({VARIABLE} names it)")
+        return Path(variable)
+    for folder in bundled_folders():
+        if (folder / BUNDLED).is_file():
+            return folder / BUNDLED
+    raise WeightsError(f"no weights: give --weights FILE or set {VARIABLE} (`pseudomask train-cls` makes them)")

@@ -1,0 +1,1 @@
+"""Running over a folder: whole files, manifest, run record, output layout, signals, progress."""

@@ -1,0 +1,119 @@
+"""Files appear whole or not at all: a temporary name beside the target, then one rename.
+
+A run that is killed leaves at most hidden `.pseudomask-*.part` files; `sweep_leftovers` takes them away.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import itertools
+import os
+import re
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from pseudomask.errors import PseudomaskError
+
+_REASONS = {
+    errno.ENOSPC: "no space left on the disk; free some and run the same command again",
+    errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
+    errno.EROFS: "the file system is read-only; choose another output folder",
+    errno.EACCES: "permission denied; choose a folder that you may write to",
+    errno.EPERM: "permission denied; choose a folder that you may write to",
+    errno.ENOTDIR: "a part of this path is a file, not a folder",
+    errno.EEXIST: "a part of this path is a file, not a folder",
+    errno.EISDIR: "a folder of this name is in the way",
+    errno.ENAMETOOLONG: "the name is too long for the file system",
+}
+_HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+_LEFTOVER = re.compile(r"\.pseudomask-([0-9a-f]{8})-(\d+)-\d+\.part")
+_FOREIGN_AGE = 24 * 3600.0  # seconds after which another machine's leftover counts as dead
+_count = itertools.count()
+
+
+@contextmanager
+def atomic_write(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
+    """A binary stream whose content becomes `path` when the block ends without an exception.
+
+    Missing parent folders are made. `durable` also waits until the data is on the disk (fsync).
+    Raises `PseudomaskError`, one line, where the disk is full or the place cannot be written;
+    then, and on any other exception in the block, an existing `path` stays as it was.
+    """
+    # The name is short and its own, so that a target of 255 bytes still has room beside it.
+    temporary = path.parent / f".pseudomask-{_HOST}-{os.getpid()}-{next(_count)}.part"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("xb") as stream:
+                yield stream
+                stream.flush()
+                if durable:
+                    os.fsync(stream.fileno())
+            temporary.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+    except OSError as error:
+        if not _is_ours(error, path, temporary):
+            raise
+        raise write_error(path, error) from error
+
+
+def atomic_text(path: Path, text: str, *, durable: bool = False) -> None:
+    """Write `text` as UTF-8 (names that are not UTF-8 keep their bytes) with `atomic_write`."""
+    with atomic_write(path, durable=durable) as stream:
+        stream.write(text.encode("utf-8", "surrogateescape"))
+
+
+def write_error(path: Path, error: OSError) -> PseudomaskError:
+    """The one-line exception for a failed write of `path`."""
+    reason = _REASONS.get(error.errno or 0) or error.strerror or str(error)
+    return PseudomaskError(f"cannot write {path}: {reason}")
+
+
+def sweep_leftovers(folder: Path) -> int:
+    """Remove, below `folder`, the temporary files of runs that are dead; returns how many.
+
+    A file of a process that still lives on this machine is kept, and so is another machine's younger
+    than a day, since two processes may share one output folder.
+    """
+    removed = 0
+    for where, _, names in os.walk(folder):
+        for name in names:
+            found = _LEFTOVER.fullmatch(name)
+            if found is None:
+                continue
+            leftover = Path(where, name)
+            with suppress(OSError):
+                if _is_dead(found[1], int(found[2]), leftover):
+                    leftover.unlink()
+                    removed += 1
+    return removed
+
+
+def _is_dead(host: str, process: int, leftover: Path) -> bool:
+    if host != _HOST:
+        return time.time() - leftover.stat().st_mtime > _FOREIGN_AGE
+    if process == os.getpid():
+        return False  # another thread of this run may be writing it now
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _is_ours(error: OSError, path: Path, temporary: Path) -> bool:
+    """Whether `error` is about writing `path`, not about a file that the block itself reads."""
+    if error.filename is None:
+        return True
+    named = Path(os.fsdecode(error.filename)) if not isinstance(error.filename, int) else None
+    return named in (path, temporary) or (named is not None and named in path.parents)

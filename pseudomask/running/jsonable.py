@@ -1,0 +1,46 @@
+"""Turn what the verbs handle (paths, tuples, data classes, numpy scalars) into plain JSON values."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import math
+import os
+from collections.abc import Mapping, Set
+from pathlib import PurePath
+from typing import Any
+
+
+def jsonable(value: object) -> Any:
+    """A value of dicts, lists, strings, numbers, booleans and None that means the same as `value`.
+
+    A float that JSON cannot hold (NaN, infinity) becomes None; a path its string; a set a sorted list.
+    Raises `TypeError` for a value that has no plain form (a tensor, an open file).
+    """
+    if value is None or isinstance(value, bool | str):
+        return str(value.value) if isinstance(value, enum.Enum) else value
+    if isinstance(value, enum.Enum):
+        return jsonable(value.value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, PurePath):
+        return os.fspath(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: jsonable(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, Set):
+        return sorted(jsonable(item) for item in value)
+    if isinstance(value, list | tuple):
+        return [jsonable(item) for item in value]
+    return _array(value)
+
+
+def _array(value: object) -> Any:
+    # Duck-typed, so that this module imports neither numpy nor torch.
+    tolist = getattr(value, "tolist", None)
+    if tolist is None or not type(value).__module__.startswith("numpy"):
+        raise TypeError(f"{type(value).__name__} has no JSON form")
+    return jsonable(tolist())

@@ -1,0 +1,109 @@
+"""Where each image's outputs go, and whether they may go there: checked before any work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Container, Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from pseudomask.errors import CollisionError
+
+MANIFEST = "manifest.jsonl"
+RECORD = "run.json"
+
+
+class Keyed(Protocol):
+    """What the layout needs of an image: `key` is `relative` without its suffix, POSIX style."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def relative(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """The files that one image may get below the output folder."""
+
+    key: str
+    out: Path
+
+    @property
+    def mask(self) -> Path:
+        return self.out / f"{self.key}.png"  # not with_suffix: a key may hold dots
+
+    @property
+    def scores(self) -> Path:
+        return self.out / "scores" / f"{self.key}.npz"
+
+    @property
+    def overlay(self) -> Path:
+        return self.out / "overlays" / f"{self.key}.jpg"
+
+
+def plan_outputs(items: Iterable[Keyed], images_dir: Path, out_dir: Path) -> list[Outputs]:
+    """The outputs of each item, in order.
+
+    Raises `CollisionError`, naming both sides, where two images share a key, where a mask would need
+    the name of a folder, and where the output folder is, holds, or lies in the image folder.
+    """
+    check_folders(images_dir, out_dir)
+    owners: dict[str, str] = {}
+    for item in items:
+        other = owners.setdefault(item.key, item.relative)
+        if other != item.relative:
+            raise CollisionError(
+                f"{images_dir}: {other} and {item.relative} would both write {item.key}.png; "
+                "rename one, or leave one out with --list"
+            )
+    _check_parents(owners, images_dir)
+    return [Outputs(key, out_dir) for key in owners]
+
+
+def check_folders(images_dir: Path, out_dir: Path) -> None:
+    """Raise `CollisionError` unless the two folders, links followed, lie apart."""
+    images, out = Path(os.path.realpath(images_dir)), Path(os.path.realpath(out_dir))
+    if images == out:
+        raise CollisionError(f"the output folder {out_dir} is the image folder; choose another one")
+    if images in out.parents:
+        raise CollisionError(
+            f"the output folder {out_dir} lies inside the image folder {images_dir}; choose one outside it"
+        )
+    if out in images.parents:
+        raise CollisionError(
+            f"the image folder {images_dir} lies inside the output folder {out_dir}; choose another output"
+        )
+
+
+def check_foreign(outputs: Iterable[Outputs], known: Container[str] = (), *, with_scores: bool = True) -> None:
+    """Raise `CollisionError` where a file that this run would write exists and is not `known` by key.
+
+    For a fresh run only. Once the run's record lies in the folder, a mask without a manifest line is
+    the run's own, killed between the two, and may be written again.
+    """
+    foreign = [path for one in outputs if one.key not in known for path in _existing(one, with_scores)]
+    if foreign:
+        more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
+        raise CollisionError(
+            f"{foreign[0]}{more} would be overwritten, and no run recorded there wrote it; "
+            "choose another output folder, or add --overwrite"
+        )
+
+
+def _existing(one: Outputs, with_scores: bool) -> list[Path]:
+    paths = [one.mask, one.scores, one.overlay] if with_scores else [one.mask]
+    return [path for path in paths if os.path.lexists(path)]
+
+
+def _check_parents(owners: dict[str, str], images_dir: Path) -> None:
+    """A mask `a.png` cannot stand beside images in a folder that is called `a.png` too."""
+    files = {f"{key}.png" for key in owners} | {MANIFEST, RECORD}
+    folders = {parent for key in owners if "/" in key for parent in PurePosixPath(key).parents}
+    for folder in sorted(str(folder) for folder in folders):
+        if folder in files:
+            raise CollisionError(
+                f"{images_dir}: the folder {folder} and an output file would share a name; rename the folder"
+            )

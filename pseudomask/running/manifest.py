@@ -1,0 +1,146 @@
+"""The manifest: one JSON line an image, written after the image's files are in place."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pseudomask.errors import UsageError
+from pseudomask.running.atomic import atomic_write, write_error
+from pseudomask.running.jsonable import jsonable
+
+try:
+    import fcntl
+except ImportError:  # Windows has no flock; two processes must not share a folder there
+    fcntl = None  # type: ignore[assignment]
+
+Entry = dict[str, Any]
+
+
+class Manifest:
+    """A growing file of JSON objects, each with the `key` of its image; the last entry of a key counts.
+
+    Two processes may append to one manifest: every access takes the file's lock. A line that a kill
+    cut off is dropped at the next append, so the file never holds half a line in its middle.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, entry: Mapping[str, Any]) -> None:
+        """Add `entry` (it must hold `key`); the line is with the operating system when this returns.
+
+        Raises `PseudomaskError` where it cannot be written; the file then ends as before.
+        """
+        if not isinstance(entry.get("key"), str):
+            raise TypeError("a manifest entry needs its image's key")
+        line = _line(entry)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self._locked() as handle:
+                _append(handle, line)
+        except OSError as error:
+            raise write_error(self.path, error) from error
+
+    def load(self) -> dict[str, Entry]:
+        """key → its last entry, in the order of first appearance; empty where there is no file.
+
+        A cut last line is passed over. Raises `UsageError` for a file that is no manifest.
+        """
+        entries: dict[str, Entry] = {}
+        try:
+            with self.path.open("rb") as stream:
+                for number, line in enumerate(stream, start=1):
+                    entry = self._parse(line, number)
+                    if entry is not None:
+                        entries[entry["key"]] = entry
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise UsageError(f"cannot read {self.path}: {error.strerror}") from error
+        return entries
+
+    def compact(self, order: Sequence[str]) -> None:
+        """Rewrite the file with one line a key: those of `order` first and in its order, then the rest.
+
+        Done at the end of a run, so that an interrupted and an uninterrupted run leave the same bytes.
+        """
+        if not self.path.exists():
+            return
+        with self._locked():
+            entries = self.load()
+            ordered = [key for key in dict.fromkeys(order) if key in entries]
+            rest = sorted(entries.keys() - set(ordered))
+            with atomic_write(self.path) as stream:
+                stream.writelines(_line(entries[key]) for key in [*ordered, *rest])
+
+    def _parse(self, line: bytes, number: int) -> Entry | None:
+        if not line.endswith(b"\n"):
+            return None  # cut by a kill: the image counts as not done
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            entry = None
+        if not isinstance(entry, dict) or not isinstance(entry.get("key"), str):
+            raise UsageError(
+                f"{self.path}, line {number}: not a manifest line; use --overwrite or another output folder"
+            )
+        return entry
+
+    @contextmanager
+    def _locked(self) -> Iterator[int]:
+        """A descriptor of the file, locked, and still the file of that name (`compact` replaces it)."""
+        while True:
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            try:
+                if fcntl is not None:
+                    fcntl.flock(handle, fcntl.LOCK_EX)
+                    if not self._is_current(handle):
+                        continue
+                yield handle
+                return
+            finally:
+                os.close(handle)
+
+    def _is_current(self, handle: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(handle), self.path.stat())
+        except FileNotFoundError:
+            return False
+
+
+def _line(entry: Mapping[str, Any]) -> bytes:
+    # ASCII escapes carry names that are not UTF-8 there and back, and no name can hold a newline.
+    return json.dumps(jsonable(entry), ensure_ascii=True, allow_nan=False).encode("ascii") + b"\n"
+
+
+def _append(handle: int, line: bytes) -> None:
+    end = _drop_cut_line(handle)
+    rest = memoryview(line)
+    try:
+        while rest:
+            rest = rest[os.write(handle, rest) :]
+    except OSError:
+        os.ftruncate(handle, end)
+        raise
+
+
+def _drop_cut_line(handle: int, block: int = 65536) -> int:
+    """Cut the file after its last newline; returns its size then."""
+    size = os.lseek(handle, 0, os.SEEK_END)
+    end = size
+    while end > 0:
+        start = max(0, end - (1 if end == size else block))  # mostly one byte tells that all is well
+        os.lseek(handle, start, os.SEEK_SET)
+        found = os.read(handle, end - start).rfind(b"\n")
+        if found >= 0:
+            end = start + found + 1
+            break
+        end = start
+    if end < size:
+        os.ftruncate(handle, end)
+    return end

@@ -1,0 +1,170 @@
+"""The run record `run.json`: what made an output folder, so that others can say it and resume it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import platform
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pseudomask._version import __version__
+from pseudomask.errors import RecordMismatch, UsageError
+from pseudomask.running.atomic import atomic_text
+from pseudomask.running.jsonable import jsonable
+
+SCHEMA = 1
+_PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pillow", "safetensors")
+_SHOWN = 60  # characters of a value in the difference
+
+
+@dataclass
+class RunRecord:
+    """Everything that decides the bytes of a run's outputs, and what the run cost.
+
+    `config` is the resolved configuration; `weights` holds at least `sha256` and `licence`;
+    `images_hash` and `labels_hash` come from `hash_lines`; `timings` are seconds a stage;
+    `peak_memory` is in bytes; `protocol` says what belongs beside a number measured on the outputs.
+    """
+
+    command: str
+    config: dict[str, Any]
+    classes: Sequence[str] = ()
+    seed: int | None = None
+    device: str = ""
+    weights: dict[str, Any] = field(default_factory=dict)
+    images_hash: str = ""
+    labels_hash: str = ""
+    protocol: dict[str, Any] = field(default_factory=dict)
+    timings: dict[str, float] = field(default_factory=dict)
+    peak_memory: int | None = None
+    packages: dict[str, str] = field(default_factory=lambda: package_versions())
+    platform: dict[str, str] = field(default_factory=lambda: platform_facts())
+    schema: int = SCHEMA
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as plain JSON values."""
+        plain: dict[str, Any] = jsonable(self)
+        return plain
+
+    def write(self, path: Path) -> None:
+        """Replace `path` by this record. Raises `PseudomaskError` where that cannot be done."""
+        atomic_text(path, json.dumps(self.to_json(), indent=2, ensure_ascii=True) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> RunRecord | None:
+        """The record at `path`, or None where there is none. Raises `UsageError` for a foreign file."""
+        try:
+            content = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise UsageError(f"cannot read {path}: {error.strerror}") from error
+        except ValueError as error:
+            raise _foreign(path, "it is not JSON") from error
+        if not isinstance(content, dict) or not isinstance(content.get("config"), dict):
+            raise _foreign(path, "it holds no config")
+        if content.get("schema") != SCHEMA:
+            raise _foreign(path, f"its schema is {content.get('schema')!r}, this program knows {SCHEMA}")
+        names = {one.name for one in dataclasses.fields(cls)}
+        try:
+            return cls(**{name: value for name, value in content.items() if name in names})
+        except TypeError as error:
+            raise _foreign(path, "its command is missing") from error
+
+
+def check_resume(old: RunRecord, new: RunRecord, fields: Sequence[str], *, where: Path | str = "") -> None:
+    """Raise `RecordMismatch`, listing each difference, unless both records agree in `fields`.
+
+    A field is a dotted name (`config.threshold`, `weights.sha256`); one that names a table compares
+    all it holds. `where` is the output folder, for the message.
+    """
+    before, after = old.to_json(), new.to_json()
+    differences: list[str] = []
+    for name in fields:
+        differences += _differences(name, _lookup(before, name), _lookup(after, name))
+    if differences:
+        place = f"{where} holds" if where else "the output folder holds"
+        raise RecordMismatch(
+            f"{place} a run made with other settings: {'; '.join(differences)}; "
+            "add --overwrite to start anew, or choose another output folder"
+        )
+
+
+_ABSENT = object()
+
+
+def _lookup(content: Any, name: str) -> Any:
+    for part in name.split("."):
+        content = content.get(part, _ABSENT) if isinstance(content, dict) else _ABSENT
+    return content
+
+
+def _differences(name: str, old: Any, new: Any) -> list[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = [*old, *(key for key in new if key not in old)]
+        found = (_differences(f"{name}.{key}", old.get(key, _ABSENT), new.get(key, _ABSENT)) for key in keys)
+        return [one for part in found for one in part]
+    if old is _ABSENT and new is _ABSENT:
+        return []
+    # `1` and `1.0` are one setting, `1` and `true` are not
+    if old == new and isinstance(old, bool) == isinstance(new, bool):
+        return []
+    return [f"{name.removeprefix('config.')} was {_short(old)}, now {_short(new)}"]
+
+
+def _short(value: Any) -> str:
+    text = "absent" if value is _ABSENT else json.dumps(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def _foreign(path: Path, why: str) -> UsageError:
+    return UsageError(
+        f"{path} is not a run record that can be resumed: {why}; use --overwrite or another output folder"
+    )
+
+
+def package_versions(names: Iterable[str] = _PACKAGES) -> dict[str, str]:
+    """Installed versions by name, read from the packages' metadata so that nothing heavy is imported."""
+    found = {"pseudomask": __version__, "python": platform.python_version()}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "absent"
+    return found
+
+
+def platform_facts() -> dict[str, str]:
+    """System, release and processor kind."""
+    return {"system": platform.system(), "release": platform.release(), "machine": platform.machine()}
+
+
+def peak_memory() -> int | None:
+    """The largest resident size of this process so far, in bytes; None where the system hides it."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return size if sys.platform == "darwin" else size * 1024
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def hash_lines(lines: Iterable[str]) -> str:
+    """SHA-256 of a sequence of strings, in hexadecimal; where one ends and the next begins counts."""
+    digest = hashlib.sha256()
+    for line in lines:
+        data = line.encode("utf-8", "surrogateescape")
+        digest.update(len(data).to_bytes(8, "big") + data)
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""What the training verbs have in common, and the loss of each."""

@@ -1,0 +1,90 @@
+"""The losses of ReCAM (Chen et al., CVPR 2022, §3.2), as pure tensor functions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+EPSILON = 1e-5
+"""Added to a map's maximum before dividing, as in the paper's code."""
+
+
+def classification_loss(logits: Tensor, tags: Tensor) -> Tensor:
+    """Multi-label soft-margin loss: the mean over images and classes of sigmoid cross-entropy.
+
+    Args:
+        logits: (B, C).
+        tags: (B, C), 0 or 1.
+    """
+    return F.binary_cross_entropy_with_logits(logits, tags)
+
+
+def normalise_maps(maps: Tensor) -> Tensor:
+    """Divide each map by its own maximum plus 1e-5: (…, h, w), ≥ 0 → (…, h, w) in [0, 1)."""
+    return maps / (maps.amax((-2, -1), keepdim=True) + EPSILON)
+
+
+def positive_index(tags: Tensor) -> tuple[Tensor, Tensor]:
+    """Pack the present classes of each image to the left.
+
+    Args:
+        tags: (B, C), 0 or 1.
+
+    Returns:
+        index: (B, N) int64, N = the most classes that any image has; unused places hold 0.
+        valid: (B, N) bool, which places are used.
+    """
+    present = tags > 0
+    count = present.sum(1)  # (B,)
+    n = max(int(count.max()), 1) if len(count) else 1
+    index = present.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :n]
+    valid = torch.arange(n, device=tags.device)[None] < count[:, None]
+    return torch.where(valid, index, 0), valid
+
+
+def class_features(features: Tensor, maps: Tensor) -> Tensor:
+    """Pool features under each map: f_k = mean over positions of M_k(p) f(p).
+
+    The mean runs over *all* positions, it is not divided by the map's mass. One matrix product; the
+    (B, N, D, h, w) tensor of the published code is never built.
+
+    Args:
+        features: (B, D, h, w).
+        maps: (B, N, h, w), max-normalised.
+
+    Returns:
+        (B, N, D).
+    """
+    positions = features.shape[-2] * features.shape[-1]
+    return maps.flatten(2) @ features.flatten(2).transpose(1, 2) / positions
+
+
+def softmax_loss(features: Tensor, first: Tensor, second: Tensor, tags: Tensor) -> tuple[Tensor, Tensor]:
+    """ReCAM's loss: softmax cross-entropy of each present class's pooled feature.
+
+    Nothing is detached: gradients reach the features, both classifiers and the normaliser.
+
+    Args:
+        features: (B, D, h, w).
+        first: w, (C, D, 1, 1), makes the maps.
+        second: w″, (C, D, 1, 1), classifies the pooled features.
+        tags: (B, C), 0 or 1.
+
+    Returns:
+        loss: scalar; the mean over images of the mean over an image's classes. An image without tags
+            adds nothing and still counts in the mean.
+        accuracy: scalar in [0, 1], the share of pooled features classified right (no gradient).
+    """
+    index, valid = positive_index(tags)  # (B, N)
+    # Only the present classes' maps are made: (N, D) weights per image, one batched product.
+    weights = first.flatten(1)[index]  # (B, N, D)
+    maps = torch.relu(weights @ features.flatten(2))  # (B, N, hw)
+    maps = normalise_maps(maps.unflatten(2, features.shape[-2:]))
+    pooled = class_features(features, maps)  # (B, N, D)
+    with torch.autocast(features.device.type, enabled=False):
+        logits = pooled.float() @ second.flatten(1).T  # (B, N, C)
+    losses = F.cross_entropy(logits.flatten(0, 1), index.flatten(), reduction="none").view_as(valid)
+    share = valid / valid.sum(1, keepdim=True).clamp(min=1)  # (B, N)
+    right = (logits.argmax(2) == index) & valid
+    return (losses * share).sum() / len(tags), right.sum() / valid.sum().clamp(min=1)

@@ -1,0 +1,70 @@
+"""`reactivate`: ReCAM's second classifier (Chen et al., CVPR 2022, §3.2; METHODS 1.4)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from pseudomask.config import ReactivateConfig
+from pseudomask.errors import UsageError
+from pseudomask.networks.checkpoint import load_network, read_card, sha256_of
+from pseudomask.networks.network import CamNetwork
+from pseudomask.running.reporter import Reporter, SilentReporter
+from pseudomask.training.losses import classification_loss, softmax_loss
+from pseudomask.training.session import TrainingResult, gather, run_training
+from pseudomask.training.trainer import Group, LossFunction
+
+
+def recam_step(sce_weight: float) -> LossFunction:
+    """BCE + λ·SCE on one forward pass; logs both losses and the softmax accuracy."""
+
+    def step(network: CamNetwork, images: Tensor, tags: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        assert network.reclassifier is not None
+        features = network.backbone(images)  # (B, D, h, w)
+        bce = classification_loss(network.logits(features), tags)
+        sce, accuracy = softmax_loss(features, network.classifier.weight, network.reclassifier.weight, tags)
+        return bce + sce_weight * sce, {"bce": bce, "sce": sce, "accuracy": accuracy}
+
+    return step
+
+
+def reactivate(config: ReactivateConfig, reporter: Reporter | None = None) -> TrainingResult:
+    """Fine-tune a classifier together with a second, softmax one; writes RUN/weights.safetensors.
+
+    Raises `UsageError`, `WeightsError` and `TrainingDiverged` as `train_cls` does.
+    """
+    reporter = reporter or SilentReporter()
+    if config.weights is None:
+        raise UsageError("reactivate starts from a classifier: give --weights RUN/weights.safetensors of train-cls")
+    card = read_card(config.weights)
+    split = gather(config, card.classes)
+
+    def build() -> tuple[CamNetwork, list[Group], LossFunction, dict[str, Any]]:
+        assert config.weights is not None
+        network, _ = load_network(config.weights)
+        network.add_reclassifier()
+        assert network.reclassifier is not None
+        network.backbone.freeze(config.freeze)
+        head = config.lr_head if config.lr_head is not None else 10 * config.lr
+        groups = [
+            Group([*network.backbone.parameters(), network.classifier.weight], config.lr),
+            Group([network.reclassifier.weight], head),
+        ]
+        facts = {"backbone": card.backbone, "style": card.style, "output_stride": card.output_stride}
+        return network, groups, recam_step(config.sce_weight), facts
+
+    return run_training(
+        config,
+        split,
+        command="reactivate",
+        method="recam",
+        source={
+            "file": config.weights.name,
+            "sha256": sha256_of(config.weights),
+            "sce_weight": config.sce_weight,
+        },
+        build=build,
+        base_card=card,
+        reporter=reporter,
+    )

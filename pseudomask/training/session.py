@@ -1,0 +1,284 @@
+"""What train-cls and reactivate do before and after the loop: photos, record, weights with their card."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from pseudomask._version import __version__
+from pseudomask.config import TrainingOptions
+from pseudomask.data.collection import Collection, align_tags, collect, need_tags
+from pseudomask.data.images import ImageItem, read_list, select
+from pseudomask.errors import TrainingDiverged, UsageError
+from pseudomask.networks.card import Card
+from pseudomask.networks.checkpoint import save_network
+from pseudomask.networks.network import CamNetwork
+from pseudomask.running.jsonable import jsonable
+from pseudomask.running.record import RunRecord, check_resume, package_versions, peak_memory
+from pseudomask.running.reporter import Reporter
+from pseudomask.running.signals import graceful
+from pseudomask.training.samples import one_hot
+from pseudomask.training.state import CHECKPOINT, LOG, PREVIOUS
+from pseudomask.training.trainer import Group, LossFunction, Photos, Trained, Trainer, training_sides
+
+WEIGHTS = "weights.safetensors"
+RECORD = "run.json"
+# What may differ between a run and its resumption without changing the result.
+_FREE = {"run", "workers", "checkpoint_every", "overwrite", "dry_run", "images", "labels", "list", "val_list"}
+
+
+@dataclass(frozen=True)
+class Split:
+    """The photos to train on and those held out."""
+
+    training: Collection
+    held_out: Collection
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a training verb hands back.
+
+    Attributes:
+        weights: the file written, or None when the run was stopped early or only described.
+        summary: (label, value) pairs for people.
+        exit_code: 0, or 130/143 after a signal.
+    """
+
+    weights: Any
+    facts: dict[str, Any]
+    exit_code: int = 0
+
+    def summary(self) -> list[tuple[str, str]]:
+        return [(k.replace("_", " "), str(v)) for k, v in self.facts.items() if v not in (None, "")]
+
+    def to_json(self) -> dict[str, Any]:
+        plain: dict[str, Any] = jsonable({"schema": 1, "weights": self.weights, **self.facts})
+        return plain
+
+
+def gather(options: TrainingOptions, classes: tuple[str, ...] | None = None) -> Split:
+    """Photos with tags, and the held-out ones: --val-list, else a share drawn with the seed.
+
+    `classes` is the weights' list, when training goes on from weights.
+    """
+    collection = collect(options.images, options, exclude=options.run)
+    if classes is not None:
+        collection = align_tags(collection, classes)
+    if options.val_list is None:
+        tagged = need_tags(collection)
+        held = _draw(tagged.items, options.val_fraction, options.seed)
+        return Split(
+            tagged.subset([i for i in tagged.items if i.key not in held]),
+            tagged.subset([i for i in tagged.items if i.key in held]),
+        )
+    # Held-out photos may lie outside --list, which names those to train on.
+    everything = collect(options.images, replace(options, list=None, limit=None), exclude=options.run)
+    everything = align_tags(everything, collection.classes)
+    held_items = select(everything.items, read_list(options.val_list), source=str(options.val_list))
+    held = {item.key for item in held_items}
+    tags = everything.tags or {}
+    return Split(
+        need_tags(collection.subset([i for i in collection.items if i.key not in held])),
+        everything.subset([item for item in held_items if item.key in tags]),
+    )
+
+
+def _draw(items: Sequence[ImageItem], fraction: float, seed: int) -> set[str]:
+    count = min(round(fraction * len(items)), len(items) - 1)
+    order = np.random.default_rng([seed, 0x5E1D]).permutation(len(items))
+    return {items[int(i)].key for i in order[:count]}
+
+
+def _photos(collection: Collection) -> Photos:
+    tags = collection.tags or {}
+    rows = [one_hot(tags[item.key], len(collection.classes)) for item in collection.items]
+    return Photos(
+        [item.path for item in collection.items],
+        np.stack(rows) if rows else np.zeros((0, len(collection.classes)), np.float32),
+    )
+
+
+def tag_counts(collection: Collection) -> dict[str, int]:
+    """Photos per class name."""
+    counts = dict.fromkeys(collection.classes, 0)
+    for item in collection.items:
+        for i in (collection.tags or {}).get(item.key, ()):
+            counts[collection.classes[i]] += 1
+    return counts
+
+
+def describe(split: Split, reporter: Reporter) -> dict[str, Any]:
+    """Tell what was understood, with warnings for what was not."""
+    training = split.training
+    counts = tag_counts(training)
+    reporter.info(
+        f"{len(training.items)} photos to train on, {len(split.held_out.items)} held out, "
+        f"{len(training.classes)} classes, tags from {training.labels}"
+    )
+    if training.untagged:
+        reporter.warn(f"{len(training.untagged)} photos have no tags and are left out (first: {training.untagged[0]})")
+    if training.orphans:
+        reporter.warn(f"{len(training.orphans)} rows of labels match no photo (first: {training.orphans[0]})")
+    rare = [name for name, n in counts.items() if n < 20]
+    if rare:
+        reporter.warn(
+            f"{len(rare)} classes have fewer than 20 photos: {', '.join(rare[:8])}{', …' if len(rare) > 8 else ''}"
+        )
+    return {
+        "photos": len(training.items),
+        "held_out": len(split.held_out.items),
+        "classes": len(training.classes),
+    }
+
+
+def run_training(
+    options: TrainingOptions,
+    split: Split,
+    *,
+    command: str,
+    method: str,
+    source: dict[str, Any],
+    build: Callable[[], tuple[CamNetwork, list[Group], LossFunction, dict[str, Any]]],
+    base_card: Card | None,
+    reporter: Reporter,
+) -> TrainingResult:
+    """Record, train (or resume), validate and write RUN/weights.safetensors.
+
+    Args:
+        method: `cam` or `recam`, for the card.
+        source: what the network starts from, for record and card; part of the resume check.
+        build: makes the network, its parameter groups and its loss; its last value is the card's network part.
+        base_card: card of the weights that training goes on from.
+    """
+    facts = describe(split, reporter)
+    if options.dry_run:
+        return TrainingResult(None, facts)
+    options.run.mkdir(parents=True, exist_ok=True)
+    record = _open_record(options, split, command, source)
+    torch.manual_seed(options.seed)
+    network, groups, loss, network_facts = build()
+    with graceful() as stop:
+        trainer = Trainer(
+            network,
+            groups,
+            loss,
+            options,
+            classes=split.training.classes,
+            photos=_photos(split.training),
+            held_out=_photos(split.held_out),
+            reporter=reporter,
+            stop=stop,
+        )
+        record.device = str(trainer.device)
+        record.write(options.run / RECORD)
+        reporter.info(f"training on {trainer.device}, {'float32' if trainer.amp is None else trainer.amp}")
+        started = time.monotonic()
+        trained = trainer.train()
+    facts |= {
+        "steps": f"{trained.steps} of {trained.total}",
+        "speed": f"{trained.images_per_second:.1f} images/s",
+    }
+    record.timings["training"] = round(time.monotonic() - started, 1)
+    record.peak_memory = peak_memory()
+    if not trained.finished:
+        record.write(options.run / RECORD)
+        reporter.warn(f"stopped at step {trained.steps}; the same command goes on from there")
+        return TrainingResult(None, facts, exit_code=stop.exit_code)
+    if not all(bool(torch.isfinite(p).all()) for p in network.parameters()):
+        raise TrainingDiverged("the trained weights hold NaN; nothing was written; lower --lr")
+    card = _card(options, split, method, source, network_facts, base_card, trained)
+    target = options.run / WEIGHTS
+    dtype = torch.float16 if options.weights_dtype == "fp16" else torch.float32
+    save_network(target, network, card, dtype)
+    record.write(options.run / RECORD)
+    if trained.validation:
+        facts |= {
+            "held_out_loss": f"{trained.validation.loss:.4f}",
+            "held_out_precision": f"{trained.validation.mean_precision:.3f} (mean over "
+            f"{len(trained.validation.precision)} classes)",
+        }
+    return TrainingResult(target, facts | {"weights": str(target)})
+
+
+def _open_record(options: TrainingOptions, split: Split, command: str, source: dict[str, Any]) -> RunRecord:
+    config = {k: v for k, v in jsonable(options).items() if k not in _FREE}
+    record = RunRecord(
+        command=command,
+        config=config,
+        classes=split.training.classes,
+        seed=options.seed,
+        weights=source,
+        images_hash=split.training.images_hash,
+        labels_hash=split.training.labels_hash,
+    )
+    path = options.run / RECORD
+    if options.overwrite:
+        for name in (WEIGHTS, CHECKPOINT, PREVIOUS, LOG):
+            (options.run / name).unlink(missing_ok=True)
+        return record
+    old = RunRecord.read(path)
+    if old is not None:
+        fields = ("command", "config", "classes", "weights", "images_hash", "labels_hash")
+        check_resume(old, record, fields, where=options.run)
+    elif (options.run / WEIGHTS).exists() or (options.run / CHECKPOINT).exists():
+        raise UsageError(f"{options.run} holds weights but no {RECORD}; add --overwrite or choose another folder")
+    return record
+
+
+def _card(
+    options: TrainingOptions,
+    split: Split,
+    method: str,
+    source: dict[str, Any],
+    network_facts: dict[str, Any],
+    base_card: Card | None,
+    trained: Trained,
+) -> Card:
+    validation = trained.validation
+    thresholds: tuple[float, ...] = validation.tag_thresholds if validation else (0.5,) * len(split.training.classes)
+    low, high = training_sides(options)
+    measured = []
+    if validation:
+        measured.append(
+            {
+                "what": "mean average precision of the tags",
+                "value": round(validation.mean_precision, 4),
+                "protocol": f"{len(split.held_out.items)} held-out photos, {len(validation.precision)} classes",
+            }
+        )
+    history = [*(base_card.training.get("history", []) if base_card else [])]
+    if base_card:
+        history.append({k: v for k, v in base_card.training.items() if k != "history"})
+    return Card(
+        classes=split.training.classes,
+        method=method,
+        **network_facts,
+        tag_thresholds=thresholds,
+        training={
+            "data": options.data_name or options.images.name,
+            "photos": len(split.training.items),
+            "photos_per_class": tag_counts(split.training),
+            "starts_from": source,
+            "epochs": options.epochs,
+            "batch_size": options.batch_size,
+            "crop": options.crop,
+            "long_side": [low, high],
+            "lr": options.lr,
+            "lr_head": options.lr_head,
+            "momentum": options.momentum,
+            "weight_decay": options.weight_decay,
+            "freeze": options.freeze,
+            "amp": options.amp,
+            "seed": options.seed,
+            **({"history": history} if history else {}),
+        },
+        measured=measured,
+        license=options.license,
+        versions={"pseudomask": __version__, **package_versions()},
+    )

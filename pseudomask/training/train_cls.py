@@ -1,0 +1,70 @@
+"""`train-cls`: the multi-label classifier (METHODS: ReCAM's step 1, as in IRN and PSA)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from pseudomask.config import TrainClsConfig
+from pseudomask.networks.checkpoint import new_backbone, sha256_of
+from pseudomask.networks.network import CamNetwork
+from pseudomask.running.reporter import Reporter, SilentReporter
+from pseudomask.training.losses import classification_loss
+from pseudomask.training.session import TrainingResult, gather, run_training
+from pseudomask.training.trainer import Group, LossFunction
+
+
+def bce_step(network: CamNetwork, images: Tensor, tags: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Binary cross-entropy of the pooled logits."""
+    return classification_loss(network(images), tags), {}
+
+
+def train_cls(config: TrainClsConfig, reporter: Reporter | None = None) -> TrainingResult:
+    """Train the classifier whose weights make class activation maps; writes RUN/weights.safetensors.
+
+    Raises `UsageError` for photos, labels or settings that cannot work, `WeightsError` for backbone
+    weights that do not fit, `TrainingDiverged` when the loss stops being a number.
+    """
+    reporter = reporter or SilentReporter()
+    split = gather(config)
+    start: dict[str, Any] = {"backbone": config.backbone}
+    if config.backbone_weights is not None and config.backbone_weights.is_file():
+        start |= {"file": config.backbone_weights.name, "sha256": sha256_of(config.backbone_weights)}
+    else:
+        start["file"] = "torchvision"
+
+    def build() -> tuple[CamNetwork, list[Group], LossFunction, dict[str, Any]]:
+        backbone, _ = new_backbone(
+            config.backbone,
+            weights=config.backbone_weights,
+            style=config.backbone_style,
+            output_stride=config.output_stride,
+        )
+        network = CamNetwork(
+            len(split.training.classes),
+            config.backbone,
+            style=config.backbone_style,
+            output_stride=config.output_stride,
+        )
+        network.backbone = backbone
+        backbone.freeze(config.freeze)
+        head = config.lr_head if config.lr_head is not None else 10 * config.lr
+        groups = [Group(list(backbone.parameters()), config.lr), Group([network.classifier.weight], head)]
+        facts = {
+            "backbone": config.backbone,
+            "style": config.backbone_style,
+            "output_stride": config.output_stride,
+        }
+        return network, groups, bce_step, facts
+
+    return run_training(
+        config,
+        split,
+        command="train-cls",
+        method="cam",
+        source=start,
+        build=build,
+        base_card=None,
+        reporter=reporter,
+    )
