@@ -1,1 +1,45 @@
-"""Image-level tags in, pixel masks out."""
+"""From photos and image-level tags to pixel masks.
+
+`import pseudomask` is light: torch is imported when a verb is first used.
+
+    import pseudomask
+    from pathlib import Path
+
+    config = pseudomask.ExtractConfig(images=Path("photos"), out=Path("masks"))
+    result = pseudomask.extract(config)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pseudomask._version import __version__
+from pseudomask.config import EvaluateConfig, ExtractConfig, ReactivateConfig, TrainClsConfig
+from pseudomask.errors import PseudomaskError
+
+if TYPE_CHECKING:
+    from pseudomask.api import evaluate, extract, reactivate, train_cls
+
+_VERBS = ("evaluate", "extract", "reactivate", "train_cls")
+
+__all__ = [
+    "EvaluateConfig",
+    "ExtractConfig",
+    "PseudomaskError",
+    "ReactivateConfig",
+    "TrainClsConfig",
+    "__version__",
+    "evaluate",
+    "extract",
+    "reactivate",
+    "train_cls",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """The verbs, imported when first asked for."""
+    if name in _VERBS:
+        from pseudomask import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'pseudomask' has no attribute {name!r}")

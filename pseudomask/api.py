@@ -9,8 +9,9 @@ pseudomask.extract(pseudomask.ExtractConfig(images=Path("photos"), out=Path("mas
 from __future__ import annotations
 
 from pseudomask.extracting.extract import ExtractResult, extract
+from pseudomask.measuring.from_config import EvaluateResult, evaluate
 from pseudomask.training.reactivate import reactivate
 from pseudomask.training.session import TrainingResult
 from pseudomask.training.train_cls import train_cls
 
-__all__ = ["ExtractResult", "TrainingResult", "extract", "reactivate", "train_cls"]
+__all__ = ["EvaluateResult", "ExtractResult", "TrainingResult", "evaluate", "extract", "reactivate", "train_cls"]

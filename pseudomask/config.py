@@ -134,8 +134,15 @@ class ReactivateConfig(TrainingOptions):
     sce_weight: float = option(
         1.0, "λ, the softmax loss's weight: 1 for VOC, 0.1 for COCO in the paper.", "Training", min=0.0
     )
-    epochs: int = option(4, "Passes over the photos.", "Training", min=1)
-    lr: float = option(5e-5, "Learning rate of the backbone and the first classifier.", "Training", min=0.0)
+    epochs: int = option(2, "Passes over the photos.", "Training", min=1)
+    lr: float = option(5e-5, "Learning rate of the first classifier and of what is not frozen.", "Training", min=0.0)
+    lr_head: float | None = option(0.1, "Learning rate of the second classifier.", "Training", min=0.0)
+    freeze: Freeze = option(
+        "layer4",
+        "Hold the backbone fixed up to here. layer4, all of it, measured best on small sets; the paper fixes "
+        "the stem only: --freeze stem --epochs 4 --lr-head 5e-4.",
+        "Training",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +155,12 @@ class ExtractConfig(LabelOptions, DeviceOptions):
     weights: Path | None = option(
         None, "Weights; by default $PSEUDOMASK_WEIGHTS, else those that come with pseudomask.", "Method"
     )
-    recam_weights: WeightRule = option("product", "Which classifier makes recam's map: w⊙w″, w, w″ or w+w″.", "Method")
+    recam_weights: WeightRule | None = option(
+        None,
+        "Which classifier makes recam's map: w⊙w″ (product), w, w″ or w+w″; by default what the weights' card "
+        "recommends, else product.",
+        "Method",
+    )
     threshold: float | None = option(
         None,
         "Background where no class scores above this; by default the weights' own.",
@@ -194,8 +206,7 @@ class EvaluateConfig:
     )
     ignore: int = option(255, "Index of pixels that do not count.", "Measure", min=0)
     missing: Literal["error", "skip"] = option("error", "Listed photos without a mask.", "Measure")
-    json: bool = option(False, "Print the report as JSON.", "Output")
     json_file: Path | None = option(None, "Write the report as JSON.", "Output")
-    csv: Path | None = option(None, "Write one row per class (and FILE.images.csv per image).", "Output")
+    csv: Path | None = option(None, "Write one row per class, and per image into NAME.images.csv beside it.", "Output")
     markdown: Path | None = option(None, "Write the report as Markdown.", "Output")
     workers: int = option(-1, "Processes; -1 chooses by the machine.", "Machine", min=-1)

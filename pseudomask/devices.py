@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 
 from pseudomask.errors import DeviceError, UsageError
+from pseudomask.running.machine import cores
 
 
 def pick_device(name: str) -> torch.device:
@@ -62,4 +61,4 @@ def pick_workers(count: int) -> int:
     """-1 becomes one process less than the cores, at most 8 and at least 1."""
     if count >= 0:
         return count
-    return max(1, min(8, len(os.sched_getaffinity(0)) - 1 if hasattr(os, "sched_getaffinity") else 1))
+    return max(1, min(8, cores() - 1))

@@ -11,20 +11,25 @@ from pseudomask.running.reporter import Reporter
 
 
 def run(config: EvaluateConfig, reporter: Reporter) -> Result:
-    from pseudomask import api
+    # Not through pseudomask.api, which loads torch: comparing masks needs none.
+    from pseudomask.measuring.from_config import evaluate
 
-    return api.evaluate(config, reporter)
+    return evaluate(config, reporter)
 
 
 def show(result: Any) -> list[str]:
-    """The table of classes, and under it the protocol that belongs beside its number."""
+    """The table of classes, and under it the protocol that belongs beside its number.
+
+    A class that is in no mask has no row; the protocol names it.
+    """
     from pseudomask.measuring.reports import HEADER
 
     report = getattr(result, "report", result)
+    rows = [row for row in report.rows() if any(cell != "-" for cell in row[1:])]
     lines = report.protocol.lines()
     width = max(len(label) for label, _ in lines)
     return [
-        *console.table(HEADER, report.rows()),
+        *console.table(HEADER, rows),
         "",
         *(f"{label.ljust(width)}  {value}" for label, value in lines),
     ]

@@ -19,7 +19,7 @@ from pseudomask.errors import UsageError
 from pseudomask.extracting.engine import Engine
 from pseudomask.extracting.outputs import write_outputs
 from pseudomask.extracting.photos import Photo, Photos, batches, load
-from pseudomask.maps import make_method
+from pseudomask.maps import check_method, make_method, weight_rule
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import load_network, sha256_of
 from pseudomask.networks.store import find_weights
@@ -98,13 +98,14 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
     """
     reporter = reporter or SilentReporter()
     scales = parse_scales(config.scales)
-    method = make_method(config)
+    check_method(config.method)
     weights = find_weights(config.weights)
     device = pick_device(config.device)
     amp = pick_amp(config.amp, device)
     collection = collect(config.images, config, exclude=config.out)
     outputs = plan_outputs(collection.items, config.images, config.out)
     network, card = load_network(weights)
+    method = make_method(config, card)
     method.check(network)
     collection = align_tags(collection, card.classes)
     threshold, threshold_from = _threshold(config, card)
@@ -170,8 +171,6 @@ class _Flow:
     waiting: deque[Future[dict[str, Any]]] = field(default_factory=deque)
 
     def run(self, photos: Iterator[Photo], total: int, skipped: int) -> None:
-        started = time.monotonic()
-        done = 0
         with (
             ThreadPoolExecutor(2, thread_name_prefix="write") as pool,
             self.reporter.progress(total, "extracting") as progress,
@@ -181,8 +180,7 @@ class _Flow:
                     self._fail(batch[0])
                 else:
                     self._submit(pool, batch)
-                done += len(batch)
-                progress.advance(len(batch), speed=f"{done / (time.monotonic() - started):.2f} images/s")
+                progress.advance(len(batch))
                 self._collect(most=4 * self.config.batch_size)
                 if self.stop.requested:
                     break
@@ -222,7 +220,7 @@ def _threshold(config: ExtractConfig, card: Card) -> tuple[float, str]:
     """The background threshold, and who chose it."""
     if config.threshold is not None:
         return config.threshold, "given"
-    rule = "first" if config.method == "cam" else config.recam_weights
+    rule = "first" if config.method == "cam" else weight_rule(config, card)
     if rule in card.thresholds:
         return card.thresholds[rule], "from the weights' card"
     return DEFAULT_THRESHOLD, "the method's default"
@@ -263,7 +261,7 @@ def _record(
         labels_hash=collection.labels_hash,
         protocol={
             "method": config.method,
-            "recam_weights": config.recam_weights if config.method == "recam" else None,
+            "recam_weights": weight_rule(config, card) if config.method == "recam" else None,
             "scales": config.scales,
             "flip": config.flip,
             "threshold": threshold,

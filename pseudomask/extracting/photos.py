@@ -80,8 +80,7 @@ class Photos(Dataset[Photo]):
         size = (image.shape[0], image.shape[1])
         h, w = working_size(size, self.max_side)
         views = tuple(
-            torch.from_numpy(np.array(resize(image, (max(1, round(h * s)), max(1, round(w * s))))))
-            for s in self.scales
+            torch.from_numpy(np.array(resize(image, (max(1, round(h * s)), max(1, round(w * s)))))) for s in self.scales
         )
         return Photo(place, size, views, whole=image if self.keep_whole else None)
 

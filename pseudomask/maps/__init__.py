@@ -4,20 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pseudomask.config import ExtractConfig
+from pseudomask.config import ExtractConfig, WeightRule
 from pseudomask.errors import UsageError
 from pseudomask.maps.cam import LinearMaps
 from pseudomask.maps.method import MapMethod
+from pseudomask.networks.card import Card
 
-METHODS: dict[str, Callable[[ExtractConfig], MapMethod]] = {
-    "cam": lambda config: LinearMaps("cam", "first"),
-    "recam": lambda config: LinearMaps("recam", config.recam_weights),
+MakeMethod = Callable[[ExtractConfig, Card], MapMethod]
+
+METHODS: dict[str, MakeMethod] = {
+    "cam": lambda config, card: LinearMaps("cam", "first"),
+    "recam": lambda config, card: LinearMaps("recam", weight_rule(config, card)),
 }
 
 
-def make_method(config: ExtractConfig) -> MapMethod:
-    """The method that `config.method` names; `UsageError` lists the valid names."""
-    try:
-        return METHODS[config.method](config)
-    except KeyError:
-        raise UsageError(f"unknown method {config.method!r}; there are {', '.join(METHODS)}") from None
+def make_method(config: ExtractConfig, card: Card) -> MapMethod:
+    """The method that `config.method` names, for the weights of `card`."""
+    check_method(config.method)
+    return METHODS[config.method](config, card)
+
+
+def check_method(name: str) -> None:
+    """Raise `UsageError`, with the valid names, for an unknown method."""
+    if name not in METHODS:
+        raise UsageError(f"unknown method {name!r}; there are {', '.join(METHODS)}")
+
+
+def weight_rule(config: ExtractConfig, card: Card) -> WeightRule:
+    """What was asked for, else what the card recommends, else the paper's product."""
+    rule = config.recam_weights or card.weight_rule or "product"
+    if rule not in ("product", "first", "second", "sum"):
+        raise UsageError(f"weight rule {rule!r} in the weights' card is unknown; give --recam-weights")
+    return rule  # type: ignore[return-value]

@@ -2,14 +2,15 @@
 
 The layout is that of the CAM literature (ReCAM, Chen et al., CVPR 2022; IRN, Ahn et al., CVPR 2019):
 at stride 16 the last stage runs at stride 1 *without* dilation; at stride 8 the last two stages run
-at stride 1 with dilations 2 (end of stage 3) and 2 (stage 4).
+at stride 1 with dilation 2 in every 3×3 convolution after the stride that is gone, so that every second
+feature is the one of stride 16.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torchvision.models as models
@@ -74,8 +75,16 @@ def _set_stride(layer: nn.Sequential, stride: int, style: Style) -> None:
     block.stride = stride
 
 
-def _dilate(blocks: Iterator[nn.Module], dilation: int) -> None:
-    for block in blocks:
+def _after_stride(layer: nn.Sequential, style: Style) -> list[nn.Module]:
+    """The parts of a stage that come after the convolution with the stride, and saw its coarser grid."""
+    first, *rest = layer
+    assert isinstance(first, BasicBlock | Bottleneck)
+    # in a bottleneck of the pytorch style the stride is in the 3×3 convolution itself, the only one
+    return rest if isinstance(first, Bottleneck) and style == "pytorch" else [first.conv2, *rest]
+
+
+def _dilate(parts: Iterable[nn.Module], dilation: int) -> None:
+    for block in parts:
         for conv in block.modules():
             if isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3):
                 conv.dilation = conv.padding = (dilation, dilation)
@@ -92,6 +101,8 @@ class Backbone(nn.Module):
         super().__init__()
         if output_stride not in (8, 16):
             raise UsageError(f"output stride must be 16 or 8, not {output_stride}")
+        if style not in get_args(Style):
+            raise UsageError(f"unknown style {style!r}; there are {', '.join(get_args(Style))}")
         net = spec_of(name).build(weights=None)
         self.name, self.style, self.output_stride = name, style, output_stride
         self.dim: int = net.fc.in_features
@@ -101,8 +112,8 @@ class Backbone(nn.Module):
         _set_stride(self.layer3, 2 if output_stride == 16 else 1, style)
         _set_stride(self.layer4, 1, style)
         if output_stride == 8:
-            _dilate(iter(list(self.layer3)[1:]), 2)
-            _dilate(iter(self.layer4), 2)
+            _dilate(_after_stride(self.layer3, style), 2)
+            _dilate(self.layer4, 2)
         self.frozen: tuple[str, ...] = ()
 
     def stages(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from pseudomask.errors import WeightsError
@@ -20,6 +20,7 @@ class Card:
         classes: foreground class names; mask index of classes[i] is i + 1.
         method: `cam` (one classifier) or `recam` (two).
         backbone, style, output_stride: the network.
+        weight_rule: the rule that measured best with these weights, or None (then `product`).
         thresholds: background threshold by weight rule (`first`, `product`, …), with `chosen` saying how.
         tag_thresholds: probability above which a class is taken for present, one per class.
         training: data, images, epochs, hyper-parameters.
@@ -32,6 +33,7 @@ class Card:
     backbone: str
     style: str = "pytorch"
     output_stride: int = 16
+    weight_rule: str | None = None
     thresholds: dict[str, float] = field(default_factory=dict)
     tag_thresholds: tuple[float, ...] = ()
     training: dict[str, Any] = field(default_factory=dict)
@@ -59,19 +61,39 @@ class Card:
             if int(values.pop("format")) > FORMAT:
                 raise WeightsError(f"{source}: made by a newer pseudomask; update it")
             known = {f.name for f in fields(cls)}
-            card = cls(**{k: v for k, v in values.items() if k in known})
-            names = tuple(card.classes)
-            if not names or not all(isinstance(n, str) and n for n in names) or len(set(names)) != len(names):
-                raise ValueError("class names missing, empty or repeated")
-            tag_thresholds = tuple(float(t) for t in card.tag_thresholds)
-            if tag_thresholds and len(tag_thresholds) != len(names):
-                raise ValueError("another number of tag thresholds than of classes")
-            thresholds = {str(k): float(v) for k, v in card.thresholds.items()}
+            return _checked(cls(**{k: v for k, v in values.items() if k in known}))
         except WeightsError:
             raise
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except RecursionError:
+            raise WeightsError(f"{source}: its card is damaged (nested too deep)") from None
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             raise WeightsError(f"{source}: its card is damaged ({error})") from None
-        return cls(
-            **{f.name: getattr(card, f.name) for f in fields(cls)}
-            | {"classes": names, "tag_thresholds": tag_thresholds, "thresholds": thresholds}
-        )
+
+
+def _checked(card: Card) -> Card:
+    """A card as read from JSON, with its lists as tuples; `ValueError` says what is wrong with it."""
+    names = card.classes
+    if not isinstance(names, list) or not all(isinstance(n, str) and n for n in names) or not names:
+        raise ValueError("class names missing or empty")
+    if len(set(names)) != len(names):
+        raise ValueError("class names repeated")
+    for name, kind in _KINDS.items():
+        if not isinstance(getattr(card, name), kind):
+            raise ValueError(f"{name} is not a {kind.__name__}")
+    tag_thresholds = tuple(float(t) for t in card.tag_thresholds)
+    if tag_thresholds and len(tag_thresholds) != len(names):
+        raise ValueError("another number of tag thresholds than of classes")
+    thresholds = {k: float(v) for k, v in card.thresholds.items()}
+    if not all(0 <= t <= 1 for t in (*tag_thresholds, *thresholds.values())):
+        raise ValueError("a threshold outside [0, 1]")
+    return replace(card, classes=tuple(names), tag_thresholds=tag_thresholds, thresholds=thresholds)
+
+
+_KINDS: dict[str, type] = {
+    "method": str,
+    "backbone": str,
+    "style": str,
+    "thresholds": dict,
+    "training": dict,
+    "measured": list,
+}

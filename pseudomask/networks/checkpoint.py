@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from pseudomask.errors import UsageError, WeightsError
+from pseudomask.errors import TrainingDiverged, UsageError, WeightsError
 from pseudomask.networks.backbones import BACKBONES, Backbone, Style, spec_of
 from pseudomask.networks.card import Card
 from pseudomask.networks.network import CamNetwork
@@ -47,13 +47,25 @@ def sha256_of(path: Path) -> str:
 
 
 def save_network(path: Path, network: CamNetwork, card: Card, dtype: torch.dtype = torch.float16) -> None:
-    """Write a network and its card; convolutions in `dtype`, batch-norm tensors stay float32."""
+    """Write a network and its card; convolutions in `dtype`, batch-norm tensors stay float32.
+
+    Raises `TrainingDiverged`, and writes nothing, where a value is no number or too large for `dtype`.
+    """
     tensors = {
         name: value.to(dtype) if value.ndim == 4 else value
         for name, value in network.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
+    if not _finite(tensors):
+        raise TrainingDiverged(
+            f"the trained weights hold values that are no numbers or too large for {dtype}; nothing was written; "
+            "lower --lr, or try --weights-dtype fp32"
+        )
     write_tensors(path, tensors, card.to_metadata())
+
+
+def _finite(tensors: dict[str, Tensor]) -> bool:
+    return all(bool(torch.isfinite(v).all()) for v in tensors.values() if v.is_floating_point())
 
 
 def read_card(path: Path) -> Card:
@@ -97,7 +109,7 @@ def _load_strict(network: nn.Module, tensors: dict[str, Tensor], source: str) ->
     wrong += [k for k in tensors if k not in own]
     if wrong:
         raise WeightsError(f"{source}: {len(wrong)} tensors do not fit its card (first: {wrong[0]})")
-    if not all(bool(torch.isfinite(v).all()) for v in tensors.values() if v.is_floating_point()):
+    if not _finite(tensors):
         raise WeightsError(f"{source}: holds NaN or infinite values")
     network.load_state_dict({k: v.float() for k, v in tensors.items()}, strict=False)
 

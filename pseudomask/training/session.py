@@ -14,10 +14,11 @@ from pseudomask._version import __version__
 from pseudomask.config import TrainingOptions
 from pseudomask.data.collection import Collection, align_tags, collect, need_tags
 from pseudomask.data.images import ImageItem, read_list, select
-from pseudomask.errors import TrainingDiverged, UsageError
+from pseudomask.errors import UsageError
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import save_network
 from pseudomask.networks.network import CamNetwork
+from pseudomask.running.atomic import sweep_leftovers
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.record import RunRecord, check_resume, package_versions, peak_memory
 from pseudomask.running.reporter import Reporter
@@ -159,8 +160,7 @@ def run_training(
     facts = describe(split, reporter)
     if options.dry_run:
         return TrainingResult(None, facts)
-    options.run.mkdir(parents=True, exist_ok=True)
-    record = _open_record(options, split, command, source)
+    record = _new_record(options, split, command, source)
     torch.manual_seed(options.seed)
     network, groups, loss, network_facts = build()
     with graceful() as stop:
@@ -176,7 +176,7 @@ def run_training(
             stop=stop,
         )
         record.device = str(trainer.device)
-        record.write(options.run / RECORD)
+        _open_folder(options, record)
         reporter.info(f"training on {trainer.device}, {'float32' if trainer.amp is None else trainer.amp}")
         started = time.monotonic()
         trained = trainer.train()
@@ -190,8 +190,6 @@ def run_training(
         record.write(options.run / RECORD)
         reporter.warn(f"stopped at step {trained.steps}; the same command goes on from there")
         return TrainingResult(None, facts, exit_code=stop.exit_code)
-    if not all(bool(torch.isfinite(p).all()) for p in network.parameters()):
-        raise TrainingDiverged("the trained weights hold NaN; nothing was written; lower --lr")
     card = _card(options, split, method, source, network_facts, base_card, trained)
     target = options.run / WEIGHTS
     dtype = torch.float16 if options.weights_dtype == "fp16" else torch.float32
@@ -206,29 +204,33 @@ def run_training(
     return TrainingResult(target, facts | {"weights": str(target)})
 
 
-def _open_record(options: TrainingOptions, split: Split, command: str, source: dict[str, Any]) -> RunRecord:
-    config = {k: v for k, v in jsonable(options).items() if k not in _FREE}
+def _new_record(options: TrainingOptions, split: Split, command: str, source: dict[str, Any]) -> RunRecord:
+    """This run's record, checked against the one in RUN: only the same training may go on there."""
     record = RunRecord(
         command=command,
-        config=config,
+        config={k: v for k, v in jsonable(options).items() if k not in _FREE},
         classes=split.training.classes,
         seed=options.seed,
         weights=source,
         images_hash=split.training.images_hash,
         labels_hash=split.training.labels_hash,
     )
-    path = options.run / RECORD
-    if options.overwrite:
-        for name in (WEIGHTS, CHECKPOINT, PREVIOUS, LOG):
-            (options.run / name).unlink(missing_ok=True)
-        return record
-    old = RunRecord.read(path)
+    old = None if options.overwrite else RunRecord.read(options.run / RECORD)
     if old is not None:
         fields = ("command", "config", "classes", "weights", "images_hash", "labels_hash")
         check_resume(old, record, fields, where=options.run)
-    elif (options.run / WEIGHTS).exists() or (options.run / CHECKPOINT).exists():
+    elif not options.overwrite and ((options.run / WEIGHTS).exists() or (options.run / CHECKPOINT).exists()):
         raise UsageError(f"{options.run} holds weights but no {RECORD}; add --overwrite or choose another folder")
     return record
+
+
+def _open_folder(options: TrainingOptions, record: RunRecord) -> None:
+    """The first writing of a run: nothing that it was asked for can be wrong any more."""
+    if options.overwrite:
+        for name in (WEIGHTS, CHECKPOINT, PREVIOUS, LOG):
+            (options.run / name).unlink(missing_ok=True)
+    record.write(options.run / RECORD)
+    sweep_leftovers(options.run)
 
 
 def _card(
@@ -244,7 +246,7 @@ def _card(
     thresholds: tuple[float, ...] = validation.tag_thresholds if validation else (0.5,) * len(split.training.classes)
     low, high = training_sides(options)
     measured = []
-    if validation:
+    if validation and validation.precision:
         measured.append(
             {
                 "what": "mean average precision of the tags",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,6 @@ class Log:
 
     def write(self, **entry: Any) -> None:
         """Append one line; numbers that are not finite become null."""
-        clean = {k: None if isinstance(v, float) and v != v else v for k, v in entry.items()}
+        clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in entry.items()}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(clean) + "\n")

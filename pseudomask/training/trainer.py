@@ -135,8 +135,8 @@ class Trainer:
                     save_state(self.run, self.network, self.optimizer, done)
                 if self.stop.requested:
                     break
-        if validation is None and done == len(self.plan):
-            validation = self._validate(done, self.options.epochs, log)
+        if validation is None and done == len(self.plan):  # all steps were done before; so was the log's line
+            validation = self._validate(done, self.options.epochs, None)
         return Trained(
             steps=done,
             total=len(self.plan),
@@ -198,14 +198,14 @@ class Trainer:
         self, done: int, parts: dict[str, float], log: Log, progress: Progress, started: float, first: int
     ) -> None:
         speed = self._speed(done, started, first)
-        progress.advance(1, loss=f"{parts['loss']:.3f}", speed=f"{speed:.1f} images/s")
+        progress.advance(1, loss=f"{parts['loss']:.3f}", images=f"{speed:.1f}/s")
         if done % LOG_EVERY == 0 or done == len(self.plan):
             log.write(step=done, **{k: round(v, 6) for k, v in parts.items()}, images_per_second=round(speed, 2))
 
     def _speed(self, done: int, started: float, first: int) -> float:
         return (done - first) * self.options.batch_size / max(time.monotonic() - started, 1e-9)
 
-    def _validate(self, done: int, epoch: int, log: Log) -> Validation | None:
+    def _validate(self, done: int, epoch: int, log: Log | None) -> Validation | None:
         if not self.held_out.paths:
             return None
         result = validate(
@@ -219,13 +219,14 @@ class Trainer:
         )
         if result is None:
             return None
-        log.write(
-            step=done,
-            epoch=epoch,
-            val_loss=round(result.loss, 6),
-            val_map=round(result.mean_precision, 4),
-            val_ap={k: round(v, 4) for k, v in result.precision.items()},
-        )
+        if log is not None:
+            log.write(
+                step=done,
+                epoch=epoch,
+                val_loss=round(result.loss, 6),
+                val_map=round(result.mean_precision, 4),
+                val_ap={k: round(v, 4) for k, v in result.precision.items()},
+            )
         self.reporter.info(
             f"epoch {epoch}: held-out loss {result.loss:.4f}, mean average precision {result.mean_precision:.3f}"
         )

@@ -34,3 +34,21 @@ def test_help_takes_less_than_three_tenths_of_a_second() -> None:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(spent) < 0.3
+
+
+def test_the_quick_exit_after_torch_skips_no_duty() -> None:
+    """Exit functions run, buffers are written, the code is kept; only the last collection is left out."""
+    code = (
+        "import atexit, sys, types\n"
+        "from pseudomask import __main__\n"
+        "from pseudomask.cli import app\n"
+        "class Slow:\n"
+        "    def __del__(self): print('collected')\n"
+        "sys.modules['torch'] = types.ModuleType('torch'); sys.modules['torch'].held = Slow()\n"
+        "app.run = lambda arguments: 143\n"
+        "atexit.register(print, 'exit function')\n"
+        "sys.stdout.write('data\\n')\n"
+        "__main__.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (143, "data\nexit function\n", "")

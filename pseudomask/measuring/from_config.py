@@ -1,0 +1,82 @@
+"""The verb `evaluate`: settings in, report and its files out."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pseudomask.config import EvaluateConfig
+from pseudomask.data.labels import read_classes
+from pseudomask.errors import UsageError
+from pseudomask.measuring.evaluate import evaluate as measure
+from pseudomask.measuring.reports import Report
+from pseudomask.running.atomic import atomic_text
+from pseudomask.running.machine import cores
+from pseudomask.running.reporter import Progress, Reporter, SilentReporter
+
+
+@dataclass(frozen=True)
+class EvaluateResult:
+    """The report, and where it was written."""
+
+    report: Report
+    files: tuple[Path, ...] = ()
+    exit_code: int = 0
+
+    def summary(self) -> list[tuple[str, str]]:
+        return self.report.protocol.lines()
+
+    def to_json(self) -> dict[str, Any]:
+        return self.report.to_json()
+
+
+def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> EvaluateResult:
+    """Compare masks, or scores at one or all thresholds, with true masks (see `EvaluateConfig`).
+
+    Raises `UsageError` where nothing matches, sizes or classes differ, or settings contradict.
+    """
+    reporter = reporter or SilentReporter()
+    if config.sweep and config.threshold is not None:
+        raise UsageError("--sweep tries all thresholds, --threshold just one: give one of the two")
+    thresholds = None if config.threshold is None else [config.threshold]
+    with ExitStack() as stack:
+        bars: list[Progress] = []
+
+        def told(done: int, total: int) -> None:
+            if not bars:  # how many pairs there are is known only now
+                bars.append(stack.enter_context(reporter.progress(total, "evaluating")))
+            bars[0].advance(1)
+
+        report = measure(
+            config.pred,
+            config.gt,
+            list=config.list,
+            classes=[name.strip() for name in config.classes.split(",")] if config.classes else None,
+            class_names=read_classes(config.class_file) if config.class_file else None,
+            thresholds=thresholds,
+            scores=True if config.sweep or thresholds else None,
+            missing=config.missing,
+            ignore=config.ignore,
+            workers=cores() if config.workers < 0 else config.workers,
+            progress=told,
+        )
+    return EvaluateResult(report, _write(config, report))
+
+
+def _write(config: EvaluateConfig, report: Report) -> tuple[Path, ...]:
+    files: list[Path] = []
+    if config.json_file is not None:
+        atomic_text(config.json_file, json.dumps(report.to_json(), indent=2) + "\n")
+        files.append(config.json_file)
+    if config.csv is not None:
+        images = config.csv.with_name(config.csv.stem + ".images" + config.csv.suffix)
+        report.to_csv(config.csv)
+        report.images_to_csv(images)
+        files += [config.csv, images]
+    if config.markdown is not None:
+        atomic_text(config.markdown, report.to_markdown())
+        files.append(config.markdown)
+    return tuple(files)

@@ -1,0 +1,117 @@
+"""Map methods and what they share; parity with the paper's recipe is in parity/test_multiscale_oracle.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+from torch import Tensor
+
+from pseudomask.config import ExtractConfig
+from pseudomask.errors import UsageError, WeightsError
+from pseudomask.maps import METHODS, make_method
+from pseudomask.maps.cam import LinearMaps, present_class_maps
+from pseudomask.maps.multiscale import multiscale_maps, tag_probabilities, to_input
+from pseudomask.networks.network import CamNetwork, class_activation
+
+
+@pytest.fixture(scope="module")
+def network() -> CamNetwork:
+    return tiny.make_network()
+
+
+def config(**more: str) -> ExtractConfig:
+    return ExtractConfig(images=Path("in"), out=Path("out"), **more)  # type: ignore[arg-type]
+
+
+def test_registry() -> None:
+    assert make_method(config(method="cam", recam_weights="sum")) == LinearMaps("cam", "first")
+    assert make_method(config()) == LinearMaps("recam", "product")
+    assert make_method(config(recam_weights="second")) == LinearMaps("recam", "second")
+    with pytest.raises(UsageError, match=f"unknown method 'gradcam'; there are {', '.join(METHODS)}"):
+        make_method(config(method="gradcam"))
+
+
+def test_a_method_checks_what_it_needs() -> None:
+    plain = tiny.make_network(reactivated=False)
+    LinearMaps("cam", "first").check(plain)
+    with pytest.raises(WeightsError, match="pseudomask reactivate"):
+        LinearMaps("recam", "product").check(plain)
+
+
+def test_present_class_maps_are_the_chosen_planes_of_all_maps() -> None:
+    features, weights = torch.randn(2, 6, 3, 4), torch.randn(5, 6, 1, 1)
+    index = torch.tensor([[4, 1, 0], [2, 0, 0]])
+    found = present_class_maps(features, weights, index)
+    everything = class_activation(features, weights)
+    for i in range(2):
+        assert torch.allclose(found[i], everything[i, index[i]], atol=1e-5)
+
+
+def test_present_class_maps_are_float32_under_autocast() -> None:
+    features, weights = torch.randn(1, 512, 2, 2), torch.randn(3, 512, 1, 1)
+    expected = present_class_maps(features, weights, torch.tensor([[0, 2]]))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = present_class_maps(features, weights, torch.tensor([[0, 2]]))
+    assert torch.equal(found, expected)
+
+
+def test_to_input_normalises() -> None:
+    pixels = torch.randint(0, 256, (2, 4, 6, 3), dtype=torch.uint8)
+    found = to_input(pixels)
+    expected = (pixels[1, 2, 3, 1].item() / 255 - 0.456) / 0.224
+    assert found.shape == (2, 3, 4, 6)
+    assert found[1, 1, 2, 3].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_tag_probabilities_are_the_classifiers(network: CamNetwork) -> None:
+    pixels = torch.randint(0, 256, (2, 32, 48, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        expected = network(to_input(pixels)).sigmoid()
+    assert torch.allclose(tag_probabilities(network, pixels, amp=None), expected, atol=1e-6)
+    mixed = tag_probabilities(network, pixels, amp=torch.bfloat16)
+    assert mixed.dtype is torch.float32
+    assert torch.allclose(mixed, expected, atol=0.05)
+
+
+class Planted:
+    """A method whose maps are known: a ramp from left to right, higher for later classes."""
+
+    name = "planted"
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[tuple[int, ...], list[list[int]], list[list[bool]]]] = []
+
+    def check(self, network: CamNetwork) -> None: ...
+
+    def activate(self, network: CamNetwork, images: Tensor, index: Tensor, valid: Tensor) -> Tensor:
+        self.calls.append((tuple(images.shape), index.tolist(), valid.tolist()))
+        ramp = torch.linspace(0, 1, 4).expand(*index.shape, 2, 4)
+        return ramp * (1 + index[..., None, None])
+
+
+def test_mirrored_maps_are_turned_back_and_added(network: CamNetwork) -> None:
+    method = Planted()
+    views = [torch.zeros(2, h, w, 3, dtype=torch.uint8) for h, w in ((8, 16), (4, 8))]
+    index, valid = torch.tensor([[0, 2], [1, 0]]), torch.tensor([[True, True], [True, False]])
+    found = multiscale_maps(network, method, views, index, valid, grid=(2, 4))
+    # A ramp and its mirror make a plane, and a plane divided by its maximum is 1.
+    assert torch.allclose(found, torch.ones(2, 2, 2, 4), atol=1e-4)
+    assert [shape for shape, _, _ in method.calls] == [(4, 3, 8, 16), (4, 3, 4, 8)]
+    assert method.calls[0][1:] == (index.tolist() * 2, valid.tolist() * 2)
+    straight = multiscale_maps(network, method, views, index, valid, grid=(2, 4), flip=False)
+    assert torch.allclose(straight[0, 0, 0], torch.linspace(0, 1, 4), atol=1e-4)
+    assert straight.max() < 1
+
+
+def test_companions_do_not_change_a_photos_maps(network: CamNetwork) -> None:
+    pixels = torch.randint(0, 256, (3, 32, 48, 3), dtype=torch.uint8)
+    index = torch.tensor([[2, 0, 0], [0, 1, 2], [1, 0, 0]])
+    valid = torch.tensor([[True, False, False], [True] * 3, [True, False, False]])
+    method, grid = LinearMaps("recam", "product"), (8, 12)
+    together = multiscale_maps(network, method, [pixels], index, valid, grid=grid)
+    alone = multiscale_maps(network, method, [pixels[:1]], index[:1, :1], valid[:1, :1], grid=grid)
+    assert torch.allclose(together[0, 0], alone[0, 0], atol=1e-4)
+    assert not together.requires_grad

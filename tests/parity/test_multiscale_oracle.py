@@ -1,0 +1,150 @@
+"""Extraction against the paper's recipe written out with torchvision's own network and Pillow.
+
+R_s = ReLU(A(x_s)) + mirror(ReLU(A(mirror x_s))) for each size s, resampled bilinearly to a quarter of the
+photo, added up, and each present class divided by its own maximum + 1e-5.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.models import resnet18
+from torchvision.models.resnet import ResNet
+from torchvision.transforms.functional import normalize, to_tensor
+
+from pseudomask.extracting.engine import pack
+from pseudomask.extracting.photos import Photos
+from pseudomask.maps.cam import LinearMaps
+from pseudomask.maps.multiscale import multiscale_maps
+from pseudomask.networks.network import CamNetwork
+
+SCALES = (1.0, 0.5, 1.5, 2.0)
+SIZE = (50, 75)
+TAGS = [(0,), (1, 2), (0, 1, 2)]
+RULES = ("first", "product", "second", "sum")
+
+
+@pytest.fixture(scope="module")
+def network() -> CamNetwork:
+    return tiny.make_network("resnet18", seed=3)
+
+
+@pytest.fixture(scope="module")
+def reference(network: CamNetwork) -> ResNet:
+    """The same weights in torchvision's class, its last stage at stride 1."""
+    theirs = resnet18(weights=None).eval()
+    names = {"stem.0": "conv1", "stem.1": "bn1"}
+    state = network.backbone.state_dict()
+    for old, new in names.items():
+        state = {k.replace(f"{old}.", f"{new}."): v for k, v in state.items()}
+    missing, unexpected = theirs.load_state_dict(state, strict=False)
+    assert (sorted(missing), unexpected) == (["fc.bias", "fc.weight"], [])
+    theirs.layer4[0].conv1.stride = theirs.layer4[0].downsample[0].stride = (1, 1)
+    return theirs
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder, rng = tmp_path_factory.mktemp("oracle"), np.random.default_rng(8)
+    for i, tags in enumerate(TAGS):
+        Image.fromarray(tiny.draw([tiny.CLASSES[t] for t in tags], SIZE, rng)).save(folder / f"{i}.png")
+    return sorted(folder.iterdir())
+
+
+def features_of(reference: ResNet, image: Image.Image) -> Tensor:
+    x = normalize(to_tensor(image), [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])[None]
+    for stage in list(reference.children())[:-2]:
+        x = stage(x)
+    return x[0]
+
+
+@torch.no_grad()
+def by_recipe(
+    reference: ResNet,
+    weights: Tensor,
+    path: Path,
+    tags: tuple[int, ...],
+    *,
+    scales: tuple[float, ...] = SCALES,
+    flip: bool = True,
+) -> Tensor:
+    photo = Image.open(path)
+    grid = (math.ceil(photo.height / 4), math.ceil(photo.width / 4))
+    total = torch.zeros(len(tags), *grid)
+    for scale in scales:
+        size = (round(photo.width * scale), round(photo.height * scale))
+        image = photo.resize(size, Image.Resampling.BICUBIC)
+        views = [image, image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)] if flip else [image]
+        maps = [torch.einsum("kd,dhw->khw", weights[list(tags)], features_of(reference, v)).relu() for v in views]
+        one = maps[0] + torch.flip(maps[1], (2,)) if flip else maps[0]
+        total += torch.nn.functional.interpolate(one[None], grid, mode="bilinear", align_corners=False)[0]
+    return torch.stack([m / (m.max() + 1e-5) for m in total])
+
+
+def weights_by_rule(network: CamNetwork, rule: str) -> Tensor:
+    assert network.reclassifier is not None
+    w, w2 = (one.weight.detach()[:, :, 0, 0] for one in (network.classifier, network.reclassifier))
+    return {"first": w, "second": w2, "product": w * w2, "sum": w + w2}[rule]
+
+
+def ours(network: CamNetwork, rule: str, paths: list[Path], tags: list[tuple[int, ...]], **options: object) -> Tensor:
+    scales = options.pop("scales", SCALES)
+    photos = Photos(
+        paths,
+        range(len(paths)),
+        scales=scales,  # type: ignore[arg-type]
+        max_side=640,
+        max_pixels=10**6,
+        allow_truncated=False,
+        keep_whole=False,
+    )
+    loaded = [photos[i] for i in range(len(paths))]
+    views = [torch.stack([p.views[s] for p in loaded]) for s in range(len(loaded[0].views))]
+    index, valid = pack(tags, torch.device("cpu"))
+    method = LinearMaps("recam", rule)  # type: ignore[arg-type]
+    return multiscale_maps(network, method, views, index, valid, grid=(13, 19), **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_batches_equal_the_recipe(network: CamNetwork, reference: ResNet, paths: list[Path], rule: str) -> None:
+    found = ours(network, rule, paths, TAGS)
+    assert found.shape == (3, 3, 13, 19)
+    for i, tags in enumerate(TAGS):
+        expected = by_recipe(reference, weights_by_rule(network, rule), paths[i], tags)
+        assert float(expected.std()) > 0.02, "flat maps would show nothing"
+        assert float((found[i, : len(tags)] - expected).abs().max()) < 1e-4
+
+
+@pytest.mark.parametrize(("rule", "place"), [("product", 1), ("first", 2)])
+def test_single_photos_equal_the_recipe(
+    network: CamNetwork, reference: ResNet, paths: list[Path], rule: str, place: int
+) -> None:
+    found = ours(network, rule, [paths[place]], [TAGS[place]])
+    expected = by_recipe(reference, weights_by_rule(network, rule), paths[place], TAGS[place])
+    assert float((found[0] - expected).abs().max()) < 1e-4
+
+
+def test_other_scales_and_no_mirror(network: CamNetwork, reference: ResNet, paths: list[Path]) -> None:
+    settings = {"scales": (0.75,), "flip": False}
+    found = ours(network, "product", [paths[1]], [TAGS[1]], **settings)
+    weights = weights_by_rule(network, "product")
+    expected = by_recipe(reference, weights, paths[1], TAGS[1], **settings)  # type: ignore[arg-type]
+    assert float((found[0] - expected).abs().max()) < 1e-4
+    whole = by_recipe(reference, weights, paths[1], TAGS[1])
+    assert float((found[0] - whole).abs().max()) > 1e-2, "the settings must matter"
+
+
+def test_channels_last_and_bf16_stay_close(network: CamNetwork, reference: ResNet, paths: list[Path]) -> None:
+    expected = by_recipe(reference, weights_by_rule(network, "first"), paths[2], TAGS[2])
+    last = tiny.make_network("resnet18", seed=3).on(torch.device("cpu"))
+    assert float((ours(last, "first", [paths[2]], [TAGS[2]])[0] - expected).abs().max()) < 1e-4
+    mixed = ours(network, "first", [paths[2]], [TAGS[2]], amp=torch.bfloat16)[0]
+    assert mixed.dtype is torch.float32
+    assert float((mixed - expected).abs().max()) < 0.1

@@ -1,0 +1,219 @@
+"""What the README and docs say can be typed, followed and run."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import re
+import shlex
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+import typer
+
+import pseudomask
+from pseudomask import config as configs
+from pseudomask.cli import app, options
+from pseudomask.cli.verb import make_config
+from pseudomask.config import ExtractConfig
+from pseudomask.errors import PseudomaskError
+from pseudomask.maps import METHODS, make_method
+from pseudomask.maps.cam import present_class_maps
+from pseudomask.maps.multiscale import multiscale_maps, to_input
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "benchmarks" / "README.md"]
+NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
+
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+_FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
+_VERBS = ("train-cls", "reactivate", "extract", "evaluate")
+
+
+def blocks(page: Path, *languages: str) -> list[str]:
+    """The fenced blocks of a page in these languages."""
+    return [body for language, body in _BLOCK.findall(page.read_text("utf-8")) if language in languages]
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """The arguments of each `pseudomask` command that a page shows."""
+    for block in blocks(page, "console", "bash", "text"):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line.removeprefix("$ "), comments=True) if "pseudomask" in line else []
+            if words and words[0] == "pseudomask":
+                yield words[1:]
+
+
+ALL_COMMANDS = [(page.name, words) for page in PAGES for words in commands(page)]
+
+
+@pytest.fixture(scope="module")
+def program() -> Any:
+    return typer.main.get_command(app.build())
+
+
+def understood(program: Any, words: list[str]) -> Any:
+    """The config that a command line means; raises where it means none."""
+    name, *rest = words
+    verb_command = program.commands[name]
+    given = dict(verb_command.make_context(name, rest).params)
+    verb = __import__(app.VERBS[name], fromlist=["VERB"]).VERB
+    common = {key for key in given if key.startswith("cli_")}
+    kept = {key: value for key, value in given.items() if key not in common}
+    return make_config(verb, options.settings(verb.config), kept, _VERBS, None)
+
+
+def test_the_pages_show_every_verb() -> None:
+    assert {words[0] for _, words in ALL_COMMANDS} == set(_VERBS)
+    assert len(ALL_COMMANDS) > 10
+
+
+@pytest.mark.parametrize(("page", "words"), ALL_COMMANDS, ids=[f"{p}-{w[0]}" for p, w in ALL_COMMANDS])
+def test_commands_parse(program: Any, page: str, words: list[str]) -> None:
+    assert dataclasses.is_dataclass(understood(program, words))
+
+
+@pytest.mark.parametrize("line", ["extract a b --lables c", "extract a", "extrakt a b", "extract a b --threshold 2"])
+def test_wrong_commands_would_be_noticed(program: Any, line: str) -> None:
+    with pytest.raises((PseudomaskError, KeyError, Exception), match="lables|OUT|extrakt|at most 1"):
+        understood(program, line.split())
+
+
+def known_flags() -> set[str]:
+    """Every flag of every verb, of the program, and of the benchmark."""
+    command = typer.main.get_command(app.build())
+    found = {"--help", "--version"}
+    for verb in command.commands.values():  # type: ignore[attr-defined]
+        for parameter in verb.params:
+            found |= {*parameter.opts, *parameter.secondary_opts}
+    benchmark = (ROOT / "benchmarks" / "recam_step.py").read_text("utf-8")
+    return found | set(re.findall(r'add_argument\("(--[a-z-]+)"', benchmark))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_flags_exist(page: Path) -> None:
+    assert set(_FLAG.findall(page.read_text("utf-8"))) <= known_flags()
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, made as GitHub makes them."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_links_lead_somewhere(page: Path) -> None:
+    broken = []
+    for link in _LINK.findall(page.read_text("utf-8")):
+        if re.match(r"[a-z]+:", link):
+            continue
+        place, _, anchor = link.partition("#")
+        target = (page.parent / place) if place else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert not broken
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    text = PAGES[0].read_text("utf-8")
+    assert [name for name in NAMES[1:] if name not in text] == []
+
+
+def test_the_readme_has_its_picture() -> None:
+    assert (ROOT / "docs" / "picture.jpg").stat().st_size <= 200_000
+    assert "](docs/picture.jpg)" in PAGES[0].read_text("utf-8").split("## ")[0]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_python_blocks_compile_and_their_names_exist(page: Path) -> None:
+    for block in blocks(page, "python"):
+        tree = ast.parse(block)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module != "pseudomask.maps.rival":
+                module = __import__(node.module, fromlist=["_"])
+                assert [a.name for a in node.names if not hasattr(module, a.name)] == []
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "pseudomask":
+                assert hasattr(pseudomask, node.attr)
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr.endswith("Config"):
+                fields = {one.name for one in dataclasses.fields(getattr(configs, node.func.attr))}
+                assert {keyword.arg for keyword in node.keywords} <= fields
+
+
+def test_the_api_page_shows_all_that_is_public() -> None:
+    text = (ROOT / "docs" / "api.md").read_text("utf-8")
+    assert [name for name in pseudomask.__all__ if name[0] != "_" and f"pseudomask.{name}" not in text] == []
+
+
+def rows(page: str, heading: str) -> list[list[str]]:
+    """The cells of the table under a heading, without its header."""
+    part = (ROOT / "docs" / page).read_text("utf-8").split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    lines = [line for line in part.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+@pytest.mark.parametrize(("column", "config"), [(1, configs.TrainClsConfig), (2, configs.ReactivateConfig)])
+def test_the_table_of_training_defaults_is_true(column: int, config: type) -> None:
+    defaults = {one.flag: one.default for one in options.settings(config)}
+    told = {row[0].strip("`"): row[column] for row in rows("training.md", "Defaults")}
+    assert len(told) > 10
+    for flag, text in told.items():
+        if text == "":
+            assert flag not in defaults
+        elif defaults[flag] is None:
+            assert text.split(" × ")[1] in ("crop", "lr")
+        else:
+            assert text == str(defaults[flag]), flag
+
+
+def test_every_label_format_has_its_section() -> None:
+    from pseudomask.data.labels import FORMATS
+
+    page = ROOT / "docs" / "labels.md"
+    assert set(FORMATS) - {"npy"} <= anchors(page)
+
+
+@pytest.fixture
+def rival(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+    """The worked example of docs/adding-a-method.md: its file imported, its line executed."""
+    file, line, *_ = blocks(ROOT / "docs" / "adding-a-method.md", "python")
+    module = types.ModuleType("pseudomask.maps.rival")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(compile(file, "rival.py", "exec"), module.__dict__)
+    monkeypatch.setitem(METHODS, "rival", METHODS["cam"])  # so that the line's entry is undone
+    exec(compile(line, "line", "exec"), {"METHODS": METHODS})
+    return module
+
+
+def test_the_worked_example_runs(rival: types.ModuleType) -> None:
+    method = make_method(ExtractConfig(images=Path("in"), out=Path("out"), method="rival"))
+    assert isinstance(method, rival.RivalMaps)
+    network = tiny.make_network(reactivated=False)
+    method.check(network)
+    views = [torch.randint(0, 256, (2, side, side, 3), dtype=torch.uint8) for side in (32, 48)]
+    index, valid = torch.tensor([[2, 0], [1, 0]]), torch.tensor([[True, True], [True, False]])
+    maps = multiscale_maps(network, method, views, index, valid, grid=(8, 8))
+    assert maps.shape == (2, 2, 8, 8)
+    assert maps.min() >= 0
+    assert 0.9 < maps[valid].amax((1, 2)).max() < 1
+
+
+def test_the_worked_example_does_what_it_says(rival: types.ModuleType) -> None:
+    network = tiny.make_network(reactivated=False)
+    images = to_input(torch.randint(0, 256, (2, 32, 48, 3), dtype=torch.uint8))
+    index = torch.tensor([[2, 0], [1, 0]])
+    with torch.inference_mode():
+        found = rival.RivalMaps(share=0.5).activate(network, images, index, torch.ones(2, 2, dtype=torch.bool))
+        every = torch.arange(3).expand(2, 3)
+        plain = present_class_maps(network.backbone(images), network.classifier.weight, every)
+    for b in range(2):
+        for n in range(2):
+            k = int(index[b, n])
+            others = plain[b, [j for j in range(3) if j != k]].amax(0)
+            assert torch.allclose(found[b, n], (plain[b, k] - others / 2).clamp(min=0), atol=1e-4)

@@ -1,0 +1,128 @@
+"""Tiny photos of coloured shapes, their tags, and small networks: what several tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import nn
+from torchvision.models.resnet import BasicBlock, ResNet
+
+from pseudomask.networks.backbones import BACKBONES, BackboneSpec, spec_of
+from pseudomask.networks.card import Card
+from pseudomask.networks.checkpoint import save_network
+from pseudomask.networks.network import CamNetwork
+from pseudomask.running.reporter import SilentReporter
+
+torch.set_num_threads(1)
+
+CLASSES = ("bar", "disc", "square")
+COLOURS = {"bar": (40, 60, 230), "disc": (230, 40, 40), "square": (40, 220, 60)}
+
+
+class NarrowResNet(ResNet):
+    """A torchvision ResNet of one block a stage and an eighth of the channels: 64 features."""
+
+    def __init__(self, weights: None = None) -> None:
+        super().__init__(BasicBlock, [1, 1, 1, 1])
+        self.fc = nn.Linear(64, 1)
+
+    def _make_layer(self, block: Any, planes: int, *args: Any, **more: Any) -> nn.Sequential:
+        return super()._make_layer(block, planes // 8, *args, **more)
+
+
+NARROW = "narrow"
+"""A backbone that trains in seconds; a registry line is all it takes."""
+BACKBONES[NARROW] = BackboneSpec(NarrowResNet, "none")
+
+
+def draw(names: Sequence[str], size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """uint8 (H, W, 3): each named shape in its colour on dim noise."""
+    h, w = size
+    image = rng.integers(90, 140, (h, w, 3), dtype=np.uint8)
+    y, x = np.mgrid[:h, :w]
+    for name in names:
+        cy, cx = rng.integers(h // 4, 3 * h // 4), rng.integers(w // 4, 3 * w // 4)
+        r = min(size) // 5
+        where = {
+            "bar": (abs(y - cy) < r // 2) & (abs(x - cx) < 2 * r),
+            "disc": (y - cy) ** 2 + (x - cx) ** 2 < r * r,
+            "square": (abs(y - cy) < r) & (abs(x - cx) < r),
+        }[name]
+        image[where] = COLOURS[name]
+    return image
+
+
+def write_photos(
+    folder: Path, count: int, *, seed: int = 0, sizes: Sequence[tuple[int, int]] = ((48, 64), (64, 48))
+) -> Path:
+    """Write `count` PNGs below `folder`, and folder.csv beside it with their tags; returns the CSV."""
+    rng = np.random.default_rng(seed)
+    lines = ["filename,labels"]
+    for i in range(count):
+        names = [name for name in CLASSES if rng.random() < 0.4] or [CLASSES[i % 3]]
+        path = folder / ("" if i % 2 else "deep") / f"p{i:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draw(names, sizes[i % len(sizes)], rng)).save(path, compress_level=1)
+        lines.append(f"{path.relative_to(folder).as_posix()},{';'.join(names)}")
+    labels = folder.with_suffix(".csv")
+    labels.write_text("\n".join(lines) + "\n")
+    return labels
+
+
+def write_backbone(path: Path, name: str = NARROW, seed: int = 0) -> Path:
+    """A backbone's random weights in torchvision's naming."""
+    torch.manual_seed(seed)
+    state = spec_of(name).build(weights=None).state_dict()
+    save_file({k: v.contiguous() for k, v in state.items()}, path)
+    return path
+
+
+def make_network(backbone: str = NARROW, *, reactivated: bool = True, seed: int = 0) -> CamNetwork:
+    """A network for CLASSES with random weights; its classifiers lean positive, so that maps are alive."""
+    torch.manual_seed(seed)
+    network = CamNetwork(len(CLASSES), backbone, reactivated=reactivated).eval()
+    with torch.no_grad():
+        for name, tensor in network.named_buffers():
+            if name.endswith("running_var"):
+                tensor.uniform_(1.0, 3.0)
+            elif name.endswith("running_mean"):
+                tensor.normal_(0, 0.1)
+        for parameter in (network.classifier.weight, *(network.reclassifier.parameters() if reactivated else ())):
+            parameter.normal_(0.01, 0.05)
+    return network
+
+
+def write_weights(
+    path: Path, backbone: str = NARROW, *, reactivated: bool = True, seed: int = 0, **card: Any
+) -> Path:
+    """`make_network`, saved in float32 with a card."""
+    settings: dict[str, Any] = {
+        "classes": CLASSES,
+        "method": "recam" if reactivated else "cam",
+        "backbone": backbone,
+        "license": "CC0-1.0",
+    }
+    network = make_network(backbone, reactivated=reactivated, seed=seed)
+    save_network(path, network, Card(**settings | card), torch.float32)
+    return path
+
+
+@dataclass
+class Ear(SilentReporter):
+    """A reporter that remembers what it was told."""
+
+    infos: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def info(self, text: str) -> None:
+        self.infos.append(text)
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
