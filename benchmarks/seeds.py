@@ -47,7 +47,7 @@ class SideBySide:
     """A map method that answers for several weight matrices at once: `index` holds the classes once a row."""
 
     weights: tuple[Tensor, ...]
-    name: str = "side by side"
+    threshold_key: str = "none"
 
     def check(self, network: CamNetwork) -> None:
         """Any network will do."""
@@ -122,7 +122,7 @@ def sweeps(
             sweep.update(scores, truth)
         if n % 50 == 49:
             rate = (n + 1) / (time.monotonic() - started)
-            print(f"{split}: {n + 1} of {len(collection.items)} photos, {rate:.2f} a second", file=sys.stderr)
+            print(f"{split}: {n + 1} of {len(collection.items)} photos, {rate:.2f} a second", file=sys.stderr, flush=True)
     return out
 
 
@@ -175,6 +175,7 @@ def main() -> None:
                 for split in ("train", "val")
             }
             rows += [summarise(n, seed, found["train"][n], found["val"][n], chosen) for n in weights]
+            print(*rows[-len(weights) :], sep="\n", file=sys.stderr, flush=True)
     head = ("map", "seeds", "threshold (train)", "train mIoU", "val mIoU", "val precision", "val recall", "val, best")
     print("| " + " | ".join(head) + " |")
     print("|---|---|---|---|---|---|---|---|")

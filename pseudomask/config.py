@@ -15,6 +15,12 @@ LabelFormat = Literal["auto", "csv", "voc", "voc-main", "coco", "folders", "text
 Freeze = Literal["none", "stem", "layer1", "layer2", "layer3", "layer4"]
 Style = Literal["pytorch", "caffe"]
 WeightRule = Literal["product", "first", "second", "sum"]
+CpmcWeights = Literal["auto", "product", "first", "second", "sum"]
+CpmcRefine = Literal["propagate", "reassign", "both", "none"]
+CpmcFeatures = Literal["layer4", "hierarchical"]
+CalibTarget = Literal["prototype", "classifier", "argmax"]
+CpmcCalibration = Literal["soft", "hard"]
+CpmcOutput = Literal["calibrated", "refined"]
 
 REQUIRED: Any = None
 """Stands for "no default": dataclasses want optional fields last, people want the important first."""
@@ -151,7 +157,7 @@ class ExtractConfig(LabelOptions, DeviceOptions):
 
     images: Path = argument("Folder of photos, searched with its subfolders.")
     out: Path = argument("Folder for masks, scores, manifest.jsonl and run.json.")
-    method: str = option("recam", "cam or recam.", "Method")
+    method: str = option("recam", "How maps are made: cam, recam; an unknown name lists all.", "Method")
     weights: Path | None = option(
         None, "Weights; by default $PSEUDOMASK_WEIGHTS, else those that come with pseudomask.", "Method"
     )
@@ -175,6 +181,43 @@ class ExtractConfig(LabelOptions, DeviceOptions):
         "Photos with a longer side are first reduced to it; masks keep the photo's size.",
         "Method",
         min=32,
+    )
+    cpmc_weights: CpmcWeights = option(
+        "auto",
+        "Which classifier's map is calibrated; auto: recam's, or w where the weights have no second classifier.",
+        "CPMC",
+    )
+    cpmc_refine: CpmcRefine = option(
+        "propagate", "How the classifier's map is refined by context; both: propagate, then reassign once.", "CPMC"
+    )
+    cpmc_iterations: int = option(2, "How often it is refined; 0 is not at all.", "CPMC", min=0)
+    cpmc_power: float = option(2.0, "Exponent of the features' similarity in propagate.", "CPMC")
+    cpmc_features: CpmcFeatures = option(
+        "hierarchical", "What prototypes are made of: the last stage, or all four.", "CPMC"
+    )
+    cpmc_background: float = option(
+        0.5, "Weight of the background in the seeds that prototypes are made from.", "CPMC", min=0.0
+    )
+    cpmc_contrast: float = option(
+        0.8, "Share of the background prototype's similarity that a class must exceed.", "CPMC", min=0.0
+    )
+    calib_target: CalibTarget = option(
+        "prototype",
+        "Which map is held to be wrong where the two disagree; argmax: the prototype's, by classes, not thresholds.",
+        "CPMC",
+    )
+    cpmc_high: float = option(0.4, "A map says yes from here on, where maps disagree.", "CPMC", min=0.0, max=1.0)
+    cpmc_low: float = option(0.2, "And no below this.", "CPMC", min=0.0, max=1.0)
+    cpmc_kappa: float = option(1.0, "κ: weight of the parts found missing; 0 adds none.", "CPMC", min=0.0)
+    cpmc_lambda: float = option(0.5, "λ: weight of the noise found; 0 takes none away.", "CPMC", min=0.0)
+    cpmc_calibration: CpmcCalibration = option(
+        "soft", "Subtract the noise, or cut out where it exceeds the class.", "CPMC"
+    )
+    cpmc_gamma: float = option(
+        1.0, "γ: weight of the classifier's refined map beside the calibrated one.", "CPMC", min=0.0
+    )
+    cpmc_output: CpmcOutput = option(
+        "calibrated", "The result, or the classifier's refined map alone (no prototypes).", "CPMC"
     )
     score_stride: int = option(4, "Pixels of the (reduced) photo per stored score.", "Output", min=1, max=16)
     score_bits: Literal["8", "16"] = option("8", "Bits a stored score.", "Output")

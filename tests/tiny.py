@@ -99,9 +99,7 @@ def make_network(backbone: str = NARROW, *, reactivated: bool = True, seed: int 
     return network
 
 
-def write_weights(
-    path: Path, backbone: str = NARROW, *, reactivated: bool = True, seed: int = 0, **card: Any
-) -> Path:
+def write_weights(path: Path, backbone: str = NARROW, *, reactivated: bool = True, seed: int = 0, **card: Any) -> Path:
     """`make_network`, saved in float32 with a card."""
     settings: dict[str, Any] = {
         "classes": CLASSES,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import types
 from collections.abc import Iterable
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pseudomask.errors import UsageError
+from pseudomask.suggest import nearest as nearest_name
 
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off")
@@ -36,8 +36,8 @@ def convert(annotation: Any, value: object, where: str) -> Any:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """` (did you mean 'x'?)`, or nothing where no known name is near."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f" (did you mean '{close[0]}'?)" if close else ""
+    close = nearest_name(name, known)
+    return f" (did you mean '{close}'?)" if close else ""
 
 
 def metavar(annotation: Any) -> str:

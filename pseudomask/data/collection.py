@@ -11,6 +11,7 @@ from pseudomask.data.images import ImageItem, find_images, read_list, select
 from pseudomask.data.labels import match, read_classes, read_labels
 from pseudomask.errors import LabelError, UsageError
 from pseudomask.running.record import hash_lines
+from pseudomask.suggest import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,8 @@ def align_tags(collection: Collection, classes: tuple[str, ...]) -> Collection:
     unknown = [collection.classes[i] for i in sorted(used) if collection.classes[i] not in position]
     if unknown:
         raise LabelError(
-            f"the weights do not know {', '.join(map(repr, unknown[:3]))}; "
+            f"{collection.labels}: the weights do not know {', '.join(map(repr, unknown[:3]))}"
+            f"{did_you_mean(unknown[0], classes)}; "
             f"they know {', '.join(classes[:6])}{', …' if len(classes) > 6 else ''}"
         )
     moved = {key: tuple(sorted(position[collection.classes[i]] for i in tags)) for key, tags in collection.tags.items()}

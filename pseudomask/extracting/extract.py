@@ -20,6 +20,7 @@ from pseudomask.extracting.engine import Engine
 from pseudomask.extracting.outputs import write_outputs
 from pseudomask.extracting.photos import Photo, Photos, batches, load
 from pseudomask.maps import check_method, make_method, weight_rule
+from pseudomask.maps.method import MapMethod
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import load_network, sha256_of
 from pseudomask.networks.store import find_weights
@@ -99,16 +100,16 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
     reporter = reporter or SilentReporter()
     scales = parse_scales(config.scales)
     check_method(config.method)
+    collection = collect(config.images, config, exclude=config.out)
+    outputs = plan_outputs(collection.items, config.images, config.out)
     weights = find_weights(config.weights)
     device = pick_device(config.device)
     amp = pick_amp(config.amp, device)
-    collection = collect(config.images, config, exclude=config.out)
-    outputs = plan_outputs(collection.items, config.images, config.out)
     network, card = load_network(weights)
     method = make_method(config, card)
     method.check(network)
     collection = align_tags(collection, card.classes)
-    threshold, threshold_from = _threshold(config, card)
+    threshold, threshold_from = _threshold(config, card, method)
     tags_from = _tell_tags(collection, reporter)
     result = ExtractResult(config.out, 0, 0, 0, 0.0, card.classes, threshold, threshold_from, tags_from)
     reporter.info(f"{len(collection.items)} photos, {config.method} with {weights.name} on {device}")
@@ -116,7 +117,7 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
         return result
     record = _record(config, collection, card, weights, threshold, threshold_from, tags_from, str(device))
     run = FolderRun(config.out, record, outputs, fields=_FIELDS, overwrite=config.overwrite)
-    pending = run.pending(with_scores=config.scores)
+    pending = run.pending(with_scores=config.scores, with_overlays=config.overlay)
     result.skipped = len(outputs) - len(pending)
     engine = Engine(
         network=network.on(device),
@@ -216,13 +217,12 @@ class _Flow:
             self.run_.note(self.waiting.popleft().result())
 
 
-def _threshold(config: ExtractConfig, card: Card) -> tuple[float, str]:
+def _threshold(config: ExtractConfig, card: Card, method: MapMethod) -> tuple[float, str]:
     """The background threshold, and who chose it."""
     if config.threshold is not None:
         return config.threshold, "given"
-    rule = "first" if config.method == "cam" else weight_rule(config, card)
-    if rule in card.thresholds:
-        return card.thresholds[rule], "from the weights' card"
+    if method.threshold_key in card.thresholds:
+        return card.thresholds[method.threshold_key], "from the weights' card"
     return DEFAULT_THRESHOLD, "the method's default"
 
 

@@ -7,14 +7,17 @@ from collections.abc import Callable
 from pseudomask.config import ExtractConfig, WeightRule
 from pseudomask.errors import UsageError
 from pseudomask.maps.cam import LinearMaps
+from pseudomask.maps.cpmc import Cpmc, CpmcSettings
 from pseudomask.maps.method import MapMethod
 from pseudomask.networks.card import Card
+from pseudomask.suggest import did_you_mean
 
 MakeMethod = Callable[[ExtractConfig, Card], MapMethod]
 
 METHODS: dict[str, MakeMethod] = {
-    "cam": lambda config, card: LinearMaps("cam", "first"),
-    "recam": lambda config, card: LinearMaps("recam", weight_rule(config, card)),
+    "cam": lambda config, card: LinearMaps("first"),
+    "recam": lambda config, card: LinearMaps(weight_rule(config, card)),
+    "cpmc": lambda config, card: Cpmc(CpmcSettings.of(config), weight_rule(config, card)),
 }
 
 
@@ -27,7 +30,7 @@ def make_method(config: ExtractConfig, card: Card) -> MapMethod:
 def check_method(name: str) -> None:
     """Raise `UsageError`, with the valid names, for an unknown method."""
     if name not in METHODS:
-        raise UsageError(f"unknown method {name!r}; there are {', '.join(METHODS)}")
+        raise UsageError(f"unknown method {name!r}{did_you_mean(name, METHODS)}; there are {', '.join(METHODS)}")
 
 
 def weight_rule(config: ExtractConfig, card: Card) -> WeightRule:

@@ -31,8 +31,11 @@ def present_class_maps(features: Tensor, weights: Tensor, index: Tensor) -> Tens
 class LinearMaps:
     """Maps whose weights follow a rule: `first` is plain CAM, the others need the second classifier."""
 
-    name: str
     rule: WeightRule
+
+    @property
+    def threshold_key(self) -> str:
+        return self.rule
 
     def check(self, network: CamNetwork) -> None:
         network.map_weights(self.rule)

@@ -13,7 +13,9 @@ class MapMethod(Protocol):
     """One way to make class maps. `maps.multiscale` calls it once a scale, photos and mirrors together."""
 
     @property
-    def name(self) -> str: ...
+    def threshold_key(self) -> str:
+        """Under which the weights' card keeps the background threshold measured for this kind of map."""
+        ...
 
     def check(self, network: CamNetwork) -> None:
         """Raise `WeightsError`, naming the verb that helps, when the network lacks what is needed."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pseudomask.measuring.pairing import File, Missing, Pairing, find_files, pai
 from pseudomask.measuring.reports import Report
 from pseudomask.measuring.sweep import checked_thresholds
 from pseudomask.measuring.tally import BACKGROUND, Circumstances, Tally
+from pseudomask.suggest import nearest as nearest_name
 
 
 def evaluate(
@@ -177,7 +177,7 @@ def _positions(chosen: Sequence[str] | None, names: tuple[str, ...] | None) -> t
 
 
 def _nearest(name: str, names: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, names, 1, 0.5)
+    near = nearest_name(name, names, cutoff=0.5)
     if near:
-        return f"; did you mean {near[0]!r}?"
+        return f"; did you mean {near!r}?"
     return f"; it holds {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"

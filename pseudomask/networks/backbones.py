@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from pseudomask.errors import UsageError, WeightsError
+from pseudomask.suggest import did_you_mean
 
 Style = Literal["pytorch", "caffe"]
 """Where a stage's stride sits: in its 3×3 convolution (`pytorch`) or in its first 1×1 one (`caffe`)."""
@@ -54,7 +55,9 @@ def spec_of(name: str) -> BackboneSpec:
     try:
         return BACKBONES[name]
     except KeyError:
-        raise UsageError(f"unknown backbone {name!r}; there are {', '.join(BACKBONES)}") from None
+        raise UsageError(
+            f"unknown backbone {name!r}{did_you_mean(name, BACKBONES)}; there are {', '.join(BACKBONES)}"
+        ) from None
 
 
 def _set_stride(layer: nn.Sequential, stride: int, style: Style) -> None:

@@ -37,14 +37,15 @@ class FolderRun:
         record.write(out / RECORD)
         sweep_leftovers(out)
 
-    def pending(self, *, with_scores: bool) -> list[int]:
-        """Positions of the images that have no finished mask; failed ones are tried again."""
-        return [i for i, one in enumerate(self.outputs) if not self._is_done(one, with_scores)]
+    def pending(self, *, with_scores: bool, with_overlays: bool = False) -> list[int]:
+        """Positions of the images that lack one of their files; failed ones are tried again."""
+        return [i for i, one in enumerate(self.outputs) if not self._is_done(one, with_scores, with_overlays)]
 
-    def _is_done(self, one: Outputs, with_scores: bool) -> bool:
+    def _is_done(self, one: Outputs, with_scores: bool, with_overlays: bool) -> bool:
         if self.entries.get(one.key, {}).get("status") != DONE:
             return False
-        return one.mask.exists() and (not with_scores or one.scores.exists())
+        wanted = [one.mask, *([one.scores] if with_scores else []), *([one.overlay] if with_overlays else [])]
+        return all(path.exists() for path in wanted)
 
     def note(self, entry: Entry) -> None:
         """Record one image; call it when its files are in place."""

@@ -192,7 +192,7 @@ class Trainer:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        return {"loss": value, **{k: float(v.detach()) for k, v in parts.items()}, "norm": norm, "lr": factor}
+        return {"loss": value, **{k: float(v.detach()) for k, v in parts.items()}, "norm": norm, "lr_factor": factor}
 
     def _report(
         self, done: int, parts: dict[str, float], log: Log, progress: Progress, started: float, first: int

@@ -23,6 +23,10 @@ MAX_SIDE = 640
 """Photos are seen whole, reduced to this long side at most: as `extract` sees them at scale 1."""
 
 
+LEAST_CONFIDENCE = 0.3
+"""A class less probable than this is not one the classifier is sure of, whatever few photos suggest."""
+
+
 @dataclass(frozen=True)
 class Validation:
     """Measures on held-out photos.
@@ -31,7 +35,7 @@ class Validation:
         loss: mean binary cross-entropy.
         precision: average precision by class name; classes without a positive photo are left out.
         tag_thresholds: (C,) the probability of the best F1 per class, where the held-out photos show the
-            class at least twice, else 0.5.
+            class at least twice, else 0.5; never below `LEAST_CONFIDENCE`.
     """
 
     loss: float
@@ -107,8 +111,11 @@ def validate(
     return Validation(
         loss=loss,
         precision={name: float(s) for name, s in zip(classes, scores, strict=True) if not math.isnan(s)},
-        tag_thresholds=tuple(
-            round(float(best_f1_threshold(probability[:, c], truth[:, c])), 4) if truth[:, c].sum() >= 2 else 0.5
-            for c in range(len(classes))
-        ),
+        tag_thresholds=tuple(_tag_threshold(probability[:, c], truth[:, c]) for c in range(len(classes))),
     )
+
+
+def _tag_threshold(probability: np.ndarray, truth: np.ndarray) -> float:
+    if truth.sum() < 2:
+        return 0.5
+    return max(LEAST_CONFIDENCE, round(best_f1_threshold(probability, truth), 4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from pseudomask.errors import UsageError, WeightsError
 from pseudomask.maps import METHODS, make_method
 from pseudomask.maps.cam import LinearMaps, present_class_maps
 from pseudomask.maps.multiscale import multiscale_maps, tag_probabilities, to_input
+from pseudomask.networks.card import Card
 from pseudomask.networks.network import CamNetwork, class_activation
 
 
@@ -26,19 +28,30 @@ def config(**more: str) -> ExtractConfig:
     return ExtractConfig(images=Path("in"), out=Path("out"), **more)  # type: ignore[arg-type]
 
 
+CARD = Card(classes=tiny.CLASSES, method="recam", backbone=tiny.NARROW)
+
+
 def test_registry() -> None:
-    assert make_method(config(method="cam", recam_weights="sum")) == LinearMaps("cam", "first")
-    assert make_method(config()) == LinearMaps("recam", "product")
-    assert make_method(config(recam_weights="second")) == LinearMaps("recam", "second")
-    with pytest.raises(UsageError, match=f"unknown method 'gradcam'; there are {', '.join(METHODS)}"):
-        make_method(config(method="gradcam"))
+    assert make_method(config(method="cam", recam_weights="sum"), CARD) == LinearMaps("first")
+    assert make_method(config(recam_weights="second"), CARD) == LinearMaps("second")
+    with pytest.raises(UsageError, match=f"unknown method 'gradcam'.*there are {', '.join(METHODS)}"):
+        make_method(config(method="gradcam"), CARD)
+
+
+def test_the_weight_rule_is_the_callers_then_the_cards_then_the_papers() -> None:
+    summed = replace(CARD, weight_rule="sum")
+    assert make_method(config(recam_weights="first"), summed) == LinearMaps("first")
+    assert make_method(config(), summed) == LinearMaps("sum")
+    assert make_method(config(), CARD) == LinearMaps("product")
+    with pytest.raises(UsageError, match="weight rule 'best' in the weights' card is unknown; give --recam-weights"):
+        make_method(config(), replace(CARD, weight_rule="best"))
 
 
 def test_a_method_checks_what_it_needs() -> None:
     plain = tiny.make_network(reactivated=False)
-    LinearMaps("cam", "first").check(plain)
+    LinearMaps("first").check(plain)
     with pytest.raises(WeightsError, match="pseudomask reactivate"):
-        LinearMaps("recam", "product").check(plain)
+        LinearMaps("product").check(plain)
 
 
 def test_present_class_maps_are_the_chosen_planes_of_all_maps() -> None:
@@ -110,7 +123,7 @@ def test_companions_do_not_change_a_photos_maps(network: CamNetwork) -> None:
     pixels = torch.randint(0, 256, (3, 32, 48, 3), dtype=torch.uint8)
     index = torch.tensor([[2, 0, 0], [0, 1, 2], [1, 0, 0]])
     valid = torch.tensor([[True, False, False], [True] * 3, [True, False, False]])
-    method, grid = LinearMaps("recam", "product"), (8, 12)
+    method, grid = LinearMaps("product"), (8, 12)
     together = multiscale_maps(network, method, [pixels], index, valid, grid=grid)
     alone = multiscale_maps(network, method, [pixels[:1]], index[:1, :1], valid[:1, :1], grid=grid)
     assert torch.allclose(together[0, 0], alone[0, 0], atol=1e-4)

@@ -38,7 +38,7 @@ def test_search_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_named_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place(tmp_path / "repo" / store.BUNDLED)
-    with pytest.raises(WeightsError, match="none: no such weights file$"):
+    with pytest.raises(WeightsError, match=r"none: no such weights file$"):
         store.find_weights(tmp_path / "none")
     monkeypatch.setenv(store.VARIABLE, str(tmp_path / "gone"))
     with pytest.raises(WeightsError, match=f"gone: no such weights file \\({store.VARIABLE} names it\\)"):

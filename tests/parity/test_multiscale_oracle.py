@@ -108,7 +108,7 @@ def ours(network: CamNetwork, rule: str, paths: list[Path], tags: list[tuple[int
     loaded = [photos[i] for i in range(len(paths))]
     views = [torch.stack([p.views[s] for p in loaded]) for s in range(len(loaded[0].views))]
     index, valid = pack(tags, torch.device("cpu"))
-    method = LinearMaps("recam", rule)  # type: ignore[arg-type]
+    method = LinearMaps(rule)  # type: ignore[arg-type]
     return multiscale_maps(network, method, views, index, valid, grid=(13, 19), **options)  # type: ignore[arg-type]
 
 

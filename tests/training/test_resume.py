@@ -193,9 +193,7 @@ def test_state_round_trip(tmp_path: Path) -> None:
     other, fresh = small()
     assert load_state(tmp_path, other, fresh) == (7, None)  # type: ignore[arg-type]
     assert torch.equal(other.weight, network.weight)
-    buffers = [
-        [s["momentum_buffer"] for s in o.state_dict()["state"].values()] for o in (optimizer, fresh)
-    ]
+    buffers = [[s["momentum_buffer"] for s in o.state_dict()["state"].values()] for o in (optimizer, fresh)]
     assert len(buffers[1]) == 2
     assert all(torch.equal(a, b) for a, b in zip(*buffers, strict=True))
     assert not (tmp_path / PREVIOUS).exists()

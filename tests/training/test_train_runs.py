@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,8 @@ from pseudomask.config import ReactivateConfig, TrainClsConfig
 from pseudomask.errors import LabelError, PseudomaskError, RecordMismatch, TrainingDiverged, UsageError, WeightsError
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import load_network, read_tensors
-from pseudomask.training import samples, train_cls as train_cls_module
+from pseudomask.training import samples
+from pseudomask.training import train_cls as train_cls_module
 from pseudomask.training.reactivate import recam_step
 
 Settings = Callable[..., TrainClsConfig]
@@ -38,9 +38,9 @@ def log_of(run: Path) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def trained(room: Path, settings: Settings) -> Iterator[tuple[TrainClsConfig, TrainingResult, tiny.Ear]]:
+def trained(room: Path, settings: Settings) -> tuple[TrainClsConfig, TrainingResult, tiny.Ear]:
     config, ear = settings(room / "trained", license="CC0-1.0", data_name="shapes"), tiny.Ear()
-    yield config, train_cls(config, ear), ear
+    return config, train_cls(config, ear), ear
 
 
 def test_train_cls_writes_weights_with_their_card(trained: tuple[TrainClsConfig, TrainingResult, tiny.Ear]) -> None:
@@ -87,8 +87,8 @@ def test_the_record_and_the_log(trained: tuple[TrainClsConfig, TrainingResult, t
     assert all(e["val_loss"] > 0 and 0 <= e["val_map"] <= 1 and e["val_ap"] for e in checks)
     steps = [e for e in entries if "epoch" not in e]
     assert [e["step"] for e in steps] == [6]
-    assert steps[0].keys() == {"step", "loss", "norm", "lr", "images_per_second"}
-    assert steps[0]["lr"] == pytest.approx((1 - 5 / 6) ** 0.9, abs=1e-6)
+    assert steps[0].keys() == {"step", "loss", "norm", "lr_factor", "images_per_second"}
+    assert steps[0]["lr_factor"] == pytest.approx((1 - 5 / 6) ** 0.9, abs=1e-6)
 
 
 def test_only_what_is_not_frozen_moved(trained: tuple[TrainClsConfig, TrainingResult, tiny.Ear], room: Path) -> None:
@@ -208,6 +208,28 @@ def test_unreadable_photos_are_named_once_and_left_out(
     assert sum("left out" in w and "p01.png" in w for w in ear.warnings) == 1
 
 
+def test_labels_and_photos_that_do_not_meet_are_told(runs: Path, settings: Settings) -> None:
+    photos, ear = runs / "photos", tiny.Ear()
+    labels = tiny.write_photos(photos, 5)
+    rows = labels.read_text().splitlines()
+    labels.write_text("\n".join([*rows[:-1], "ghost.png,bar"]) + "\n")
+    train_cls(settings(runs / "x", images=photos, labels=labels, dry_run=True), ear)
+    assert any("1 photos have no tags and are left out (first: deep/p04" in w for w in ear.warnings)
+    assert any("1 rows of labels match no photo (first: ghost.png)" in w for w in ear.warnings)
+
+
+def test_held_out_photos_that_cannot_be_read(runs: Path, settings: Settings) -> None:
+    photos = runs / "photos"
+    labels = tiny.write_photos(photos, 4)
+    (photos / "p01.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (runs / "val.txt").write_text("p01\n")
+    config = settings(runs / "x", images=photos, labels=labels, epochs=1, val_list=runs / "val.txt")
+    result = train_cls(config)
+    card = load_network(result.weights)[1]
+    assert (card.measured, card.tag_thresholds) == ([], (0.5, 0.5, 0.5))
+    assert [e["step"] for e in log_of(runs / "x")] == [1]
+
+
 def test_held_out_photos_without_any_tag_leave_no_nan_in_the_card(runs: Path, settings: Settings) -> None:
     photos = runs / "photos"
     labels = tiny.write_photos(photos, 5)
@@ -292,8 +314,8 @@ def test_overwrite_with_a_mistake_destroys_nothing(runs: Path, settings: Setting
     for changes in ({"backbone": "resnet34"}, {"device": "gpu"}, {"amp": "fp16"}):
         with pytest.raises(PseudomaskError):
             train_cls(settings(run, overwrite=True, **changes))
-        assert sorted(p.name for p in run.iterdir() if p.read_text() == "{}") == sorted(os.listdir(run))
-        assert len(os.listdir(run)) == 4
+        assert len(list(run.iterdir())) == 4
+        assert all(p.read_text() == "{}" for p in run.iterdir())
 
 
 def test_weights_without_a_record_are_not_written_over(runs: Path, settings: Settings) -> None:
@@ -315,7 +337,11 @@ def test_what_cannot_work_is_said_before_anything_is_written(runs: Path, setting
         (WeightsError, "no such weights file", lambda: train_cls(settings(run, backbone_weights=runs / "nil"))),
         (UsageError, "start|--weights", lambda: reactivate(again(settings(run), None))),
         (WeightsError, "no such weights file", lambda: reactivate(again(settings(run), runs / "nil"))),
-        (LabelError, "do not know 'zebra'", lambda: reactivate(again(settings(run), weights, labels=runs / "zebra.csv"))),
+        (
+            LabelError,
+            "do not know 'zebra'",
+            lambda: reactivate(again(settings(run), weights, labels=runs / "zebra.csv")),
+        ),
         (UsageError, "device", lambda: train_cls(settings(run, device="gpu"))),
         (UsageError, "fp16 is for GPUs", lambda: train_cls(settings(run, amp="fp16"))),
         (UsageError, "style", lambda: train_cls(settings(run, backbone_style="caffe"))),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -18,6 +17,7 @@ from pseudomask.data.labels.text_file import read_per_image, read_text_lines
 from pseudomask.data.labels.voc_main import read_voc_main
 from pseudomask.data.labels.voc_xml import read_voc
 from pseudomask.errors import LabelError, UsageError
+from pseudomask.suggest import nearest as nearest_name
 
 __all__ = ["FORMATS", "LabelTable", "Matched", "match", "read_classes", "read_labels"]
 
@@ -74,8 +74,8 @@ def read_labels(
             raise LabelError(f"cannot tell its label format; name it with --label-format ({names})", path)
         format = found
     if format not in FORMATS:
-        close = difflib.get_close_matches(format, FORMATS, n=1)
-        hint = f"did you mean '{close[0]}'? " if close else ""
+        close = nearest_name(format, FORMATS)
+        hint = f"did you mean '{close}'? " if close else ""
         raise UsageError(f"unknown label format '{format}': {hint}known are {names}")
     if format not in (_FOLDERS if path.is_dir() else _FILES):
         kind = "folder" if path.is_dir() else "file"

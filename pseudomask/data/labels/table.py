@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from array import array
 from collections.abc import Callable, Iterable, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from pseudomask.errors import LabelError
+from pseudomask.suggest import nearest as nearest_name
 
 MAX_CLASSES = 65_534
 """Mask indices are at most 16 bits, less 0 for background and one for ignore."""
@@ -195,9 +195,9 @@ def nearest(name: str, valid: Sequence[str]) -> str:
     for separator in ",|":
         if separator in name and name.split(separator)[0].strip() in valid:
             return ": put ';' between class names"
-    close = difflib.get_close_matches(name, valid, n=1) or difflib.get_close_matches(name.lower(), valid, n=1)
+    close = nearest_name(name, valid)
     if close:
-        return f": did you mean '{close[0]}'?"
+        return f": did you mean '{close}'?"
     return f": known are {', '.join(valid[:5])}{', ...' if len(valid) > 5 else ''}"
 
 

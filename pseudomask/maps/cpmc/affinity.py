@@ -1,0 +1,65 @@
+"""S1's affinity: how alike the features of two positions are, in memory that does not grow with the photo.
+
+Cost, for P positions of D channels: the sources are the grid itself while P ≤ `MOST_SOURCES`, else the grid
+average-pooled by the smallest whole factor that brings it there, Q ≤ 2,500 in all cases. Memory a view:
+4·(P + Q)·D bytes of features, 4·Q² ≤ 25 MB of affinity, and 4·Q·`BLOCK` ≤ 41 MB for one block of targets.
+Time: Q²·D + T·Q²·N multiplications, and P·Q·D more where the grid was pooled: linear in the photo's area.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+MOST_SOURCES = 2_500
+"""Largest number of positions that every position is compared with (50 × 50: an 800 × 800 photo)."""
+
+BLOCK = 4_096
+"""Positions of a large grid that are compared at a time."""
+
+EPSILON = 1e-5
+
+
+def pooling(grid: tuple[int, int], most: int = MOST_SOURCES) -> int:
+    """Smallest whole factor by which a grid (h, w) must be pooled to hold `most` positions at most."""
+    h, w = grid
+    factor = 1
+    while -(-h // factor) * -(-w // factor) > most:
+        factor += 1
+    return factor
+
+
+def pool(x: Tensor, factor: int) -> Tensor:
+    """Means over factor × factor cells: (B, D, h, w) → (B, D, ⌈h/factor⌉, ⌈w/factor⌉); edge cells may be smaller."""
+    if factor == 1:
+        return x
+    # no kernel may be larger than the side that it runs along
+    kernel = (min(factor, x.shape[-2]), min(factor, x.shape[-1]))
+    return F.avg_pool2d(x, kernel, stride=(factor, factor), ceil_mode=True)
+
+
+def unit(features: Tensor) -> Tensor:
+    """Features as vectors of length 1 (or 0): (B, D, h, w) → (B, D, h·w) float32."""
+    return F.normalize(features.flatten(2).float(), dim=1)
+
+
+def affinity(sources: Tensor, targets: Tensor, power: float) -> Tensor:
+    """S = ReLU(cos)^power of unit vectors: (B, D, Q), (B, D, P) → (B, Q, P) in [0, 1].
+
+    Evidence: ReLU(cos) is SEAM's and SFC's (related published work); the power is our inference.
+    """
+    similar = torch.relu(sources.transpose(1, 2) @ targets)
+    return similar if power == 1 else similar.pow_(power)
+
+
+def column_normalised(similar: Tensor) -> Tensor:
+    """Each target's affinities divided by their sum + 1e-5: (B, Q, P) → (B, Q, P); as in SEAM and SFC."""
+    return similar / (similar.sum(1, keepdim=True) + EPSILON)
+
+
+def blocks(targets: Tensor, size: int = BLOCK) -> Iterator[Tensor]:
+    """(B, D, P) in pieces of `size` positions at most."""
+    yield from targets.split(size, dim=2)

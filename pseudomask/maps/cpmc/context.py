@@ -1,0 +1,129 @@
+"""S1, context feature dependency: the classifier's maps, carried to where the features are alike.
+
+Evidence. Abstract: an "iterative refinement strategy based on context feature dependency" is applied to the
+classifier's maps. Related published work: `propagate` is SEAM's and SFC's pixel-correlation step without its
+learned layer; `reassign` is how the group's later code re-seeds from context-aggregated features. Ours:
+which of them is the default, the power, and the stop rule.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pseudomask.maps.cpmc.affinity import affinity, blocks, column_normalised, pool, pooling, unit
+from pseudomask.maps.cpmc.prototypes import cosine, prototypes, seeds
+from pseudomask.training.losses import normalise_maps
+
+KEEP = 0.8
+"""`reassign` aggregates only over positions at least so alike."""
+
+STOP = 0.01
+"""`reassign` is done with a photo when no larger share of its positions changed their class."""
+
+FLAT = 1e-3
+"""A map whose values differ by less than this share of the maximum has no shape to stretch."""
+
+
+def propagate(maps: Tensor, features: Tensor, *, power: float, iterations: int) -> Tensor:
+    """A ← A Ŝ, `iterations` times, with Ŝ_ij = S_ij / Σ_i S_ij and S = ReLU(cos)^power.
+
+    On a large grid all but the last product run on the pooled one (`affinity.MOST_SOURCES`).
+
+    Args:
+        maps: (B, N, h, w), ≥ 0.
+        features: (B, D, h, w).
+
+    Returns:
+        (B, N, h, w) float32, each value a weighted mean of its map's values.
+    """
+    if iterations == 0:
+        return maps
+    factor = pooling((maps.shape[-2], maps.shape[-1]))
+    sources = unit(pool(features, factor))  # (B, D, Q)
+    values = pool(maps, factor).flatten(2)  # (B, N, Q)
+    within = iterations - (factor > 1)
+    if within:
+        step = column_normalised(affinity(sources, sources, power))  # (B, Q, Q)
+        for _ in range(within):
+            values = values @ step
+    if factor > 1:
+        parts = blocks(unit(features))
+        values = torch.cat([values @ column_normalised(affinity(sources, one, power)) for one in parts], 2)
+    return values.unflatten(2, maps.shape[-2:])
+
+
+def stretch(maps: Tensor) -> Tensor:
+    """Minimum to 0 and maximum to 1, for each map that is not flat; a flat one is divided by its maximum.
+
+    Ours: propagation lifts a whole map, and seeds and thresholds that suit sharp maps then see no background.
+
+    Args:
+        maps: (B, N, h, w), ≥ 0.
+
+    Returns:
+        (B, N, h, w) in [0, 1).
+    """
+    low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
+    return normalise_maps(maps - torch.where(high - low > FLAT * high, low, 0))
+
+
+def gather(features: Tensor, keep: float = KEEP) -> Tensor:
+    """u_i = Σ_j S_ij 1[S_ij ≥ keep] x_j, scaled to length 1: (B, D, h, w) → (B, D, h, w).
+
+    A position that is like no source (possible only where they were pooled) keeps its own feature.
+    """
+    factor = pooling((features.shape[-2], features.shape[-1]))
+    pooled = pool(features, factor)
+    values, sources = pooled.flatten(2), unit(pooled)  # (B, D, Q)
+    found = []
+    for one in blocks(unit(features)):
+        similar = affinity(sources, one, 1)  # (B, Q, P')
+        similar = similar * (similar >= keep)
+        u = values @ similar  # (B, D, P')
+        found.append(torch.where(similar.sum(1, keepdim=True) > 0, u, one))
+    return unit(torch.cat(found, 2)[..., None]).unflatten(2, features.shape[-2:])
+
+
+def reassign(
+    maps: Tensor,
+    background: Tensor,
+    features: Tensor,
+    valid: Tensor,
+    *,
+    iterations: int,
+    contrast: float,
+    background_weight: float,
+    stop: float = STOP,
+) -> Tensor:
+    """Prototypes from the seeds of the maps, compared with context-aggregated features; again from those seeds.
+
+    r_c = ReLU(cos(u, p_c)), A_c = ReLU(r_c − contrast · r_0) / max: what exceeds the background's prototype.
+    A photo whose seeds changed on at most `stop` of its positions keeps its map from then on, whatever
+    its companions do.
+
+    Args:
+        maps: (B, N, h, w) in [0, 1]; background: (B, 1, h, w); see `prototypes.seeds`.
+        features: (B, D, h, w).
+        valid: (B, N) bool.
+
+    Returns:
+        (B, N, h, w) in [0, 1), 0 in unused places; `maps` itself where `iterations` is 0.
+    """
+    if iterations == 0:
+        return maps
+    around = gather(features)  # (B, D, h, w)
+    labels = seeds(maps, background, background_weight)  # (B, h, w)
+    active = torch.ones(len(maps), dtype=torch.bool, device=maps.device)
+    for _ in range(iterations):
+        found = cosine(around, prototypes(features, labels, maps, valid))  # (B, 1 + N, h, w)
+        new = normalise_maps(torch.relu(found[:, 1:] - contrast * found[:, :1])) * valid[..., None, None]
+        maps = torch.where(active[:, None, None, None], new, maps)
+        # A_c is 0 where the background's prototype wins, so no further background plane is needed.
+        again = torch.where(maps.amax(1) > 0, maps.argmax(1) + 1, 0)
+        changed = (again != labels).float().mean((1, 2))  # (B,)
+        labels = torch.where(active[:, None, None], again, labels)
+        active = active & (changed > stop)
+        if not active.any():
+            break
+    return maps

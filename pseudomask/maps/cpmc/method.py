@@ -1,0 +1,73 @@
+"""CPMC as a map method, training-free: any classifier's weights will do (docs/methods-cpmc.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pseudomask.maps.cam import present_class_maps
+from pseudomask.maps.cpmc.affinity import pool
+from pseudomask.maps.cpmc.settings import CpmcSettings
+from pseudomask.maps.cpmc.stages import refined_map, run_stages
+from pseudomask.networks.network import CamNetwork, WeightRule
+
+GRID_STRIDE = 16
+"""Pixels a position of the grid that all steps run on, whatever the network's output stride."""
+
+
+def hierarchical(stages: Sequence[Tensor]) -> Tensor:
+    """Each stage's features, scaled to length 1 and average-pooled to the last one's grid, side by side.
+
+    Evidence: SIPE and SFC join the stages through trained side heads; joining them as they are is our
+    inference for weights without such heads.
+
+    Args:
+        stages: (B, D_s, h_s, w_s) each, with h_s ≥ h, w_s ≥ w of the last.
+
+    Returns:
+        (B, Σ D_s, h, w) float32.
+    """
+    grid = (stages[-1].shape[-2], stages[-1].shape[-1])
+    return torch.cat([F.adaptive_avg_pool2d(F.normalize(s.float(), dim=1), grid) for s in stages], 1)
+
+
+@dataclass(frozen=True)
+class Cpmc:
+    """Classifier-Prototype Mutual Calibration, re-implemented from its abstract.
+
+    Attributes:
+        recommended: the rule behind `auto` where the network has a second classifier.
+    """
+
+    settings: CpmcSettings = field(default_factory=CpmcSettings)
+    recommended: WeightRule = "product"
+
+    @property
+    def threshold_key(self) -> str:
+        return "cpmc"
+
+    def rule(self, network: CamNetwork) -> WeightRule:
+        """Which classifier's map is calibrated."""
+        if self.settings.weights != "auto":
+            return self.settings.weights
+        return "first" if network.reclassifier is None else self.recommended
+
+    def check(self, network: CamNetwork) -> None:
+        network.map_weights(self.rule(network))
+
+    def activate(self, network: CamNetwork, images: Tensor, index: Tensor, valid: Tensor) -> Tensor:
+        """Max-normalised maps, so that all sizes and both mirrors weigh the same in the sum."""
+        if self.settings.output == "refined" or self.settings.features == "layer4":
+            stages: tuple[Tensor, ...] = (network.backbone(images),)
+        else:
+            stages = network.backbone.stages(images)
+        context = pool(stages[-1], GRID_STRIDE // network.backbone.output_stride)  # (B, D, h, w)
+        maps = present_class_maps(context, network.map_weights(self.rule(network)), index)
+        if self.settings.output == "refined":
+            return refined_map(maps, context, valid, self.settings)[1]
+        features = context if len(stages) == 1 else hierarchical((*stages[:-1], context))
+        return run_stages(maps, context, features, valid, self.settings).output

@@ -1,0 +1,192 @@
+"""Photos decoded, sized and gathered into batches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from PIL import Image
+
+from pseudomask.errors import UsageError
+from pseudomask.extracting.engine import Engine, pack
+from pseudomask.extracting.extract import parse_scales
+from pseudomask.extracting.photos import Photo, Photos, batches, load, reduction, working_size
+from pseudomask.maps.cam import LinearMaps
+from pseudomask.scores import ScoreMap
+
+
+def photo(place: int, shape: tuple[int, int] = (4, 6), problem: str = "") -> Photo:
+    views = () if problem else (torch.zeros(*shape, 3, dtype=torch.uint8),)
+    return Photo(place, shape, views, problem=problem)
+
+
+def places(found: list[list[Photo]]) -> list[list[int]]:
+    return [[p.place for p in batch] for batch in found]
+
+
+def test_batches_hold_equal_shapes_only() -> None:
+    shapes = [(4, 6), (6, 4), (4, 6), (6, 4), (6, 4), (4, 6), (5, 5)]
+    found = list(batches([photo(i, s) for i, s in enumerate(shapes)], 2))
+    assert places(found) == [[0, 2], [1, 3], [4], [5], [6]]
+    assert all(len({p.shape for p in batch}) == 1 for batch in found)
+
+
+def test_unreadable_photos_come_at_once_and_alone() -> None:
+    found = list(batches([photo(0), photo(1, problem="cut off"), photo(2, problem="empty"), photo(3)], 2))
+    assert places(found) == [[1], [2], [0, 3]]
+
+
+def test_few_photos_wait_for_company() -> None:
+    """A hundred shapes must not fill the memory: the fullest group goes when too many wait."""
+    mixed = [(i, 3) if i % 2 else (1, 1) for i in range(1, 13)]
+    taken: list[int] = []
+
+    def counted() -> object:
+        for i, shape in enumerate(mixed):
+            taken.append(i)
+            yield photo(i, shape)
+
+    held = 0
+    sizes = []
+    for batch in batches(counted(), 8, most_waiting=5):  # type: ignore[arg-type]
+        held += len(batch)
+        sizes.append(len(batch))
+        assert len(taken) - held <= 5
+    assert held == 12
+    assert sizes[0] > 1, "the largest group goes first"
+    assert all(len(b) <= 8 for b in batches([photo(i) for i in range(20)], 8))
+
+
+def test_reduction_and_working_size() -> None:
+    assert [reduction((30, n), 64) for n in (1, 64, 65, 128, 129, 640)] == [1, 1, 2, 2, 3, 10]
+    assert working_size((48, 64), 64) == (48, 64)
+    assert working_size((100, 200), 64) == (32, 64)
+    assert working_size((2000, 3), 64) == (64, 1)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 255, (21, 30, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"no image")
+    Image.fromarray(rng.integers(0, 255, (1, 90, 3), dtype=np.uint8)).save(tmp_path / "c.png")
+    return sorted(tmp_path.iterdir())
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # Python 3.12 and a fork
+def test_photos_have_a_view_each_scale(files: list[Path]) -> None:
+    data = Photos(
+        files,
+        [2, 1, 0],
+        scales=(1.0, 0.5, 2.0),
+        max_side=30,
+        max_pixels=10**6,
+        allow_truncated=False,
+        keep_whole=True,
+    )
+    for workers in (0, 1):
+        thin, broken, plain = load(data, workers=workers, device=torch.device("cpu"))
+        assert [tuple(v.shape) for v in plain.views] == [(21, 30, 3), (10, 15, 3), (42, 60, 3)]
+        assert plain.whole is not None
+        assert np.array_equal(plain.views[0].numpy(), plain.whole)
+        assert (broken.place, broken.views, broken.whole) == (1, (), None)
+        assert broken.problem
+        assert (thin.size, thin.shape) == ((1, 90), (1, 30, 1, 15, 2, 60))
+
+
+def test_photos_above_the_limit_are_refused(files: list[Path]) -> None:
+    options = {"scales": (1.0,), "max_side": 640, "allow_truncated": False, "keep_whole": False}
+    assert "pixels" in Photos(files, [0], max_pixels=629, **options)[0].problem  # type: ignore[arg-type]
+    assert not Photos(files, [0], max_pixels=630, **options)[0].problem  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ["", "1,", "big", "0", "-1", "1,nan", "inf", "1;2", "4.1"])
+def test_scales_that_cannot_be(text: str) -> None:
+    with pytest.raises(UsageError, match="--scales"):
+        parse_scales(text)
+
+
+def test_scales() -> None:
+    assert parse_scales("1.0, 0.5,4") == (1.0, 0.5, 4.0)
+
+
+def engine(**changes: object) -> Engine:
+    settings = {
+        "network": tiny.make_network(),
+        "method": LinearMaps("product"),
+        "device": torch.device("cpu"),
+        "amp": None,
+        "tag_thresholds": torch.tensor([0.5, 0.5, 0.5]),
+        "plain_scale": 0,
+        "flip": True,
+        "max_side": 64,
+        "stride": 4,
+        "largest": 8,
+        "reporter": tiny.Ear(),
+    }
+    return Engine(**settings | changes)  # type: ignore[arg-type]
+
+
+def drawn(count: int, size: tuple[int, int] = (48, 64)) -> list[Photo]:
+    rng = np.random.default_rng(1)
+    images = [torch.from_numpy(tiny.draw(["disc", "bar"], size, rng)) for _ in range(count)]
+    return [Photo(i, size, (image,)) for i, image in enumerate(images)]
+
+
+def test_pack() -> None:
+    index, valid = pack([(2,), (), (0, 1)], torch.device("cpu"))
+    assert index.tolist() == [[2, 0], [0, 0], [0, 1]]
+    assert valid.tolist() == [[True, False], [False, False], [True, True]]
+
+
+def test_scores_have_the_tags_classes_and_the_photos_grid() -> None:
+    found = engine().scores(drawn(3), [(0, 2), (), (1,)])
+    assert [one.classes for one in found] == [(1, 3), (), (2,)]
+    assert [one.values.shape for one in found] == [(2, 12, 16), (0, 12, 16), (1, 12, 16)]
+    assert all((one.size, one.stride) == ((48, 64), 4) for one in found)
+    assert found[0].values.max() > 0.9  # normalised by its own maximum
+
+
+def test_no_tag_at_all_needs_no_network() -> None:
+    found = engine(method=None).scores(drawn(2), [(), ()])
+    assert [one.classes for one in found] == [(), ()]
+
+
+def test_photos_of_equal_working_shape_keep_their_own_size() -> None:
+    """Reduced from different sizes to one: together in a batch, yet each with its own grid."""
+    one, two = drawn(2)
+    two = Photo(1, (96, 128), two.views)
+    found = engine().scores([one, two], [(0,), None])
+    assert [(s.size, s.stride, s.values.shape[1:]) for s in found] == [
+        ((48, 64), 4, (12, 16)),
+        ((96, 128), 8, (12, 16)),
+    ]
+
+
+def test_memory_that_runs_out_halves_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    photos, tags = drawn(7), [(0,), (1,), (2,), (0, 1), (1, 2), (), (0,)]
+    expected = engine().scores(photos, tags)
+    small = engine()
+    true_scores = Engine._scores
+
+    def tight(self: Engine, some: list[Photo], their: list[tuple[int, ...]]) -> list[ScoreMap]:
+        if len(some) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return true_scores(self, some, their)
+
+    monkeypatch.setattr(Engine, "_scores", tight)
+    found = small.scores(photos, tags)
+    assert small.largest in (1, 2)
+    assert "out of memory with 7 photos together; going on with 3" in small.reporter.warnings  # type: ignore[attr-defined]
+    assert [s.classes for s in found] == [s.classes for s in expected]
+    assert all(np.allclose(a.values, b.values, atol=1e-4) for a, b in zip(found, expected, strict=True))
+
+    def full(self: Engine, some: list[Photo], their: list[tuple[int, ...]]) -> list[ScoreMap]:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Engine, "_scores", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        engine().scores(photos, tags)

@@ -1,0 +1,193 @@
+"""`--method cpmc`: its flags, its checks, its features, and photos of all sizes."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from torch import Tensor
+
+from pseudomask.config import ExtractConfig
+from pseudomask.errors import UsageError, WeightsError
+from pseudomask.maps import make_method
+from pseudomask.maps.cpmc import Cpmc, CpmcSettings
+from pseudomask.maps.cpmc.method import hierarchical
+from pseudomask.maps.cpmc.settings import FIELDS, flag
+from pseudomask.maps.multiscale import multiscale_maps, to_input
+from pseudomask.networks.card import Card
+from pseudomask.networks.network import CamNetwork
+
+CARD = Card(classes=tiny.CLASSES, method="recam", backbone=tiny.NARROW)
+
+
+@pytest.fixture(scope="module")
+def network() -> CamNetwork:
+    return tiny.make_network()
+
+
+def config(**more: Any) -> ExtractConfig:
+    return ExtractConfig(images=Path("in"), out=Path("out"), method="cpmc", **more)
+
+
+def photos(*sizes: tuple[int, int]) -> Tensor:
+    rng = np.random.default_rng(0)
+    return torch.stack([torch.from_numpy(tiny.draw(tiny.CLASSES, size, rng)) for size in sizes])
+
+
+def activate(network: CamNetwork, method: Cpmc, pixels: Tensor) -> Tensor:
+    n = len(pixels)
+    index, valid = torch.arange(3).expand(n, 3), torch.ones(n, 3, dtype=torch.bool)
+    with torch.inference_mode():
+        return method.activate(network, to_input(pixels), index, valid)
+
+
+# What to change, from which start, so that the step behind the flag is at work.
+SHARP = {"power": 30.0}  # a random network's features are all alike; the power tells them apart
+LOCAL = SHARP | {"high": 0.5, "low": 0.5}
+EFFECTS: dict[str, tuple[dict[str, Any], list[Any]]] = {
+    "weights": ({}, ["first", "second", "sum"]),
+    "refine": (SHARP, ["reassign", "both", "none"]),
+    "iterations": (SHARP, [0, 1, 3]),
+    "power": ({}, [1.0, 8.0]),
+    "features": (SHARP | {"features": "hierarchical"}, ["layer4"]),
+    "background": (SHARP, [0.1, 5.0]),
+    "contrast": (SHARP, [0.0, 1.0]),
+    "target": (LOCAL, ["classifier", "argmax"]),
+    "high": (LOCAL | {"low": 0.3}, [0.7]),
+    "low": (LOCAL, [0.1]),
+    "complete": (LOCAL | {"complete": 0.0, "contrast": 0.0}, [1.0]),
+    "suppress": (LOCAL | {"suppress": 0.0, "contrast": 0.0}, [1.0]),
+    "calibration": (LOCAL | {"suppress": 1.0, "contrast": 0.0}, ["hard"]),
+    "gamma": (SHARP, [5.0]),
+    "output": (SHARP, ["refined"]),
+}
+
+
+def test_every_setting_is_tried() -> None:
+    assert set(EFFECTS) == {one.name for one in fields(CpmcSettings)}
+
+
+@pytest.mark.parametrize("name", EFFECTS)
+def test_every_flag_has_an_effect(network: CamNetwork, name: str) -> None:
+    start, others = EFFECTS[name]
+    pixels = photos((160, 192))
+    before = CpmcSettings(**({"gamma": 0.0} | start))
+    found = [activate(network, Cpmc(before), pixels)]
+    for value in others:
+        given = {FIELDS[key]: setting for key, setting in vars_of(replace(before, **{name: value})).items()}
+        method = make_method(config(**given), CARD)
+        assert isinstance(method, Cpmc)
+        found.append(activate(network, method, pixels))
+    for i, one in enumerate(found):
+        for other in found[:i]:
+            assert (one - other).abs().max() > 1e-3
+
+
+def vars_of(settings: CpmcSettings) -> dict[str, Any]:
+    return {one.name: getattr(settings, one.name) for one in fields(settings)}
+
+
+def test_defaults_are_those_of_the_flags() -> None:
+    method = make_method(config(), CARD)
+    assert method == Cpmc(CpmcSettings(), "product")
+    assert method.threshold_key == "cpmc"
+
+
+@pytest.mark.parametrize(
+    ("changed", "complaint"),
+    [
+        ({"cpmc_iterations": -1}, "--cpmc-iterations -1: a whole number of at least 0"),
+        ({"cpmc_iterations": 1.5}, "--cpmc-iterations 1.5: a whole"),
+        ({"cpmc_high": 0.1, "cpmc_low": 0.3}, "--cpmc-low 0.3 is above --cpmc-high 0.1"),
+        ({"cpmc_high": 1.1}, "--cpmc-high 1.1: a number from 0 to 1"),
+        ({"cpmc_low": -0.1}, "--cpmc-low -0.1: a number from 0 to 1"),
+        ({"cpmc_power": 0.0}, "--cpmc-power 0.0: a number above 0"),
+        ({"cpmc_lambda": -1.0}, "--cpmc-lambda -1.0: a number of at least 0"),
+        ({"cpmc_gamma": float("nan")}, "--cpmc-gamma nan: a number of at least 0"),
+        ({"cpmc_kappa": float("inf")}, "--cpmc-kappa inf"),
+        ({"cpmc_refine": "twice"}, "--cpmc-refine 'twice' is unknown; there are propagate, reassign, both, none"),
+        ({"calib_target": "mask"}, "--calib-target 'mask' is unknown"),
+    ],
+)
+def test_impossible_settings_name_their_flag(changed: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint) as error:
+        make_method(config(**changed), CARD)
+    assert error.value.exit_code == 2
+
+
+def test_flags_are_spelled_as_on_the_command_line() -> None:
+    assert [flag(name) for name in ("target", "suppress", "complete", "refine")] == [
+        "--calib-target",
+        "--cpmc-lambda",
+        "--cpmc-kappa",
+        "--cpmc-refine",
+    ]
+
+
+def test_auto_takes_what_the_weights_have(network: CamNetwork) -> None:
+    plain = tiny.make_network(reactivated=False)
+    auto = make_method(config(), replace(CARD, weight_rule="sum"))
+    assert isinstance(auto, Cpmc)
+    assert auto.rule(network) == "sum"
+    assert auto.rule(plain) == "first"
+    auto.check(plain)
+    asked = make_method(config(cpmc_weights="second"), CARD)
+    asked.check(network)
+    with pytest.raises(WeightsError, match="pseudomask reactivate"):
+        asked.check(plain)
+
+
+def test_hierarchical_features_are_the_stages_side_by_side() -> None:
+    coarse, fine = torch.randn(1, 3, 2, 3), torch.randn(1, 5, 7, 9)
+    found = hierarchical([fine, coarse])
+    assert found.shape == (1, 8, 2, 3)
+    length = coarse[0, :, 1, 2].norm()
+    assert torch.allclose(found[0, 5:, 1, 2], coarse[0, :, 1, 2] / length, atol=1e-6)
+    unit = fine[0] / fine[0].norm(dim=0)
+    assert torch.allclose(found[0, :5, 0, 0], unit[:, :4, :3].mean((1, 2)), atol=1e-6)
+
+
+def test_each_size_weighs_the_same(network: CamNetwork) -> None:
+    found = activate(network, Cpmc(), photos((96, 128), (96, 128)))
+    assert found.shape == (2, 3, 6, 8)
+    assert found.dtype is torch.float32
+    alive = found.amax((2, 3))
+    assert torch.allclose(alive[alive > 0], torch.tensor(1.0), atol=0.01)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (1, 1), (16, 600), (333, 47)])
+def test_photos_of_any_shape(network: CamNetwork, size: tuple[int, int]) -> None:
+    found = activate(network, Cpmc(), torch.randint(0, 256, (1, *size, 3), dtype=torch.uint8))
+    assert found.shape[-2:] == (-(-size[0] // 16), -(-size[1] // 16))
+    assert torch.isfinite(found).all()
+
+
+def test_the_grid_is_that_of_stride_16_at_stride_8_too() -> None:
+    torch.manual_seed(0)
+    fine = CamNetwork(3, tiny.NARROW, output_stride=8).eval()
+    for features in ("layer4", "hierarchical"):
+        method = Cpmc(CpmcSettings(features=features))
+        assert activate(fine, method, photos((90, 130))).shape == (1, 3, 6, 9)
+
+
+@pytest.mark.slow
+def test_a_large_photo_works(network: CamNetwork) -> None:
+    """2,000 × 1,500 pixels as they are: 94 × 125 positions, whose dense affinity would take 0.55 GB."""
+    found = activate(network, Cpmc(), photos((1500, 2000)))
+    assert found.shape == (1, 3, 94, 125)
+    assert torch.isfinite(found).all()
+    assert found.max() > 0.99
+
+
+def test_companions_do_not_change_a_photos_maps(network: CamNetwork) -> None:
+    pixels = photos((96, 128), (96, 128), (96, 128))
+    index = torch.tensor([[2, 0, 0], [0, 1, 2], [1, 0, 0]])
+    valid = torch.tensor([[True, False, False], [True] * 3, [True, False, False]])
+    together = multiscale_maps(network, Cpmc(), [pixels], index, valid, grid=(24, 32))
+    alone = multiscale_maps(network, Cpmc(), [pixels[:1]], index[:1, :1], valid[:1, :1], grid=(24, 32))
+    assert torch.allclose(together[0, 0], alone[0, 0], atol=1e-3)
