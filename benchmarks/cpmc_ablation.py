@@ -33,7 +33,8 @@ from pseudomask.extracting.photos import Photo, Photos, load
 from pseudomask.maps import weight_rule
 from pseudomask.maps.cam import present_class_maps
 from pseudomask.maps.cpmc import Cpmc, CpmcSettings
-from pseudomask.maps.cpmc.method import hierarchical
+from pseudomask.maps.cpmc.affinity import pool
+from pseudomask.maps.cpmc.method import GRID_STRIDE, hierarchical, strides_of
 from pseudomask.maps.cpmc.stages import calibrated_stages, refined_map
 from pseudomask.maps.multiscale import multiscale_maps
 from pseudomask.masks import load_mask
@@ -97,9 +98,9 @@ class Variants:
     def activate(self, network: CamNetwork, images: Tensor, index: Tensor, valid: Tensor) -> Tensor:
         places = index.shape[1] // len(self.settings)
         index, valid = index[:, :places], valid[:, :places]
-        stages = [s.float() for s in network.backbone.stages(images)]
-        context = stages[-1]
-        features = {"layer4": context, "hierarchical": hierarchical(stages)}
+        stages = network.backbone.stages(images)
+        context = pool(stages[-1], GRID_STRIDE // network.backbone.output_stride)
+        features = {"layer4": context.float(), "hierarchical": hierarchical(stages, strides_of(network))}
         maps = present_class_maps(context, network.map_weights(self.rule), index)
         refined: dict[CpmcSettings, tuple[Tensor, Tensor]] = {}
         found = []
@@ -227,7 +228,8 @@ def main() -> None:
         parser.exit(error.exit_code, f"error: {error}\n")
     rows = [summarise(name, *pair, chosen) for name, *pair in zip(variants, train, val, strict=True)]
     print(
-        f"| settings (weight rule {method.rule}) | threshold (train) | train mIoU | val mIoU | precision | recall | best |"
+        f"| settings (weight rule {method.rule}) | threshold (train) | train mIoU | val mIoU "
+        "| val precision | val recall | val, best |"
     )
     print("|---|---|---|---|---|---|---|")
     for row in rows:

@@ -16,7 +16,7 @@ from pseudomask.config import ExtractConfig
 from pseudomask.errors import UsageError, WeightsError
 from pseudomask.maps import make_method
 from pseudomask.maps.cpmc import Cpmc, CpmcSettings
-from pseudomask.maps.cpmc.method import hierarchical
+from pseudomask.maps.cpmc.method import hierarchical, strides_of
 from pseudomask.maps.cpmc.settings import FIELDS, flag
 from pseudomask.maps.multiscale import multiscale_maps, to_input
 from pseudomask.networks.card import Card
@@ -60,7 +60,7 @@ EFFECTS: dict[str, tuple[dict[str, Any], list[Any]]] = {
     "target": (LOCAL, ["classifier", "argmax"]),
     "high": (LOCAL | {"low": 0.3}, [0.7]),
     "low": (LOCAL, [0.1]),
-    "complete": (LOCAL | {"complete": 0.0, "contrast": 0.0}, [1.0]),
+    "complete": (LOCAL | {"complete": 0.0, "contrast": 0.95}, [1.0]),
     "suppress": (LOCAL | {"suppress": 0.0, "contrast": 0.0}, [1.0]),
     "calibration": (LOCAL | {"suppress": 1.0, "contrast": 0.0}, ["hard"]),
     "gamma": (SHARP, [5.0]),
@@ -143,13 +143,27 @@ def test_auto_takes_what_the_weights_have(network: CamNetwork) -> None:
 
 
 def test_hierarchical_features_are_the_stages_side_by_side() -> None:
-    coarse, fine = torch.randn(1, 3, 2, 3), torch.randn(1, 5, 7, 9)
-    found = hierarchical([fine, coarse])
+    fine, coarse = torch.randn(1, 5, 7, 9), torch.randn(1, 3, 2, 3)
+    found = hierarchical([fine, coarse], [4, 16])
     assert found.shape == (1, 8, 2, 3)
     length = coarse[0, :, 1, 2].norm()
     assert torch.allclose(found[0, 5:, 1, 2], coarse[0, :, 1, 2] / length, atol=1e-6)
     unit = fine[0] / fine[0].norm(dim=0)
-    assert torch.allclose(found[0, :5, 0, 0], unit[:, :4, :3].mean((1, 2)), atol=1e-6)
+    assert torch.allclose(found[0, :5, 0, 0], unit[:, :4, :4].mean((1, 2)), atol=1e-6)
+    assert torch.allclose(found[0, :5, 1, 2], unit[:, 4:, 8:].mean((1, 2)), atol=1e-6)
+    halves = hierarchical([fine.bfloat16(), coarse.bfloat16()], [4, 16])
+    assert halves.dtype is torch.float32
+    assert torch.allclose(halves, found, atol=0.01)
+
+
+@pytest.mark.parametrize("output_stride", [16, 8])
+@pytest.mark.parametrize("size", [(16, 16), (17, 33), (65, 90), (100, 129)])
+def test_all_stages_meet_on_one_grid(output_stride: int, size: tuple[int, int]) -> None:
+    network = CamNetwork(3, tiny.NARROW, output_stride=output_stride).eval()
+    with torch.inference_mode():
+        stages = network.backbone.stages(torch.zeros(1, 3, *size))
+        found = hierarchical(stages, strides_of(network))
+    assert found.shape == (1, 120, -(-size[0] // 16), -(-size[1] // 16))
 
 
 def test_each_size_weighs_the_same(network: CamNetwork) -> None:
@@ -191,3 +205,17 @@ def test_companions_do_not_change_a_photos_maps(network: CamNetwork) -> None:
     together = multiscale_maps(network, Cpmc(), [pixels], index, valid, grid=(24, 32))
     alone = multiscale_maps(network, Cpmc(), [pixels[:1]], index[:1, :1], valid[:1, :1], grid=(24, 32))
     assert torch.allclose(together[0, 0], alone[0, 0], atol=1e-3)
+
+
+def test_the_ablation_computes_what_the_method_does(network: CamNetwork) -> None:
+    """The benchmark shares features and refined maps between its rows; each must still be the method's own map."""
+    ablation = pytest.importorskip("benchmarks.cpmc_ablation", reason="benchmarks lie beside the package")
+    together = ablation.Variants(tuple(ablation.VARIANTS.values()), "product")
+    pixels, n = photos((96, 128)), len(ablation.VARIANTS)
+    index = torch.tensor([[2, 0, 1]])
+    valid = torch.tensor([[True, True, False]])
+    with torch.inference_mode():
+        rows = together.activate(network, to_input(pixels), index.repeat(1, n), valid.repeat(1, n)).chunk(n, 1)
+        for row, settings in zip(rows, together.settings, strict=True):
+            alone = Cpmc(settings, "product").activate(network, to_input(pixels), index, valid)
+            assert torch.equal(row, alone)

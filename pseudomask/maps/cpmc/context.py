@@ -2,8 +2,8 @@
 
 Evidence. Abstract: an "iterative refinement strategy based on context feature dependency" is applied to the
 classifier's maps. Related published work: `propagate` is SEAM's and SFC's pixel-correlation step without its
-learned layer; `reassign` is how the group's later code re-seeds from context-aggregated features. Ours:
-which of them is the default, the power, and the stop rule.
+learned layer; `reassign` re-seeds from context-aggregated features as a left-over in POT's code does. Ours:
+that the abstract means these two, the power, stretching, the map form of `reassign`, and the stop rule.
 """
 
 from __future__ import annotations

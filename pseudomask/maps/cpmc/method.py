@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from pseudomask.maps.cam import present_class_maps
 from pseudomask.maps.cpmc.affinity import pool
@@ -19,20 +18,29 @@ GRID_STRIDE = 16
 """Pixels a position of the grid that all steps run on, whatever the network's output stride."""
 
 
-def hierarchical(stages: Sequence[Tensor]) -> Tensor:
-    """Each stage's features, scaled to length 1 and average-pooled to the last one's grid, side by side.
+def hierarchical(stages: Sequence[Tensor], strides: Sequence[int]) -> Tensor:
+    """Each stage's features, scaled to length 1 and averaged over the cells of the stride-16 grid, side by side.
 
     Evidence: SIPE and SFC join the stages through trained side heads; joining them as they are is our
     inference for weights without such heads.
 
     Args:
-        stages: (B, D_s, h_s, w_s) each, with h_s ≥ h, w_s ≥ w of the last.
+        stages: (B, D_s, h_s, w_s) each; strides: pixels a position of each, divisors of 16.
 
     Returns:
         (B, Σ D_s, h, w) float32.
     """
-    grid = (stages[-1].shape[-2], stages[-1].shape[-1])
-    return torch.cat([F.adaptive_avg_pool2d(F.normalize(s.float(), dim=1), grid) for s in stages], 1)
+    found = []
+    for one, stride in zip(stages, strides, strict=True):
+        length = torch.linalg.vector_norm(one, dim=1, keepdim=True, dtype=torch.float32).clamp(min=1e-12)
+        found.append(pool(one / length, GRID_STRIDE // stride))
+    return torch.cat(found, 1)
+
+
+def strides_of(network: CamNetwork) -> tuple[int, int, int, int]:
+    """Pixels a position of the outputs of layer1 to layer4."""
+    last = network.backbone.output_stride
+    return 4, 8, last, last
 
 
 @dataclass(frozen=True)
@@ -69,5 +77,5 @@ class Cpmc:
         maps = present_class_maps(context, network.map_weights(self.rule(network)), index)
         if self.settings.output == "refined":
             return refined_map(maps, context, valid, self.settings)[1]
-        features = context if len(stages) == 1 else hierarchical((*stages[:-1], context))
+        features = context if len(stages) == 1 else hierarchical(stages, strides_of(network))
         return run_stages(maps, context, features, valid, self.settings).output

@@ -75,5 +75,8 @@ def cosine(features: Tensor, vectors: Tensor) -> Tensor:
 
     0 for a vector of length 0.
     """
-    found = F.normalize(vectors, dim=2) @ F.normalize(features.flatten(2), dim=1)
-    return torch.relu(found).unflatten(2, features.shape[-2:])
+    flat = features.flatten(2)
+    # dividing the few products is cheaper than a normalised copy of the features
+    length = torch.linalg.vector_norm(flat, dim=1, keepdim=True).clamp(min=1e-12)  # (B, 1, hw)
+    found = torch.relu(F.normalize(vectors, dim=2) @ flat / length)
+    return found.unflatten(2, features.shape[-2:])
