@@ -122,7 +122,9 @@ def sweeps(
             sweep.update(scores, truth)
         if n % 50 == 49:
             rate = (n + 1) / (time.monotonic() - started)
-            print(f"{split}: {n + 1} of {len(collection.items)} photos, {rate:.2f} a second", file=sys.stderr, flush=True)
+            print(
+                f"{split}: {n + 1} of {len(collection.items)} photos, {rate:.2f} a second", file=sys.stderr, flush=True
+            )
     return out
 
 

@@ -14,7 +14,9 @@ Amp = Literal["auto", "off", "bf16", "fp16"]
 LabelFormat = Literal["auto", "csv", "voc", "voc-main", "coco", "folders", "text", "per-image", "imagefolder"]
 Freeze = Literal["none", "stem", "layer1", "layer2", "layer3", "layer4"]
 Style = Literal["pytorch", "caffe"]
+"""Where a stage's stride sits: in its 3×3 convolution (`pytorch`) or in its first 1×1 one (`caffe`)."""
 WeightRule = Literal["product", "first", "second", "sum"]
+"""Which classifier's weights make the map: w ⊙ w″ (the paper's VOC rule), w (its COCO rule), w″, w + w″."""
 CpmcWeights = Literal["auto", "product", "first", "second", "sum"]
 CpmcRefine = Literal["propagate", "reassign", "both", "none"]
 CpmcFeatures = Literal["layer4", "hierarchical"]
@@ -45,7 +47,9 @@ class LabelOptions:
     )
     label_format: LabelFormat = option("auto", "Kind of --labels, when it is not what it looks like.", "Input")
     class_file: Path | None = option(None, "Class names, one a line, `background` first; fixes their order.", "Input")
-    label_split: str | None = option(None, "Split to read of VOC's ImageSets/Main files (train, val, …).", "Input")
+    label_split: str | None = option(
+        None, "Split to read of a VOC set, or of a table with a `split` column (train, val, …).", "Input"
+    )
     difficult: Literal["keep", "drop"] = option("keep", "VOC objects marked difficult.", "Input")
     crowd: Literal["ignore", "keep"] = option("ignore", "COCO crowd annotations as tags.", "Input")
     list: Path | None = option(
@@ -86,7 +90,9 @@ class TrainingOptions(LabelOptions, DeviceOptions):
         "Training",
         min=16,
     )
-    max_side: int | None = option(None, "Largest; by default 1.25 × crop.", "Training", min=16)
+    max_side: int | None = option(
+        None, "Largest random long side of a photo before the crop; by default 1.25 × crop.", "Training", min=16
+    )
     lr: float = option(0.02, "Learning rate of the backbone.", "Training", min=0.0)
     lr_head: float | None = option(
         None, "Learning rate of the newest classifier; by default 10 × --lr.", "Training", min=0.0
@@ -252,4 +258,4 @@ class EvaluateConfig:
     json_file: Path | None = option(None, "Write the report as JSON.", "Output")
     csv: Path | None = option(None, "Write one row per class, and per image into NAME.images.csv beside it.", "Output")
     markdown: Path | None = option(None, "Write the report as Markdown.", "Output")
-    workers: int = option(-1, "Processes; -1 chooses by the machine.", "Machine", min=-1)
+    workers: int = option(-1, "Threads; -1 is one a core.", "Machine", min=-1)

@@ -23,6 +23,7 @@ from pseudomask.running.atomic import atomic_write
 IGNORE = 255
 IGNORE_16 = 65_535
 MAX_8BIT_CLASSES = 254  # foreground classes that fit beside background and ignore
+_JPEG_SIDE = 65_500  # libjpeg's limit
 
 MaskMode = Literal["palette", "index"]
 
@@ -171,8 +172,14 @@ def _printable(name: str) -> str:
 
 
 def save_picture(path: Path, picture: np.ndarray) -> None:
-    """Write uint8 (H, W, 3) RGB as JPEG, atomically: for people's eyes, not for measuring."""
+    """Write uint8 (H, W, 3) RGB as JPEG, atomically: for people's eyes, not for measuring.
+
+    A side that JPEG has no room for is squeezed.
+    """
+    image = Image.fromarray(picture)
+    if max(image.size) > _JPEG_SIDE:
+        image = image.resize((min(image.width, _JPEG_SIDE), min(image.height, _JPEG_SIDE)))
     stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, "JPEG", quality=88)
+    image.save(stream, "JPEG", quality=88)
     with atomic_write(path) as file:
         file.write(stream.getvalue())

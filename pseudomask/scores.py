@@ -37,7 +37,7 @@ Bits = Literal[8, 16]
 
 _VERSION = 1
 _MAX_CLASS = 65_534  # 65,535 is the ignore index of 16-bit masks
-_MAX_SIDE = 1 << 20
+MAX_SIDE = 1 << 20  # pixels of a photo's side
 _MAX_VALUES = 1 << 28  # elements of `values`: 1 GiB once they are float32
 _MAX_HEADER = 1 << 10  # bytes of an .npy header: ours take 128
 _MEMBERS = ("version", "classes", "values", "size", "stride")
@@ -183,7 +183,7 @@ def _check_geometry(classes: tuple[int, ...], shape: tuple[int, ...], size: tupl
     """ValueError unless classes, the shape of the values, size and stride fit together."""
     if list(classes) != sorted(set(classes)) or any(not 1 <= index <= _MAX_CLASS for index in classes):
         raise ValueError(f"classes must be ascending mask indices in 1..{_MAX_CLASS}, not {classes[:8]}")
-    if not 1 <= stride <= 65_535 or not all(1 <= side <= _MAX_SIDE for side in size):
+    if not 1 <= stride <= 65_535 or not all(1 <= side <= MAX_SIDE for side in size):
         raise ValueError(f"size {size} or stride {stride} out of range")
     expected = (len(classes), -(-size[0] // stride), -(-size[1] // stride))
     if shape != expected:

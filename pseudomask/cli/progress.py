@@ -83,7 +83,7 @@ class _PlainLines:
             self.done += n
             self.fields.update(fields)
             now = time.monotonic()
-            if now - self.told >= self.interval:
+            if now - self.told >= self.interval and self.done != self.total:  # `close` tells the last
                 self.told = now
                 console.err(self._line(now, left=True))
 

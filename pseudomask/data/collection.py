@@ -11,6 +11,7 @@ from pseudomask.data.images import ImageItem, find_images, read_list, select
 from pseudomask.data.labels import match, read_classes, read_labels
 from pseudomask.errors import LabelError, UsageError
 from pseudomask.running.record import hash_lines
+from pseudomask.running.reporter import Reporter
 from pseudomask.suggest import did_you_mean
 
 
@@ -24,6 +25,7 @@ class Collection:
         tags: positions in `classes` by image key; a photo without a row is not in it.
         untagged: keys of photos without a row; `orphans`: rows without a photo.
         labels: where the tags came from, for people ("labels.csv (csv)").
+        notes: what the labels' reader mapped or left out, in words.
     """
 
     items: tuple[ImageItem, ...]
@@ -46,6 +48,26 @@ class Collection:
             return "none"
         rows = (f"{key}\t{';'.join(self.classes[i] for i in tags)}" for key, tags in self.tags.items())
         return hash_lines([*self.classes, *sorted(rows)])
+
+    def tag_counts(self) -> dict[str, int]:
+        """Photos by class name, in the classes' order."""
+        counts = dict.fromkeys(self.classes, 0)
+        for item in self.items:
+            for i in (self.tags or {}).get(item.key, ()):
+                counts[self.classes[i]] += 1
+        return counts
+
+    def describe(self) -> list[tuple[str, str]]:
+        """(label, value) for people: what was found, and what found no partner on the other side."""
+        rows = [("photos", f"{len(self.items)}: {_some([item.relative for item in self.items])}")]
+        if self.tags is not None:
+            counts = [f"{name} {n}" for name, n in self.tag_counts().items() if n]
+            matched = sum(item.key in self.tags for item in self.items)
+            rows.append(("labels", f"{self.labels}, of {matched} photos: {_some(counts, 20) or 'no class'}"))
+            rows.append(("photos without a row", _counted(self.untagged)))
+            rows.append(("rows without a photo", _counted(self.orphans)))
+        rows.append(("classes", f"{len(self.classes)}: {_some(self.classes, 20)}"))
+        return [*rows, *(("note", note) for note in self.notes)]
 
     def subset(self, items: Sequence[ImageItem]) -> Collection:
         """The same with fewer photos."""
@@ -106,6 +128,30 @@ def align_tags(collection: Collection, classes: tuple[str, ...]) -> Collection:
         )
     moved = {key: tuple(sorted(position[collection.classes[i]] for i in tags)) for key, tags in collection.tags.items()}
     return replace(collection, classes=classes, tags=moved)
+
+
+def tell_labels(collection: Collection, reporter: Reporter, untagged: str) -> None:
+    """Notes of the labels' reader, and warnings for what has no partner; `untagged` says what becomes of photos."""
+    for note in collection.notes:
+        reporter.info(f"{collection.labels}: {note}" if len(note) <= 200 else f"{collection.labels}: {note[:199]}…")
+    if collection.untagged:
+        total = len(collection.untagged) + len(collection.tags or {})
+        reporter.warn(
+            f"{len(collection.untagged)} of {total} photos have no row in {collection.labels} "
+            f"(first: {collection.untagged[0]}); {untagged}"
+        )
+    if collection.orphans:
+        reporter.warn(
+            f"rows of {collection.labels} that match no photo: {len(collection.orphans)} (first: {collection.orphans[0]})"
+        )
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
+
+
+def _counted(names: Sequence[str]) -> str:
+    return f"{len(names)}: {_some(names)}" if names else "none"
 
 
 def need_tags(collection: Collection) -> Collection:

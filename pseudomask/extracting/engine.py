@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pseudomask.errors import PseudomaskError
 from pseudomask.extracting.photos import Photo, reduction
 from pseudomask.maps.method import MapMethod
 from pseudomask.maps.multiscale import multiscale_maps, tag_probabilities
@@ -49,9 +50,12 @@ class Engine:
             try:
                 part = slice(len(done), len(done) + n)
                 done += self._scores(photos[part], tags[part])
-            except torch.OutOfMemoryError:
+            except torch.OutOfMemoryError as error:
                 if n == 1:
-                    raise
+                    raise PseudomaskError(
+                        f"{self.device}: out of memory with a single photo; lower --max-side or --scales, "
+                        "and run the same command again with --overwrite, or use --device cpu"
+                    ) from error
                 self.largest = n // 2
                 torch.cuda.empty_cache()
                 self.reporter.warn(f"out of memory with {n} photos together; going on with {self.largest}")

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from pseudomask.config import ExtractConfig
-from pseudomask.data.collection import Collection, align_tags, collect
+from pseudomask.data.collection import Collection, align_tags, collect, tell_labels
 from pseudomask.devices import pick_amp, pick_device, pick_workers
 from pseudomask.errors import UsageError
 from pseudomask.extracting.engine import Engine
@@ -22,12 +22,12 @@ from pseudomask.extracting.photos import Photo, Photos, batches, load
 from pseudomask.maps import check_method, make_method, weight_rule
 from pseudomask.maps.method import MapMethod
 from pseudomask.networks.card import Card
-from pseudomask.networks.checkpoint import load_network, sha256_of
+from pseudomask.networks.checkpoint import load_network
 from pseudomask.networks.store import find_weights
 from pseudomask.running.folder_run import DONE, FAILED, FolderRun
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.layout import Outputs, plan_outputs
-from pseudomask.running.record import RunRecord
+from pseudomask.running.record import RunRecord, hash_file
 from pseudomask.running.reporter import Reporter, SilentReporter
 from pseudomask.running.signals import Stop, graceful
 
@@ -35,7 +35,7 @@ DEFAULT_THRESHOLD = 0.2
 # What may change between a run and its resumption; all else decides the masks.
 _FREE = {"out", "device", "amp", "workers", "batch_size", "overlay", "max_failures", "overwrite", "dry_run"}
 _PLACES = {"images", "labels", "list", "weights", "class_file"}  # their contents are compared by hash
-_FIELDS = ("command", "config", "classes", "weights.sha256", "images_hash", "labels_hash")
+_COMPARED = ("command", "classes", "weights.sha256", "images_hash", "labels_hash")
 
 
 @dataclass
@@ -44,7 +44,12 @@ class ExtractResult:
 
     Attributes:
         done, failed: images with a mask, and without; `skipped`: finished by an earlier run.
+        seconds: spent on photos, without the start.
         threshold: the background threshold in force, `threshold_from` who chose it.
+        untagged: keys of photos without a row of labels; `orphans`: rows without a photo.
+        failures: reason by photo, for those that have no mask.
+        understood: (label, value) lines instead of a summary, when only a description was asked for.
+        exit_code: 0; 1 where more photos failed than `max_failures`; 130 or 143 after a signal.
     """
 
     out: Path
@@ -56,13 +61,19 @@ class ExtractResult:
     threshold: float
     threshold_from: str
     tags_from: str
+    untagged: tuple[str, ...] = ()
+    orphans: tuple[str, ...] = ()
     failures: dict[str, str] = field(default_factory=dict)
+    understood: list[tuple[str, str]] = field(default_factory=list)
     exit_code: int = 0
 
     def summary(self) -> list[tuple[str, str]]:
+        if self.understood:
+            return self.understood
         new = self.done - self.skipped
         speed = f" ({new / self.seconds:.2f} a second)" if new and self.seconds > 0 else ""
-        rows = [("masks", f"{self.done}{speed}" + (f", {self.skipped} of them from before" if self.skipped else ""))]
+        before = f", {self.skipped if new else 'all'} of them from before" if self.skipped else ""
+        rows = [("masks", f"{self.done}{speed}{before}")]
         if self.failed:
             name, reason = next(iter(self.failures.items()))
             rows.append(("failed", f"{self.failed} (first: {name}: {reason})"))
@@ -77,6 +88,7 @@ class ExtractResult:
 
     def to_json(self) -> dict[str, Any]:
         plain: dict[str, Any] = jsonable({"schema": 1, **self.__dict__})
+        plain["understood"] = [{"what": what, "value": value} for what, value in self.understood]
         return plain
 
 
@@ -96,6 +108,7 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
 
     Raises `UsageError` and its kin before anything is written, `SetupError` when weights or device are
     missing, `PseudomaskError` when the disk fails. An unreadable photo only marks its manifest line.
+    With `dry_run` all is checked and nothing is made.
     """
     reporter = reporter or SilentReporter()
     scales = parse_scales(config.scales)
@@ -112,13 +125,16 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
     threshold, threshold_from = _threshold(config, card, method)
     tags_from = _tell_tags(collection, reporter)
     result = ExtractResult(config.out, 0, 0, 0, 0.0, card.classes, threshold, threshold_from, tags_from)
+    result.untagged, result.orphans = collection.untagged, collection.orphans
     reporter.info(f"{len(collection.items)} photos, {config.method} with {weights.name} on {device}")
-    if config.dry_run:
-        return result
-    record = _record(config, collection, card, weights, threshold, threshold_from, tags_from, str(device))
-    run = FolderRun(config.out, record, outputs, fields=_FIELDS, overwrite=config.overwrite)
+    record = _record(config, collection, card, weights, threshold, threshold_from, tags_from, device, amp)
+    run = FolderRun(config.out, record, outputs, fields=_fields(config), overwrite=config.overwrite)
     pending = run.pending(with_scores=config.scores, with_overlays=config.overlay)
     result.skipped = len(outputs) - len(pending)
+    if config.dry_run:
+        result.understood = _understood(config, collection, card, weights, record, len(pending))
+        return result
+    run.start()
     engine = Engine(
         network=network.on(device),
         method=method,
@@ -143,8 +159,9 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
     )
     started = time.monotonic()
     with graceful() as stop:
-        flow = _Flow(config, collection, outputs, run, engine, threshold, reporter, stop)
-        flow.run(load(photos, workers=pick_workers(config.workers), device=device), len(pending), result.skipped)
+        if pending:
+            flow = _Flow(config, collection, outputs, run, engine, threshold, reporter, stop)
+            flow.run(load(photos, workers=pick_workers(config.workers)), len(pending))
     result.seconds = time.monotonic() - started
     run.finish({"extract": result.seconds})
     result.done, result.failed = run.count(DONE), run.count(FAILED)
@@ -171,7 +188,7 @@ class _Flow:
     stop: Stop
     waiting: deque[Future[dict[str, Any]]] = field(default_factory=deque)
 
-    def run(self, photos: Iterator[Photo], total: int, skipped: int) -> None:
+    def run(self, photos: Iterator[Photo], total: int) -> None:
         with (
             ThreadPoolExecutor(2, thread_name_prefix="write") as pool,
             self.reporter.progress(total, "extracting") as progress,
@@ -230,14 +247,30 @@ def _tell_tags(collection: Collection, reporter: Reporter) -> str:
     if collection.tags is None:
         reporter.warn("no --labels: the classes that the classifier is sure of serve as tags")
         return "the classifier"
-    if collection.untagged:
-        reporter.warn(
-            f"{len(collection.untagged)} photos have no row in {collection.labels} (first: {collection.untagged[0]}); "
-            "the classifier's sure classes serve as their tags"
-        )
-    if collection.orphans:
-        reporter.warn(f"{len(collection.orphans)} rows of labels match no photo (first: {collection.orphans[0]})")
+    tell_labels(collection, reporter, "the classifier's sure classes serve as their tags")
     return collection.labels
+
+
+def _fields(config: ExtractConfig) -> list[str]:
+    """What must be as it was in a run that is taken up again."""
+    return [*_COMPARED, *(f"config.{name}" for name in jsonable(config) if name not in _FREE | _PLACES)]
+
+
+def _understood(
+    config: ExtractConfig, collection: Collection, card: Card, weights: Path, record: RunRecord, pending: int
+) -> list[tuple[str, str]]:
+    """What a dry run tells."""
+    protocol, total = record.protocol, len(collection.items)
+    rule = f" ({protocol['recam_weights']})" if protocol["recam_weights"] else ""
+    return [
+        *collection.describe(),
+        ("tags", protocol["tags"]),
+        ("weights", f"{weights} ({card.method}, {card.backbone})"),
+        ("method", f"{config.method}{rule}, scales {config.scales}{', mirrored too' if config.flip else ''}"),
+        ("threshold", f"{protocol['threshold']:g}, {protocol['threshold_chosen']}"),
+        ("device", f"{record.device}, {protocol['precision']}"),
+        ("output", f"{config.out}: {pending} masks to make, {total - pending} there already; nothing was written"),
+    ]
 
 
 def _record(
@@ -248,15 +281,15 @@ def _record(
     threshold: float,
     threshold_from: str,
     tags_from: str,
-    device: str,
+    device: torch.device,
+    amp: torch.dtype | None,
 ) -> RunRecord:
-    settings = {k: v for k, v in jsonable(config).items() if k not in _FREE | _PLACES}
     return RunRecord(
         command="extract",
-        config=settings | {"threshold": threshold},
+        config=jsonable(config) | {"threshold": threshold},
         classes=collection.classes,
-        device=device,
-        weights={"file": weights.name, "sha256": sha256_of(weights), "licence": card.license},
+        device=str(device),
+        weights={"file": weights.name, "sha256": hash_file(weights), "licence": card.license},
         images_hash=collection.images_hash,
         labels_hash=collection.labels_hash,
         protocol={
@@ -264,6 +297,7 @@ def _record(
             "recam_weights": weight_rule(config, card) if config.method == "recam" else None,
             "scales": config.scales,
             "flip": config.flip,
+            "precision": str(amp or torch.float32).removeprefix("torch."),
             "threshold": threshold,
             "threshold_chosen": threshold_from,
             "tags": tags_from,

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from pseudomask.data.decoding import decode
 from pseudomask.data.pixels import resize, with_long_side
 from pseudomask.errors import ImageError
+from pseudomask.scores import MAX_SIDE
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ class Photos(Dataset[Photo]):
         except ImageError as error:
             return Photo(place, (0, 0), (), problem=error.reason)
         size = (image.shape[0], image.shape[1])
+        if max(size) > MAX_SIDE:
+            return Photo(place, (0, 0), (), problem=f"too large: {size[1]}x{size[0]}, a side is at most {MAX_SIDE:,}")
         h, w = working_size(size, self.max_side)
         views = tuple(
             torch.from_numpy(np.array(resize(image, (max(1, round(h * s)), max(1, round(w * s)))))) for s in self.scales

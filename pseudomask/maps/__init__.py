@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import get_args
 
 from pseudomask.config import ExtractConfig, WeightRule
 from pseudomask.errors import UsageError
@@ -36,6 +37,6 @@ def check_method(name: str) -> None:
 def weight_rule(config: ExtractConfig, card: Card) -> WeightRule:
     """What was asked for, else what the card recommends, else the paper's product."""
     rule = config.recam_weights or card.weight_rule or "product"
-    if rule not in ("product", "first", "second", "sum"):
+    if rule not in get_args(WeightRule):
         raise UsageError(f"weight rule {rule!r} in the weights' card is unknown; give --recam-weights")
     return rule  # type: ignore[return-value]

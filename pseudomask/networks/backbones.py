@@ -10,18 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 import torchvision.models as models
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
+from pseudomask.config import Style
 from pseudomask.errors import UsageError, WeightsError
 from pseudomask.suggest import did_you_mean
-
-Style = Literal["pytorch", "caffe"]
-"""Where a stage's stride sits: in its 3×3 convolution (`pytorch`) or in its first 1×1 one (`caffe`)."""
 
 FREEZE_POINTS = ("none", "stem", "layer1", "layer2", "layer3", "layer4")
 """`--freeze X` holds everything up to and including X fixed; ReCAM freezes the stem, IRN up to layer2."""
@@ -33,7 +31,6 @@ class BackboneSpec:
 
     build: Callable[..., ResNet]
     weights: str
-    style: Style = "pytorch"
 
 
 BACKBONES: dict[str, BackboneSpec] = {

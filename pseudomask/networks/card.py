@@ -21,7 +21,7 @@ class Card:
         method: `cam` (one classifier) or `recam` (two).
         backbone, style, output_stride: the network.
         weight_rule: the rule that measured best with these weights, or None (then `product`).
-        thresholds: background threshold by weight rule (`first`, `product`, …), with `chosen` saying how.
+        thresholds: background threshold by the method's `threshold_key` (`first`, `product`, …).
         tag_thresholds: probability above which a class is taken for present, one per class.
         training: data, images, epochs, hyper-parameters.
         measured: list of {what, value, protocol}.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from pseudomask.config import Style
 from pseudomask.errors import TrainingDiverged, UsageError, WeightsError
-from pseudomask.networks.backbones import BACKBONES, Backbone, Style, spec_of
+from pseudomask.networks.backbones import BACKBONES, Backbone, spec_of
 from pseudomask.networks.card import Card
 from pseudomask.networks.network import CamNetwork
 from pseudomask.running.atomic import atomic_write
@@ -38,12 +38,6 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
     data = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, metadata=metadata)
     with atomic_write(path) as file:
         file.write(data)
-
-
-def sha256_of(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def save_network(path: Path, network: CamNetwork, card: Card, dtype: torch.dtype = torch.float16) -> None:
@@ -122,8 +116,8 @@ def update_card(path: Path, **changes: Any) -> Card:
     return card
 
 
-def new_backbone(name: str, *, weights: Path | None, style: Style, output_stride: int) -> tuple[Backbone, str]:
-    """A backbone with ImageNet weights, and a phrase that says where these came from.
+def new_backbone(name: str, *, weights: Path | None, style: Style, output_stride: int) -> Backbone:
+    """A backbone with ImageNet weights.
 
     `weights` is a safetensors file in torchvision's naming; None downloads torchvision's own (kept in
     torch's cache; checked by torchvision's hash; loaded without unpickling code).
@@ -132,7 +126,7 @@ def new_backbone(name: str, *, weights: Path | None, style: Style, output_stride
     if weights is not None:
         tensors, _ = read_tensors(weights)
         backbone.load_torchvision(tensors)
-        return backbone, f"{weights.name} (sha256 {sha256_of(weights)[:12]}…)"
+        return backbone
     from torchvision.models import get_model_weights
 
     entry = get_model_weights(name)[spec_of(name).weights]
@@ -143,4 +137,4 @@ def new_backbone(name: str, *, weights: Path | None, style: Style, output_stride
             f"torchvision's weights for {name} could not be fetched ({error}); give --backbone-weights FILE"
         ) from None
     backbone.load_torchvision(dict(state))
-    return backbone, f"torchvision {name} {spec_of(name).weights}"
+    return backbone

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
+from pseudomask.config import Style, WeightRule
 from pseudomask.errors import WeightsError
-from pseudomask.networks.backbones import Backbone, Style
-
-WeightRule = Literal["product", "first", "second", "sum"]
-"""Which classifier's weights make the map: w ⊙ w″ (the paper's VOC rule), w (its COCO rule), w″, w + w″."""
+from pseudomask.networks.backbones import Backbone
 
 
 class CamNetwork(nn.Module):

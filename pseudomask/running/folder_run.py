@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
 
+from pseudomask.errors import UsageError
 from pseudomask.running.atomic import sweep_leftovers
 from pseudomask.running.layout import MANIFEST, RECORD, Outputs, check_foreign
 from pseudomask.running.manifest import Entry, Manifest
@@ -15,27 +16,45 @@ DONE, FAILED = "done", "failed"
 
 
 class FolderRun:
-    """Opens `out` for `record`, or resumes the run that is there if it was made with the same settings.
+    """A run of `record` in `out`, or the one that is there taken up again if its settings are the same.
 
-    Raises `RecordMismatch` (settings differ) or `CollisionError` (foreign files in the way) before
-    anything is written; `overwrite` starts anew.
+    Raises `RecordMismatch` (a value of `fields` differs) or `CollisionError` (foreign files in the way).
+    Nothing is written before `start`. With `overwrite` the run begins anew.
     """
 
     def __init__(
         self, out: Path, record: RunRecord, outputs: Sequence[Outputs], *, fields: Sequence[str], overwrite: bool
     ) -> None:
         self.out, self.record, self.outputs = out, record, list(outputs)
+        self.overwrite = overwrite
         self.manifest = Manifest(out / MANIFEST)
         old = None if overwrite else RunRecord.read(out / RECORD)
         if old is not None:
             check_resume(old, record, fields, where=out)
+            record.timings = dict(old.timings)
         elif not overwrite:
             check_foreign(self.outputs)
-        if overwrite:
-            (out / MANIFEST).unlink(missing_ok=True)
-        self.entries: dict[str, Entry] = self.manifest.load()
-        record.write(out / RECORD)
-        sweep_leftovers(out)
+        self.entries: dict[str, Entry] = {} if overwrite else self.manifest.load()
+
+    def start(self) -> None:
+        """The first writing: the record. With `overwrite` the files of the run before are removed first."""
+        if self.overwrite:
+            self._remove_old()
+        self.record.write(self.out / RECORD)
+        sweep_leftovers(self.out)
+
+    def _remove_old(self) -> None:
+        """Else masks made with other settings, of photos that are not asked for now, would stay among the new."""
+        with suppress(UsageError):  # a manifest that cannot be read tells of no files
+            for key in self.manifest.load():
+                name = PurePosixPath(key)
+                if name.is_absolute() or ".." in name.parts:
+                    continue
+                one = Outputs(key, self.out)
+                for path in (one.mask, one.scores, one.overlay):
+                    with suppress(OSError):
+                        path.unlink()
+        self.manifest.path.unlink(missing_ok=True)
 
     def pending(self, *, with_scores: bool, with_overlays: bool = False) -> list[int]:
         """Positions of the images that lack one of their files; failed ones are tried again."""
@@ -56,11 +75,10 @@ class FolderRun:
         """How many images of this run have that status."""
         return sum(self.entries.get(one.key, {}).get("status") == status for one in self.outputs)
 
-    def finish(self, timings: dict[str, float], protocol: dict[str, Any] | None = None) -> None:
-        """Put the manifest in the images' order and complete the record."""
+    def finish(self, timings: dict[str, float]) -> None:
+        """Put the manifest in the images' order and complete the record; seconds of resumed runs add up."""
         self.manifest.compact([one.key for one in self.outputs])
-        self.record.timings |= {k: round(v, 3) for k, v in timings.items()}
+        before = self.record.timings
+        self.record.timings = before | {k: round(before.get(k, 0.0) + v, 3) for k, v in timings.items()}
         self.record.peak_memory = peak_memory()
-        if protocol:
-            self.record.protocol |= protocol
         self.record.write(self.out / RECORD)

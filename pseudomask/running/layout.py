@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -64,7 +64,9 @@ def plan_outputs(items: Iterable[Keyed], images_dir: Path, out_dir: Path) -> lis
 
 
 def check_folders(images_dir: Path, out_dir: Path) -> None:
-    """Raise `CollisionError` unless the two folders, links followed, lie apart."""
+    """Raise `CollisionError` unless the two folders, links followed, lie apart, and the output is none yet or a folder."""
+    if out_dir.exists() and not out_dir.is_dir():
+        raise CollisionError(f"{out_dir} is a file; choose another output folder")
     images, out = Path(os.path.realpath(images_dir)), Path(os.path.realpath(out_dir))
     if images == out:
         raise CollisionError(f"the output folder {out_dir} is the image folder; choose another one")
@@ -78,24 +80,19 @@ def check_folders(images_dir: Path, out_dir: Path) -> None:
         )
 
 
-def check_foreign(outputs: Iterable[Outputs], known: Container[str] = (), *, with_scores: bool = True) -> None:
-    """Raise `CollisionError` where a file that this run would write exists and is not `known` by key.
+def check_foreign(outputs: Iterable[Outputs]) -> None:
+    """Raise `CollisionError` where a file that this run would write exists.
 
     For a fresh run only. Once the run's record lies in the folder, a mask without a manifest line is
     the run's own, killed between the two, and may be written again.
     """
-    foreign = [path for one in outputs if one.key not in known for path in _existing(one, with_scores)]
+    foreign = [path for one in outputs for path in (one.mask, one.scores, one.overlay) if os.path.lexists(path)]
     if foreign:
         more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
         raise CollisionError(
             f"{foreign[0]}{more} would be overwritten, and no run recorded there wrote it; "
             "choose another output folder, or add --overwrite"
         )
-
-
-def _existing(one: Outputs, with_scores: bool) -> list[Path]:
-    paths = [one.mask, one.scores, one.overlay] if with_scores else [one.mask]
-    return [path for path in paths if os.path.lexists(path)]
 
 
 def _check_parents(owners: dict[str, str], images_dir: Path) -> None:

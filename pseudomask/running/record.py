@@ -21,6 +21,12 @@ from pseudomask.running.jsonable import jsonable
 SCHEMA = 1
 _PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pillow", "safetensors")
 _SHOWN = 60  # characters of a value in the difference
+# Hashes tell people nothing but that they differ.
+_IN_WORDS = {
+    "images_hash": "the list of photos is another",
+    "labels_hash": "the tags are others",
+    "weights.sha256": "the weights are others",
+}
 
 
 @dataclass
@@ -115,6 +121,8 @@ def _differences(name: str, old: Any, new: Any) -> list[str]:
     # `1` and `1.0` are one setting, `1` and `true` are not
     if old == new and isinstance(old, bool) == isinstance(new, bool):
         return []
+    if name in _IN_WORDS:
+        return [_IN_WORDS[name]]
     return [f"{name.removeprefix('config.')} was {_short(old)}, now {_short(new)}"]
 
 

@@ -44,6 +44,7 @@ FORMATS: dict[str, Callable[[Path, ReadOptions], LabelTable]] = {
     "npy": _refuse_pickle,
 }
 
+_WITH_SPLITS = frozenset({"csv", "voc", "voc-main", "imagefolder"})
 _FOLDERS = frozenset({"voc", "voc-main", "folders", "per-image", "imagefolder"})
 _FILES = frozenset({"csv", "coco", "text", "imagefolder", "npy"})
 
@@ -80,4 +81,6 @@ def read_labels(
     if format not in (_FOLDERS if path.is_dir() else _FILES):
         kind = "folder" if path.is_dir() else "file"
         raise LabelError(f"is a {kind}, which the label format '{format}' is not", path)
+    if split is not None and format not in _WITH_SPLITS:
+        raise LabelError(f"has no splits to take '{split}' from (label format '{format}'); use --list", path)
     return FORMATS[format](path, options)

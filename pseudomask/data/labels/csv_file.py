@@ -139,6 +139,8 @@ def _one_hot_tags(header: list[str], columns: list[int], builder: TableBuilder) 
 
 
 def _read_json_lines(text: str, builder: TableBuilder) -> None:
+    if builder.options.split is not None:
+        raise LabelError(f"has no 'split' column to take '{builder.options.split}' from", builder.path)
     for line, name, value in _json_rows(text, builder.path):
         values = value if isinstance(value, list) else [] if value in (None, "") else [value]
         for tag in values:
