@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from pseudomask.errors import ImageError, UsageError
-from pseudomask.masks import ignore_index, load_mask, overlay, palette, save_mask
+from pseudomask.masks import ignore_index, load_mask, overlay, palette, save_mask, save_picture
 
 # As printed in the VOC development kit's documentation.
 VOC = {
@@ -222,6 +222,12 @@ def test_many_classes_and_strange_names_fit() -> None:
     mask = (np.arange(120 * 160) % 300).reshape(120, 160).astype(np.uint16)
     out = overlay(image, mask, names=[f"[bold]class {i} with a very long name" for i in range(300)])
     assert out.shape == image.shape
+
+
+def test_a_picture_too_long_for_jpeg_is_squeezed(tmp_path: Path) -> None:
+    save_picture(tmp_path / "long.jpg", np.full((1, 70_000, 3), 200, np.uint8))
+    with Image.open(tmp_path / "long.jpg") as found:
+        assert found.size == (65_500, 1)
 
 
 def test_sizes_that_differ_are_refused() -> None:

@@ -141,9 +141,8 @@ def tell_labels(collection: Collection, reporter: Reporter, untagged: str) -> No
             f"(first: {collection.untagged[0]}); {untagged}"
         )
     if collection.orphans:
-        reporter.warn(
-            f"rows of {collection.labels} that match no photo: {len(collection.orphans)} (first: {collection.orphans[0]})"
-        )
+        lost = f"{len(collection.orphans)} (first: {collection.orphans[0]})"
+        reporter.warn(f"rows of {collection.labels} that match no photo: {lost}")
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:

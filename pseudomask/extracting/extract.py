@@ -161,7 +161,7 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
     with graceful() as stop:
         if pending:
             flow = _Flow(config, collection, outputs, run, engine, threshold, reporter, stop)
-            flow.run(load(photos, workers=pick_workers(config.workers)), len(pending))
+            flow.run(load(photos, workers=pick_workers(config.workers), device=device), len(pending))
     result.seconds = time.monotonic() - started
     run.finish({"extract": result.seconds})
     result.done, result.failed = run.count(DONE), run.count(FAILED)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pseudomask.running.atomic import atomic_text
+from pseudomask.running.jsonable import jsonable
 
 SCHEMA = 1
 HEADER = ("class", "IoU", "precision", "recall", "false pos.", "false neg.")
@@ -150,7 +151,7 @@ class Report:
             "confusion": self.confusion.tolist(),
             "images": [asdict(row) for row in self.images],
         }
-        result: dict[str, Any] = _plain(document)
+        result: dict[str, Any] = jsonable(document)
         return result
 
     def to_csv(self, path: Path) -> None:
@@ -198,19 +199,10 @@ def _table(header: tuple[str, ...], rows: list[Any]) -> list[str]:
     return [body[0], line, *body[1:]]
 
 
-def _plain(value: Any) -> Any:
-    """The same document with lists for tuples and None for NaN."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
 def _write_csv(path: Path, rows: list[dict[str, Any]], fields: list[str]) -> None:
     text = io.StringIO()
     writer = csv.DictWriter(text, fields, lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({key: "" if value is None else value for key, value in _plain(row).items()})
+        writer.writerow({key: "" if value is None else value for key, value in jsonable(row).items()})
     atomic_text(path, text.getvalue())

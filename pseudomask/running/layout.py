@@ -64,7 +64,7 @@ def plan_outputs(items: Iterable[Keyed], images_dir: Path, out_dir: Path) -> lis
 
 
 def check_folders(images_dir: Path, out_dir: Path) -> None:
-    """Raise `CollisionError` unless the two folders, links followed, lie apart, and the output is none yet or a folder."""
+    """Raise `CollisionError` unless the two folders, links followed, lie apart, and the output is no file."""
     if out_dir.exists() and not out_dir.is_dir():
         raise CollisionError(f"{out_dir} is a file; choose another output folder")
     images, out = Path(os.path.realpath(images_dir)), Path(os.path.realpath(out_dir))

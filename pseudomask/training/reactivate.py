@@ -8,8 +8,9 @@ from torch import Tensor
 
 from pseudomask.config import ReactivateConfig
 from pseudomask.errors import UsageError
-from pseudomask.networks.checkpoint import load_network, read_card, sha256_of
+from pseudomask.networks.checkpoint import load_network, read_card
 from pseudomask.networks.network import CamNetwork
+from pseudomask.running.record import hash_file
 from pseudomask.running.reporter import Reporter, SilentReporter
 from pseudomask.training.losses import classification_loss, softmax_loss
 from pseudomask.training.session import TrainingResult, gather, run_training
@@ -61,7 +62,7 @@ def reactivate(config: ReactivateConfig, reporter: Reporter | None = None) -> Tr
         method="recam",
         source={
             "file": config.weights.name,
-            "sha256": sha256_of(config.weights),
+            "sha256": hash_file(config.weights),
             "sce_weight": config.sce_weight,
         },
         build=build,

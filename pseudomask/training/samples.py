@@ -73,8 +73,8 @@ def one_hot(tags: Sequence[int], n_classes: int) -> np.ndarray:
 class TrainingCrops(Dataset[tuple[Tensor, Tensor, str]]):
     """Indexed by (epoch, photo): (3, crop, crop) float32, tags (C,) float32, and "" or what went wrong.
 
-    An unreadable photo becomes a crop of the mean colour *without tags*; the trainer counts and names it,
-    so that one bad file in ten thousand does not end a night's work.
+    An unreadable photo becomes a crop of the mean colour without tags; the trainer names it and leaves it
+    out of its batch, so that one bad file in ten thousand does not end a night's work.
     """
 
     def __init__(

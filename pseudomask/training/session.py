@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ import torch
 
 from pseudomask._version import __version__
 from pseudomask.config import TrainingOptions
-from pseudomask.data.collection import Collection, align_tags, collect, need_tags
+from pseudomask.data.collection import Collection, align_tags, collect, need_tags, tell_labels
 from pseudomask.data.images import ImageItem, read_list, select
+from pseudomask.devices import pick_device
 from pseudomask.errors import UsageError
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import save_network
@@ -25,12 +27,15 @@ from pseudomask.running.reporter import Reporter
 from pseudomask.running.signals import graceful
 from pseudomask.training.samples import one_hot
 from pseudomask.training.state import CHECKPOINT, LOG, PREVIOUS
-from pseudomask.training.trainer import Group, LossFunction, Photos, Trained, Trainer, training_sides
+from pseudomask.training.trainer import Group, LossFunction, TaggedPhotos, Trained, Trainer, training_sides
 
 WEIGHTS = "weights.safetensors"
 RECORD = "run.json"
 # What may differ between a run and its resumption without changing the result.
-_FREE = {"run", "workers", "checkpoint_every", "overwrite", "dry_run", "images", "labels", "list", "val_list"}
+_FREE = {"run", "workers", "checkpoint_every", "overwrite", "dry_run"}
+# Their contents are compared, not their places.
+_PLACES = {"images", "labels", "list", "val_list", "class_file", "weights", "backbone_weights"}
+_COMPARED = ("command", "classes", "weights.sha256", "images_hash", "labels_hash")
 
 
 @dataclass(frozen=True)
@@ -47,19 +52,24 @@ class TrainingResult:
 
     Attributes:
         weights: the file written, or None when the run was stopped early or only described.
-        summary: (label, value) pairs for people.
+        facts: what was trained, how far and how well, by name.
+        understood: (label, value) lines instead of the facts, when only a description was asked for.
         exit_code: 0, or 130/143 after a signal.
     """
 
-    weights: Any
+    weights: Path | None
     facts: dict[str, Any]
+    understood: list[tuple[str, str]] = field(default_factory=list)
     exit_code: int = 0
 
     def summary(self) -> list[tuple[str, str]]:
+        if self.understood:
+            return self.understood
         return [(k.replace("_", " "), str(v)) for k, v in self.facts.items() if v not in (None, "")]
 
     def to_json(self) -> dict[str, Any]:
-        plain: dict[str, Any] = jsonable({"schema": 1, "weights": self.weights, **self.facts})
+        plain: dict[str, Any] = jsonable({"schema": 1, **self.facts, "weights": self.weights})
+        plain["understood"] = [{"what": what, "value": value} for what, value in self.understood]
         return plain
 
 
@@ -96,36 +106,24 @@ def _draw(items: Sequence[ImageItem], fraction: float, seed: int) -> set[str]:
     return {items[int(i)].key for i in order[:count]}
 
 
-def _photos(collection: Collection) -> Photos:
+def _photos(collection: Collection) -> TaggedPhotos:
     tags = collection.tags or {}
     rows = [one_hot(tags[item.key], len(collection.classes)) for item in collection.items]
-    return Photos(
+    return TaggedPhotos(
         [item.path for item in collection.items],
         np.stack(rows) if rows else np.zeros((0, len(collection.classes)), np.float32),
     )
 
 
-def tag_counts(collection: Collection) -> dict[str, int]:
-    """Photos per class name."""
-    counts = dict.fromkeys(collection.classes, 0)
-    for item in collection.items:
-        for i in (collection.tags or {}).get(item.key, ()):
-            counts[collection.classes[i]] += 1
-    return counts
-
-
 def describe(split: Split, reporter: Reporter) -> dict[str, Any]:
     """Tell what was understood, with warnings for what was not."""
     training = split.training
-    counts = tag_counts(training)
+    counts = training.tag_counts()
     reporter.info(
         f"{len(training.items)} photos to train on, {len(split.held_out.items)} held out, "
         f"{len(training.classes)} classes, tags from {training.labels}"
     )
-    if training.untagged:
-        reporter.warn(f"{len(training.untagged)} photos have no tags and are left out (first: {training.untagged[0]})")
-    if training.orphans:
-        reporter.warn(f"{len(training.orphans)} rows of labels match no photo (first: {training.orphans[0]})")
+    tell_labels(training, reporter, "they are left out")
     rare = [name for name, n in counts.items() if n < 20]
     if rare:
         reporter.warn(
@@ -158,9 +156,18 @@ def run_training(
         base_card: card of the weights that training goes on from.
     """
     facts = describe(split, reporter)
-    if options.dry_run:
-        return TrainingResult(None, facts)
+    training_sides(options)
+    device = pick_device(options.device)
     record = _new_record(options, split, command, source)
+    if options.dry_run:
+        understood = [
+            *split.training.describe(),
+            ("held out", f"{len(split.held_out.items)} photos"),
+            ("starts from", ", ".join(str(value) for value in source.values())),
+            ("device", str(device)),
+            ("output", f"{options.run}; nothing was written"),
+        ]
+        return TrainingResult(None, facts, understood)
     torch.manual_seed(options.seed)
     network, groups, loss, network_facts = build()
     with graceful() as stop:
@@ -184,7 +191,9 @@ def run_training(
         "steps": f"{trained.steps} of {trained.total}",
         "speed": f"{trained.images_per_second:.1f} images/s",
     }
-    record.timings["training"] = round(time.monotonic() - started, 1)
+    if trained.unreadable:
+        facts["unreadable"] = trained.unreadable
+    record.timings["training"] = round(record.timings.get("training", 0.0) + time.monotonic() - started, 1)
     record.peak_memory = peak_memory()
     if not trained.finished:
         record.write(options.run / RECORD)
@@ -208,7 +217,7 @@ def _new_record(options: TrainingOptions, split: Split, command: str, source: di
     """This run's record, checked against the one in RUN: only the same training may go on there."""
     record = RunRecord(
         command=command,
-        config={k: v for k, v in jsonable(options).items() if k not in _FREE},
+        config=jsonable(options),
         classes=split.training.classes,
         seed=options.seed,
         weights=source,
@@ -217,8 +226,9 @@ def _new_record(options: TrainingOptions, split: Split, command: str, source: di
     )
     old = None if options.overwrite else RunRecord.read(options.run / RECORD)
     if old is not None:
-        fields = ("command", "config", "classes", "weights", "images_hash", "labels_hash")
-        check_resume(old, record, fields, where=options.run)
+        deciding = [f"config.{name}" for name in record.config if name not in _FREE | _PLACES]
+        check_resume(old, record, [*_COMPARED, *deciding], where=options.run)
+        record.timings = dict(old.timings)
     elif not options.overwrite and ((options.run / WEIGHTS).exists() or (options.run / CHECKPOINT).exists()):
         raise UsageError(f"{options.run} holds weights but no {RECORD}; add --overwrite or choose another folder")
     return record
@@ -265,7 +275,7 @@ def _card(
         training={
             "data": options.data_name or options.images.name,
             "photos": len(split.training.items),
-            "photos_per_class": tag_counts(split.training),
+            "photos_per_class": split.training.tag_counts(),
             "starts_from": source,
             "epochs": options.epochs,
             "batch_size": options.batch_size,

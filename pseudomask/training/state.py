@@ -20,7 +20,13 @@ PREVIOUS = "checkpoint.previous.safetensors"
 LOG = "log.jsonl"
 
 
-def save_state(run: Path, network: CamNetwork, optimizer: torch.optim.Optimizer, step: int) -> None:
+def save_state(
+    run: Path,
+    network: CamNetwork,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    scaler: torch.amp.GradScaler | None = None,
+) -> None:
     """Write the checkpoint of `step` (steps done); the last one stays as the previous."""
     tensors: dict[str, Tensor] = {f"network.{k}": v for k, v in network.state_dict().items()}
     for i, state in optimizer.state_dict()["state"].items():
@@ -30,10 +36,13 @@ def save_state(run: Path, network: CamNetwork, optimizer: torch.optim.Optimizer,
     current = run / CHECKPOINT
     if current.exists():
         current.replace(run / PREVIOUS)
-    write_tensors(current, tensors, {"step": str(step)})
+    scale = scaler.state_dict() if scaler is not None else {}
+    write_tensors(current, tensors, {"step": str(step), "scaler": json.dumps(scale)})
 
 
-def load_state(run: Path, network: CamNetwork, optimizer: torch.optim.Optimizer) -> tuple[int, str | None]:
+def load_state(
+    run: Path, network: CamNetwork, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler | None = None
+) -> tuple[int, str | None]:
     """Take up the newest sound checkpoint: (steps done, a warning or None); (0, None) when there is none."""
     warning = None
     for name in (CHECKPOINT, PREVIOUS):
@@ -43,7 +52,10 @@ def load_state(run: Path, network: CamNetwork, optimizer: torch.optim.Optimizer)
         try:
             tensors, metadata = read_tensors(path)
             step = int(metadata["step"])
+            scale = json.loads(metadata.get("scaler", "{}"))
             _restore(tensors, network, optimizer)
+            if scaler is not None and scale:
+                scaler.load_state_dict(scale)
         except (WeightsError, KeyError, ValueError, RuntimeError) as error:
             warning = f"{path} is damaged and was passed over ({str(error).splitlines()[0]})"
             continue

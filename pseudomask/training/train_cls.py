@@ -7,8 +7,11 @@ from typing import Any
 from torch import Tensor
 
 from pseudomask.config import TrainClsConfig
-from pseudomask.networks.checkpoint import new_backbone, sha256_of
+from pseudomask.errors import WeightsError
+from pseudomask.networks.backbones import spec_of
+from pseudomask.networks.checkpoint import new_backbone
 from pseudomask.networks.network import CamNetwork
+from pseudomask.running.record import hash_file
 from pseudomask.running.reporter import Reporter, SilentReporter
 from pseudomask.training.losses import classification_loss
 from pseudomask.training.session import TrainingResult, gather, run_training
@@ -28,14 +31,17 @@ def train_cls(config: TrainClsConfig, reporter: Reporter | None = None) -> Train
     """
     reporter = reporter or SilentReporter()
     split = gather(config)
+    spec = spec_of(config.backbone)
     start: dict[str, Any] = {"backbone": config.backbone}
-    if config.backbone_weights is not None and config.backbone_weights.is_file():
-        start |= {"file": config.backbone_weights.name, "sha256": sha256_of(config.backbone_weights)}
+    if config.backbone_weights is None:
+        start["file"] = f"torchvision {spec.weights}"
+    elif config.backbone_weights.is_file():
+        start |= {"file": config.backbone_weights.name, "sha256": hash_file(config.backbone_weights)}
     else:
-        start["file"] = "torchvision"
+        raise WeightsError(f"{config.backbone_weights}: no such weights file")
 
     def build() -> tuple[CamNetwork, list[Group], LossFunction, dict[str, Any]]:
-        backbone, _ = new_backbone(
+        backbone = new_backbone(
             config.backbone,
             weights=config.backbone_weights,
             style=config.backbone_style,

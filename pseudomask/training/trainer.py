@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from pseudomask.config import TrainingOptions
 from pseudomask.devices import pick_amp, pick_device, pick_workers
-from pseudomask.errors import TrainingDiverged
+from pseudomask.errors import TrainingDiverged, UsageError
 from pseudomask.networks.network import CamNetwork
 from pseudomask.running.reporter import Progress, Reporter
 from pseudomask.running.signals import Stop
@@ -39,8 +39,8 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Photos:
-    """Photos and their tags, (N, C) float32 of 0 and 1."""
+class TaggedPhotos:
+    """Files of photos, and their tags, (N, C) float32 of 0 and 1."""
 
     paths: list[Path]
     tags: np.ndarray
@@ -53,9 +53,15 @@ def learning_rate_factor(step: int, total: int, *, power: float, warmup: int) ->
 
 
 def training_sides(options: TrainingOptions) -> tuple[int, int]:
-    """The range of the random long side: ReCAM's 320–640 for a crop of 512, in proportion."""
+    """The range of the random long side: ReCAM's 320–640 for a crop of 512, in proportion.
+
+    Raises `UsageError` where the smallest is above the largest.
+    """
     low = options.min_side or max(16, round(0.625 * options.crop))
-    return low, max(low, options.max_side or round(1.25 * options.crop))
+    high = options.max_side or round(1.25 * options.crop)
+    if low > high:
+        raise UsageError(f"--min-side {low} is above --max-side {high}; give both")
+    return low, high
 
 
 @dataclass
@@ -88,8 +94,8 @@ class Trainer:
         options: TrainingOptions,
         *,
         classes: tuple[str, ...],
-        photos: Photos,
-        held_out: Photos,
+        photos: TaggedPhotos,
+        held_out: TaggedPhotos,
         reporter: Reporter,
         stop: Stop,
     ) -> None:
@@ -112,7 +118,7 @@ class Trainer:
 
     def train(self) -> Trained:
         """Run all steps that are left. Raises `TrainingDiverged`; a stop request ends it early."""
-        done, warning = load_state(self.run, self.network, self.optimizer)
+        done, warning = load_state(self.run, self.network, self.optimizer, self.scaler)
         if warning:
             self.reporter.warn(warning)
         if done:
@@ -132,7 +138,7 @@ class Trainer:
                 if done % per_epoch == 0:
                     validation = self._validate(done, done // per_epoch, log)
                 if done % per_epoch == 0 or done % self.options.checkpoint_every == 0 or self.stop.requested:
-                    save_state(self.run, self.network, self.optimizer, done)
+                    save_state(self.run, self.network, self.optimizer, done, self.scaler)
                 if self.stop.requested:
                     break
         if validation is None and done == len(self.plan):  # all steps were done before; so was the log's line
@@ -164,6 +170,9 @@ class Trainer:
             for problem in set(problems) - {""} - self.unreadable:
                 self.unreadable.add(problem)
                 self.reporter.warn(f"left out: {problem}")
+            sound = torch.tensor([not problem for problem in problems])
+            if sound.any() and not sound.all():  # with none left the step is made on the empty crops
+                images, tags = images[sound], tags[sound]
             yield (
                 images.to(self.device, non_blocking=True, memory_format=torch.channels_last),
                 tags.to(self.device, non_blocking=True),

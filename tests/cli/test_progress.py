@@ -31,7 +31,6 @@ def test_a_line_every_few_seconds_and_one_at_the_end(clock: Clock, capsys: pytes
         "train: 5/20 images (25 %), 1 images/s, 15 s left, loss 0.25, epoch 1/2",
         "train: 10/20 images (50 %), 1 images/s, 10 s left, loss 0.25, epoch 1/2",
         "train: 15/20 images (75 %), 1 images/s, 5.0 s left, loss 0.25, epoch 1/2",
-        "train: 20/20 images (100 %), 1 images/s, 0.0 s left, loss 0.25, epoch 1/2",
         "train: 20/20 images (100 %), 1 images/s, in 20 s, loss 0.25, epoch 1/2",
     ]
 

@@ -94,6 +94,19 @@ def test_whole_numbers(tmp_path: Path) -> None:
     assert "3 classes" in str(refused(tmp_path, "filename,labels\nx.jpg,4\n", classes=PETS))
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("labels.txt", "x.jpg cat\n"),
+        ("metadata.jsonl", '{"file_name": "x.jpg", "label": "cat"}\n'),
+        ("i.json", '{"images": [], "annotations": [], "categories": []}'),
+    ],
+)
+def test_a_split_is_refused_where_there_are_none(tmp_path: Path, name: str, text: str) -> None:
+    """Else --label-split would be without effect, and unnoticed."""
+    assert "to take 'val' from" in str(refused(tmp_path, text, name=name, split="val"))
+
+
 def test_split_column(tmp_path: Path) -> None:
     text = "filename,labels,split\nx.jpg,cat,train\ny.jpg,dog,val\n"
     assert table(tmp_path, text, split="val").tags == {"y.jpg": (0,)}

@@ -10,12 +10,12 @@ import tiny
 import torch
 from PIL import Image
 
-from pseudomask.errors import UsageError
+from pseudomask.errors import PseudomaskError, UsageError
 from pseudomask.extracting.engine import Engine, pack
 from pseudomask.extracting.extract import parse_scales
 from pseudomask.extracting.photos import Photo, Photos, batches, load, reduction, working_size
 from pseudomask.maps.cam import LinearMaps
-from pseudomask.scores import ScoreMap
+from pseudomask.scores import MAX_SIDE, ScoreMap
 
 
 def photo(place: int, shape: tuple[int, int] = (4, 6), problem: str = "") -> Photo:
@@ -103,6 +103,14 @@ def test_photos_above_the_limit_are_refused(files: list[Path]) -> None:
     assert not Photos(files, [0], max_pixels=630, **options)[0].problem  # type: ignore[arg-type]
 
 
+def test_a_side_that_no_score_file_holds_fails_alone(tmp_path: Path) -> None:
+    """One thread of pixels, far below the limit of pixels."""
+    Image.new("RGB", (MAX_SIDE + 1, 1)).save(tmp_path / "long.png")
+    options = {"scales": (1.0,), "max_side": 640, "allow_truncated": False, "keep_whole": False}
+    photos = Photos([tmp_path / "long.png"], [0], max_pixels=10**8, **options)  # type: ignore[arg-type]
+    assert "a side is at most 1,048,576" in photos[0].problem
+
+
 @pytest.mark.parametrize("text", ["", "1,", "big", "0", "-1", "1,nan", "inf", "1;2", "4.1"])
 def test_scales_that_cannot_be(text: str) -> None:
     with pytest.raises(UsageError, match="--scales"):
@@ -188,5 +196,5 @@ def test_memory_that_runs_out_halves_the_batch(monkeypatch: pytest.MonkeyPatch) 
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(Engine, "_scores", full)
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(PseudomaskError, match="single photo; lower --max-side"):
         engine().scores(photos, tags)

@@ -25,7 +25,8 @@ from pseudomask.extracting import extract as extract_module
 from pseudomask.extracting.extract import ExtractResult, extract
 from pseudomask.maps.multiscale import tag_probabilities
 from pseudomask.masks import load_mask
-from pseudomask.networks.checkpoint import load_network, sha256_of
+from pseudomask.networks.checkpoint import load_network
+from pseudomask.running.record import hash_file
 from pseudomask.scores import load_scores
 
 Settings = Callable[..., ExtractConfig]
@@ -102,7 +103,7 @@ def test_the_record_says_what_was_done(whole: tuple[Path, ExtractResult, tiny.Ea
     assert (found["command"], found["device"], found["classes"]) == ("extract", "cpu", list(tiny.CLASSES))
     assert found["weights"] == {
         "file": "weights.safetensors",
-        "sha256": sha256_of(source / "weights.safetensors"),
+        "sha256": hash_file(source / "weights.safetensors"),
         "licence": "CC0-1.0",
     }
     protocol = found["protocol"]
@@ -113,6 +114,9 @@ def test_the_record_says_what_was_done(whole: tuple[Path, ExtractResult, tiny.Ea
     )
     assert (protocol["threshold"], protocol["threshold_chosen"]) == (0.3, "from the weights' card")
     assert (protocol["tags"], protocol["images"]) == ("photos.csv (csv)", 8)
+    assert found["config"]["amp"] == "off", "all settings are told, also those that may change"
+    assert found["config"]["images"] == str(source / "photos")
+    assert protocol["precision"] == "float32"
     assert found["timings"]["extract"] >= 0
     assert found["peak_memory"] > 10**6
 
@@ -208,9 +212,9 @@ def test_other_settings_do_not_mix(
         ({"threshold": 0.5}, r"threshold was 0\.3, now 0\.5"),
         ({"method": "cam", "threshold": 0.3}, "method was"),
         ({"recam_weights": "sum", "threshold": 0.3}, "recam_weights was"),
-        ({"labels": None}, "labels_hash"),
-        ({"limit": 2}, "images_hash"),
-        ({"weights": other}, "weights.sha256"),
+        ({"labels": None}, "the tags are others"),
+        ({"limit": 2}, "the list of photos is another"),
+        ({"weights": other}, "the weights are others"),
     ):
         with pytest.raises(RecordMismatch, match=message) as caught:
             extract(settings(out, **changes))
@@ -335,8 +339,8 @@ def test_rows_that_are_missing_empty_or_too_many(settings: Settings, few: Path, 
     assert not load_mask(tmp_path / "out/p05.png").any()
     assert set(np.unique(load_mask(tmp_path / "out/p03.png"))) - {0} == {2}
     assert load_scores(tmp_path / "out/scores/p05.npz").classes == ()
-    assert any("1 photos have no row in" in w and "p07" in w for w in ear.warnings)
-    assert any("1 rows of labels match no photo (first: ghost.png)" in w for w in ear.warnings)
+    assert any("1 of 3 photos have no row in" in w and "p07" in w for w in ear.warnings)
+    assert any("rows of l.csv (csv) that match no photo: 1 (first: ghost.png)" in w for w in ear.warnings)
     assert record(tmp_path / "out")["protocol"]["untagged"] == 1
 
 
@@ -402,6 +406,27 @@ def test_dry_run_writes_nothing(settings: Settings, tmp_path: Path) -> None:
     assert (result.done, result.exit_code) == (0, 0)
     assert ear.infos
     assert list(tmp_path.iterdir()) == []
+
+
+def test_dry_run_says_what_was_understood(settings: Settings, source: Path, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.csv"
+    rows = (source / "photos.csv").read_text("utf-8").splitlines()
+    labels.write_text("\n".join([*rows[:-2], "ghost.png,bar"]) + "\n", encoding="utf-8")
+    config = settings(tmp_path / "out", labels=labels, limit=None)
+    result = extract(replace(config, dry_run=True))
+    told = dict(result.summary())
+    assert told["photos"].startswith("8: deep/p00.png, ")
+    assert told["labels"].startswith("labels.csv (csv), of 6 photos: bar ")
+    assert told["photos without a row"].startswith("2: ")
+    assert told["rows without a photo"] == "1: ghost.png"
+    assert told["classes"] == "3: bar, disc, square"
+    assert told["weights"] == f"{source / 'weights.safetensors'} (recam, narrow)"
+    assert "8 masks to make, 0 there already" in told["output"]
+    document = result.to_json()
+    assert (document["orphans"], len(document["untagged"])) == (["ghost.png"], 2)
+    extract(replace(config, scales="1.0"))
+    with pytest.raises(RecordMismatch, match="scales was"):
+        extract(replace(config, scales="0.5", dry_run=True))
 
 
 def test_cam_and_recam_differ_and_cam_needs_one_classifier(settings: Settings, tmp_path: Path) -> None:

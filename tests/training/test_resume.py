@@ -201,6 +201,19 @@ def test_state_round_trip(tmp_path: Path) -> None:
     assert (step_of(tmp_path / CHECKPOINT), step_of(tmp_path / PREVIOUS)) == (8, 7)
 
 
+def test_the_scale_of_fp16_is_part_of_the_state(tmp_path: Path) -> None:
+    """Else a resumed run would begin with another scale, and skip steps that the whole one took."""
+    network, optimizer = small()
+    scaler = torch.amp.GradScaler("cpu", init_scale=512.0)
+    save_state(tmp_path, network, optimizer, 3, scaler)  # type: ignore[arg-type]
+    fresh = torch.amp.GradScaler("cpu")
+    assert load_state(tmp_path, network, optimizer, fresh) == (3, None)  # type: ignore[arg-type]
+    assert fresh.get_scale() == 512.0
+    off = torch.amp.GradScaler("cpu", enabled=False)
+    save_state(tmp_path, network, optimizer, 4, off)  # type: ignore[arg-type]
+    assert load_state(tmp_path, network, optimizer, off) == (4, None)  # type: ignore[arg-type]
+
+
 def test_no_state_is_step_zero(tmp_path: Path) -> None:
     network, optimizer = small()
     assert load_state(tmp_path, network, optimizer) == (0, None)  # type: ignore[arg-type]

@@ -19,6 +19,7 @@ from pseudomask.config import ReactivateConfig, TrainClsConfig
 from pseudomask.errors import LabelError, PseudomaskError, RecordMismatch, TrainingDiverged, UsageError, WeightsError
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import load_network, read_tensors
+from pseudomask.networks.network import CamNetwork
 from pseudomask.training import samples
 from pseudomask.training import train_cls as train_cls_module
 from pseudomask.training.reactivate import recam_step
@@ -192,6 +193,10 @@ def test_dry_run_writes_nothing(runs: Path, settings: Settings) -> None:
     result = train_cls(settings(runs / "x", dry_run=True))
     assert (result.weights, result.exit_code) == (None, 0)
     assert result.facts == {"photos": 18, "held_out": 6, "classes": 3}
+    told = dict(result.summary())
+    assert told["photos"].startswith("18: ")
+    assert told["classes"] == "3: bar, disc, square"
+    assert told["starts from"].startswith("narrow, backbone.safetensors")
     assert not any(runs.iterdir())
 
 
@@ -206,6 +211,31 @@ def test_unreadable_photos_are_named_once_and_left_out(
     result = train_cls(config, ear)
     assert result.weights.exists()
     assert sum("left out" in w and "p01.png" in w for w in ear.warnings) == 1
+    assert result.facts["unreadable"] == 1
+
+
+def test_unreadable_photos_are_in_no_batch(runs: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Left out, not shown as an empty photo without tags."""
+    photos = runs / "photos"
+    labels = tiny.write_photos(photos, 4)
+    (photos / "p01.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    seen: list[int] = []
+
+    def step(network: CamNetwork, images: torch.Tensor, tags: torch.Tensor) -> tuple[torch.Tensor, dict[str, Any]]:
+        seen.append(len(images))
+        assert len(tags) == len(images)
+        assert tags.any(1).all()
+        return network(images).square().mean(), {}
+
+    monkeypatch.setattr("pseudomask.training.train_cls.bce_step", step)
+    train_cls(settings(runs / "x", images=photos, labels=labels, epochs=2, val_fraction=0.0))
+    assert seen == [3, 3]
+
+
+def test_sides_that_contradict_each_other(runs: Path, settings: Settings) -> None:
+    with pytest.raises(UsageError, match="--min-side 300 is above --max-side 80"):
+        train_cls(settings(runs / "x", min_side=300))
+    assert not any(runs.iterdir())
 
 
 def test_labels_and_photos_that_do_not_meet_are_told(runs: Path, settings: Settings) -> None:
@@ -214,8 +244,10 @@ def test_labels_and_photos_that_do_not_meet_are_told(runs: Path, settings: Setti
     rows = labels.read_text().splitlines()
     labels.write_text("\n".join([*rows[:-1], "ghost.png,bar"]) + "\n")
     train_cls(settings(runs / "x", images=photos, labels=labels, dry_run=True), ear)
-    assert any("1 photos have no tags and are left out (first: deep/p04" in w for w in ear.warnings)
-    assert any("1 rows of labels match no photo (first: ghost.png)" in w for w in ear.warnings)
+    assert any(
+        "1 of 5 photos have no row in photos.csv (csv) (first: deep/p04); they are left out" in w for w in ear.warnings
+    )
+    assert any("rows of photos.csv (csv) that match no photo: 1 (first: ghost.png)" in w for w in ear.warnings)
 
 
 def test_held_out_photos_that_cannot_be_read(runs: Path, settings: Settings) -> None:
@@ -292,7 +324,7 @@ def test_a_run_folder_with_other_settings_is_refused(
         reactivate(again(config, result.weights))
     altered = runs / "altered.csv"
     altered.write_text((room / "photos.csv").read_text().replace("bar", "disc", 1).replace("disc;disc", "disc", 1))
-    with pytest.raises(RecordMismatch, match="labels_hash"):
+    with pytest.raises(RecordMismatch, match="the tags are others"):
         train_cls(settings(config.run, **other, labels=altered))
     assert {p.name: p.stat().st_mtime_ns for p in config.run.iterdir()} == before
 
