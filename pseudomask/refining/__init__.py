@@ -1,0 +1,1 @@
+"""Refiners: scores and the photo in, better scores out."""
