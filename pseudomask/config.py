@@ -23,6 +23,11 @@ CpmcFeatures = Literal["layer4", "hierarchical"]
 CalibTarget = Literal["prototype", "classifier", "argmax"]
 CpmcCalibration = Literal["soft", "hard"]
 CpmcOutput = Literal["calibrated", "refined"]
+CrfEngine = Literal["auto", "torch", "pydensecrf"]
+CrfPreset = Literal["irn", "deeplab"]
+"""Published kernel settings; `refining.crf.PRESETS` has the values."""
+CrfUnary = Literal["hard", "soft"]
+"""What the CRF starts from: the mask at the threshold, or the scores themselves."""
 
 REQUIRED: Any = None
 """Stands for "no default": dataclasses want optional fields last, people want the important first."""
@@ -238,6 +243,30 @@ class ExtractConfig(LabelOptions, DeviceOptions):
     max_failures: int = option(0, "So many unreadable photos still count as success.", "Run", min=0)
     overwrite: bool = option(False, "Make everything anew, over what OUT holds.", "Run")
     dry_run: bool = option(False, "Say what was understood, and stop.", "Run")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrfOptions:
+    """Settings of the dense CRF; None takes the preset's value."""
+
+    engine: CrfEngine = option(
+        "auto",
+        "What computes the CRF: our torch code, pydensecrf (extra [crf], Python below 3.13), or the faster of them.",
+        "CRF",
+    )
+    crf_preset: CrfPreset = option(
+        "irn", "Kernels as IRN and ReCAM have them (3/3, 50/5/10), or as DeepLab has them (1/3, 67/3/4).", "CRF"
+    )
+    crf_unary: CrfUnary = option("hard", "Start from the mask at the threshold, or softly from the scores.", "CRF")
+    crf_gt_prob: float | None = option(
+        None, "Trust in what it starts from, between 0.5 and 1; by default 0.7 (hard) or 0.9 (soft).", "CRF"
+    )
+    crf_iterations: int = option(10, "Mean-field steps; 0 leaves what it starts from.", "CRF", min=0)
+    crf_gauss_xy: float | None = option(None, "Reach of the smoothness kernel, in pixels.", "CRF")
+    crf_gauss_weight: float | None = option(None, "Its weight; 0 leaves it out.", "CRF", min=0.0)
+    crf_bilateral_xy: float | None = option(None, "Reach of the appearance kernel, in pixels.", "CRF")
+    crf_bilateral_rgb: float | None = option(None, "Its reach in colour, of 255.", "CRF")
+    crf_bilateral_weight: float | None = option(None, "Its weight; 0 leaves it out.", "CRF", min=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
