@@ -19,7 +19,7 @@ WeightRule = Literal["product", "first", "second", "sum"]
 """Which classifier's weights make the map: w ⊙ w″ (the paper's VOC rule), w (its COCO rule), w″, w + w″."""
 CpmcWeights = Literal["auto", "product", "first", "second", "sum"]
 CpmcRefine = Literal["propagate", "reassign", "both", "none"]
-CpmcFeatures = Literal["layer4", "hierarchical"]
+CpmcFeatures = Literal["auto", "layer4", "hierarchical", "heads"]
 CalibTarget = Literal["prototype", "classifier", "argmax"]
 CpmcCalibration = Literal["soft", "hard"]
 CpmcOutput = Literal["calibrated", "refined"]
@@ -163,7 +163,57 @@ class ReactivateConfig(TrainingOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExtractConfig(LabelOptions, DeviceOptions):
+class CpmcOptions:
+    """The steps of CPMC that extraction and training share (docs/methods-cpmc.md)."""
+
+    cpmc_weights: CpmcWeights = option(
+        "auto",
+        "Which classifier's map is calibrated; auto: recam's, or w where the weights have no second classifier.",
+        "CPMC",
+    )
+    cpmc_refine: CpmcRefine = option(
+        "propagate", "How the classifier's map is refined by context; both: propagate, then reassign once.", "CPMC"
+    )
+    cpmc_iterations: int = option(2, "How often it is refined; 0 is not at all.", "CPMC", min=0)
+    cpmc_power: float = option(2.0, "Exponent of the features' similarity in propagate.", "CPMC")
+    cpmc_background: float = option(
+        0.5, "Weight of the background in the seeds that prototypes are made from.", "CPMC", min=0.0
+    )
+    cpmc_contrast: float = option(
+        0.8, "Share of the background prototype's similarity that a class must exceed.", "CPMC", min=0.0
+    )
+    calib_target: CalibTarget = option(
+        "prototype",
+        "Which map is held to be wrong where the two disagree; argmax: the prototype's, by classes, not thresholds.",
+        "CPMC",
+    )
+    cpmc_high: float = option(0.4, "A map says yes from here on, where maps disagree.", "CPMC", min=0.0, max=1.0)
+    cpmc_low: float = option(0.2, "And no below this.", "CPMC", min=0.0, max=1.0)
+    cpmc_kappa: float = option(1.0, "κ: weight of the parts found missing; 0 adds none.", "CPMC", min=0.0)
+    cpmc_lambda: float = option(0.5, "λ: weight of the noise found; 0 takes none away.", "CPMC", min=0.0)
+    cpmc_calibration: CpmcCalibration = option(
+        "soft", "Subtract the noise, or cut out where it exceeds the class.", "CPMC"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrateConfig(TrainingOptions, CpmcOptions):
+    """Train CPMC's heads: what prototypes are made of, so that they agree with the classifier's refined map."""
+
+    weights: Path | None = option(None, "Weights that train-cls or reactivate wrote.", "Network")
+    consistency: float = option(
+        1.0, "α: weight of the difference between the two maps, beside the classification loss.", "Training", min=0.0
+    )
+    epochs: int = option(2, "Passes over the photos.", "Training", min=1)
+    lr: float = option(5e-5, "Learning rate of the classifier and of what is not frozen.", "Training", min=0.0)
+    lr_head: float | None = option(0.1, "Learning rate of the heads.", "Training", min=0.0)
+    freeze: Freeze = option(
+        "layer4", "Hold the backbone fixed up to here; layer4, all of it, leaves the classifier's map as it is.", "Training"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractConfig(LabelOptions, DeviceOptions, CpmcOptions):
     """Make pseudo masks and scores from photos."""
 
     images: Path = argument("Folder of photos, searched with its subfolders.")
@@ -193,36 +243,11 @@ class ExtractConfig(LabelOptions, DeviceOptions):
         "Method",
         min=32,
     )
-    cpmc_weights: CpmcWeights = option(
-        "auto",
-        "Which classifier's map is calibrated; auto: recam's, or w where the weights have no second classifier.",
-        "CPMC",
-    )
-    cpmc_refine: CpmcRefine = option(
-        "propagate", "How the classifier's map is refined by context; both: propagate, then reassign once.", "CPMC"
-    )
-    cpmc_iterations: int = option(2, "How often it is refined; 0 is not at all.", "CPMC", min=0)
-    cpmc_power: float = option(2.0, "Exponent of the features' similarity in propagate.", "CPMC")
     cpmc_features: CpmcFeatures = option(
-        "hierarchical", "What prototypes are made of: the last stage, or all four.", "CPMC"
-    )
-    cpmc_background: float = option(
-        0.5, "Weight of the background in the seeds that prototypes are made from.", "CPMC", min=0.0
-    )
-    cpmc_contrast: float = option(
-        0.8, "Share of the background prototype's similarity that a class must exceed.", "CPMC", min=0.0
-    )
-    calib_target: CalibTarget = option(
-        "prototype",
-        "Which map is held to be wrong where the two disagree; argmax: the prototype's, by classes, not thresholds.",
+        "auto",
+        "What prototypes are made of: calibrate's heads, all four stages, or the last; auto: the heads where the "
+        "weights carry them, else all stages.",
         "CPMC",
-    )
-    cpmc_high: float = option(0.4, "A map says yes from here on, where maps disagree.", "CPMC", min=0.0, max=1.0)
-    cpmc_low: float = option(0.2, "And no below this.", "CPMC", min=0.0, max=1.0)
-    cpmc_kappa: float = option(1.0, "κ: weight of the parts found missing; 0 adds none.", "CPMC", min=0.0)
-    cpmc_lambda: float = option(0.5, "λ: weight of the noise found; 0 takes none away.", "CPMC", min=0.0)
-    cpmc_calibration: CpmcCalibration = option(
-        "soft", "Subtract the noise, or cut out where it exceeds the class.", "CPMC"
     )
     cpmc_gamma: float = option(
         1.0, "γ: weight of the classifier's refined map beside the calibrated one.", "CPMC", min=0.0
@@ -267,6 +292,68 @@ class CrfOptions:
     crf_bilateral_xy: float | None = option(None, "Reach of the appearance kernel, in pixels.", "CRF")
     crf_bilateral_rgb: float | None = option(None, "Its reach in colour, of 255.", "CRF")
     crf_bilateral_weight: float | None = option(None, "Its weight; 0 leaves it out.", "CRF", min=0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PamrOptions:
+    """Pixel-adaptive refinement (METHODS 5.3)."""
+
+    pamr_iterations: int = option(10, "How often each pixel takes its neighbours' mean; 0 is not at all.", "PAMR", min=0)
+    pamr_dilations: tuple[int, ...] = option(
+        (1, 2, 4, 8, 12, 24), "How far away the 8 neighbours lie, in working pixels.", "PAMR", min=1, max=64
+    )
+    pamr_softness: float = option(
+        0.1, "Smaller: only neighbours of nearly the same colour count.", "PAMR", min=0.001, max=100.0
+    )
+    pamr_side: int = option(128, "Photos are reduced so that their long side is at most this.", "PAMR", min=16)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefineConfig(CrfOptions, PamrOptions):
+    """Make masks follow the photos' edges."""
+
+    images: Path = argument("Folder of the photos that SEEDS was made from.")
+    seeds: Path = argument("What extract wrote, or refine --scores: it must hold scores/.")
+    out: Path = argument("Folder for masks, manifest.jsonl and run.json.")
+    method: tuple[str, ...] = option(
+        (),
+        "crf, pamr or walk, or several in turn, such as walk,crf. By default walk where --affinity names its weights, "
+        "else crf; pamr is coarser and much faster.",
+        "Method",
+    )
+    threshold: float | Literal["auto"] | None = option(
+        None,
+        "Background's height in the scores of SEEDS; by default that of SEEDS' masks. auto: chosen from photos and "
+        "scores alone, without true masks.",
+        "Method",
+        min=0.0,
+        max=1.0,
+    )
+    auto_sample: int = option(64, "Photos that --threshold auto looks at, evenly spread.", "Method", min=1)
+    list: Path | None = option(
+        None,
+        "Use only the photos named in this file (stems or relative paths, one a line; - is stdin).",
+        "Input",
+    )
+    limit: int | None = option(None, "Use only the first N photos.", "Input", min=1)
+    class_file: Path | None = option(
+        None, "Class names, one a line, `background` first; must be those of SEEDS.", "Input"
+    )
+    max_pixels: int = option(200_000_000, "Photos with more pixels are refused.", "Input", min=1)
+    allow_truncated: bool = option(False, "Use photos whose file is cut off.", "Input")
+    mask_mode: Literal["palette", "index"] = option(
+        "palette", "Colours people see, or plain indices for readers that use OpenCV.", "Output"
+    )
+    overlay: bool = option(False, "Also write OUT/overlays/….jpg, photo and mask together.", "Output")
+    scores: bool = option(False, "Also write OUT/scores/….npz: for a further refine, or for evaluate.", "Output")
+    score_bits: Literal["8", "16"] = option("8", "Bits a stored score.", "Output")
+    device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps; one asked for and absent is an error.", "Machine")
+    workers: int = option(
+        -1, "Processes; -1 is one a core (one in all on a GPU), 0 none but this one.", "Machine", min=-1
+    )
+    max_failures: int = option(0, "So many photos without a mask still count as success.", "Run", min=0)
+    overwrite: bool = option(False, "Make everything anew, over what OUT holds.", "Run")
+    dry_run: bool = option(False, "Say what was understood, and stop.", "Run")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,8 @@ from pseudomask.maps.method import MapMethod
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import load_network
 from pseudomask.networks.store import find_weights
-from pseudomask.running.folder_run import DONE, FAILED, FolderRun
+from pseudomask.running.folder_result import FolderResult
+from pseudomask.running.folder_run import FAILED, FolderRun
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.layout import Outputs, plan_outputs
 from pseudomask.running.record import RunRecord, hash_file
@@ -38,58 +39,24 @@ _PLACES = {"images", "labels", "list", "weights", "class_file"}  # their content
 _COMPARED = ("command", "classes", "weights.sha256", "images_hash", "labels_hash")
 
 
-@dataclass
-class ExtractResult:
+@dataclass(kw_only=True)
+class ExtractResult(FolderResult):
     """What `extract` did.
 
     Attributes:
-        done, failed: images with a mask, and without; `skipped`: finished by an earlier run.
-        seconds: spent on photos, without the start.
-        threshold: the background threshold in force, `threshold_from` who chose it.
+        tags_from: where the tags came from.
         untagged: keys of photos without a row of labels; `orphans`: rows without a photo.
-        failures: reason by photo, for those that have no mask.
-        understood: (label, value) lines instead of a summary, when only a description was asked for.
-        exit_code: 0; 1 where more photos failed than `max_failures`; 130 or 143 after a signal.
     """
 
-    out: Path
-    done: int
-    failed: int
-    skipped: int
-    seconds: float
-    classes: tuple[str, ...]
-    threshold: float
-    threshold_from: str
     tags_from: str
     untagged: tuple[str, ...] = ()
     orphans: tuple[str, ...] = ()
-    failures: dict[str, str] = field(default_factory=dict)
-    understood: list[tuple[str, str]] = field(default_factory=list)
-    exit_code: int = 0
 
-    def summary(self) -> list[tuple[str, str]]:
-        if self.understood:
-            return self.understood
-        new = self.done - self.skipped
-        speed = f" ({new / self.seconds:.2f} a second)" if new and self.seconds > 0 else ""
-        before = f", {self.skipped if new else 'all'} of them from before" if self.skipped else ""
-        rows = [("masks", f"{self.done}{speed}{before}")]
-        if self.failed:
-            name, reason = next(iter(self.failures.items()))
-            rows.append(("failed", f"{self.failed} (first: {name}: {reason})"))
-        rows += [
-            ("where", str(self.out)),
-            ("tags", self.tags_from),
-            ("threshold", f"{self.threshold:g}, {self.threshold_from}"),
-        ]
-        if self.done:
-            rows.append(("next", f"pseudomask evaluate {self.out} TRUE_MASKS --sweep"))
-        return rows
+    def details(self) -> list[tuple[str, str]]:
+        return [("tags", self.tags_from)]
 
-    def to_json(self) -> dict[str, Any]:
-        plain: dict[str, Any] = jsonable({"schema": 1, **self.__dict__})
-        plain["understood"] = [{"what": what, "value": value} for what, value in self.understood]
-        return plain
+    def next_steps(self) -> list[tuple[str, str]]:
+        return [("next", f"pseudomask evaluate {self.out} TRUE_MASKS --sweep")]
 
 
 def parse_scales(text: str) -> tuple[float, ...]:
@@ -124,8 +91,15 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
     collection = align_tags(collection, card.classes)
     threshold, threshold_from = _threshold(config, card, method)
     tags_from = _tell_tags(collection, reporter)
-    result = ExtractResult(config.out, 0, 0, 0, 0.0, card.classes, threshold, threshold_from, tags_from)
-    result.untagged, result.orphans = collection.untagged, collection.orphans
+    result = ExtractResult(
+        out=config.out,
+        classes=card.classes,
+        threshold=threshold,
+        threshold_from=threshold_from,
+        tags_from=tags_from,
+        untagged=collection.untagged,
+        orphans=collection.orphans,
+    )
     reporter.info(f"{len(collection.items)} photos, {config.method} with {weights.name} on {device}")
     record = _record(config, collection, card, weights, threshold, threshold_from, tags_from, device, amp)
     run = FolderRun(config.out, record, outputs, fields=_fields(config), overwrite=config.overwrite)
@@ -164,13 +138,7 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
             flow.run(load(photos, workers=pick_workers(config.workers), device=device), len(pending))
     result.seconds = time.monotonic() - started
     run.finish({"extract": result.seconds})
-    result.done, result.failed = run.count(DONE), run.count(FAILED)
-    result.failures = {
-        entry["image"]: entry["reason"] for entry in run.entries.values() if entry.get("status") == FAILED
-    }
-    result.exit_code = stop.exit_code or int(result.failed > config.max_failures)
-    if stop.requested:
-        reporter.warn("stopped; the same command goes on from here")
+    result.finish(run, stop, reporter, max_failures=config.max_failures)
     return result
 
 

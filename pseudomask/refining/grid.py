@@ -1,0 +1,32 @@
+"""Photos and scores on one reduced grid: pixel (i, j) of it is the mean of a stride × stride block of the photo."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from pseudomask.scores import ScoreMap
+
+
+def shrink(image: np.ndarray, stride: int) -> np.ndarray:
+    """Block means, (H, W[, C]) → float32 (⌈H/stride⌉, ⌈W/stride⌉[, C]); the last row and column are repeated.
+
+    The grid is that of a `ScoreMap` of this stride.
+    """
+    if stride == 1:
+        return image.astype(np.float32)
+    h, w = (-(-side // stride) for side in image.shape[:2])
+    below, right = h * stride - image.shape[0], w * stride - image.shape[1]
+    padded = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE)
+    return cv2.resize(padded.astype(np.float32), (w, h), interpolation=cv2.INTER_AREA)
+
+
+def scores_on_grid(scores: ScoreMap, stride: int) -> np.ndarray:
+    """The score planes at another stride, float32 (n, ⌈H/stride⌉, ⌈W/stride⌉)."""
+    if stride == scores.stride:
+        return scores.values.copy()
+    h, w = (-(-side // stride) for side in scores.size)
+    out = np.empty((len(scores.classes), h, w), np.float32)
+    for i, plane in enumerate(scores.planes()):
+        out[i] = shrink(plane, stride)
+    return out

@@ -1,0 +1,120 @@
+"""PAMR: pixel-adaptive mask refinement (Araslanov & Roth, "Single-Stage Semantic Segmentation from Image Labels",
+CVPR 2020). Each pixel's scores become a mean of its neighbours' scores, weighted by likeness of colour, some times over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pseudomask.refining.grid import scores_on_grid, shrink
+from pseudomask.refining.refiner import Refined
+from pseudomask.scores import ScoreMap
+
+DILATIONS = (1, 2, 4, 8, 12, 24)
+_TINY = 1e-8  # keeps flat regions, where no colour deviates, from dividing by 0: there all neighbours count alike
+
+
+def pamr(
+    photos: Tensor,
+    maps: Tensor,
+    *,
+    iterations: int = 10,
+    dilations: Sequence[int] = DILATIONS,
+    softness: float = 0.1,
+) -> Tensor:
+    """Maps after `iterations` of weighted means over 8 neighbours at each dilation; the border is repeated outwards.
+
+    The weights of a pixel sum to 1, so a constant map stays as it is and no value leaves its map's range. The
+    operation is linear in `maps`: refining a constant background beside them changes nothing.
+
+    Args:
+        photos: (B, 3, h, w) float32, any scale; only ratios of differences matter.
+        maps: (B, N, h, w) float32.
+
+    Returns:
+        (B, N, h, w) float32.
+    """
+    if iterations == 0 or maps.shape[1] == 0:
+        return maps
+    weights = affinity(photos, dilations, softness)
+    reach, steps = max(dilations), offsets(dilations)
+    for _ in range(iterations):
+        padded = _pad(maps, reach)
+        maps = torch.zeros_like(maps)
+        for k, step in enumerate(steps):
+            maps.addcmul_(weights[:, k, None], _shifted(padded, step, reach, maps.shape))
+    return maps
+
+
+def affinity(photos: Tensor, dilations: Sequence[int] = DILATIONS, softness: float = 0.1) -> Tensor:
+    """Softmax over the neighbours q of −mean_c |I_p − I_q| / (softness · σ_p): (B, 3, h, w) → (B, 8·D, h, w).
+
+    σ_p is a channel's standard deviation (n − 1) over the 3×3 windows at all D dilations, pooled.
+    """
+    reach, steps = max(dilations), offsets(dilations)
+    padded = _pad(photos, reach)
+    total, squares = torch.zeros_like(photos), torch.zeros_like(photos)
+    for step in steps:  # differences to the centre: the same deviation, without the rounding of large means
+        difference = _shifted(padded, step, reach, photos.shape) - photos
+        total += difference
+        squares.addcmul_(difference, difference)
+    n = 9 * len(dilations)  # the centre is in each window; its difference is 0
+    deviation = ((squares - total * total / n) / (n - 1)).clamp(min=0).sqrt()
+    scale = -1 / (photos.shape[1] * (softness * deviation + _TINY))
+    batch, _, h, w = photos.shape
+    weights = photos.new_empty(batch, len(steps), h, w)
+    for k, step in enumerate(steps):
+        weights[:, k] = (_shifted(padded, step, reach, photos.shape) - photos).abs_().mul_(scale).sum(1)
+    weights -= weights.amax(1, keepdim=True)
+    weights.exp_()
+    return weights.div_(weights.sum(1, keepdim=True))
+
+
+def offsets(dilations: Sequence[int]) -> list[tuple[int, int]]:
+    """(dy, dx) of the 8 neighbours at each dilation."""
+    around = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
+    return [(d * y, d * x) for d in dilations for y, x in around]
+
+
+def _pad(maps: Tensor, reach: int) -> Tensor:
+    return F.pad(maps, (reach, reach, reach, reach), mode="replicate")
+
+
+def _shifted(padded: Tensor, step: tuple[int, int], reach: int, shape: Sequence[int]) -> Tensor:
+    """A view: at each pixel the value of its neighbour."""
+    y, x = reach + step[0], reach + step[1]
+    return padded[..., y : y + shape[-2], x : x + shape[-1]]
+
+
+@dataclass(frozen=True)
+class Pamr:
+    """The refiner. It works on the photo reduced by a whole number, so that its long side is at most `side`."""
+
+    iterations: int = 10
+    dilations: tuple[int, ...] = DILATIONS
+    softness: float = 0.1
+    side: int = 128
+
+    def refine(self, photo: np.ndarray, scores: ScoreMap, threshold: float) -> Refined:
+        """Scores at the working stride; the threshold stays (a constant plane passes unchanged)."""
+        if not scores.classes or self.iterations == 0:
+            return Refined(scores, threshold)
+        stride = -(-max(scores.size) // self.side)
+        with torch.inference_mode():
+            image = torch.from_numpy(shrink(photo, stride)).permute(2, 0, 1)[None] / 255
+            maps = torch.from_numpy(scores_on_grid(scores, stride))[None]
+            out = pamr(
+                image.contiguous(),
+                maps,
+                iterations=self.iterations,
+                dilations=self.dilations,
+                softness=self.softness,
+            )
+        values = np.clip(out[0].numpy(), 0, 1)
+        return Refined(ScoreMap(scores.classes, values, scores.size, stride), threshold)

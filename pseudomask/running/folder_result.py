@@ -1,0 +1,76 @@
+"""What the verbs that fill a folder with masks give back: counts, failures, and how people and programs read them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pseudomask.running.folder_run import DONE, FAILED, FolderRun
+from pseudomask.running.jsonable import jsonable
+from pseudomask.running.reporter import Reporter
+from pseudomask.running.signals import Stop
+
+
+@dataclass(kw_only=True)
+class FolderResult:
+    """What a verb did.
+
+    Attributes:
+        done, failed: images with a mask, and without; `skipped`: finished by an earlier run.
+        seconds: spent on photos, without the start.
+        threshold: the background threshold in force, `threshold_from` who chose it.
+        failures: reason by photo, for those that have no mask.
+        understood: (label, value) lines instead of a summary, when only a description was asked for.
+        exit_code: 0; 1 where more photos failed than `max_failures`; 130 or 143 after a signal.
+    """
+
+    out: Path
+    classes: tuple[str, ...]
+    threshold: float
+    threshold_from: str
+    done: int = 0
+    failed: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+    failures: dict[str, str] = field(default_factory=dict)
+    understood: list[tuple[str, str]] = field(default_factory=list)
+    exit_code: int = 0
+
+    def finish(self, run: FolderRun, stop: Stop, reporter: Reporter, *, max_failures: int) -> None:
+        """Count what the run's manifest tells, and what exit code follows."""
+        self.done, self.failed = run.count(DONE), run.count(FAILED)
+        self.failures = {
+            entry["image"]: entry["reason"] for entry in run.entries.values() if entry.get("status") == FAILED
+        }
+        self.exit_code = stop.exit_code or int(self.failed > max_failures)
+        if stop.requested:
+            reporter.warn("stopped; the same command goes on from here")
+
+    def details(self) -> list[tuple[str, str]]:
+        """What a verb adds to its summary, between `where` and `threshold`."""
+        return []
+
+    def summary(self) -> list[tuple[str, str]]:
+        if self.understood:
+            return self.understood
+        new = self.done - self.skipped
+        speed = f" ({new / self.seconds:.2f} a second)" if new and self.seconds > 0 else ""
+        before = f", {self.skipped if new else 'all'} of them from before" if self.skipped else ""
+        rows = [("masks", f"{self.done}{speed}{before}")]
+        if self.failed:
+            name, reason = next(iter(self.failures.items()))
+            rows.append(("failed", f"{self.failed} (first: {name}: {reason})"))
+        rows += [("where", str(self.out)), *self.details(), ("threshold", f"{self.threshold:g}, {self.threshold_from}")]
+        if self.done:
+            rows += self.next_steps()
+        return rows
+
+    def next_steps(self) -> list[tuple[str, str]]:
+        """The command that most people want now."""
+        return [("next", f"pseudomask evaluate {self.out} TRUE_MASKS")]
+
+    def to_json(self) -> dict[str, Any]:
+        plain: dict[str, Any] = jsonable({"schema": 1, **self.__dict__})
+        plain["understood"] = [{"what": what, "value": value} for what, value in self.understood]
+        return plain

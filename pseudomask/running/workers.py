@@ -1,0 +1,183 @@
+"""Jobs in worker processes of which any may die: its job is lost, another worker takes its place.
+
+Not `ProcessPoolExecutor`: there one killed worker breaks the pool, and nobody knows whose job it had.
+"""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, Generic, TypeVar
+
+from pseudomask.errors import PseudomaskError
+from pseudomask.running.signals import Stop
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Lost:
+    """What stands in the place of a result whose worker died; `reason` is a short phrase."""
+
+    reason: str
+
+
+@dataclass
+class _Worker:
+    process: BaseProcess
+    link: Connection
+    place: int | None = None  # of the job that it has; None before it is ready
+    ready: bool = False
+
+
+def run_jobs(
+    work: Callable[[Job], Result], jobs: Sequence[Job], workers: int, stop: Stop
+) -> Iterator[tuple[int, Result | Lost]]:
+    """(position, result) of each job as it is done; with 0 workers in this process, in order.
+
+    `work`, jobs and results cross processes: they must be picklable. Workers are started anew ("spawn", so that no
+    thread or lock of this process is copied) and compute with one thread each. Once `stop` is requested no further
+    job is handed out. An exception in `work` is raised here; one that is not about a single job should be.
+    """
+    if workers < 1 or not jobs:
+        for place, job in enumerate(jobs):
+            if stop.requested:
+                return
+            yield place, work(job)
+        return
+    pool = _Pool(work, jobs, min(workers, len(jobs)), stop)
+    try:
+        yield from pool.results()
+    finally:
+        pool.close()
+
+
+class _Pool(Generic[Job, Result]):
+    def __init__(self, work: Callable[[Job], Result], jobs: Sequence[Job], count: int, stop: Stop) -> None:
+        self.work, self.jobs, self.stop = work, jobs, stop
+        self.next = 0
+        self.context = mp.get_context("spawn")
+        self.workers: list[_Worker] = []
+        try:
+            for _ in range(count):
+                self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def results(self) -> Iterator[tuple[int, Result | Lost]]:
+        while self.workers:
+            links = {worker.link: worker for worker in self.workers}
+            for link in wait(list(links)):
+                worker = links[link]  # type: ignore[index]
+                try:
+                    kind, value = worker.link.recv()
+                except (EOFError, OSError):
+                    yield from self._bury(worker)
+                    continue
+                place = worker.place
+                self._hand_out(worker)  # before the result is used, so that the worker never waits for us
+                if kind == "error":
+                    raise value
+                if kind == "done":
+                    assert place is not None
+                    yield place, value
+
+    def _start(self) -> None:
+        link, theirs = self.context.Pipe()
+        process = self.context.Process(target=_serve, args=(self.work, theirs), daemon=True)
+        old = {name: os.environ.get(name) for name in _THREADS}
+        os.environ.update(dict.fromkeys(_THREADS, "1"))  # read when the child loads its libraries
+        try:
+            process.start()
+        finally:
+            for name, value in old.items():
+                os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+        theirs.close()
+        self.workers.append(_Worker(process, link))
+
+    def _hand_out(self, worker: _Worker) -> None:
+        """The next job, or the end."""
+        worker.ready, worker.place = True, None
+        try:
+            if self.next < len(self.jobs) and not self.stop.requested:
+                worker.place, self.next = self.next, self.next + 1
+                worker.link.send(self.jobs[worker.place])
+                return
+            worker.link.send(None)
+        except OSError:  # it died between two jobs, which the next `recv` tells: nothing is lost
+            if worker.place is not None:
+                worker.place, self.next = None, worker.place
+            return
+        self.workers.remove(worker)
+        worker.process.join()
+        worker.link.close()
+
+    def _bury(self, worker: _Worker) -> Iterator[tuple[int, Lost]]:
+        self.workers.remove(worker)
+        worker.process.join()
+        worker.link.close()
+        if not worker.ready:
+            raise PseudomaskError(
+                f"a worker process could not start ({_ending(worker.process.exitcode)}); use --workers 0, or, in a "
+                'script of your own, put the call under `if __name__ == "__main__":`'
+            )
+        if worker.place is not None:
+            yield worker.place, Lost(f"its worker process died ({_ending(worker.process.exitcode)})")
+        if self.next < len(self.jobs) and not self.stop.requested:
+            self._start()
+
+    def close(self) -> None:
+        """End all workers at once; their jobs are lost."""
+        for worker in self.workers:
+            worker.process.kill()
+            worker.process.join()
+            worker.link.close()
+        self.workers.clear()
+
+
+def _ending(code: int | None) -> str:
+    if code is not None and code < 0:
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = f"signal {-code}"
+        return f"{name}; out of memory?" if -code == getattr(signal, "SIGKILL", 0) else name
+    return f"exit code {code}"
+
+
+def _serve(work: Callable[[Any], Any], link: Connection) -> None:
+    """A worker's life: say that it is ready, do what comes, end with the link."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    _one_thread()
+    try:
+        link.send(("ready", None))
+        while (job := link.recv()) is not None:
+            try:
+                answer = ("done", work(job))
+            except Exception as error:
+                answer = ("error", error if isinstance(error, PseudomaskError) else _plain(error))
+            link.send(answer)
+    except (EOFError, OSError):
+        return  # the parent is gone
+
+
+def _plain(error: Exception) -> PseudomaskError:
+    """An exception that surely crosses processes."""
+    return PseudomaskError(f"internal error in a worker: {type(error).__name__}: {error}")
+
+
+def _one_thread() -> None:
+    import cv2
+    import torch
+
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
