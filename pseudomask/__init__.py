@@ -14,24 +14,35 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pseudomask._version import __version__
-from pseudomask.config import EvaluateConfig, ExtractConfig, ReactivateConfig, TrainClsConfig
+from pseudomask.config import (
+    CalibrateConfig,
+    EvaluateConfig,
+    ExtractConfig,
+    ReactivateConfig,
+    RefineConfig,
+    TrainClsConfig,
+)
 from pseudomask.errors import PseudomaskError
 
 if TYPE_CHECKING:
-    from pseudomask.api import evaluate, extract, reactivate, train_cls
+    from pseudomask.api import calibrate, evaluate, extract, reactivate, refine, train_cls
 
-_VERBS = ("evaluate", "extract", "reactivate", "train_cls")
+_VERBS = ("calibrate", "evaluate", "extract", "reactivate", "refine", "train_cls")
 
 __all__ = [
+    "CalibrateConfig",
     "EvaluateConfig",
     "ExtractConfig",
     "PseudomaskError",
     "ReactivateConfig",
+    "RefineConfig",
     "TrainClsConfig",
     "__version__",
+    "calibrate",
     "evaluate",
     "extract",
     "reactivate",
+    "refine",
     "train_cls",
 ]
 

@@ -10,8 +10,21 @@ from __future__ import annotations
 
 from pseudomask.extracting.extract import ExtractResult, extract
 from pseudomask.measuring.from_config import EvaluateResult, evaluate
+from pseudomask.refining.refine import RefineResult, refine
+from pseudomask.training.calibrate import calibrate
 from pseudomask.training.reactivate import reactivate
 from pseudomask.training.session import TrainingResult
 from pseudomask.training.train_cls import train_cls
 
-__all__ = ["EvaluateResult", "ExtractResult", "TrainingResult", "evaluate", "extract", "reactivate", "train_cls"]
+__all__ = [
+    "EvaluateResult",
+    "ExtractResult",
+    "RefineResult",
+    "TrainingResult",
+    "calibrate",
+    "evaluate",
+    "extract",
+    "reactivate",
+    "refine",
+    "train_cls",
+]

@@ -208,7 +208,9 @@ class CalibrateConfig(TrainingOptions, CpmcOptions):
     lr: float = option(5e-5, "Learning rate of the classifier and of what is not frozen.", "Training", min=0.0)
     lr_head: float | None = option(0.1, "Learning rate of the heads.", "Training", min=0.0)
     freeze: Freeze = option(
-        "layer4", "Hold the backbone fixed up to here; layer4, all of it, leaves the classifier's map as it is.", "Training"
+        "layer4",
+        "Hold the backbone fixed up to here; layer4, all of it, leaves the classifier's map as it is.",
+        "Training",
     )
 
 
@@ -298,14 +300,16 @@ class CrfOptions:
 class PamrOptions:
     """Pixel-adaptive refinement (METHODS 5.3)."""
 
-    pamr_iterations: int = option(10, "How often each pixel takes its neighbours' mean; 0 is not at all.", "PAMR", min=0)
+    pamr_iterations: int = option(
+        10, "How often each pixel takes its neighbours' mean; 0 is not at all.", "PAMR", min=0
+    )
     pamr_dilations: tuple[int, ...] = option(
         (1, 2, 4, 8, 12, 24), "How far away the 8 neighbours lie, in working pixels.", "PAMR", min=1, max=64
     )
     pamr_softness: float = option(
         0.1, "Smaller: only neighbours of nearly the same colour count.", "PAMR", min=0.001, max=100.0
     )
-    pamr_side: int = option(128, "Photos are reduced so that their long side is at most this.", "PAMR", min=16)
+    pamr_side: int = option(160, "Photos are reduced so that their long side is at most this.", "PAMR", min=16)
 
 
 @dataclass(frozen=True, kw_only=True)

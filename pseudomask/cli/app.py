@@ -21,11 +21,13 @@ from pseudomask.errors import PseudomaskError
 VERBS = {
     "train-cls": "pseudomask.cli.train_cls",
     "reactivate": "pseudomask.cli.reactivate",
+    "calibrate": "pseudomask.cli.calibrate",
     "extract": "pseudomask.cli.extract",
+    "refine": "pseudomask.cli.refine",
     "evaluate": "pseudomask.cli.evaluate",
 }
 
-HELP = "From photos and image-level tags to pixel masks: CAM and ReCAM pseudo masks."
+HELP = "From photos and image-level tags to pixel masks: CAM, ReCAM and CPMC pseudo masks."
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pseudomask.config import ExtractConfig
+from pseudomask.config import ExtractConfig, RefineConfig
 from pseudomask.masks import overlay, save_mask, save_picture
 from pseudomask.running.folder_run import DONE
 from pseudomask.running.layout import Outputs
@@ -38,7 +38,7 @@ def write_outputs(
     outputs: Outputs,
     relative: str,
     scores: ScoreMap,
-    config: ExtractConfig,
+    config: ExtractConfig | RefineConfig,
     *,
     threshold: float,
     names: Sequence[str],

@@ -1,5 +1,6 @@
-"""PAMR: pixel-adaptive mask refinement (Araslanov & Roth, "Single-Stage Semantic Segmentation from Image Labels",
-CVPR 2020). Each pixel's scores become a mean of its neighbours' scores, weighted by likeness of colour, some times over.
+"""PAMR, pixel-adaptive mask refinement (Araslanov & Roth, "Single-Stage Semantic Segmentation", CVPR 2020).
+
+Each pixel's scores become a mean of its neighbours' scores, weighted by likeness of colour, some times over.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ class Pamr:
     iterations: int = 10
     dilations: tuple[int, ...] = DILATIONS
     softness: float = 0.1
-    side: int = 128
+    side: int = 160
 
     def refine(self, photo: np.ndarray, scores: ScoreMap, threshold: float) -> Refined:
         """Scores at the working stride; the threshold stays (a constant plane passes unchanged)."""

@@ -63,20 +63,23 @@ def plan_outputs(items: Iterable[Keyed], images_dir: Path, out_dir: Path) -> lis
     return [Outputs(key, out_dir) for key in owners]
 
 
-def check_folders(images_dir: Path, out_dir: Path) -> None:
-    """Raise `CollisionError` unless the two folders, links followed, lie apart, and the output is no file."""
+def check_folders(images_dir: Path, out_dir: Path, *, what: str = "image") -> None:
+    """Raise `CollisionError` unless the two folders, links followed, lie apart, and the output is no file.
+
+    `what` is the input folder's kind, for the message.
+    """
     if out_dir.exists() and not out_dir.is_dir():
         raise CollisionError(f"{out_dir} is a file; choose another output folder")
     images, out = Path(os.path.realpath(images_dir)), Path(os.path.realpath(out_dir))
     if images == out:
-        raise CollisionError(f"the output folder {out_dir} is the image folder; choose another one")
+        raise CollisionError(f"the output folder {out_dir} is the {what} folder; choose another one")
     if images in out.parents:
         raise CollisionError(
-            f"the output folder {out_dir} lies inside the image folder {images_dir}; choose one outside it"
+            f"the output folder {out_dir} lies inside the {what} folder {images_dir}; choose one outside it"
         )
     if out in images.parents:
         raise CollisionError(
-            f"the image folder {images_dir} lies inside the output folder {out_dir}; choose another output"
+            f"the {what} folder {images_dir} lies inside the output folder {out_dir}; choose another output"
         )
 
 

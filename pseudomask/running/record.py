@@ -26,6 +26,8 @@ _IN_WORDS = {
     "images_hash": "the list of photos is another",
     "labels_hash": "the tags are others",
     "weights.sha256": "the weights are others",
+    "protocol.seeds_hash": "the seeds are others",
+    "protocol.affinity_sha256": "the affinity's weights are others",
 }
 
 

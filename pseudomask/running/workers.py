@@ -115,7 +115,7 @@ class _Pool(Generic[Job, Result]):
             worker.link.send(None)
         except OSError:  # it died between two jobs, which the next `recv` tells: nothing is lost
             if worker.place is not None:
-                worker.place, self.next = None, worker.place
+                self.next, worker.place = worker.place, None
             return
         self.workers.remove(worker)
         worker.process.join()

@@ -1,0 +1,230 @@
+"""The verb `refine`: everything is checked first, then worker processes refine and write photo by photo."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pseudomask.config import CrfOptions, PamrOptions, RefineConfig
+from pseudomask.devices import pick_device
+from pseudomask.errors import UsageError
+from pseudomask.refining import REFINERS
+from pseudomask.refining.auto_threshold import Look, choose, spread
+from pseudomask.refining.seeds import Matched, Seeds, match_photos, problems, read_seeds, tags_of
+from pseudomask.refining.work import Job, Work, failed, level
+from pseudomask.running.folder_result import FolderResult
+from pseudomask.running.folder_run import FAILED, FolderRun
+from pseudomask.running.jsonable import jsonable
+from pseudomask.running.layout import Outputs, check_folders, plan_outputs
+from pseudomask.running.machine import cores
+from pseudomask.running.record import RunRecord, hash_lines
+from pseudomask.running.reporter import Reporter, SilentReporter
+from pseudomask.running.signals import Stop, graceful
+from pseudomask.running.workers import Lost, run_jobs
+from pseudomask.scores import check_threshold
+from pseudomask.suggest import did_you_mean
+
+# What may change between a run and its resumption; all else decides the masks.
+_FREE = {"out", "device", "workers", "overlay", "scores", "max_failures", "overwrite", "dry_run", "auto_sample"}
+_PLACES = {"images", "seeds", "list", "limit", "class_file"}  # their contents are compared by hash
+_COMPARED = ("command", "classes", "images_hash", "protocol.seeds_hash")
+_OPTIONS: dict[str, type] = {"crf": CrfOptions, "pamr": PamrOptions}
+"""Settings that belong to one method, and decide nothing without it."""
+
+
+@dataclass(kw_only=True)
+class RefineResult(FolderResult):
+    """What `refine` did.
+
+    Attributes:
+        method: the refiners in turn.
+        seeds: the folder they started from.
+        without_seeds: keys of photos that have no scores; `orphans`: scores without a photo.
+    """
+
+    method: tuple[str, ...]
+    seeds: Path
+    without_seeds: tuple[str, ...] = ()
+    orphans: tuple[str, ...] = ()
+
+    def details(self) -> list[tuple[str, str]]:
+        return [("method", ", then ".join(self.method)), ("seeds", str(self.seeds))]
+
+
+def check_methods(config: RefineConfig) -> tuple[str, ...]:
+    """The refiners in turn; `UsageError` for a name that is none."""
+    for name in config.method:
+        if name not in REFINERS:
+            raise UsageError(f"--method {name!r} is none of {', '.join(REFINERS)}{did_you_mean(name, REFINERS)}")
+    return config.method or ("pamr",)
+
+
+def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResult:
+    """Make a better mask of every seed in a folder (see `RefineConfig`).
+
+    Raises `UsageError` and its kin before anything is written, `SetupError` when weights, a device or a package are
+    missing, `PseudomaskError` when the disk fails. A photo that cannot be used only marks its manifest line. With
+    `dry_run` all is checked and nothing is made.
+    """
+    reporter = reporter or SilentReporter()
+    methods = check_methods(config)
+    check_folders(config.seeds, config.out, what="seeds'")
+    seeds = read_seeds(config.seeds, config.class_file)
+    matched = match_photos(config, seeds)
+    outputs = plan_outputs(matched.items, config.images, config.out)
+    device = pick_device(config.device)
+    refiners = tuple(REFINERS[name](config) for name in methods)
+    workers = (cores() if device.type == "cpu" else 1) if config.workers < 0 else config.workers
+    jobs = _jobs(matched, outputs, seeds)
+    for line in problems(config, seeds, matched):
+        reporter.warn(line)
+    with graceful() as stop:
+        threshold, chosen = _threshold(config, seeds, jobs, workers, stop, reporter)
+        result = RefineResult(
+            out=config.out,
+            classes=seeds.classes,
+            threshold=threshold,
+            threshold_from=chosen,
+            method=methods,
+            seeds=seeds.folder,
+            without_seeds=matched.without_seeds,
+            orphans=tuple(sorted(matched.orphans)),
+        )
+        if stop.requested:
+            result.exit_code = stop.exit_code
+            return result
+        work = Work(config, refiners, seeds.classes, threshold, level(refiners, threshold))
+        record = _record(config, methods, seeds, matched, device, result, work.level)
+        fields = [*_COMPARED, *(f"config.{name}" for name in _deciding(methods))]
+        run = FolderRun(config.out, record, outputs, fields=fields, overwrite=config.overwrite)
+        pending = run.pending(with_scores=config.scores, with_overlays=config.overlay)
+        result.skipped = len(outputs) - len(pending)
+        reporter.info(f"{len(jobs)} photos, {', then '.join(methods)} on {device}, {max(workers, 1)} at a time")
+        if config.dry_run:
+            result.understood = _understood(config, result, matched, str(device), workers, len(pending))
+            return result
+        run.start()
+        started = time.monotonic()
+        _refine_all(work, [jobs[i] for i in pending], workers, run, stop, reporter)
+        result.seconds = time.monotonic() - started
+        run.finish({"refine": result.seconds})
+        result.finish(run, stop, reporter, max_failures=config.max_failures)
+    return result
+
+
+def _jobs(matched: Matched, outputs: Sequence[Outputs], seeds: Seeds) -> list[Job]:
+    return [
+        Job(
+            outputs=out,
+            relative=item.relative,
+            photo=None if item.key in matched.orphans else item.path,
+            scores=seeds.scores(item.key),
+            tags=tags_of(seeds.entries.get(item.key)),
+        )
+        for item, out in zip(matched.items, outputs, strict=True)
+    ]
+
+
+def _refine_all(work: Work, jobs: Sequence[Job], workers: int, run: FolderRun, stop: Stop, reporter: Reporter) -> None:
+    with reporter.progress(len(jobs), "refining") as progress:
+        for place, entry in run_jobs(work, jobs, workers, stop):
+            if isinstance(entry, Lost):
+                entry = failed(jobs[place], entry.reason)
+            if entry["status"] == FAILED:
+                reporter.warn(f"{entry['image']}: {entry['reason']}")
+            run.note(entry)
+            progress.advance()
+
+
+def _threshold(
+    config: RefineConfig, seeds: Seeds, jobs: Sequence[Job], workers: int, stop: Stop, reporter: Reporter
+) -> tuple[float, str]:
+    """The background's height in the seeds' scores, and who chose it."""
+    if config.threshold is None:
+        if seeds.threshold is None:
+            raise UsageError(f"{seeds.folder}: no run.json in it that tells a threshold; give --threshold X or auto")
+        return seeds.threshold, seeds.threshold_from
+    if config.threshold != "auto":
+        check_threshold(config.threshold)
+        return config.threshold, "given"
+    sample = [jobs[i] for i in spread(len(jobs), config.auto_sample)]
+    look = Look(len(seeds.classes), config.max_pixels, config.allow_truncated)
+    curves = {}
+    with reporter.progress(len(sample), "choosing the threshold") as progress:
+        for place, curve in run_jobs(look, sample, workers, stop):
+            if curve is not None and not isinstance(curve, Lost):
+                curves[place] = curve
+            progress.advance()
+    if stop.requested:
+        return 0.0, "not chosen: stopped"
+    # In the photos' order, so that sums do not depend on which worker was first.
+    found = choose([curves[place] for place in sorted(curves)])
+    return found, f"chosen without truth, on {len(curves)} photos"
+
+
+def _deciding(methods: Sequence[str]) -> list[str]:
+    """Settings that must be as they were in a run that is taken up again."""
+    idle = {
+        field.name for name, options in _OPTIONS.items() if name not in methods for field in dataclasses.fields(options)
+    }
+    names = [field.name for field in dataclasses.fields(RefineConfig)]
+    return [name for name in names if name not in _FREE | _PLACES | idle]
+
+
+def _record(
+    config: RefineConfig,
+    methods: tuple[str, ...],
+    seeds: Seeds,
+    matched: Matched,
+    device: torch.device,
+    result: RefineResult,
+    scores_threshold: float,
+) -> RunRecord:
+    """`config.threshold` is the background's height in the seeds, `scores_threshold` that in what was made."""
+    named = [item.relative for item in matched.items] if config.list or config.limit else []
+    settings: dict[str, Any] = jsonable(replace(config, method=methods)) | {"threshold": result.threshold}
+    return RunRecord(
+        command="refine",
+        config=settings,
+        classes=seeds.classes,
+        device=str(device),
+        weights=seeds.weights,
+        # Of the seeds' list where all of it is taken: a photo whose seed comes later is then simply refined later.
+        images_hash=hash_lines([seeds.images_hash, *named]),
+        protocol={
+            "method": ",".join(methods),
+            "threshold": result.threshold,
+            "threshold_chosen": result.threshold_from,
+            "scores_threshold": scores_threshold,
+            "images": len(matched.items),
+            "seeds_hash": seeds.hash,
+            "seeds": seeds.protocol,
+        },
+    )
+
+
+def _understood(
+    config: RefineConfig, result: RefineResult, matched: Matched, device: str, workers: int, pending: int
+) -> list[tuple[str, str]]:
+    """What a dry run tells."""
+
+    def counted(keys: Sequence[str]) -> str:
+        return f"{len(keys)}: {', '.join(keys[:3])}{', …' if len(keys) > 3 else ''}" if keys else "none"
+
+    total = len(matched.items)
+    return [
+        ("photos", counted([item.relative for item in matched.items])),
+        ("photos without scores", counted(result.without_seeds)),
+        ("scores without a photo", counted(result.orphans)),
+        ("classes", counted(result.classes)),
+        *result.details(),
+        ("threshold", f"{result.threshold:g}, {result.threshold_from}"),
+        ("device", f"{device}, {f'{workers} processes' if workers else 'this process'}"),
+        ("output", f"{config.out}: {pending} masks to make, {total - pending} there already; nothing was written"),
+    ]

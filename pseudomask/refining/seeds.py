@@ -1,0 +1,181 @@
+"""SEEDS: a folder that `extract` or `refine --scores` wrote, and which photo each of its score files belongs to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pseudomask.config import RefineConfig
+from pseudomask.data.images import ImageItem, find_images, read_list, select
+from pseudomask.data.labels import read_classes
+from pseudomask.errors import LabelError, UsageError
+from pseudomask.measuring.pairing import find_files
+from pseudomask.running.layout import MANIFEST, RECORD, Outputs
+from pseudomask.running.manifest import Entry, Manifest
+from pseudomask.running.record import RunRecord, hash_lines
+
+# Settings of the run that made SEEDS which decide no score.
+_IDLE = {
+    "out",
+    "device",
+    "amp",
+    "workers",
+    "batch_size",
+    "overlay",
+    "max_failures",
+    "overwrite",
+    "dry_run",
+    "mask_mode",
+}
+_PLACES = {"images", "seeds", "labels", "list", "weights", "class_file"}
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """What a folder of seeds says of itself.
+
+    Attributes:
+        threshold: the background's height in its scores, None where nothing tells; `threshold_from`: who chose it.
+        entries: its manifest, by key; empty where there is none.
+        hash: of all that decided the scores.
+    """
+
+    folder: Path
+    classes: tuple[str, ...]
+    threshold: float | None
+    threshold_from: str
+    weights: dict[str, Any] = field(default_factory=dict)
+    images_hash: str = ""
+    hash: str = "none"
+    protocol: dict[str, Any] = field(default_factory=dict)
+    entries: dict[str, Entry] = field(default_factory=dict)
+
+    def scores(self, key: str) -> Path:
+        """Where the scores of a photo are, or would be."""
+        return Outputs(key, self.folder).scores
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Photos and seeds together.
+
+    items: what is to be refined; a seed without a photo is one of them, with its key for a name.
+    orphans: keys of those; `without_seeds`: photos that have no scores.
+    """
+
+    items: tuple[ImageItem, ...]
+    orphans: frozenset[str]
+    without_seeds: tuple[str, ...]
+
+
+def read_seeds(folder: Path, class_file: Path | None) -> Seeds:
+    """Check a folder of seeds and read its record.
+
+    Raises `UsageError` where it holds no scores, or no class list and none is given; `LabelError` where `class_file`
+    names other classes.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: {'is a file, not a folder of seeds' if folder.exists() else 'no such folder'}")
+    if not (folder / "scores").is_dir() and folder.name == "scores" and (folder.parent / RECORD).is_file():
+        folder = folder.parent
+    if not (folder / "scores").is_dir():
+        raise UsageError(
+            f"{folder}: no scores/ in it; make them with `pseudomask extract` without --no-scores, "
+            "or with `pseudomask refine --scores`"
+        )
+    given = read_classes(class_file) if class_file is not None else None
+    record = _record(folder)
+    if record is None:
+        if given is None:
+            raise UsageError(f"{folder}: no {RECORD} in it that tells the classes; give them with --class-file")
+        return Seeds(folder, given, None, "")
+    classes = tuple(record.classes)
+    if given is not None and given != classes:
+        raise LabelError(_difference(given, classes, folder), class_file)
+    decided = {name: value for name, value in record.config.items() if name not in _IDLE | _PLACES}
+    facts = [record.command, decided, record.protocol, record.weights, record.images_hash, record.labels_hash]
+    threshold, source = _threshold(record)
+    return Seeds(
+        folder=folder,
+        classes=classes,
+        threshold=threshold,
+        threshold_from=source,
+        weights=record.weights,
+        images_hash=record.images_hash,
+        hash=hash_lines([*classes, json.dumps(facts, sort_keys=True)]),
+        protocol=record.protocol,
+        entries=Manifest(folder / MANIFEST).load(),
+    )
+
+
+def match_photos(config: RefineConfig, seeds: Seeds) -> Matched:
+    """Which photo each score file belongs to: the one of the same key (path without extension).
+
+    With --list the photos are those it names, whether they have scores or not. Raises `UsageError` where no photo has
+    scores, or the list names what is neither.
+    """
+    photos = find_images(config.images, exclude=config.out)
+    keys = {photo.key for photo in photos}
+    made = {file.key for file in find_files(seeds.folder / "scores", ".npz")}
+    if not made & keys:
+        first = f", such as {min(made)}" if made else ""
+        raise UsageError(
+            f"none of the {len(made)} score files in {seeds.folder / 'scores'}{first}, has a photo of its "
+            f"name in {config.images}, such as {photos[0].key}"
+        )
+    lost = sorted(made - keys)
+    items = [*photos, *(ImageItem(key, key, config.images / key) for key in lost)]
+    if config.list is not None:
+        items = select(items, read_list(config.list), source=str(config.list))
+    without = tuple(item.key for item in items if item.key not in made)
+    if config.list is None:
+        items = [item for item in items if item.key in made]
+    items = items[: config.limit]
+    return Matched(tuple(items), frozenset(lost), without)
+
+
+def _record(folder: Path) -> RunRecord | None:
+    try:
+        return RunRecord.read(folder / RECORD)
+    except UsageError as error:
+        reason = str(error).removesuffix("; use --overwrite or another output folder")
+        raise UsageError(f"{reason}; SEEDS must be what extract or refine wrote") from error
+
+
+def _threshold(record: RunRecord) -> tuple[float | None, str]:
+    """The background's height in the stored scores: `refine` may have moved it."""
+    value = record.protocol.get("scores_threshold", record.config.get("threshold"))
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None, ""
+    return float(value), f"that of SEEDS ({record.protocol.get('threshold_chosen', 'given')})"
+
+
+def _difference(given: tuple[str, ...], classes: tuple[str, ...], folder: Path) -> str:
+    first = next((i for i, pair in enumerate(zip(given, classes, strict=False)) if pair[0] != pair[1]), None)
+    if first is None:
+        what = f"it names {len(given)} classes, the seeds have {len(classes)}"
+    else:
+        what = f"class {first + 1} is {given[first]!r}, in the seeds {classes[first]!r}"
+    return f"not the classes of {folder / RECORD}: {what}; leave --class-file out"
+
+
+def tags_of(entry: Entry | None) -> str:
+    """Where a photo's tags came from, as its seeds' manifest says."""
+    return str((entry or {}).get("tags", "seeds"))
+
+
+def problems(config: RefineConfig, seeds: Seeds, matched: Matched) -> Iterator[str]:
+    """What a person should hear before the work starts.
+
+    Seeds of some of the photos are nothing unusual, unless the others were named, or were tried and failed.
+    """
+    if matched.orphans:
+        yield f"{len(matched.orphans)} score files have no photo (first: {min(matched.orphans)})"
+    tried = [key for key in matched.without_seeds if config.list is not None or key in seeds.entries]
+    if tried:
+        why = seeds.entries.get(tried[0], {}).get("reason")
+        first = f"{tried[0]}, because {why}" if why else tried[0]
+        yield f"{len(tried)} photos have no scores in {seeds.folder} (first: {first})"
