@@ -1,11 +1,13 @@
 """What each step of CPMC adds: mIoU, precision and recall of many settings, from one pass over the photos.
 
-    python -m benchmarks.cpmc_ablation DATA --weights FILE [--step K] [--limit N] [--only TEXT] [--json FILE]
+    python -m benchmarks.cpmc_ablation DATA --weights FILE [--rules first,second] [--set table|search]
+        [--splits train,val] [--step K] [--limit N] [--only TEXT] [--json FILE]
 
 DATA is laid out as for benchmarks.seeds. Tags are given. Maps are those of `extract` (four scales and flip,
 stride-4 scores in 8 bits). The background threshold of each row is the best on the train photos; the val
-columns use that same one. `--step K` takes every K-th photo, for a quick search. Features are computed once
-a photo and scale, refined maps once for each way of refining.
+columns use that same one. `--set search --splits train --step 4` is how the defaults were chosen: a grid on
+every fourth train photo, no val photo looked at. Features are computed once a photo and scale, refined maps
+once for each way of refining.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from pseudomask.extracting.extract import parse_scales
 from pseudomask.extracting.photos import Photo, Photos, load
 from pseudomask.maps import weight_rule
 from pseudomask.maps.cam import present_class_maps
-from pseudomask.maps.cpmc import Cpmc, CpmcSettings
+from pseudomask.maps.cpmc import CpmcSettings
 from pseudomask.maps.cpmc.affinity import pool
 from pseudomask.maps.cpmc.method import GRID_STRIDE, hierarchical, strides_of
 from pseudomask.maps.cpmc.stages import calibrated_stages, refined_map
@@ -45,74 +47,100 @@ from pseudomask.networks.network import CamNetwork, WeightRule
 from pseudomask.scores import ScoreMap, quantise
 
 FULL = CpmcSettings()
-PROTOTYPE = replace(FULL, complete=0.0, suppress=0.0, gamma=0.0, output="calibrated")
+PROTOTYPE = replace(FULL, complete=0.0, suppress=0.0, gamma=0.0, output="calibrated", features="hierarchical")
 REFINED = replace(FULL, output="refined")
+HEADS = replace(PROTOTYPE, features="heads")
+PLAIN: CpmcSettings | None = None
+"""Stands for `--method cam` or `recam` with the same weight rule."""
 
-VARIANTS: dict[str, CpmcSettings] = {
-    # the classifier's map alone
-    "classifier, each view / max": replace(REFINED, refine="none"),
-    "refined, S^2 T=1": replace(REFINED, refine="propagate", power=2.0, iterations=1),
-    "refined, S^2 T=2": replace(REFINED, refine="propagate", power=2.0, iterations=2),
-    "refined, S^2 T=3": replace(REFINED, refine="propagate", power=2.0, iterations=3),
-    "refined, S^4 T=2": replace(REFINED, refine="propagate", power=4.0, iterations=2),
-    "refined, reassign T=1": replace(REFINED, refine="reassign", iterations=1),
-    "refined, reassign T=3": replace(REFINED, refine="reassign", iterations=3),
-    "refined, both T=2": replace(REFINED, refine="both", iterations=2),
-    # the prototype map alone
-    "prototype": replace(PROTOTYPE, refine="none"),
-    "prototype, plain (contrast 0, background 0.3)": replace(PROTOTYPE, refine="none", contrast=0.0, background=0.3),
-    "prototype, refined T=1": replace(PROTOTYPE, iterations=1),
-    "prototype, refined T=2": replace(PROTOTYPE, iterations=2),
-    "prototype, refined T=3": replace(PROTOTYPE, iterations=3),
-    "prototype, refined, both": replace(PROTOTYPE, refine="both"),
-    "prototype, refined, contrast 0": replace(PROTOTYPE, contrast=0.0),
-    "prototype, refined, contrast 0.9": replace(PROTOTYPE, contrast=0.9),
-    "prototype, refined, layer4": replace(PROTOTYPE, features="layer4"),
-    # local prototypes
+TABLE: dict[str, CpmcSettings | None] = {
+    "classifier map (cam, recam)": PLAIN,
+    "prototype map, no refinement": replace(PROTOTYPE, refine="none"),
+    "refined map, T=1": replace(REFINED, iterations=1),
+    "refined map, T=2": replace(REFINED, iterations=2),
+    "refined map, T=3": replace(REFINED, iterations=3),
+    "refined map, reassign": replace(REFINED, refine="reassign", iterations=3),
+    "refined map, propagate T=2, reassign": replace(REFINED, refine="both", iterations=2),
+    "prototype map of refined T=1": replace(PROTOTYPE, iterations=1),
+    "prototype map of refined T=2": replace(PROTOTYPE, iterations=2),
+    "prototype map of refined T=3": replace(PROTOTYPE, iterations=3),
     "+ false negatives": replace(PROTOTYPE, complete=1.0),
-    "+ false negatives, high 0.5 low 0.4": replace(PROTOTYPE, complete=1.0, high=0.5, low=0.4),
     "+ false positives": replace(PROTOTYPE, suppress=0.5),
-    "+ false positives, hard": replace(PROTOTYPE, suppress=1.0, calibration="hard"),
     "+ both": replace(PROTOTYPE, complete=1.0, suppress=0.5),
-    "+ both, argmax": replace(PROTOTYPE, complete=0.5, suppress=0.5, target="argmax"),
-    "+ both, target classifier": replace(PROTOTYPE, complete=0.5, suppress=0.5, target="classifier"),
-    "+ fusion 0.5": replace(PROTOTYPE, gamma=0.5),
-    "+ fusion 1": replace(PROTOTYPE, gamma=1.0),
-    "+ both, fusion 1": replace(PROTOTYPE, complete=1.0, suppress=0.5, gamma=1.0),
-    "default": FULL,
+    "+ both, classifier as target": replace(PROTOTYPE, complete=1.0, suppress=0.5, target="classifier"),
+    "+ both, by argmax": replace(PROTOTYPE, complete=1.0, suppress=0.5, target="argmax"),
+    "default": replace(FULL, features="hierarchical"),
+    "trained heads, prototype map": HEADS,
+    "trained heads, default": replace(FULL, features="heads"),
 }
-"""The rows; edit to search. The first row is plain CAM or ReCAM but for the division of each view's map."""
+"""The table of docs/results.md; rows with heads need the weights of `calibrate`."""
+
+SEARCH: dict[str, CpmcSettings | None] = (
+    {
+        f"prototype power {power:g} T={times} contrast {contrast:g} background {background:g}": replace(
+            PROTOTYPE, power=power, iterations=times, contrast=contrast, background=background
+        )
+        for power, times in ((2.0, 2), (2.0, 3), (4.0, 3))
+        for contrast in (0.7, 0.8, 0.9)
+        for background in (0.5, 1.0)
+    }
+    | {
+        f"both {target} {high:g}/{low:g} kappa {complete:g} lambda {suppress:g}": replace(
+            PROTOTYPE, target=target, high=high, low=low, complete=complete, suppress=suppress
+        )
+        for target, high, low in (("prototype", 0.4, 0.2), ("prototype", 0.6, 0.5), ("argmax", 0.4, 0.2))
+        for complete, suppress in ((0.7, 0.0), (1.0, 0.0), (0.0, 0.3), (0.0, 1.0))
+    }
+    | {f"fusion {gamma:g}": replace(PROTOTYPE, gamma=gamma) for gamma in (0.3, 1.0)}
+    | {"heads": HEADS, "heads contrast 0.9": replace(HEADS, contrast=0.9)}
+)
+"""A grid around the defaults; edit to search."""
+
+SPLITS = ("train", "val")
+SETS = {"table": TABLE, "search": SEARCH}
 
 
 @dataclass(frozen=True)
 class Variants:
-    """A map method that answers for all settings at once: `index` holds the classes once a setting."""
+    """A map method that answers for all settings at once: `index` holds the classes once a setting and rule."""
 
-    settings: tuple[CpmcSettings, ...]
-    rule: WeightRule
+    settings: tuple[CpmcSettings | None, ...]
+    rules: tuple[WeightRule, ...]
     threshold_key: str = "none"
 
     def check(self, network: CamNetwork) -> None:
-        network.map_weights(self.rule)
+        for rule in self.rules:
+            network.map_weights(rule)
 
     def activate(self, network: CamNetwork, images: Tensor, index: Tensor, valid: Tensor) -> Tensor:
-        places = index.shape[1] // len(self.settings)
+        places = index.shape[1] // (len(self.settings) * len(self.rules))
         index, valid = index[:, :places], valid[:, :places]
         stages = network.backbone.stages(images)
         context = pool(stages[-1], GRID_STRIDE // network.backbone.output_stride)
-        features = {"layer4": context.float(), "hierarchical": hierarchical(stages, strides_of(network))}
-        maps = present_class_maps(context, network.map_weights(self.rule), index)
-        refined: dict[CpmcSettings, tuple[Tensor, Tensor]] = {}
+        features = {"layer4": context, "hierarchical": hierarchical(stages, strides_of(network))}
+        if network.side_heads is not None:
+            features["heads"] = hierarchical(stages, strides_of(network), network.side_heads)
         found = []
         with torch.autocast(images.device.type, enabled=False):
-            for one in self.settings:
-                key = refining(one)
-                if key not in refined:
-                    refined[key] = refined_map(maps, context, valid, one)
-                pair = refined[key]
-                whole = one.output == "calibrated"
-                found.append(calibrated_stages(*pair, features[one.features], valid, one).output if whole else pair[1])
+            for rule in self.rules:
+                maps = present_class_maps(context, network.map_weights(rule), index)
+                found += self._of_rule(maps, context, features, valid)
         return torch.cat(found, 1)
+
+    def _of_rule(self, maps: Tensor, context: Tensor, features: dict[str, Tensor], valid: Tensor) -> list[Tensor]:
+        refined: dict[CpmcSettings, tuple[Tensor, Tensor]] = {}
+        found = []
+        for one in self.settings:
+            if one is None:
+                found.append(maps)
+                continue
+            key = refining(one)
+            if key not in refined:
+                refined[key] = refined_map(maps, context, valid, one)
+            pair = refined[key]
+            whole = one.output == "calibrated"
+            found.append(calibrated_stages(*pair, features[one.features], valid, one).output if whole else pair[1])
+        return found
 
 
 def refining(settings: CpmcSettings) -> CpmcSettings:
@@ -127,13 +155,16 @@ def refining(settings: CpmcSettings) -> CpmcSettings:
 class Row:
     """One line of the table: means over the classes asked for, in percent."""
 
+    rule: str
     settings: str
     threshold: float
     train: float
-    val: float
-    val_precision: float
-    val_recall: float
-    val_best: float
+    train_precision: float
+    train_recall: float
+    val: float | None = None
+    val_precision: float | None = None
+    val_recall: float | None = None
+    val_best: float | None = None
 
 
 def sweeps(
@@ -150,7 +181,7 @@ def sweeps(
     collection = align_tags(collect(config.images, config), classes)
     places = range(len(collection.items))[:: options.step][: options.limit]
     device = pick_device("auto")
-    n = len(method.settings)
+    n = len(method.settings) * len(method.rules)
     out = [Sweep(n_classes=len(classes) + 1) for _ in range(n)]
     started = time.monotonic()
     paths = [item.path for item in collection.items]
@@ -190,15 +221,25 @@ def seen(paths: list[Path], places: range, device: torch.device) -> Iterator[Pho
     yield from load(photos, workers=pick_workers(-1), device=device)
 
 
-def summarise(name: str, train: Sweep, val: Sweep, chosen: np.ndarray) -> Row:
+def summarise(rule: str, name: str, found: dict[str, Sweep], chosen: np.ndarray) -> Row:
     """Threshold from train, figures on both."""
-    on_train = np.array([m.mean_iou(chosen) for m in train.curve()]).ravel()
-    on_val = np.array([m.mean_iou(chosen) for m in val.curve()]).ravel()
-    best = int(on_train.argmax())
-    at = measure(val.table(best))
-    figures = [on_train[best], on_val[best], np.nanmean(at.precision[chosen]), np.nanmean(at.recall[chosen])]
-    percent = [round(100 * float(x), 2) for x in (*figures, on_val.max())]
-    return Row(name, train.thresholds[best], *percent)
+    train = found["train"]
+    curve = np.array([m.mean_iou(chosen) for m in train.curve()]).ravel()
+    best = int(curve.argmax())
+    row = Row(rule, name, train.thresholds[best], *_at(train, best, chosen))
+    if "val" not in found:
+        return row
+    val = np.array([m.mean_iou(chosen) for m in found["val"].curve()]).ravel()
+    miou, precision, recall = _at(found["val"], best, chosen)
+    return replace(row, val=miou, val_precision=precision, val_recall=recall, val_best=round(100 * float(val.max()), 2))
+
+
+def _at(sweep: Sweep, place: int, chosen: np.ndarray) -> tuple[float, float, float]:
+    """mIoU, precision, recall in percent at one threshold."""
+    at = measure(sweep.table(place))
+    means = (at.mean_iou(chosen), np.nanmean(at.precision[chosen]), np.nanmean(at.recall[chosen]))
+    one, two, three = (round(100 * float(np.asarray(x).item()), 2) for x in means)
+    return one, two, three
 
 
 def main() -> None:
@@ -206,38 +247,45 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--classes", default=CLASSES)
-    parser.add_argument("--rule", default="auto", help="weight rule of the classifier's map; auto: the card's")
+    parser.add_argument("--rules", help="weight rules of the classifier's map; by default first and the card's")
+    parser.add_argument("--set", choices=SETS, default="table")
+    parser.add_argument("--splits", default="train,val", help="train, which chooses the thresholds, or train,val")
     parser.add_argument("--step", type=int, default=1, help="take every K-th photo of each split")
     parser.add_argument("--limit", type=int, help="and of those the first N")
     parser.add_argument("--only", default="", help="only the settings whose name contains this")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    variants = {name: one for name, one in VARIANTS.items() if options.only in name}
-    if not variants or options.step < 1:
-        parser.error("--only matches no setting" if not variants else "--step must be at least 1")
+    variants = {name: one for name, one in SETS[options.set].items() if options.only in name}
+    splits = options.splits.split(",")
+    if options.step < 1 or splits not in (["train"], ["train", "val"]):
+        parser.error("--step must be at least 1" if options.step < 1 else "--splits is train or train,val")
     try:
         network, card = load_network(options.weights)
-        cpmc = Cpmc(replace(FULL, weights=options.rule), weight_rule(DEFAULTS, card))
-        method = Variants(tuple(variants.values()), cpmc.rule(network))
+        if network.side_heads is None:
+            variants = {name: one for name, one in variants.items() if one is None or one.features != "heads"}
+        if not variants:
+            parser.error("--only matches no setting that these weights can make")
+        rules = options.rules or ",".join(dict.fromkeys(("first", weight_rule(DEFAULTS, card))))
+        method = Variants(tuple(variants.values()), tuple(rules.split(",")))
         method.check(network)
         names = ("background", *card.classes)
         chosen = np.isin(np.arange(len(names)), [names.index(c) for c in options.classes.split(",")])
         network = network.on(pick_device("auto"))
-        train, val = (sweeps(options.data, split, network, method, card.classes, options) for split in ("train", "val"))
+        found = {split: sweeps(options.data, split, network, method, card.classes, options) for split in splits}
     except PseudomaskError as error:
         parser.exit(error.exit_code, f"error: {error}\n")
-    rows = [summarise(name, *pair, chosen) for name, *pair in zip(variants, train, val, strict=True)]
-    print(
-        f"| settings (weight rule {method.rule}) | threshold (train) | train mIoU | val mIoU "
-        "| val precision | val recall | val, best |"
-    )
-    print("|---|---|---|---|---|---|---|")
+    places = [(rule, name) for rule in method.rules for name in variants]
+    rows = [summarise(*one, {s: found[s][i] for s in splits}, chosen) for i, one in enumerate(places)]
+    print("| weights | map | threshold | train mIoU, precision, recall | val mIoU, precision, recall | val, best |")
+    print("|---|---|---|---|---|---|")
     for row in rows:
-        cells = (row.train, row.val, row.val_precision, row.val_recall, row.val_best)
-        print(f"| {row.settings} | {row.threshold:.2f} | {' | '.join(f'{x:.1f}' for x in cells)} |")
+        train, val = ((getattr(row, s), getattr(row, f"{s}_precision"), getattr(row, f"{s}_recall")) for s in SPLITS)
+        cells = [", ".join("–" if x is None else f"{x:.1f}" for x in part) for part in (train, val, (row.val_best,))]
+        print(f"| {row.rule} | {row.settings} | {row.threshold:.2f} | {' | '.join(cells)} |")
     if options.json:
-        found = [asdict(row) | {"details": asdict(variants[row.settings])} for row in rows]
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        details = [SETS[options.set][row.settings] for row in rows]
+        document = [asdict(row) | {"details": asdict(d) if d else None} for row, d in zip(rows, details, strict=True)]
+        options.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -35,8 +35,13 @@ def check_method(name: str) -> None:
 
 
 def weight_rule(config: ExtractConfig, card: Card) -> WeightRule:
-    """What was asked for, else what the card recommends, else the paper's product."""
-    rule = config.recam_weights or card.weight_rule or "product"
+    """What was asked for, else `card_rule`."""
+    return config.recam_weights or card_rule(card)
+
+
+def card_rule(card: Card) -> WeightRule:
+    """What the card recommends, else the paper's product."""
+    rule = card.weight_rule or "product"
     if rule not in get_args(WeightRule):
         raise UsageError(f"weight rule {rule!r} in the weights' card is unknown; give --recam-weights")
     return rule  # type: ignore[return-value]

@@ -116,6 +116,11 @@ class Backbone(nn.Module):
             _dilate(self.layer4, 2)
         self.frozen: tuple[str, ...] = ()
 
+    @property
+    def stage_dims(self) -> tuple[int, int, int, int]:
+        """Channels of layer1 to layer4."""
+        return self.dim // 8, self.dim // 4, self.dim // 2, self.dim
+
     def stages(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(B, 3, H, W) → outputs of layer1 (stride 4), layer2 (8), layer3 (16), layer4 (16)."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and "stem" not in self.frozen):

@@ -18,7 +18,7 @@ class Card:
 
     Attributes:
         classes: foreground class names; mask index of classes[i] is i + 1.
-        method: `cam` (one classifier) or `recam` (two).
+        method: `cam` (one classifier), `recam` (two), or `cpmc` (one or two, and heads).
         backbone, style, output_stride: the network.
         weight_rule: the rule that measured best with these weights, or None (then `product`).
         thresholds: background threshold by the method's `threshold_key` (`first`, `product`, …).

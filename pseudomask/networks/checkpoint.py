@@ -90,6 +90,7 @@ def load_network(path: Path) -> tuple[CamNetwork, Card]:
             style=card.style,  # type: ignore[arg-type]
             output_stride=card.output_stride,
             reactivated="reclassifier.weight" in tensors,
+            calibrated="side_heads.0.weight" in tensors,
         )
     except UsageError as error:
         raise WeightsError(f"{path}: its card is damaged ({error})") from None

@@ -10,12 +10,18 @@ from pseudomask.errors import WeightsError
 from pseudomask.networks.backbones import Backbone
 
 
+SIDE_DIMS = (128, 128, 256, 256)
+"""Channels of the heads on layer1 to layer4, as in SIPE's public code."""
+
+
 class CamNetwork(nn.Module):
     """Backbone, a bias-free 1×1 classifier `w`, and (after `reactivate`) a second one `w″`.
 
     Attributes:
         classifier: w, (C, D, 1, 1); trained with binary cross-entropy on pooled features.
         reclassifier: w″, same shape, or None; trained with softmax cross-entropy on class features.
+        side_heads: after `calibrate`, a bias-free 1×1 projection of each stage (SIPE, Chen et al., CVPR 2022);
+            else None.
     """
 
     def __init__(
@@ -26,13 +32,17 @@ class CamNetwork(nn.Module):
         style: Style = "pytorch",
         output_stride: int = 16,
         reactivated: bool = False,
+        calibrated: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = Backbone(backbone, style=style, output_stride=output_stride)
         self.classifier = nn.Conv2d(self.backbone.dim, n_classes, 1, bias=False)
         self.reclassifier: nn.Conv2d | None = None
+        self.side_heads: nn.ModuleList | None = None
         if reactivated:
             self.add_reclassifier()
+        if calibrated:
+            self.add_side_heads()
 
     @property
     def n_classes(self) -> int:
@@ -45,6 +55,11 @@ class CamNetwork(nn.Module):
     def add_reclassifier(self) -> None:
         """Give the network the second classifier, freshly initialised."""
         self.reclassifier = nn.Conv2d(self.backbone.dim, self.n_classes, 1, bias=False)
+
+    def add_side_heads(self) -> None:
+        """Give the network CPMC's heads, freshly initialised."""
+        dims = zip(self.backbone.stage_dims, SIDE_DIMS, strict=True)
+        self.side_heads = nn.ModuleList(nn.Conv2d(d, side, 1, bias=False) for d, side in dims)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) → logits (B, C): global average pooling, then w."""

@@ -10,11 +10,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import tiny
@@ -30,25 +28,8 @@ from pseudomask.training.state import CHECKPOINT, PREVIOUS, Log, load_state, sav
 Settings = Callable[..., TrainClsConfig]
 
 
-class StopsAt(tiny.Ear):
-    """Sends this process a signal when the given step is done."""
-
-    def __init__(self, step: int, number: int = signal.SIGTERM) -> None:
-        super().__init__()
-        self.left, self.number = step, number
-
-    @contextmanager
-    def progress(self, total: int | None, label: str, unit: str = "images") -> Iterator[Any]:
-        yield self
-
-    def advance(self, n: int = 1, **shown: object) -> None:
-        self.left -= n
-        if self.left == 0:
-            os.kill(os.getpid(), self.number)
-
-
 def stopped(config: TrainClsConfig, step: int, number: int = signal.SIGTERM) -> TrainingResult:
-    result = train_cls(config, StopsAt(step, number))
+    result = train_cls(config, tiny.StopsAt(step, number))
     assert result.weights is None
     assert result.facts["steps"] == f"{step} of 6"
     return result

@@ -42,22 +42,29 @@ def pool(x: Tensor, factor: int) -> Tensor:
 
 
 def unit(features: Tensor) -> Tensor:
-    """Features as vectors of length 1 (or 0): (B, D, h, w) → (B, D, h·w) float32."""
-    return F.normalize(features.flatten(2).float(), dim=1)
+    """Features as vectors of length 1 (or 0), in their own precision: (B, D, h, w) → (B, D, h·w)."""
+    flat = features.flatten(2)
+    length = torch.linalg.vector_norm(flat, dim=1, keepdim=True, dtype=torch.float32).clamp(min=1e-12)
+    return flat * (1 / length).to(flat.dtype)
 
 
 def affinity(sources: Tensor, targets: Tensor, power: float) -> Tensor:
-    """S = ReLU(cos)^power of unit vectors: (B, D, Q), (B, D, P) → (B, Q, P) in [0, 1].
+    """S = ReLU(cos)^power of unit vectors: (B, D, Q), (B, D, P) → (B, Q, P) float32 in [0, 1].
 
+    The product runs in the features' precision: cosines of bf16 features know no more than bf16 tells.
     Evidence: ReLU(cos) is SEAM's and SFC's (related published work); the power is our inference.
     """
-    similar = torch.relu(sources.transpose(1, 2) @ targets)
+    similar = (sources.transpose(1, 2) @ targets).float().relu_()
     return similar if power == 1 else similar.pow_(power)
 
 
-def column_normalised(similar: Tensor) -> Tensor:
-    """Each target's affinities divided by their sum + 1e-5: (B, Q, P) → (B, Q, P); as in SEAM and SFC."""
-    return similar / (similar.sum(1, keepdim=True) + EPSILON)
+def carry(values: Tensor, similar: Tensor) -> Tensor:
+    """A Ŝ, Ŝ_ij = S_ij / (Σ_i S_ij + 1e-5): (B, N, Q), (B, Q, P) → (B, N, P); the division as in SEAM and SFC.
+
+    The sums are one more row of the product, which spares a normalised copy of S.
+    """
+    both = torch.cat([values, torch.ones_like(values[:, :1])], 1) @ similar
+    return both[:, :-1] / (both[:, -1:] + EPSILON)
 
 
 def blocks(targets: Tensor, size: int = BLOCK) -> Iterator[Tensor]:

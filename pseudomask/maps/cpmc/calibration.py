@@ -25,18 +25,21 @@ def maximum(maps: Tensor) -> Tensor:
     return maps.amax((-2, -1), keepdim=True) + EPSILON
 
 
-def local_map(features: Tensor, regions: Tensor, rival: Tensor, contrast: float) -> Tensor:
+def local_map(
+    features: Tensor, regions: Tensor, rival: Tensor, contrast: float, length: Tensor | None = None
+) -> Tensor:
     """How much more alike a position is to its region's mean feature than to the rival prototype.
 
     Args:
         features: (B, D, h, w).
         regions: (B, N, h, w) bool; an empty one makes a map of 0.
         rival: (B, N or 1, h, w), the rival prototype's cosines.
+        length: see `prototypes.cosine`.
 
     Returns:
         (B, N, h, w) in [0, 1].
     """
-    return against(cosine(features, masked_mean(features, regions)), rival, contrast)
+    return against(cosine(features, masked_mean(features, regions), length), rival, contrast)
 
 
 def calibrate(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pseudomask.maps.cpmc.affinity import affinity, blocks, column_normalised, pool, pooling, unit
+from pseudomask.maps.cpmc.affinity import affinity, blocks, carry, pool, pooling, unit
 from pseudomask.maps.cpmc.prototypes import cosine, prototypes, seeds
 from pseudomask.training.losses import normalise_maps
 
@@ -32,7 +32,7 @@ def propagate(maps: Tensor, features: Tensor, *, power: float, iterations: int) 
 
     Args:
         maps: (B, N, h, w), ≥ 0.
-        features: (B, D, h, w).
+        features: (B, D, h, w), of any precision.
 
     Returns:
         (B, N, h, w) float32, each value a weighted mean of its map's values.
@@ -44,12 +44,12 @@ def propagate(maps: Tensor, features: Tensor, *, power: float, iterations: int) 
     values = pool(maps, factor).flatten(2)  # (B, N, Q)
     within = iterations - (factor > 1)
     if within:
-        step = column_normalised(affinity(sources, sources, power))  # (B, Q, Q)
+        similar = affinity(sources, sources, power)  # (B, Q, Q)
         for _ in range(within):
-            values = values @ step
+            values = carry(values, similar)
     if factor > 1:
         parts = blocks(unit(features))
-        values = torch.cat([values @ column_normalised(affinity(sources, one, power)) for one in parts], 2)
+        values = torch.cat([carry(values, affinity(sources, one, power)) for one in parts], 2)
     return values.unflatten(2, maps.shape[-2:])
 
 
@@ -80,7 +80,7 @@ def gather(features: Tensor, keep: float = KEEP) -> Tensor:
     for one in blocks(unit(features)):
         similar = affinity(sources, one, 1)  # (B, Q, P')
         similar = similar * (similar >= keep)
-        u = values @ similar  # (B, D, P')
+        u = values @ similar.to(values.dtype)  # (B, D, P')
         found.append(torch.where(similar.sum(1, keepdim=True) > 0, u, one))
     return unit(torch.cat(found, 2)[..., None]).unflatten(2, features.shape[-2:])
 

@@ -1,15 +1,16 @@
-"""CPMC as a map method, training-free: any classifier's weights will do (docs/methods-cpmc.md)."""
+"""CPMC as a map method: any classifier's weights will do; `calibrate`'s carry heads (docs/methods-cpmc.md)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from pseudomask.errors import WeightsError
 from pseudomask.maps.cam import present_class_maps
-from pseudomask.maps.cpmc.affinity import pool
+from pseudomask.maps.cpmc.affinity import pool, unit
 from pseudomask.maps.cpmc.settings import CpmcSettings
 from pseudomask.maps.cpmc.stages import refined_map, run_stages
 from pseudomask.networks.network import CamNetwork, WeightRule
@@ -18,22 +19,24 @@ GRID_STRIDE = 16
 """Pixels a position of the grid that all steps run on, whatever the network's output stride."""
 
 
-def hierarchical(stages: Sequence[Tensor], strides: Sequence[int]) -> Tensor:
-    """Each stage's features, scaled to length 1 and averaged over the cells of the stride-16 grid, side by side.
+def hierarchical(stages: Sequence[Tensor], strides: Sequence[int], heads: Iterable[nn.Module] | None = None) -> Tensor:
+    """Each stage's features, averaged over the cells of the stride-16 grid, scaled to length 1, side by side.
 
     Evidence: SIPE and SFC join the stages through trained side heads; joining them as they are is our
-    inference for weights without such heads.
+    inference for weights without such heads. Pooled first, because that costs least (a bias-free head commutes
+    with the mean), and scaled last, so that all stages weigh alike.
 
     Args:
         stages: (B, D_s, h_s, w_s) each; strides: pixels a position of each, divisors of 16.
+        heads: a projection of each stage, D_s → D'_s channels; None leaves them as they are.
 
     Returns:
-        (B, Σ D_s, h, w) float32.
+        (B, Σ D_s, h, w), in the stages' precision.
     """
-    found = []
-    for one, stride in zip(stages, strides, strict=True):
-        length = torch.linalg.vector_norm(one, dim=1, keepdim=True, dtype=torch.float32).clamp(min=1e-12)
-        found.append(pool(one / length, GRID_STRIDE // stride))
+    pooled = [pool(one, GRID_STRIDE // stride) for one, stride in zip(stages, strides, strict=True)]
+    if heads is not None:
+        pooled = [head(one) for head, one in zip(heads, pooled, strict=True)]
+    found = [unit(one).unflatten(2, one.shape[-2:]) for one in pooled]
     return torch.cat(found, 1)
 
 
@@ -64,8 +67,18 @@ class Cpmc:
             return self.settings.weights
         return "first" if network.reclassifier is None else self.recommended
 
+    def heads(self, network: CamNetwork) -> nn.ModuleList | None:
+        """The heads that make the prototypes' features, or None."""
+        wanted = self.settings.output == "calibrated" and self.settings.features in ("auto", "heads")
+        return network.side_heads if wanted else None
+
     def check(self, network: CamNetwork) -> None:
         network.map_weights(self.rule(network))
+        if self.settings.features == "heads" and network.side_heads is None:
+            raise WeightsError(
+                "these weights have no heads for --cpmc-features heads; train them with `pseudomask calibrate`, "
+                "or leave the flag out"
+            )
 
     def activate(self, network: CamNetwork, images: Tensor, index: Tensor, valid: Tensor) -> Tensor:
         """Max-normalised maps, so that all sizes and both mirrors weigh the same in the sum."""
@@ -77,5 +90,7 @@ class Cpmc:
         maps = present_class_maps(context, network.map_weights(self.rule(network)), index)
         if self.settings.output == "refined":
             return refined_map(maps, context, valid, self.settings)[1]
-        features = context if len(stages) == 1 else hierarchical(stages, strides_of(network))
+        features = context
+        if len(stages) > 1:
+            features = hierarchical(stages, strides_of(network), self.heads(network))
         return run_stages(maps, context, features, valid, self.settings).output

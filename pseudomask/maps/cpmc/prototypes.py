@@ -65,18 +65,23 @@ def top(maps: Tensor, share: float = TOP_SHARE) -> Tensor:
 
 
 def masked_mean(features: Tensor, masks: Tensor) -> Tensor:
-    """Mean of the features under each mask, 0 under an empty one: (B, D, h, w), (B, K, h, w) → (B, K, D)."""
-    masks = masks.flatten(2).to(features.dtype)
-    return masks @ features.flatten(2).transpose(1, 2) / masks.sum(2, keepdim=True).clamp(min=1)
+    """Mean of the features under each mask, 0 under an empty one: (B, D, h, w), (B, K, h, w) → (B, K, D) float32."""
+    masks = masks.flatten(2)
+    total = masks.to(features.dtype) @ features.flatten(2).transpose(1, 2)  # (B, K, D)
+    return total.float() / masks.sum(2, keepdim=True).clamp(min=1)
 
 
-def cosine(features: Tensor, vectors: Tensor) -> Tensor:
-    """ReLU(cos) of every position with every vector: (B, D, h, w), (B, K, D) → (B, K, h, w) in [0, 1].
+def lengths(features: Tensor) -> Tensor:
+    """Length of every position's features, at least 1e-12: (B, D, h, w) → (B, 1, h, w) float32."""
+    return torch.linalg.vector_norm(features, dim=1, keepdim=True, dtype=torch.float32).clamp(min=1e-12)
 
-    0 for a vector of length 0.
+
+def cosine(features: Tensor, vectors: Tensor, length: Tensor | None = None) -> Tensor:
+    """ReLU(cos) of every position with every vector: (B, D, h, w), (B, K, D) → (B, K, h, w) float32 in [0, 1].
+
+    0 for a vector of length 0. `length` is `lengths(features)`, where it is known.
     """
-    flat = features.flatten(2)
+    products = F.normalize(vectors, dim=2).to(features.dtype) @ features.flatten(2)  # (B, K, hw)
     # dividing the few products is cheaper than a normalised copy of the features
-    length = torch.linalg.vector_norm(flat, dim=1, keepdim=True).clamp(min=1e-12)  # (B, 1, hw)
-    found = torch.relu(F.normalize(vectors, dim=2) @ flat / length)
-    return found.unflatten(2, features.shape[-2:])
+    found = products.float().unflatten(2, features.shape[-2:])
+    return torch.relu(found / (lengths(features) if length is None else length))

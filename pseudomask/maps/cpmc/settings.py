@@ -9,6 +9,7 @@ from pseudomask.config import (
     CalibTarget,
     CpmcCalibration,
     CpmcFeatures,
+    CpmcOptions,
     CpmcOutput,
     CpmcRefine,
     CpmcWeights,
@@ -69,9 +70,9 @@ class CpmcSettings:
             raise UsageError(f"{flag('low')} {self.low} is above {flag('high')} {self.high}; it must not be")
 
     @classmethod
-    def of(cls, config: ExtractConfig) -> CpmcSettings:
-        """The settings that a config's flags make."""
-        return cls(**{name: getattr(config, field) for name, field in FIELDS.items()})
+    def of(cls, config: CpmcOptions) -> CpmcSettings:
+        """The settings that a config's flags make; what it has no flag for stays at the default."""
+        return cls(**{name: getattr(config, field) for name, field in FIELDS.items() if hasattr(config, field)})
 
 
 FIELDS: dict[str, str] = {

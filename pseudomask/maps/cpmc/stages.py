@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pseudomask.maps.cpmc.calibration import against, calibrate, fuse, local_map, maximum
 from pseudomask.maps.cpmc.context import propagate, reassign, stretch
-from pseudomask.maps.cpmc.prototypes import background_of, cosine, prototypes, seeds
+from pseudomask.maps.cpmc.prototypes import background_of, cosine, lengths, prototypes, seeds
 from pseudomask.maps.cpmc.regions import Regions, between_seeds, between_thresholds, without_small
 from pseudomask.maps.cpmc.settings import CpmcSettings
 from pseudomask.training.losses import normalise_maps
@@ -69,11 +69,13 @@ def refined_map(maps: Tensor, context: Tensor, valid: Tensor, settings: CpmcSett
     """S0 and S1: raw classifier maps (B, N, h, w) ≥ 0 → A and Aᵀ, float32, 0 in unused places."""
     with torch.autocast(maps.device.type, enabled=False):
         classifier = normalise_maps(maps.float() * valid[..., None, None])
-        return classifier, refine(classifier, context.float(), valid, settings)
+        return classifier, refine(classifier, context, valid, settings)
 
 
 def run_stages(maps: Tensor, context: Tensor, features: Tensor, valid: Tensor, settings: CpmcSettings) -> Stages:
-    """All steps, in float32 whatever autocast says. No photo's result depends on its companions.
+    """All steps. Maps are float32, products of features in the features' precision; autocast is off.
+
+    No photo's result depends on its companions.
 
     Args:
         maps: (B, N, h, w) ≥ 0, the classifier's raw maps of the present classes.
@@ -83,7 +85,7 @@ def run_stages(maps: Tensor, context: Tensor, features: Tensor, valid: Tensor, s
     """
     classifier, refined = refined_map(maps, context, valid, settings)
     with torch.autocast(maps.device.type, enabled=False):
-        return calibrated_stages(classifier, refined, features.float(), valid, settings)
+        return calibrated_stages(classifier, refined, features, valid, settings)
 
 
 def calibrated_stages(
@@ -91,7 +93,8 @@ def calibrated_stages(
 ) -> Stages:
     """S2 to S6, from A and Aᵀ; shapes as in `run_stages`."""
     labels = seeds(refined, background_of(refined), settings.background)  # (B, h, w)
-    found = cosine(features, prototypes(features, labels, refined, valid))  # (B, 1 + N, h, w)
+    length = lengths(features)
+    found = cosine(features, prototypes(features, labels, refined, valid), length)  # (B, 1 + N, h, w)
     background, of_class = found[:, :1], found[:, 1:]
     raw = against(of_class, background, settings.contrast)
     scale = maximum(raw)  # (B, N, 1, 1): P, N and Z share it, so that they compare as their cosines do
@@ -99,8 +102,8 @@ def calibrated_stages(
 
     regions = disagreement(refined, prototype, labels, settings)
     used = valid[..., None, None]
-    missing = local_map(features, regions.negative, background, settings.contrast) / scale * used
-    noise = local_map(features, regions.positive, of_class, settings.contrast) / scale * used
+    missing = local_map(features, regions.negative, background, settings.contrast, length) / scale * used
+    noise = local_map(features, regions.positive, of_class, settings.contrast, length) / scale * used
 
     target = refined if settings.target == "classifier" else prototype
     calibrated = calibrate(

@@ -1,0 +1,22 @@
+"""`pseudomask calibrate IMAGES RUN`."""
+
+from __future__ import annotations
+
+from pseudomask.cli.verb import Result, Verb, weights_file
+from pseudomask.config import CalibrateConfig
+from pseudomask.running.reporter import Reporter
+
+
+def run(config: CalibrateConfig, reporter: Reporter) -> Result:
+    from pseudomask import api
+
+    return api.calibrate(config, reporter)
+
+
+VERB = Verb(
+    name="calibrate",
+    config=CalibrateConfig,
+    help="Train CPMC's heads on top of train-cls's or reactivate's weights.",
+    run=run,
+    data=weights_file,
+)

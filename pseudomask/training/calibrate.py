@@ -1,0 +1,110 @@
+"""`calibrate`: heads whose prototype maps agree with the classifier's refined map (METHODS 3.2, S7).
+
+Evidence. The abstract says nothing of training. Related published work: heads on detached stages, and the mean
+absolute difference of the two maps beside the classification loss (SIPE, Chen et al., CVPR 2022; with the
+refined map as the target, SFC, Zhao et al., AAAI 2024). Ours: that the prototype side is the calibrated map of
+S5, that only the photo's own classes and the background count, and the frozen backbone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from pseudomask.config import CalibrateConfig, WeightRule
+from pseudomask.errors import UsageError
+from pseudomask.maps import card_rule
+from pseudomask.maps.cam import present_class_maps
+from pseudomask.maps.cpmc import Cpmc, CpmcSettings
+from pseudomask.maps.cpmc.affinity import pool
+from pseudomask.maps.cpmc.method import GRID_STRIDE, hierarchical, strides_of
+from pseudomask.maps.cpmc.prototypes import background_of
+from pseudomask.maps.cpmc.stages import run_stages
+from pseudomask.networks.checkpoint import load_network, read_card
+from pseudomask.networks.network import CamNetwork
+from pseudomask.running.record import hash_file
+from pseudomask.running.reporter import Reporter, SilentReporter
+from pseudomask.training.losses import classification_loss, positive_index
+from pseudomask.training.session import TrainingResult, gather, run_training
+from pseudomask.training.trainer import Group, LossFunction
+
+
+def consistency_loss(target: Tensor, found: Tensor, valid: Tensor) -> Tensor:
+    """Mean absolute difference of two sets of maps, over the photo's classes, the background and the positions.
+
+    Args:
+        target, found: (B, N, h, w) in [0, 1], 0 in unused places; their background is 1 − the largest class.
+        valid: (B, N) bool.
+
+    Returns:
+        scalar; the mean over photos.
+    """
+    classes = (target - found).abs().mean((2, 3)) * valid  # (B, N)
+    background = (background_of(target) - background_of(found)).abs().mean((1, 2, 3))  # (B,)
+    return ((classes.sum(1) + background) / (valid.sum(1) + 1)).mean()
+
+
+def calibration_step(settings: CpmcSettings, rule: WeightRule, weight: float) -> LossFunction:
+    """BCE + α · the difference of Aᵀ and M; both maps get gradients, the stages get none from the heads."""
+
+    def step(network: CamNetwork, images: Tensor, tags: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        assert network.side_heads is not None
+        stages = network.backbone.stages(images)
+        bce = classification_loss(network.logits(stages[-1]), tags)
+        index, valid = positive_index(tags)  # (B, N)
+        context = pool(stages[-1], GRID_STRIDE // network.backbone.output_stride)  # (B, D, h, w)
+        maps = present_class_maps(context, network.map_weights(rule), index)
+        features = hierarchical([one.detach() for one in stages], strides_of(network), network.side_heads)
+        found = run_stages(maps, context.detach(), features, valid, settings)
+        difference = consistency_loss(found.refined, found.calibrated, valid)
+        return bce + weight * difference, {"bce": bce, "difference": difference}
+
+    return step
+
+
+def calibrate(config: CalibrateConfig, reporter: Reporter | None = None) -> TrainingResult:
+    """Train CPMC's heads on the weights of `train-cls` or `reactivate`; writes RUN/weights.safetensors.
+
+    Raises `UsageError`, `WeightsError` and `TrainingDiverged` as `train_cls` does.
+    """
+    reporter = reporter or SilentReporter()
+    settings = replace(CpmcSettings.of(config), features="heads", output="calibrated", gamma=0.0)
+    if config.weights is None:
+        raise UsageError("calibrate starts from a classifier: give --weights RUN/weights.safetensors of train-cls")
+    card = read_card(config.weights)
+    split = gather(config, card.classes)
+
+    def build() -> tuple[CamNetwork, list[Group], LossFunction, dict[str, Any]]:
+        assert config.weights is not None
+        network, _ = load_network(config.weights)
+        rule = Cpmc(settings, card_rule(card)).rule(network)
+        network.map_weights(rule)
+        network.add_side_heads()
+        assert network.side_heads is not None
+        network.backbone.freeze(config.freeze)
+        head = config.lr_head if config.lr_head is not None else 10 * config.lr
+        first = [*network.backbone.parameters(), network.classifier.weight]
+        second = [] if network.reclassifier is None else [network.reclassifier.weight]
+        groups = [Group([*first, *second], config.lr), Group(list(network.side_heads.parameters()), head)]
+        facts: dict[str, Any] = {
+            "backbone": card.backbone,
+            "style": card.style,
+            "output_stride": card.output_stride,
+            "weight_rule": card.weight_rule,
+        }
+        if config.freeze == "layer4":  # the classifiers' maps stay what they were, and so do their thresholds
+            facts["thresholds"] = {k: v for k, v in card.thresholds.items() if k != "cpmc"}
+        return network, groups, calibration_step(settings, rule, config.consistency), facts
+
+    return run_training(
+        config,
+        split,
+        command="calibrate",
+        method="cpmc",
+        source={"file": config.weights.name, "sha256": hash_file(config.weights)},
+        build=build,
+        base_card=card,
+        reporter=reporter,
+    )
