@@ -206,7 +206,7 @@ class CalibrateConfig(TrainingOptions, CpmcOptions):
     )
     epochs: int = option(2, "Passes over the photos.", "Training", min=1)
     lr: float = option(5e-5, "Learning rate of the classifier and of what is not frozen.", "Training", min=0.0)
-    lr_head: float | None = option(0.1, "Learning rate of the heads.", "Training", min=0.0)
+    lr_head: float | None = option(1.0, "Learning rate of the heads.", "Training", min=0.0)
     freeze: Freeze = option(
         "layer4",
         "Hold the backbone fixed up to here; layer4, all of it, leaves the classifier's map as it is.",
@@ -289,9 +289,12 @@ class CrfOptions:
         None, "Trust in what it starts from, between 0.5 and 1; by default 0.7 (hard) or 0.9 (soft).", "CRF"
     )
     crf_iterations: int = option(10, "Mean-field steps; 0 leaves what it starts from.", "CRF", min=0)
-    crf_gauss_xy: float | None = option(None, "Reach of the smoothness kernel, in pixels.", "CRF")
+    crf_side: int = option(
+        1024, "Larger photos are reduced by a whole number, so that their long side is at most this.", "CRF", min=16
+    )
+    crf_gauss_xy: float | None = option(None, "Reach of the smoothness kernel, in pixels of the photo.", "CRF")
     crf_gauss_weight: float | None = option(None, "Its weight; 0 leaves it out.", "CRF", min=0.0)
-    crf_bilateral_xy: float | None = option(None, "Reach of the appearance kernel, in pixels.", "CRF")
+    crf_bilateral_xy: float | None = option(None, "Reach of the appearance kernel, in pixels of the photo.", "CRF")
     crf_bilateral_rgb: float | None = option(None, "Its reach in colour, of 255.", "CRF")
     crf_bilateral_weight: float | None = option(None, "Its weight; 0 leaves it out.", "CRF", min=0.0)
 

@@ -8,8 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pseudomask.config import RefineConfig
+from pseudomask.devices import pick_device
+from pseudomask.refining.crf import Crf
 from pseudomask.refining.pamr import Pamr
 from pseudomask.refining.refiner import Refiner
+
+
+def _crf(config: RefineConfig) -> Refiner:
+    return Crf.of(config, str(pick_device(config.device)))
 
 
 def _pamr(config: RefineConfig) -> Refiner:
@@ -17,6 +23,7 @@ def _pamr(config: RefineConfig) -> Refiner:
 
 
 REFINERS: dict[str, Callable[[RefineConfig], Refiner]] = {
+    "crf": _crf,
     "pamr": _pamr,
 }
 """Name → the refiner with its settings. The function raises where settings, weights or a package are amiss."""

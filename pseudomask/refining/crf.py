@@ -1,0 +1,136 @@
+"""The dense CRF as a refiner: settings, what it starts from, and what its marginals become."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from pseudomask.config import CrfEngine, CrfOptions, CrfUnary
+from pseudomask.errors import UsageError
+from pseudomask.refining.crf_engines import Kernels, pick_engine, pydensecrf_marginals, torch_marginals
+from pseudomask.refining.grid import scores_on_grid, shrink
+from pseudomask.refining.refiner import Refined
+from pseudomask.scores import ScoreMap
+
+PRESETS = {
+    "irn": Kernels(gauss_xy=3, gauss_weight=3, bilateral_xy=50, bilateral_rgb=5, bilateral_weight=10),
+    "deeplab": Kernels(gauss_xy=1, gauss_weight=3, bilateral_xy=67, bilateral_rgb=3, bilateral_weight=4),
+}
+"""Published kernels: IRN's, which AdvCAM and ReCAM took over (METHODS 1.7), and DeepLab's, which CLIP-ES uses."""
+
+GT_PROB: dict[CrfUnary, float] = {"hard": 0.7, "soft": 0.9}
+"""Trust in the start: IRN's for masks; ours for scores, which already say how sure they are."""
+
+_TINY = np.finfo(np.float32).tiny
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrfSettings:
+    """What the CRF computes; `of` turns flags into it. Raises `UsageError` for values that mean nothing."""
+
+    kernels: Kernels = PRESETS["irn"]
+    unary: CrfUnary = "hard"
+    gt_prob: float = GT_PROB["hard"]
+    iterations: int = 10
+    side: int = 1024
+
+    def __post_init__(self) -> None:
+        if not 0.5 < self.gt_prob < 1:
+            raise UsageError(f"--crf-gt-prob must lie between 0.5 and 1, not at {self.gt_prob:g}")
+        for name in ("gauss_xy", "bilateral_xy", "bilateral_rgb"):
+            if not 0 < getattr(self.kernels, name) < float("inf"):
+                flag = f"--crf-{name.replace('_', '-')}"
+                raise UsageError(f"{flag} must be a number above 0, not {getattr(self.kernels, name):g}")
+        for name in ("gauss_weight", "bilateral_weight"):
+            if not 0 <= getattr(self.kernels, name) < float("inf"):
+                flag = f"--crf-{name.replace('_', '-')}"
+                raise UsageError(f"{flag} must be a number of at least 0, not {getattr(self.kernels, name):g}")
+
+    @classmethod
+    def of(cls, options: CrfOptions) -> CrfSettings:
+        """The preset's values, but those given by name."""
+        preset = PRESETS[options.crf_preset]
+        given = {name: getattr(options, f"crf_{name}") for name in Kernels._fields}
+        return cls(
+            kernels=preset._replace(**{name: value for name, value in given.items() if value is not None}),
+            unary=options.crf_unary,
+            gt_prob=GT_PROB[options.crf_unary] if options.crf_gt_prob is None else options.crf_gt_prob,
+            iterations=options.crf_iterations,
+            side=options.crf_side,
+        )
+
+
+@dataclass(frozen=True)
+class Crf:
+    """The refiner. It works on the photo reduced by a whole number, so that its long side is at most `side`."""
+
+    settings: CrfSettings
+    engine: Literal["torch", "pydensecrf"] = "torch"
+    device: str = "cpu"
+
+    @classmethod
+    def of(cls, options: CrfOptions, device: str = "cpu") -> Crf:
+        """Raises `MissingExtra` where pydensecrf is asked for by name and absent, `UsageError` as `CrfSettings`."""
+        engine: CrfEngine = options.engine
+        return cls(CrfSettings.of(options), pick_engine(engine), device)
+
+    def refine(self, photo: np.ndarray, scores: ScoreMap, threshold: float) -> Refined:
+        """Scores at the working stride, of threshold ½: there the mask is the marginals' argmax.
+
+        A photo without classes, or (`unary` hard) whose mask has one label only, passes through.
+        """
+        if not scores.classes:
+            return Refined(scores, threshold)
+        stride = -(-max(scores.size) // self.settings.side)
+        planes = scores_on_grid(scores, stride)
+        stacked = np.concatenate([np.full_like(planes[:1], threshold), planes])
+        if self.settings.unary == "hard":
+            labels = one_hot(stacked)
+            if labels.any((1, 2)).sum() == 1:
+                return Refined(scores, threshold)
+        else:
+            labels = shares(stacked)
+        unary = energies(labels, self.settings.gt_prob)
+        small = photo if stride == 1 else np.rint(shrink(photo, stride)).astype(np.uint8)
+        kernels = self.settings.kernels.at(stride)
+        if self.engine == "pydensecrf":
+            marginals = pydensecrf_marginals(small, unary, kernels, self.settings.iterations)
+        else:
+            marginals = torch_marginals(small, unary, kernels, self.settings.iterations, self.device)
+        return Refined(ScoreMap(scores.classes, as_scores(marginals), scores.size, stride), 0.5)
+
+
+def one_hot(stacked: np.ndarray) -> np.ndarray:
+    """1 for the highest of (L, h, w), ties going to the lower: the mask, where the first is background's height."""
+    return (stacked.argmax(0) == np.arange(len(stacked))[:, None, None]).astype(np.float32)
+
+
+def shares(stacked: np.ndarray) -> np.ndarray:
+    """(L, h, w), ≥ 0, scaled to sum 1 at each pixel; where all are 0, the first is 1."""
+    total = stacked.sum(0)
+    found = stacked / np.where(total == 0, 1, total)
+    found[0, total == 0] = 1
+    return found
+
+
+def energies(labels: np.ndarray, gt_prob: float) -> np.ndarray:
+    """-log of label probabilities that are right with probability `gt_prob`, else any other label alike.
+
+    (L, h, w) float32 to the same. One-hot probabilities give pydensecrf's `unary_from_labels`.
+    """
+    other = (1 - gt_prob) / (len(labels) - 1)
+    return -np.log(other + (gt_prob - other) * labels).astype(np.float32)
+
+
+def as_scores(marginals: np.ndarray) -> np.ndarray:
+    """(L, h, w) marginals, background first, to (L - 1, h, w) scores whose mask at threshold ½ is their argmax.
+
+    The strongest class's score is p / (p + p_background). A weaker one's is the same, times its ratio to the
+    strongest: where background is out of the question all the shares are 1, and would tie.
+    """
+    background, classes = marginals[:1], marginals[1:]
+    share = classes / np.maximum(classes + background, _TINY)
+    scores = share * (classes / np.maximum(classes.max(0), _TINY))
+    return np.clip(scores, 0, 1, dtype=np.float32)

@@ -1,0 +1,72 @@
+"""What computes the CRF's marginals: our torch code or pydensecrf. Both give the same to rounding."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+
+from pseudomask.config import CrfEngine
+from pseudomask.errors import MissingExtra
+from pseudomask.refining.mean_field import bilateral_features, mean_field, pairwise, position_features
+
+INSTALL = "pip install 'pseudomask[crf]' (Python below 3.13, with a C++ compiler), or use --engine torch"
+
+
+class Kernels(NamedTuple):
+    """Two Gaussians: of position (smoothness), and of position and colour (appearance). Reaches are deviations."""
+
+    gauss_xy: float
+    gauss_weight: float
+    bilateral_xy: float
+    bilateral_rgb: float
+    bilateral_weight: float
+
+    def at(self, stride: int) -> Kernels:
+        """The same on a photo reduced `stride` times."""
+        return self._replace(gauss_xy=self.gauss_xy / stride, bilateral_xy=self.bilateral_xy / stride)
+
+
+def pick_engine(name: CrfEngine) -> Literal["torch", "pydensecrf"]:
+    """`auto` is torch: it measured faster (docs/refinement-crf.md). `MissingExtra` for an absent pydensecrf."""
+    if name == "pydensecrf" and find_spec("pydensecrf") is None:
+        raise MissingExtra(f"--engine pydensecrf: pydensecrf2 is not installed; {INSTALL}")
+    return "pydensecrf" if name == "pydensecrf" else "torch"
+
+
+def torch_marginals(
+    photo: np.ndarray, unary: np.ndarray, kernels: Kernels, iterations: int, device: str = "cpu"
+) -> np.ndarray:
+    """Marginals (L, H, W) float32 of a (H, W, 3) uint8 photo and (L, H, W) float32 energies, L ≥ 2."""
+    with torch.inference_mode():
+        image = torch.from_numpy(np.ascontiguousarray(photo)).to(device)
+        lattices = []
+        if kernels.gauss_weight:
+            position = position_features(photo.shape[0], photo.shape[1], kernels.gauss_xy, image.device)
+            lattices.append(pairwise(position, kernels.gauss_weight))
+        if kernels.bilateral_weight:
+            features = bilateral_features(image, kernels.bilateral_xy, kernels.bilateral_rgb)
+            lattices.append(pairwise(features, kernels.bilateral_weight))
+        found = mean_field(torch.from_numpy(unary).flatten(1).to(device), lattices, iterations)
+        return found.view(unary.shape).cpu().numpy()
+
+
+def pydensecrf_marginals(photo: np.ndarray, unary: np.ndarray, kernels: Kernels, iterations: int) -> np.ndarray:
+    """The same by pydensecrf."""
+    from pydensecrf.densecrf import DenseCRF2D
+
+    labels, height, width = unary.shape
+    crf = DenseCRF2D(width, height, labels)
+    crf.setUnaryEnergy(np.ascontiguousarray(unary.reshape(labels, -1), np.float32))
+    if kernels.gauss_weight:
+        crf.addPairwiseGaussian(sxy=kernels.gauss_xy, compat=kernels.gauss_weight)
+    if kernels.bilateral_weight:
+        crf.addPairwiseBilateral(
+            sxy=kernels.bilateral_xy,
+            srgb=kernels.bilateral_rgb,
+            rgbim=np.ascontiguousarray(photo),
+            compat=kernels.bilateral_weight,
+        )
+    return np.array(crf.inference(iterations), np.float32).reshape(unary.shape)
