@@ -316,7 +316,30 @@ class PamrOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RefineConfig(CrfOptions, PamrOptions):
+class WalkOptions:
+    """The affinity random walk (METHODS 1.8)."""
+
+    affinity: Path | None = option(None, "Weights that train-affinity wrote; walk needs them.", "Walk")
+    walk_power: float = option(
+        1.0, "Exponent of the scores before the walk; 1.5 for seeds that spread too far.", "Walk", min=0.01, max=100.0
+    )
+    walk_radius: int = option(
+        5, "How far one step reaches, in working pixels of 4 photo pixels.", "Walk", min=2, max=32
+    )
+    walk_beta: float = option(
+        10.0, "Exponent of the affinity: higher lets less pass an edge.", "Walk", min=0.01, max=1000.0
+    )
+    walk_steps: int = option(8, "The walk takes 2 to the power of this many steps.", "Walk", min=0, max=16)
+    walk_threshold: float = option(
+        0.28, "Background's height after the walk, where a photo's highest score is 1.", "Walk", min=0.0, max=1.0
+    )
+    walk_side: int = option(
+        640, "Larger photos are reduced by a whole number, so that their long side is at most this.", "Walk", min=64
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefineConfig(CrfOptions, PamrOptions, WalkOptions):
     """Make masks follow the photos' edges."""
 
     images: Path = argument("Folder of the photos that SEEDS was made from.")

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from pseudomask.config import CrfOptions, PamrOptions, RefineConfig
+from pseudomask.config import CrfOptions, PamrOptions, RefineConfig, WalkOptions
 from pseudomask.devices import pick_device
 from pseudomask.errors import UsageError
 from pseudomask.refining import REFINERS
@@ -34,7 +34,7 @@ from pseudomask.suggest import did_you_mean
 _FREE = {"out", "device", "workers", "overlay", "scores", "max_failures", "overwrite", "dry_run", "auto_sample"}
 _PLACES = {"images", "seeds", "list", "limit", "class_file"}  # their contents are compared by hash
 _COMPARED = ("command", "classes", "images_hash", "protocol.seeds_hash")
-_OPTIONS: dict[str, type] = {"crf": CrfOptions, "pamr": PamrOptions}
+_OPTIONS: dict[str, type] = {"crf": CrfOptions, "pamr": PamrOptions, "walk": WalkOptions}
 """Settings that belong to one method, and decide nothing without it."""
 
 
