@@ -174,23 +174,23 @@ class CpmcOptions:
     cpmc_refine: CpmcRefine = option(
         "propagate", "How the classifier's map is refined by context; both: propagate, then reassign once.", "CPMC"
     )
-    cpmc_iterations: int = option(2, "How often it is refined; 0 is not at all.", "CPMC", min=0)
-    cpmc_power: float = option(2.0, "Exponent of the features' similarity in propagate.", "CPMC")
+    cpmc_iterations: int = option(4, "How often it is refined; 0 is not at all.", "CPMC", min=0)
+    cpmc_power: float = option(4.0, "Exponent of the features' similarity in propagate.", "CPMC")
     cpmc_background: float = option(
         0.5, "Weight of the background in the seeds that prototypes are made from.", "CPMC", min=0.0
     )
     cpmc_contrast: float = option(
-        0.8, "Share of the background prototype's similarity that a class must exceed.", "CPMC", min=0.0
+        0.9, "Share of the background prototype's similarity that a class must exceed.", "CPMC", min=0.0
     )
     calib_target: CalibTarget = option(
         "prototype",
         "Which map is held to be wrong where the two disagree; argmax: the prototype's, by classes, not thresholds.",
         "CPMC",
     )
-    cpmc_high: float = option(0.4, "A map says yes from here on, where maps disagree.", "CPMC", min=0.0, max=1.0)
-    cpmc_low: float = option(0.2, "And no below this.", "CPMC", min=0.0, max=1.0)
-    cpmc_kappa: float = option(1.0, "κ: weight of the parts found missing; 0 adds none.", "CPMC", min=0.0)
-    cpmc_lambda: float = option(0.5, "λ: weight of the noise found; 0 takes none away.", "CPMC", min=0.0)
+    cpmc_high: float = option(0.6, "A map says yes from here on, where maps disagree.", "CPMC", min=0.0, max=1.0)
+    cpmc_low: float = option(0.5, "And no below this.", "CPMC", min=0.0, max=1.0)
+    cpmc_kappa: float = option(0.0, "κ: weight of the parts found missing; 0 adds none.", "CPMC", min=0.0)
+    cpmc_lambda: float = option(0.0, "λ: weight of the noise found; 0 takes none away.", "CPMC", min=0.0)
     cpmc_calibration: CpmcCalibration = option(
         "soft", "Subtract the noise, or cut out where it exceeds the class.", "CPMC"
     )
@@ -252,7 +252,7 @@ class ExtractConfig(LabelOptions, DeviceOptions, CpmcOptions):
         "CPMC",
     )
     cpmc_gamma: float = option(
-        1.0, "γ: weight of the classifier's refined map beside the calibrated one.", "CPMC", min=0.0
+        0.0, "γ: weight of the classifier's refined map beside the calibrated one.", "CPMC", min=0.0
     )
     cpmc_output: CpmcOutput = option(
         "calibrated", "The result, or the classifier's refined map alone (no prototypes).", "CPMC"
@@ -347,14 +347,14 @@ class RefineConfig(CrfOptions, PamrOptions, WalkOptions):
     out: Path = argument("Folder for masks, manifest.jsonl and run.json.")
     method: tuple[str, ...] = option(
         (),
-        "crf, pamr or walk, or several in turn, such as walk,crf. By default walk where --affinity names its weights, "
-        "else crf; pamr is coarser and much faster.",
+        "crf, pamr or walk, or several in turn, such as walk,crf. By default walk where --affinity is given, else crf; "
+        "pamr is coarser and much faster.",
         "Method",
     )
     threshold: float | Literal["auto"] | None = option(
         None,
         "Background's height in the scores of SEEDS; by default that of SEEDS' masks. auto: chosen from photos and "
-        "scores alone, without true masks.",
+        "scores alone, without true masks (and so is --walk-threshold).",
         "Method",
         min=0.0,
         max=1.0,

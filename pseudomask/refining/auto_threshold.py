@@ -19,7 +19,7 @@ import numpy as np
 from pseudomask.errors import ImageError, UsageError
 from pseudomask.refining.grid import scores_on_grid
 from pseudomask.refining.pamr import Pamr
-from pseudomask.refining.work import Job, read_pair
+from pseudomask.refining.work import Job, Step, read_pair, refine_one
 from pseudomask.scores import ScoreMap
 
 THRESHOLDS = tuple(step / 100 for step in range(1, 100))
@@ -68,17 +68,23 @@ def choose(curves: Sequence[np.ndarray]) -> float:
 
 @dataclass(frozen=True)
 class Look:
-    """What a worker does with a photo of the sample; None where the photo or its scores cannot be used."""
+    """What a worker does with a photo of the sample; None where the photo or its scores cannot be used.
+
+    With `steps` it is what they make of the scores that is looked at.
+    """
 
     classes: int
     max_pixels: int
     allow_truncated: bool
+    steps: tuple[Step, ...] = ()
+    threshold: float = 0.5
 
     def __call__(self, job: Job) -> np.ndarray | None:
         try:
-            return photo_agreement(
-                *read_pair(job, self.classes, max_pixels=self.max_pixels, allow_truncated=self.allow_truncated)
+            photo, scores = read_pair(
+                job, self.classes, max_pixels=self.max_pixels, allow_truncated=self.allow_truncated
             )
+            return photo_agreement(photo, refine_one(self.steps, photo, scores, self.threshold).scores)
         except ImageError:
             return None
 

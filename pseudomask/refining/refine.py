@@ -15,25 +15,24 @@ from pseudomask.config import CrfOptions, PamrOptions, RefineConfig, WalkOptions
 from pseudomask.devices import pick_device
 from pseudomask.errors import UsageError
 from pseudomask.refining import REFINERS
-from pseudomask.refining.auto_threshold import Look, choose, spread
 from pseudomask.refining.seeds import Matched, Seeds, match_photos, problems, read_seeds, tags_of
-from pseudomask.refining.work import Job, Work, failed, level
+from pseudomask.refining.thresholds import choose_threshold
+from pseudomask.refining.work import Job, Work, failed, plan_steps
 from pseudomask.running.folder_result import FolderResult
 from pseudomask.running.folder_run import FAILED, FolderRun
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.layout import Outputs, check_folders, plan_outputs
 from pseudomask.running.machine import cores
-from pseudomask.running.record import RunRecord, hash_lines
+from pseudomask.running.record import RunRecord, hash_file, hash_lines
 from pseudomask.running.reporter import Reporter, SilentReporter
 from pseudomask.running.signals import Stop, graceful
 from pseudomask.running.workers import Lost, run_jobs
-from pseudomask.scores import check_threshold
 from pseudomask.suggest import did_you_mean
 
 # What may change between a run and its resumption; all else decides the masks.
 _FREE = {"out", "device", "workers", "overlay", "scores", "max_failures", "overwrite", "dry_run", "auto_sample"}
-_PLACES = {"images", "seeds", "list", "limit", "class_file"}  # their contents are compared by hash
-_COMPARED = ("command", "classes", "images_hash", "protocol.seeds_hash")
+_PLACES = {"images", "seeds", "list", "limit", "class_file", "affinity"}  # their contents are compared by hash
+_COMPARED = ("command", "classes", "images_hash", "protocol.seeds_hash", "protocol.affinity_sha256")
 _OPTIONS: dict[str, type] = {"crf": CrfOptions, "pamr": PamrOptions, "walk": WalkOptions}
 """Settings that belong to one method, and decide nothing without it."""
 
@@ -62,7 +61,7 @@ def check_methods(config: RefineConfig) -> tuple[str, ...]:
     for name in config.method:
         if name not in REFINERS:
             raise UsageError(f"--method {name!r} is none of {', '.join(REFINERS)}{did_you_mean(name, REFINERS)}")
-    return config.method or ("pamr",)
+    return config.method or (("walk",) if config.affinity is not None else ("crf",))
 
 
 def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResult:
@@ -79,13 +78,14 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
     matched = match_photos(config, seeds)
     outputs = plan_outputs(matched.items, config.images, config.out)
     device = pick_device(config.device)
-    refiners = tuple(REFINERS[name](config) for name in methods)
+    for name in methods:
+        REFINERS[name](config)  # what is missing is told now
     workers = (cores() if device.type == "cpu" else 1) if config.workers < 0 else config.workers
     jobs = _jobs(matched, outputs, seeds)
     for line in problems(config, seeds, matched):
         reporter.warn(line)
     with graceful() as stop:
-        threshold, chosen = _threshold(config, seeds, jobs, workers, stop, reporter)
+        threshold, chosen, config = choose_threshold(config, methods, seeds, jobs, workers, stop, reporter)
         result = RefineResult(
             out=config.out,
             classes=seeds.classes,
@@ -99,8 +99,9 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
         if stop.requested:
             result.exit_code = stop.exit_code
             return result
-        work = Work(config, refiners, seeds.classes, threshold, level(refiners, threshold))
-        record = _record(config, methods, seeds, matched, device, result, work.level)
+        refiners = [REFINERS[name](config) for name in methods]
+        work = Work(config, plan_steps(refiners, threshold), seeds.classes, threshold)
+        record = _record(config, methods, seeds, matched, device, result, work.steps[-1].level)
         fields = [*_COMPARED, *(f"config.{name}" for name in _deciding(methods))]
         run = FolderRun(config.out, record, outputs, fields=fields, overwrite=config.overwrite)
         pending = run.pending(with_scores=config.scores, with_overlays=config.overlay)
@@ -142,32 +143,6 @@ def _refine_all(work: Work, jobs: Sequence[Job], workers: int, run: FolderRun, s
             progress.advance()
 
 
-def _threshold(
-    config: RefineConfig, seeds: Seeds, jobs: Sequence[Job], workers: int, stop: Stop, reporter: Reporter
-) -> tuple[float, str]:
-    """The background's height in the seeds' scores, and who chose it."""
-    if config.threshold is None:
-        if seeds.threshold is None:
-            raise UsageError(f"{seeds.folder}: no run.json in it that tells a threshold; give --threshold X or auto")
-        return seeds.threshold, seeds.threshold_from
-    if config.threshold != "auto":
-        check_threshold(config.threshold)
-        return config.threshold, "given"
-    sample = [jobs[i] for i in spread(len(jobs), config.auto_sample)]
-    look = Look(len(seeds.classes), config.max_pixels, config.allow_truncated)
-    curves = {}
-    with reporter.progress(len(sample), "choosing the threshold") as progress:
-        for place, curve in run_jobs(look, sample, workers, stop):
-            if curve is not None and not isinstance(curve, Lost):
-                curves[place] = curve
-            progress.advance()
-    if stop.requested:
-        return 0.0, "not chosen: stopped"
-    # In the photos' order, so that sums do not depend on which worker was first.
-    found = choose([curves[place] for place in sorted(curves)])
-    return found, f"chosen without truth, on {len(curves)} photos"
-
-
 def _deciding(methods: Sequence[str]) -> list[str]:
     """Settings that must be as they were in a run that is taken up again."""
     idle = {
@@ -189,6 +164,7 @@ def _record(
     """`config.threshold` is the background's height in the seeds, `scores_threshold` that in what was made."""
     named = [item.relative for item in matched.items] if config.list or config.limit else []
     settings: dict[str, Any] = jsonable(replace(config, method=methods)) | {"threshold": result.threshold}
+    affinity = hash_file(config.affinity) if config.affinity is not None and "walk" in methods else None
     return RunRecord(
         command="refine",
         config=settings,
@@ -202,6 +178,9 @@ def _record(
             "threshold": result.threshold,
             "threshold_chosen": result.threshold_from,
             "scores_threshold": scores_threshold,
+            "affinity_sha256": hash_file(config.affinity)
+            if config.affinity is not None and "walk" in methods
+            else None,
             "images": len(matched.items),
             "seeds_hash": seeds.hash,
             "seeds": seeds.protocol,

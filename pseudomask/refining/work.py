@@ -31,38 +31,47 @@ class Job:
     tags: str
 
 
-def refine_one(refiners: Sequence[Refiner], photo: np.ndarray, scores: ScoreMap, threshold: float) -> Refined:
-    """The refiners in turn, each on what the one before it made."""
-    refined = Refined(scores, threshold)
-    for refiner in refiners:
-        refined = refiner.refine(photo, refined.scores, refined.threshold)
-    return refined
+@dataclass(frozen=True)
+class Step:
+    """A refiner and the background's height in what it makes: one number for all photos of a run."""
+
+    refiner: Refiner
+    level: float
 
 
-def level(refiners: Sequence[Refiner], threshold: float) -> float:
-    """The background's height in what the refiners make, from a small photo of two classes.
-
-    It is one number for a whole run, so that scores read again need only this to be masks.
-    """
+def plan_steps(refiners: Sequence[Refiner], threshold: float) -> tuple[Step, ...]:
+    """Each refiner's level, found on a small photo of two classes."""
     photo = np.zeros((32, 32, 3), np.uint8)
     photo[8:24, 4:12, 0] = photo[8:24, 20:28, 1] = 255
     values = np.stack([photo[..., 0], photo[..., 1]]).astype(np.float32) / 255
-    return refine_one(refiners, photo, ScoreMap((1, 2), values, (32, 32), 1), threshold).threshold
+    steps: list[Step] = []
+    for refiner in refiners:
+        threshold = refiner.refine(photo, ScoreMap((1, 2), values, (32, 32), 1), threshold).threshold
+        steps.append(Step(refiner, threshold))
+    return tuple(steps)
 
 
-def at_level(refined: Refined, height: float) -> ScoreMap:
-    """The scores stretched so that the background's height is `height`: below and above it they stay in order.
+def refine_one(steps: Sequence[Step], photo: np.ndarray, scores: ScoreMap, threshold: float) -> Refined:
+    """The steps in turn, each on what the one before it made."""
+    for step in steps:
+        scores = at_level(step.refiner.refine(photo, scores, threshold), step.level)
+        threshold = step.level
+    return Refined(scores, threshold)
+
+
+def at_level(refined: Refined, level: float) -> ScoreMap:
+    """The scores shrunk towards 0 or 1 so that the background's height is `level`: no mask changes by it.
 
     A photo that a refiner passed through keeps its old threshold, while its neighbours have a new one.
     """
     scores, threshold = refined
-    if threshold == height or not scores.classes:
+    if threshold == level or not scores.classes:
         return scores
-    values, old, new = scores.values, np.float32(threshold), np.float32(height)
-    low = np.minimum(values / old * new, new) if old > 0 else np.zeros_like(values)
-    high = new + (values - old) / max(1 - old, np.float32(1e-6)) * (1 - new)
-    moved = np.where(values > old, np.clip(high, np.nextafter(new, np.float32(2)), 1), low)
-    return ScoreMap(scores.classes, moved.astype(np.float32), scores.size, scores.stride)
+    values, old, new = scores.values, np.float32(threshold), np.float32(level)
+    moved = values * (new / old) if new < old else 1 - (1 - values) * ((1 - new) / (1 - old))
+    # No rounding carries a score across the threshold.
+    moved = np.where(values > old, np.maximum(moved, np.nextafter(new, np.float32(2))), np.minimum(moved, new))
+    return ScoreMap(scores.classes, np.clip(moved, 0, 1), scores.size, scores.stride)
 
 
 def read_pair(job: Job, classes: int, *, max_pixels: int, allow_truncated: bool) -> tuple[np.ndarray, ScoreMap]:
@@ -86,13 +95,12 @@ def read_pair(job: Job, classes: int, *, max_pixels: int, allow_truncated: bool)
 
 @dataclass(frozen=True)
 class Work:
-    """Settings and refiners, sent to each worker once; called with a job it returns the manifest's entry."""
+    """Settings and steps, sent to each worker once; called with a job it returns the manifest's entry."""
 
     config: RefineConfig
-    refiners: tuple[Refiner, ...]
+    steps: tuple[Step, ...]
     names: tuple[str, ...]
     threshold: float
-    level: float
 
     def __call__(self, job: Job) -> Entry:
         config = self.config
@@ -100,7 +108,7 @@ class Work:
             photo, scores = read_pair(
                 job, len(self.names), max_pixels=config.max_pixels, allow_truncated=config.allow_truncated
             )
-            refined = at_level(refine_one(self.refiners, photo, scores, self.threshold), self.level)
+            refined = refine_one(self.steps, photo, scores, self.threshold)
         except ImageError as error:
             return failed(job, error.reason)
         except (MemoryError, torch.OutOfMemoryError):
@@ -108,9 +116,9 @@ class Work:
         return write_outputs(
             job.outputs,
             job.relative,
-            refined,
+            refined.scores,
             config,
-            threshold=self.level,
+            threshold=refined.threshold,
             names=self.names,
             tags_from=job.tags,
             whole=photo if config.overlay else None,

@@ -1,0 +1,74 @@
+"""Which background threshold a run of `refine` has, and who chose it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from pseudomask.config import RefineConfig
+from pseudomask.errors import UsageError
+from pseudomask.refining import REFINERS
+from pseudomask.refining.auto_threshold import Look, choose, spread
+from pseudomask.refining.seeds import Seeds
+from pseudomask.refining.work import Job, plan_steps
+from pseudomask.running.reporter import Reporter
+from pseudomask.running.signals import Stop
+from pseudomask.running.workers import Lost, run_jobs
+from pseudomask.scores import check_threshold
+
+
+class Chosen(NamedTuple):
+    """The background's height in the seeds' scores, in words who chose it, and the settings that follow."""
+
+    threshold: float
+    source: str
+    config: RefineConfig
+
+
+def choose_threshold(
+    config: RefineConfig,
+    methods: Sequence[str],
+    seeds: Seeds,
+    jobs: Sequence[Job],
+    workers: int,
+    stop: Stop,
+    reporter: Reporter,
+) -> Chosen:
+    """The given threshold, else that of SEEDS; `auto` looks at a sample of the photos.
+
+    A walk makes scores of another scale, whatever the threshold before it: so `auto` chooses --walk-threshold as well,
+    on walked scores. Raises `UsageError` where none is known or can be found.
+    """
+    if config.threshold is None:
+        if seeds.threshold is None:
+            raise UsageError(f"{seeds.folder}: no run.json in it that tells a threshold; give --threshold X or auto")
+        return Chosen(seeds.threshold, seeds.threshold_from, config)
+    if config.threshold != "auto":
+        check_threshold(config.threshold)
+        return Chosen(config.threshold, "given", config)
+    sample = [jobs[i] for i in spread(len(jobs), config.auto_sample)]
+    look = Look(len(seeds.classes), config.max_pixels, config.allow_truncated)
+    threshold, count = _look(look, sample, workers, stop, reporter, "choosing the threshold")
+    if "walk" in methods:
+        refiners = [REFINERS[name](config) for name in methods[: methods.index("walk") + 1]]
+        look = replace(look, steps=plan_steps(refiners, threshold), threshold=threshold)
+        walked, _ = _look(look, sample, workers, stop, reporter, "choosing the walk's threshold")
+        config = replace(config, walk_threshold=walked)
+    return Chosen(threshold, f"chosen without truth, on {count} photos", config)
+
+
+def _look(
+    look: Look, sample: Sequence[Job], workers: int, stop: Stop, reporter: Reporter, label: str
+) -> tuple[float, int]:
+    """The threshold, and how many photos had a say; anything at all once `stop` is requested."""
+    curves = {}
+    with reporter.progress(len(sample), label) as progress:
+        for place, curve in run_jobs(look, sample, workers, stop):
+            if curve is not None and not isinstance(curve, Lost):
+                curves[place] = curve
+            progress.advance()
+    if stop.requested:
+        return 0.5, 0
+    # In the photos' order, so that the sum does not depend on which worker was first.
+    return choose([curves[place] for place in sorted(curves)]), len(curves)
