@@ -178,9 +178,7 @@ def _record(
             "threshold": result.threshold,
             "threshold_chosen": result.threshold_from,
             "scores_threshold": scores_threshold,
-            "affinity_sha256": hash_file(config.affinity)
-            if config.affinity is not None and "walk" in methods
-            else None,
+            "affinity_sha256": affinity,
             "images": len(matched.items),
             "seeds_hash": seeds.hash,
             "seeds": seeds.protocol,
