@@ -105,7 +105,7 @@ def main() -> None:
         for name, one in found.items():
             low, high = one["spread"]
             times = f"{one['seconds']:.2f} ({low:.2f} to {high:.2f})"
-            print(f"| {h} × {w} | {name} | {one['ratio']:.2f} | {times} | {one['memory'] / 2**20:.0f} |")  # noqa: RUF001
+            print(f"| {h} × {w} | {name} | {one['ratio']:.2f} | {times} | {one['memory'] / 2**20:.0f} |")
             sys.stdout.flush()
     if options.json:
         document = {"target": TARGET, "device": str(device), "torch": torch.__version__, "results": results}

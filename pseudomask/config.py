@@ -336,6 +336,9 @@ class WalkOptions:
     walk_side: int = option(
         640, "Larger photos are reduced by a whole number, so that their long side is at most this.", "Walk", min=64
     )
+    amp: Amp = option(
+        "auto", "Mixed precision of walk's network: auto is bf16 on GPUs and CPUs that have it, else off.", "Machine"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,6 +47,7 @@ def activate(network: CamNetwork, method: Cpmc, pixels: Tensor) -> Tensor:
         return method.activate(network, to_input(pixels), index, valid)
 
 
+BASE: dict[str, Any] = {"gamma": 0.0, "iterations": 2, "contrast": 0.8, "complete": 1.0, "suppress": 0.5}
 # What to change, from which start, so that the step behind the flag is at work.
 SHARP = {"power": 30.0}  # a random network's features are all alike; the power tells them apart
 LOCAL = SHARP | {"high": 0.5, "low": 0.5}
@@ -77,7 +78,7 @@ def test_every_setting_is_tried() -> None:
 def test_every_flag_has_an_effect(network: CamNetwork, name: str) -> None:
     start, others = EFFECTS[name]
     pixels = photos((160, 192))
-    before = CpmcSettings(**({"gamma": 0.0} | start))
+    before = CpmcSettings(**(BASE | start))
     found = [activate(network, Cpmc(before), pixels)]
     for value in others:
         given = {FIELDS[key]: setting for key, setting in vars_of(replace(before, **{name: value})).items()}

@@ -20,7 +20,7 @@ from pseudomask.training import calibrate as calibrate_module
 from pseudomask.training.calibrate import calibration_step, consistency_loss
 
 Settings = Callable[..., TrainClsConfig]
-STEP = CpmcSettings(features="heads", output="calibrated", gamma=0.0)
+STEP = CpmcSettings(features="heads", power=2.0, iterations=2, contrast=0.8, complete=1.0, suppress=0.5)
 
 
 def again(kind: type, config: TrainClsConfig, weights: Path | None, **changes: Any) -> Any:
@@ -74,7 +74,8 @@ def test_gradients_of_the_heads_stop_at_the_stages(monkeypatch: pytest.MonkeyPat
 
 
 def test_training_brings_the_maps_together(weights: Path, settings: Settings, runs: Path) -> None:
-    config = again(CalibrateConfig, settings(runs), weights, run=runs / "c", epochs=8, lr=0.0, lr_head=1.0)
+    steps = {"cpmc_power": 2.0, "cpmc_iterations": 2, "cpmc_contrast": 0.8, "cpmc_kappa": 1.0, "cpmc_lambda": 0.5}
+    config = again(CalibrateConfig, settings(runs), weights, run=runs / "c", epochs=8, lr=0.0, lr_head=1.0, **steps)
     ear = tiny.Ear()
     result = calibrate(config, ear)
     assert result.exit_code == 0

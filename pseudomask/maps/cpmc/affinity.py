@@ -44,8 +44,15 @@ def pool(x: Tensor, factor: int) -> Tensor:
 def unit(features: Tensor) -> Tensor:
     """Features as vectors of length 1 (or 0), in their own precision: (B, D, h, w) → (B, D, h·w)."""
     flat = features.flatten(2)
-    length = torch.linalg.vector_norm(flat, dim=1, keepdim=True, dtype=torch.float32).clamp(min=1e-12)
-    return flat * (1 / length).to(flat.dtype)
+    return flat * (1 / lengths(flat)).to(flat.dtype)
+
+
+def lengths(features: Tensor) -> Tensor:
+    """Length of every position's features, at least 1e-12: (B, D, …) → (B, 1, …) float32.
+
+    Summed in float32 and rounded to the features' precision: asking for float32 would be five times slower.
+    """
+    return torch.linalg.vector_norm(features, dim=1, keepdim=True).float().clamp(min=1e-12)
 
 
 def affinity(sources: Tensor, targets: Tensor, power: float) -> Tensor:

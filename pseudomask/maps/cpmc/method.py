@@ -12,7 +12,7 @@ from pseudomask.errors import WeightsError
 from pseudomask.maps.cam import present_class_maps
 from pseudomask.maps.cpmc.affinity import pool, unit
 from pseudomask.maps.cpmc.settings import CpmcSettings
-from pseudomask.maps.cpmc.stages import refined_map, run_stages
+from pseudomask.maps.cpmc.stages import Stages, refined_map, run_stages
 from pseudomask.networks.network import CamNetwork, WeightRule
 
 GRID_STRIDE = 16
@@ -82,15 +82,18 @@ class Cpmc:
 
     def activate(self, network: CamNetwork, images: Tensor, index: Tensor, valid: Tensor) -> Tensor:
         """Max-normalised maps, so that all sizes and both mirrors weigh the same in the sum."""
-        if self.settings.output == "refined" or self.settings.features == "layer4":
-            stages: tuple[Tensor, ...] = (network.backbone(images),)
-        else:
-            stages = network.backbone.stages(images)
-        context = pool(stages[-1], GRID_STRIDE // network.backbone.output_stride)  # (B, D, h, w)
+        if self.settings.output == "calibrated":
+            return self.stages(network, images, index, valid).output
+        context = pool(network.backbone(images), GRID_STRIDE // network.backbone.output_stride)  # (B, D, h, w)
         maps = present_class_maps(context, network.map_weights(self.rule(network)), index)
-        if self.settings.output == "refined":
-            return refined_map(maps, context, valid, self.settings)[1]
-        features = context
-        if len(stages) > 1:
-            features = hierarchical(stages, strides_of(network), self.heads(network))
-        return run_stages(maps, context, features, valid, self.settings).output
+        return refined_map(maps, context, valid, self.settings)[1]
+
+    def stages(self, network: CamNetwork, images: Tensor, index: Tensor, valid: Tensor) -> Stages:
+        """What every step makes of photos at one size; arguments as for `activate`."""
+        features = network.backbone.stages(images)
+        context = pool(features[-1], GRID_STRIDE // network.backbone.output_stride)  # (B, D, h, w)
+        maps = present_class_maps(context, network.map_weights(self.rule(network)), index)
+        h = context
+        if self.settings.features != "layer4":
+            h = hierarchical(features, strides_of(network), self.heads(network))
+        return run_stages(maps, context, h, valid, self.settings)

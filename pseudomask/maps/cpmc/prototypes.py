@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pseudomask.maps.cpmc.affinity import lengths
+
 TOP_SHARE = 0.01
 """A class without seeds takes this share of the positions, those where its map is highest."""
 
@@ -71,15 +73,10 @@ def masked_mean(features: Tensor, masks: Tensor) -> Tensor:
     return total.float() / masks.sum(2, keepdim=True).clamp(min=1)
 
 
-def lengths(features: Tensor) -> Tensor:
-    """Length of every position's features, at least 1e-12: (B, D, h, w) → (B, 1, h, w) float32."""
-    return torch.linalg.vector_norm(features, dim=1, keepdim=True, dtype=torch.float32).clamp(min=1e-12)
-
-
 def cosine(features: Tensor, vectors: Tensor, length: Tensor | None = None) -> Tensor:
     """ReLU(cos) of every position with every vector: (B, D, h, w), (B, K, D) → (B, K, h, w) float32 in [0, 1].
 
-    0 for a vector of length 0. `length` is `lengths(features)`, where it is known.
+    0 for a vector of length 0. `length` is `affinity.lengths(features)`, where it is known.
     """
     products = F.normalize(vectors, dim=2).to(features.dtype) @ features.flatten(2)  # (B, K, hw)
     # dividing the few products is cheaper than a normalised copy of the features

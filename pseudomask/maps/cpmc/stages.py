@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pseudomask.maps.cpmc.affinity import lengths
 from pseudomask.maps.cpmc.calibration import against, calibrate, fuse, local_map, maximum
 from pseudomask.maps.cpmc.context import propagate, reassign, stretch
-from pseudomask.maps.cpmc.prototypes import background_of, cosine, lengths, prototypes, seeds
+from pseudomask.maps.cpmc.prototypes import background_of, cosine, prototypes, seeds
 from pseudomask.maps.cpmc.regions import Regions, between_seeds, between_thresholds, without_small
 from pseudomask.maps.cpmc.settings import CpmcSettings
 from pseudomask.training.losses import normalise_maps
@@ -24,7 +25,7 @@ class Stages:
         refined: S1, Aᵀ.
         prototype: S2, P.
         regions: S3.
-        missing, noise: S4, N and Z, in units of P's maximum, so that they may exceed 1.
+        missing, noise: S4, N and Z, in units of P's maximum, so that they may exceed 1; 0 where κ or λ is 0.
         calibrated: S5, M.
         output: S6, what the method answers.
     """
@@ -102,8 +103,11 @@ def calibrated_stages(
 
     regions = disagreement(refined, prototype, labels, settings)
     used = valid[..., None, None]
-    missing = local_map(features, regions.negative, background, settings.contrast, length) / scale * used
-    noise = local_map(features, regions.positive, of_class, settings.contrast, length) / scale * used
+    missing = noise = torch.zeros_like(prototype)  # what has no weight in S5 is not made
+    if settings.complete:
+        missing = local_map(features, regions.negative, background, settings.contrast, length) / scale * used
+    if settings.suppress:
+        noise = local_map(features, regions.positive, of_class, settings.contrast, length) / scale * used
 
     target = refined if settings.target == "classifier" else prototype
     calibrated = calibrate(
