@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from importlib.util import find_spec
 from typing import Literal, NamedTuple
 
@@ -10,6 +11,7 @@ import torch
 
 from pseudomask.config import CrfEngine
 from pseudomask.errors import MissingExtra
+from pseudomask.refining.lattice import Lattice
 from pseudomask.refining.mean_field import bilateral_features, mean_field, pairwise, position_features
 
 INSTALL = "pip install 'pseudomask[crf]' (Python below 3.13, with a C++ compiler), or use --engine torch"
@@ -44,13 +46,18 @@ def torch_marginals(
         image = torch.from_numpy(np.ascontiguousarray(photo)).to(device)
         lattices = []
         if kernels.gauss_weight:
-            position = position_features(photo.shape[0], photo.shape[1], kernels.gauss_xy, image.device)
-            lattices.append(pairwise(position, kernels.gauss_weight))
+            height, width, _ = photo.shape
+            lattices.append(_position_kernel(height, width, kernels.gauss_xy, kernels.gauss_weight, device))
         if kernels.bilateral_weight:
             features = bilateral_features(image, kernels.bilateral_xy, kernels.bilateral_rgb)
             lattices.append(pairwise(features, kernels.bilateral_weight))
         found = mean_field(torch.from_numpy(unary).flatten(1).to(device), lattices, iterations)
         return found.view(unary.shape).cpu().numpy()
+
+
+@lru_cache(maxsize=4)  # the sizes of a folder's photos repeat; this lattice knows nothing of their colours
+def _position_kernel(height: int, width: int, reach: float, weight: float, device: str) -> Lattice:
+    return pairwise(position_features(height, width, reach, device), weight)
 
 
 def pydensecrf_marginals(photo: np.ndarray, unary: np.ndarray, kernels: Kernels, iterations: int) -> np.ndarray:

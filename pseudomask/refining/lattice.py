@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-_INT32 = 2**31
+from pseudomask.errors import UsageError
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,12 +157,16 @@ def _keys(cells: Tensor, ranks: Tensor) -> tuple[Tensor, list[int]]:
 
     Returns:
         (N, d + 1) int32, or int64 where that is too small; the strides of the d + 1 coordinates, the last 0.
+        UsageError where int64 is too small as well.
     """
     sides, n = cells.shape
     low = [int(x) - 2 for x in cells.amin(1).tolist()]
     high = [int(x) + 1 for x in cells.amax(1).tolist()]
     strides = [math.prod(high[i] - low[i] + 1 for i in range(j)) for j in range(sides)]
-    dtype = torch.int32 if strides[-1] * sides < _INT32 else torch.int64
+    size = strides[-1] * sides
+    if size >= 2**63:
+        raise UsageError("the CRF's kernels are too fine for a photo of this size; give it larger reaches")
+    dtype = torch.int32 if size < 2**31 else torch.int64
     strides[-1] = 0
     step = torch.tensor(strides, dtype=dtype, device=cells.device)
     key = torch.zeros_like(cells[0], dtype=dtype)
