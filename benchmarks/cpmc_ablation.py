@@ -1,7 +1,7 @@
 """What each step of CPMC adds: mIoU, precision and recall of many settings, from one pass over the photos.
 
     python -m benchmarks.cpmc_ablation DATA --weights FILE [--rules first,second] [--set table|search]
-        [--splits train,val] [--step K] [--limit N] [--only TEXT] [--json FILE]
+        [--splits train,val] [--step K] [--limit N] [--only REGEX] [--rest REGEX] [--json FILE]
 
 DATA is laid out as for benchmarks.seeds. Tags are given. Maps are those of `extract` (four scales and flip,
 stride-4 scores in 8 bits). The background threshold of each row is the best on the train photos; the val
@@ -95,45 +95,40 @@ SETS = {"table": TABLE, "search": SEARCH}
 
 @dataclass(frozen=True)
 class Variants:
-    """A map method that answers for all settings at once: `index` holds the classes once a setting and rule."""
+    """A map method that answers for all rows at once: `index` holds the classes once a row."""
 
-    settings: tuple[CpmcSettings | None, ...]
-    rules: tuple[WeightRule, ...]
+    rows: tuple[tuple[WeightRule, CpmcSettings | None], ...]
     threshold_key: str = "none"
 
     def check(self, network: CamNetwork) -> None:
-        for rule in self.rules:
+        for rule, _ in self.rows:
             network.map_weights(rule)
 
     def activate(self, network: CamNetwork, images: Tensor, index: Tensor, valid: Tensor) -> Tensor:
-        places = index.shape[1] // (len(self.settings) * len(self.rules))
+        places = index.shape[1] // len(self.rows)
         index, valid = index[:, :places], valid[:, :places]
         stages = network.backbone.stages(images)
         context = pool(stages[-1], GRID_STRIDE // network.backbone.output_stride)
         features = {"layer4": context, "hierarchical": hierarchical(stages, strides_of(network))}
         if network.side_heads is not None:
             features["heads"] = hierarchical(stages, strides_of(network), network.side_heads)
+        maps: dict[WeightRule, Tensor] = {}
+        refined: dict[tuple[WeightRule, CpmcSettings], tuple[Tensor, Tensor]] = {}
         found = []
         with torch.autocast(images.device.type, enabled=False):
-            for rule in self.rules:
-                maps = present_class_maps(context, network.map_weights(rule), index)
-                found += self._of_rule(maps, context, features, valid)
+            for rule, one in self.rows:
+                if rule not in maps:
+                    maps[rule] = present_class_maps(context, network.map_weights(rule), index)
+                if one is None:
+                    found.append(maps[rule])
+                    continue
+                key = rule, refining(one)
+                if key not in refined:
+                    refined[key] = refined_map(maps[rule], context, valid, one)
+                pair = refined[key]
+                whole = one.output == "calibrated"
+                found.append(calibrated_stages(*pair, features[one.features], valid, one).output if whole else pair[1])
         return torch.cat(found, 1)
-
-    def _of_rule(self, maps: Tensor, context: Tensor, features: dict[str, Tensor], valid: Tensor) -> list[Tensor]:
-        refined: dict[CpmcSettings, tuple[Tensor, Tensor]] = {}
-        found = []
-        for one in self.settings:
-            if one is None:
-                found.append(maps)
-                continue
-            key = refining(one)
-            if key not in refined:
-                refined[key] = refined_map(maps, context, valid, one)
-            pair = refined[key]
-            whole = one.output == "calibrated"
-            found.append(calibrated_stages(*pair, features[one.features], valid, one).output if whole else pair[1])
-        return found
 
 
 def refining(settings: CpmcSettings) -> CpmcSettings:
@@ -174,7 +169,7 @@ def sweeps(
     collection = align_tags(collect(config.images, config), classes)
     places = range(len(collection.items))[:: options.step][: options.limit]
     device = pick_device("auto")
-    n = len(method.settings) * len(method.rules)
+    n = len(method.rows)
     out = [Sweep(n_classes=len(classes) + 1) for _ in range(n)]
     started = time.monotonic()
     paths = [item.path for item in collection.items]
@@ -246,6 +241,7 @@ def main() -> None:
     parser.add_argument("--step", type=int, default=1, help="take every K-th photo of each split")
     parser.add_argument("--limit", type=int, help="and of those the first N")
     parser.add_argument("--only", default="", help="only the settings whose name matches this regular expression")
+    parser.add_argument("--rest", default="", help="the same for the rows of all weight rules after the first")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     variants = {name: one for name, one in SETS[options.set].items() if re.search(options.only, name)}
@@ -259,7 +255,13 @@ def main() -> None:
         if not variants:
             parser.error("--only matches no setting that these weights can make")
         rules = options.rules or ",".join(dict.fromkeys(("first", weight_rule(DEFAULTS, card))))
-        method = Variants(tuple(variants.values()), tuple(rules.split(",")))
+        places = [
+            (rule, name)
+            for number, rule in enumerate(rules.split(","))
+            for name in variants
+            if number == 0 or re.search(options.rest, name)
+        ]
+        method = Variants(tuple((rule, variants[name]) for rule, name in places))  # type: ignore[misc]
         method.check(network)
         names = ("background", *card.classes)
         chosen = np.isin(np.arange(len(names)), [names.index(c) for c in options.classes.split(",")])
@@ -267,7 +269,6 @@ def main() -> None:
         found = {split: sweeps(options.data, split, network, method, card.classes, options) for split in splits}
     except PseudomaskError as error:
         parser.exit(error.exit_code, f"error: {error}\n")
-    places = [(rule, name) for rule in method.rules for name in variants]
     rows = [summarise(*one, {s: found[s][i] for s in splits}, chosen) for i, one in enumerate(places)]
     print("| weights | map | threshold | train mIoU, precision, recall | val mIoU, precision, recall | val, best |")
     print("|---|---|---|---|---|---|")

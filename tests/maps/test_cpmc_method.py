@@ -216,14 +216,12 @@ def test_the_ablation_computes_what_the_method_does(which: str) -> None:
     network = tiny.make_network()
     network.add_side_heads()
     rules: tuple[WeightRule, ...] = ("first", "product")
-    together = ablation.Variants(tuple(ablation.SETS[which].values()), rules)
-    pixels, n = photos((96, 128)), len(together.settings) * len(rules)
+    together = ablation.Variants(tuple((rule, one) for rule in rules for one in ablation.SETS[which].values()))
+    pixels, n = photos((96, 128)), len(together.rows)
     index = torch.tensor([[2, 0, 1]])
     valid = torch.tensor([[True, True, False]])
     with torch.inference_mode():
         found = together.activate(network, to_input(pixels), index.repeat(1, n), valid.repeat(1, n)).chunk(n, 1)
-        rows = iter(found)
-        for rule in rules:
-            for settings in together.settings:
-                alone = LinearMaps(rule) if settings is None else Cpmc(replace(settings, weights=rule))
-                assert torch.equal(next(rows), alone.activate(network, to_input(pixels), index, valid))
+        for row, (rule, settings) in zip(found, together.rows, strict=True):
+            alone = LinearMaps(rule) if settings is None else Cpmc(replace(settings, weights=rule))
+            assert torch.equal(row, alone.activate(network, to_input(pixels), index, valid))

@@ -1,0 +1,232 @@
+"""What the dense CRF costs: our torch engine, pydensecrf2, and pydensecrf2 over all labels of the set.
+
+    python -m benchmarks.crf_engines --labels 2,3,4,21 --repeats 5
+
+One thread. Every measurement is a fresh process, the variants take turns, and medians are compared. Needs the
+extra `crf`. See README.md beside this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+# This process imports no torch, and benchmarks.recam_step imports none either.
+from benchmarks.recam_step import cores, forget_peak, peak, resident
+
+TARGET = 1.5
+"""The most time that our engine may take of pydensecrf2's, for 2 to 4 labels on one core."""
+
+VARIANTS = {
+    "torch": "torch",
+    "cold": "torch, first photo of its size",
+    "pydensecrf": "pydensecrf2",
+    "all": "pydensecrf2, all labels",
+}
+
+
+def photos(options: argparse.Namespace) -> list[Any]:
+    """The first photos of a folder, uint8 RGB, scaled to one size."""
+    import cv2
+
+    files = sorted(one for one in options.photos.rglob("*") if one.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    if not files:
+        sys.exit(f"no photos in {options.photos}")
+    width, height = options.size
+    read = (cv2.imread(str(file)) for file in files[: options.count])
+    return [
+        cv2.cvtColor(cv2.resize(one, (width, height), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB) for one in read
+    ]
+
+
+def energies_of(labels: int, among: int, size: tuple[int, int], seed: int) -> Any:
+    """Energies of a map of `labels` blobs, the CRF having `among` labels: (among, height, width) float32."""
+    import cv2
+    import numpy as np
+
+    from pseudomask.refining.crf import energies
+
+    width, height = size
+    noise = np.random.default_rng(seed).random((height, width, labels)).astype(np.float32)
+    chosen = np.stack([cv2.GaussianBlur(noise[..., i], (0, 0), 15) for i in range(labels)]).argmax(0)
+    return energies((chosen == np.arange(among)[:, None, None]).astype(np.float32), 0.7)
+
+
+def engine(variant: str) -> Callable[..., Any]:
+    """(photo, energies, kernels, iterations) → marginals."""
+    from pseudomask.refining import crf_engines
+
+    if variant == "cold":
+
+        def cold(*args: Any) -> Any:
+            crf_engines._position_kernel.cache_clear()
+            return crf_engines.torch_marginals(*args)
+
+        return cold
+    return crf_engines.torch_marginals if variant == "torch" else crf_engines.pydensecrf_marginals
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """One variant at one number of labels in this process: median seconds a photo, and peak memory."""
+    import numpy as np
+    import torch
+
+    from pseudomask.refining.crf import PRESETS
+
+    torch.set_num_threads(1)
+    labels = options.labels[0]
+    among = max(labels, options.all_labels) if options.variant == "all" else labels
+    work = [(photo, energies_of(labels, among, options.size, i)) for i, photo in enumerate(photos(options))]
+    run, kernels = engine(options.variant), PRESETS[options.preset]
+    if options.variant == "torch":  # the position kernel of this size is then known, as after a folder's first photo
+        run(np.zeros_like(work[0][0]), work[0][1], kernels, 1)
+    else:
+        run(work[0][0][:32, :32], work[0][1][:, :32, :32], kernels, 1)
+    before = resident()
+    forget_peak()
+    seconds = []
+    for photo, unary in work:
+        started = time.perf_counter()
+        run(photo, unary, kernels, options.iterations)
+        seconds.append(time.perf_counter() - started)
+    return {"seconds": statistics.mean(seconds), "memory": peak() - before}
+
+
+def parity(options: argparse.Namespace) -> dict[str, float]:
+    """How far the engines' marginals are apart."""
+    import torch
+
+    from pseudomask.refining.crf import PRESETS
+
+    torch.set_num_threads(1)
+    kernels, labels = PRESETS[options.preset], options.labels[0]
+    equal, apart = [], []
+    for i, photo in enumerate(photos(options)):
+        unary = energies_of(labels, labels, options.size, i)
+        ours, theirs = (engine(one)(photo, unary, kernels, options.iterations) for one in ("torch", "pydensecrf"))
+        equal.append(float((ours.argmax(0) == theirs.argmax(0)).mean()))
+        apart.append(float(abs(ours - theirs).mean()))
+    return {"equal": min(equal), "apart": max(apart)}
+
+
+def in_fresh_process(options: argparse.Namespace, variant: str, labels: int) -> dict[str, Any]:
+    """`measure` or `parity` in a new Python that has one thread."""
+    command = [sys.executable, "-m", "benchmarks.crf_engines", "--variant", variant, "--labels", str(labels)]
+    command += ["--size", "x".join(map(str, options.size)), "--photos", str(options.photos.resolve())]
+    for name in ("count", "iterations", "preset", "all_labels"):
+        command += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
+    root = Path(__file__).resolve().parents[1]
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=root, env=one_thread, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"{variant} with {labels} labels failed with code {done.returncode}")
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def compare(options: argparse.Namespace) -> dict[str, Any]:
+    """All variants in turn, `repeats` times; the document that --json writes."""
+    rows = []
+    for labels in options.labels:
+        runs: dict[str, list[dict[str, Any]]] = {name: [] for name in VARIANTS}
+        for turn in range(options.repeats):
+            for name in VARIANTS:
+                runs[name].append(in_fresh_process(options, name, labels))
+                print(f"{labels} labels, {turn + 1}/{options.repeats} {VARIANTS[name]}", file=sys.stderr)
+        found = {name: summary(some) for name, some in runs.items()}
+        base = found["pydensecrf"]
+        ratios = {name: {what: one[what] / base[what] for what in ("seconds", "memory")} for name, one in found.items()}
+        rows.append(
+            {"labels": labels, "engines": found, "ratios": ratios} | in_fresh_process(options, "parity", labels)
+        )
+    few = [row["ratios"][name]["seconds"] for row in rows if row["labels"] <= 4 for name in ("torch", "cold")]
+    settings = ("size", "count", "iterations", "preset", "all_labels", "repeats")
+    return {
+        "schema": 1,
+        "settings": {name: getattr(options, name) for name in settings} | {"cores": cores(), "threads": 1},
+        "rows": rows,
+        "target": {"seconds": TARGET, "met": max(few) <= TARGET if few else None},
+    }
+
+
+def summary(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Medians, and all values beside them."""
+    every = {what: [one[what] for one in found] for what in ("seconds", "memory")}
+    return {what: statistics.median(some) for what, some in every.items()} | {
+        f"all_{what}": some for what, some in every.items()
+    }
+
+
+def table(result: dict[str, Any]) -> list[str]:
+    """Markdown rows for people."""
+    settings = result["settings"] | {"size": "x".join(map(str, result["settings"]["size"]))}
+    lines = [
+        ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items()),
+        "",
+        "| labels | engine | seconds a photo | (least to most) | × pydensecrf2 | peak memory | × pydensecrf2 |",
+        "| ---: | --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for row in result["rows"]:
+        for name, title in VARIANTS.items():
+            one, ratio = row["engines"][name], row["ratios"][name]
+            lines.append(
+                f"| {row['labels']} | {title} | {one['seconds']:.3f} "
+                f"| {min(one['all_seconds']):.3f} to {max(one['all_seconds']):.3f} | {ratio['seconds']:.2f} "
+                f"| {one['memory'] / 2**20:.0f} MiB | {ratio['memory']:.2f} |"
+            )
+    lines += ["", "| labels | pixels of equal label | mean difference of marginals |", "| ---: | ---: | ---: |"]
+    lines += [f"| {row['labels']} | {100 * row['equal']:.3f} % | {row['apart']:.1e} |" for row in result["rows"]]
+    met = {True: "met", False: "missed", None: "not measured"}[result["target"]["met"]]
+    return [*lines, "", f"target: torch takes at most {TARGET} × pydensecrf2's time with 2 to 4 labels: {met}"]
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.crf_engines", description=__doc__.split("\n")[0])
+    parser.add_argument("--photos", type=Path, default=Path(__file__).resolve().parents[1] / "examples" / "photos")
+    parser.add_argument("--count", type=int, default=3, help="photos taken from there")
+    parser.add_argument("--size", type=_size, default=(500, 375), help="width x height that they are scaled to")
+    parser.add_argument("--labels", type=_numbers, default=[2, 3, 4, 21], help="labels present, background among them")
+    parser.add_argument("--all-labels", type=int, default=21, help="labels of the set, for the last variant")
+    parser.add_argument("--iterations", type=int, default=10)
+    parser.add_argument("--preset", choices=["irn", "deeplab"], default="irn")
+    parser.add_argument("--repeats", type=int, default=5, help="fresh processes for each variant")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything measured")
+    parser.add_argument("--variant", choices=[*VARIANTS, "parity"], help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if min(options.labels) < 2:
+        parser.error("--labels must each be at least 2")
+    if min(options.repeats, options.count) < 1:
+        parser.error("--repeats and --count must be at least 1")
+    return options
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(one) for one in text.split(",")]
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, height = (int(side) for side in text.split("x"))
+    return width, height
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parse(arguments)
+    if options.variant is not None:
+        print(json.dumps(parity(options) if options.variant == "parity" else measure(options)))
+        return
+    result = compare(options)
+    print("\n".join(table(result)))
+    if options.json is not None:
+        options.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
