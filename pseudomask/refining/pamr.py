@@ -1,4 +1,4 @@
-"""PAMR, pixel-adaptive mask refinement (Araslanov & Roth, "Single-Stage Semantic Segmentation", CVPR 2020).
+"""PAMR, pixel-adaptive mask refinement (Araslanov & Roth, CVPR 2020).
 
 Each pixel's scores become a mean of its neighbours' scores, weighted by likeness of colour, some times over.
 """

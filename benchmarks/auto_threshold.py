@@ -1,0 +1,96 @@
+"""How far `refine --threshold auto` falls short of the threshold that true masks would choose.
+
+    python -m benchmarks.auto_threshold DATA SEEDS [SEEDS …] [--sample N] [--json FILE]
+
+DATA is laid out like PASCAL VOC: JPEGImages and SegmentationClass. Each SEEDS is a folder that `extract` wrote for
+photos of DATA that have a true mask. Both thresholds are chosen on the same photos: `truth` by the mean IoU over
+--classes of the seeds' masks on all of them, `auto` without true masks on the sample that `refine` would take.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.seeds import CLASSES
+from pseudomask.config import RefineConfig
+from pseudomask.data.decoding import decode
+from pseudomask.errors import PseudomaskError
+from pseudomask.masks import load_mask
+from pseudomask.measuring.sweep import Sweep
+from pseudomask.refining.auto_threshold import THRESHOLDS, choose, photo_agreement, spread
+from pseudomask.refining.seeds import match_photos, read_seeds
+from pseudomask.scores import load_scores
+
+DEFAULTS = RefineConfig(images=Path(), seeds=Path(), out=Path())
+
+
+@dataclass
+class Row:
+    """One line of the table; means over the classes asked for, in percent."""
+
+    seeds: str
+    photos: int
+    truth: float
+    truth_miou: float
+    auto: float
+    auto_miou: float
+
+    @property
+    def short(self) -> float:
+        return self.truth_miou - self.auto_miou
+
+
+def row(data: Path, folder: Path, classes: list[str], sample: int, limit: int | None) -> Row:
+    """Both thresholds of one folder, and what each is worth."""
+    config = RefineConfig(images=data / "JPEGImages", seeds=folder, out=data / "none", limit=limit)
+    seeds = read_seeds(folder, None)
+    names = ("background", *seeds.classes)
+    items = match_photos(config, seeds).items
+    sweep, curves, looked = Sweep(THRESHOLDS, len(names)), [], set(spread(len(items), sample))
+    for place, item in enumerate(items):
+        scores = load_scores(seeds.scores(item.key))
+        sweep.update(scores, load_mask(data / "SegmentationClass" / f"{item.key}.png"))
+        curve = photo_agreement(decode(item.path), scores) if place in looked else None
+        if curve is not None:
+            curves.append(curve)
+    chosen = np.isin(names, classes)
+    means = np.array([100 * float(m.mean_iou(chosen)) for m in sweep.curve()])
+    best, auto = int(np.nanargmax(means)), choose(curves)
+    found = THRESHOLDS.index(auto)
+    return Row(folder.name, len(items), THRESHOLDS[best], float(means[best]), auto, float(means[found]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("seeds", type=Path, nargs="+")
+    parser.add_argument("--classes", default=CLASSES)
+    parser.add_argument("--sample", type=int, default=DEFAULTS.auto_sample)
+    parser.add_argument("--limit", type=int, help="only the first N photos of each folder (a trial)")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    try:
+        rows = [
+            row(options.data, one, options.classes.split(","), options.sample, options.limit) for one in options.seeds
+        ]
+    except PseudomaskError as error:
+        parser.exit(error.exit_code, f"error: {error}\n")
+    print("| seeds | photos | threshold by truth | mIoU | threshold auto | mIoU | short by |")
+    print("|---|---|---|---|---|---|---|")
+    for one in rows:
+        print(
+            f"| {one.seeds} | {one.photos} | {one.truth:.2f} | {one.truth_miou:.1f} "
+            f"| {one.auto:.2f} | {one.auto_miou:.1f} | {one.short:.1f} |"
+        )
+    if options.json:
+        found = [asdict(one) | {"short": one.short} for one in rows]
+        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
