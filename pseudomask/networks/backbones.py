@@ -106,6 +106,7 @@ class Backbone(nn.Module):
         net = spec_of(name).build(weights=None)
         self.name, self.style, self.output_stride = name, style, output_stride
         self.dim: int = net.fc.in_features
+        self.stem_dim: int = net.conv1.out_channels
         self.stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)
         self.layer1, self.layer2, self.layer3, self.layer4 = net.layer1, net.layer2, net.layer3, net.layer4
         _set_stride(self.layer2, 2, style)
@@ -121,16 +122,18 @@ class Backbone(nn.Module):
         """Channels of layer1 to layer4."""
         return self.dim // 8, self.dim // 4, self.dim // 2, self.dim
 
-    def stages(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(B, 3, H, W) → outputs of layer1 (stride 4), layer2 (8), layer3 (16), layer4 (16)."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and "stem" not in self.frozen):
-            x = self.stem(x)
+    def taps(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """(B, 3, H, W) → outputs of the stem and layer1 (stride 4), layer2 (8), layer3 (16), layer4 (16)."""
         outputs = []
-        for name in FREEZE_POINTS[2:]:
+        for name in FREEZE_POINTS[1:]:
             with torch.set_grad_enabled(torch.is_grad_enabled() and name not in self.frozen):
                 x = getattr(self, name)(x)
             outputs.append(x)
-        return outputs[0], outputs[1], outputs[2], outputs[3]
+        return outputs[0], outputs[1], outputs[2], outputs[3], outputs[4]
+
+    def stages(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(B, 3, H, W) → outputs of layer1 (stride 4), layer2 (8), layer3 (16), layer4 (16)."""
+        return self.taps(x)[1:]
 
     def forward(self, x: Tensor) -> Tensor:
         return self.stages(x)[3]

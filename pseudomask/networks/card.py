@@ -8,6 +8,9 @@ from typing import Any
 
 from pseudomask.errors import WeightsError
 
+AFFINITY = "affinity"
+"""The method of a boundary network's card: it makes no maps, and `refine --affinity` takes it."""
+
 FORMAT = 1
 """Version of the card's layout; a file with a higher one is refused."""
 
@@ -18,7 +21,7 @@ class Card:
 
     Attributes:
         classes: foreground class names; mask index of classes[i] is i + 1.
-        method: `cam` (one classifier), `recam` (two), or `cpmc` (one or two, and heads).
+        method: `cam` (one classifier), `recam` (two), `cpmc` (one or two, and heads), or `affinity` (none).
         backbone, style, output_stride: the network.
         weight_rule: the rule that measured best with these weights, or None (then `product`).
         thresholds: background threshold by the method's `threshold_key` (`first`, `product`, …).

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -14,9 +15,12 @@ from torch import Tensor, nn
 from pseudomask.config import Style
 from pseudomask.errors import TrainingDiverged, UsageError, WeightsError
 from pseudomask.networks.backbones import BACKBONES, Backbone, spec_of
-from pseudomask.networks.card import Card
+from pseudomask.networks.card import AFFINITY, Card
+from pseudomask.networks.edges import EdgeNetwork
 from pseudomask.networks.network import CamNetwork
 from pseudomask.running.atomic import atomic_write
+
+AnyNetwork = TypeVar("AnyNetwork", CamNetwork, EdgeNetwork)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -40,7 +44,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
         file.write(data)
 
 
-def save_network(path: Path, network: CamNetwork, card: Card, dtype: torch.dtype = torch.float16) -> None:
+def save_network(path: Path, network: CamNetwork | EdgeNetwork, card: Card, dtype: torch.dtype = torch.float16) -> None:
     """Write a network and its card; convolutions in `dtype`, batch-norm tensors stay float32.
 
     Raises `TrainingDiverged`, and writes nothing, where a value is no number or too large for `dtype`.
@@ -81,21 +85,54 @@ def load_network(path: Path) -> tuple[CamNetwork, Card]:
     """
     tensors, metadata = read_tensors(path)
     card = Card.from_metadata(metadata, str(path))
-    if card.backbone not in BACKBONES:
-        raise WeightsError(f"{path}: backbone {card.backbone!r} is unknown here; there are {', '.join(BACKBONES)}")
-    try:
-        network = CamNetwork(
+    if card.method == AFFINITY:
+        raise WeightsError(
+            f"{path}: a boundary network, without a classifier; it is for `pseudomask refine --affinity`"
+        )
+    network = _network_of(
+        card,
+        str(path),
+        lambda: CamNetwork(
             len(card.classes),
             card.backbone,
             style=card.style,  # type: ignore[arg-type]
             output_stride=card.output_stride,
             reactivated="reclassifier.weight" in tensors,
             calibrated="side_heads.0.weight" in tensors,
-        )
+        ),
+        tensors,
+    )
+    return network, card
+
+
+def load_edges(path: Path) -> tuple[EdgeNetwork, Card]:
+    """The boundary network in float32 on the CPU, in evaluation mode, and its card.
+
+    Raises `WeightsError` as `load_network` does.
+    """
+    tensors, metadata = read_tensors(path)
+    card = Card.from_metadata(metadata, str(path))
+    if card.method != AFFINITY:
+        raise WeightsError(f"{path}: not a boundary network; `pseudomask train-affinity` makes one")
+    network = _network_of(
+        card,
+        str(path),
+        lambda: EdgeNetwork(card.backbone, style=card.style, output_stride=card.output_stride),  # type: ignore[arg-type]
+        tensors,
+    )
+    return network, card
+
+
+def _network_of(card: Card, source: str, build: Callable[[], AnyNetwork], tensors: dict[str, Tensor]) -> AnyNetwork:
+    if card.backbone not in BACKBONES:
+        raise WeightsError(f"{source}: backbone {card.backbone!r} is unknown here; there are {', '.join(BACKBONES)}")
+    try:
+        network = build()
     except UsageError as error:
-        raise WeightsError(f"{path}: its card is damaged ({error})") from None
-    _load_strict(network, tensors, str(path))
-    return network.eval(), card
+        raise WeightsError(f"{source}: its card is damaged ({error})") from None
+    _load_strict(network, tensors, source)
+    network.eval()
+    return network
 
 
 def _load_strict(network: nn.Module, tensors: dict[str, Tensor], source: str) -> None:

@@ -9,7 +9,6 @@ from pseudomask.config import Style, WeightRule
 from pseudomask.errors import WeightsError
 from pseudomask.networks.backbones import Backbone
 
-
 SIDE_DIMS = (128, 128, 256, 256)
 """Channels of the heads on layer1 to layer4, as in SIPE's public code."""
 

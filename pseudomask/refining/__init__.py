@@ -12,6 +12,7 @@ from pseudomask.devices import pick_device
 from pseudomask.refining.crf import Crf
 from pseudomask.refining.pamr import Pamr
 from pseudomask.refining.refiner import Refiner
+from pseudomask.refining.walk import Walk
 
 
 def _crf(config: RefineConfig) -> Refiner:
@@ -22,8 +23,13 @@ def _pamr(config: RefineConfig) -> Refiner:
     return Pamr(config.pamr_iterations, config.pamr_dilations, config.pamr_softness, config.pamr_side)
 
 
+def _walk(config: RefineConfig) -> Refiner:
+    return Walk.of(config, str(pick_device(config.device)))
+
+
 REFINERS: dict[str, Callable[[RefineConfig], Refiner]] = {
     "crf": _crf,
     "pamr": _pamr,
+    "walk": _walk,
 }
 """Name → the refiner with its settings. The function raises where settings, weights or a package are amiss."""

@@ -1,0 +1,83 @@
+"""Which pixel pairs have an affinity, and what lies between the two (IRN, Ahn et al., CVPR 2019; METHODS 1.8).
+
+A step leads from a pixel to one to its right or below it, less than `radius` away; the other direction is the same
+pair. A pair's affinity is 1 minus the highest boundary value on the straight way between its pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Step = tuple[int, int]
+"""(dy, dx); dy > 0, or dy = 0 and dx > 0."""
+
+
+def steps(radius: int) -> list[Step]:
+    """All steps shorter than `radius`, ascending: 34 for 5, 152 for 10."""
+    right = [(0, x) for x in range(1, radius)]
+    below = [(y, x) for y in range(1, radius) for x in range(1 - radius, radius) if x * x + y * y < radius * radius]
+    return right + below
+
+
+def way(step: Step) -> list[Step]:
+    """The lattice points less than 1 from the line to `step`, within the box that the two ends span, ends included."""
+    dy, dx = step
+    box = [(y, x) for y in range(dy + 1) for x in range(min(dx, 0), max(dx, 0) + 1)]
+    return [(y, x) for y, x in box if (dy * x - dx * y) ** 2 < dy * dy + dx * dx]
+
+
+def pad(planes: Tensor, radius: int, value: float) -> Tensor:
+    """(…, h, w) with `value` wherever a step can lead: left, right and below."""
+    reach = radius - 1
+    return F.pad(planes, (reach, reach, 0, reach), value=value)
+
+
+def shifted(padded: Tensor, step: Step, radius: int) -> Tensor:
+    """A view (…, h, w) of what `pad` made: at each pixel the value one `step` away."""
+    reach = radius - 1
+    h, w = padded.shape[-2] - reach, padded.shape[-1] - 2 * reach
+    y, x = step[0], step[1] + reach
+    return padded[..., y : y + h, x : x + w]
+
+
+def affinities(edges: Tensor, radius: int) -> Tensor:
+    """1 − the highest boundary on each pair's way; 0 where the step leaves the image.
+
+    Args:
+        edges: (h, w), the boundary's probability, in [0, 1].
+
+    Returns:
+        (K, h, w), the pair of each pixel and the one a step of `steps(radius)` away.
+    """
+    padded = pad(edges, radius, 1.0)
+    ways = [way(step) for step in steps(radius)]
+    found = edges.new_empty(len(ways), *edges.shape)
+    for highest, (start, *others) in zip(found, ways, strict=True):
+        highest.copy_(shifted(padded, start, radius))
+        for point in others:
+            torch.maximum(highest, shifted(padded, point, radius), out=highest)
+    return found.neg_().add_(1)
+
+
+def highest_points(edges: Tensor, radius: int) -> Iterator[tuple[Step, Tensor]]:
+    """For each step, where on each pixel's way the boundary is highest: what a gradient has to reach.
+
+    Args:
+        edges: (B, h, w).
+
+    Yields:
+        the step, and (B, h, w) int64 positions in the flattened planes of `pad(edges, radius, …)`.
+    """
+    padded = pad(edges, radius, 1.0)
+    width = padded.shape[-1]
+    places = torch.arange(padded.shape[-2] * width, device=edges.device).view(padded.shape[-2:])
+    here = shifted(places, (0, 0), radius)
+    for step in steps(radius):
+        points = way(step)
+        best = torch.stack([shifted(padded, point, radius) for point in points]).argmax(0)
+        apart = torch.tensor([y * width + x for y, x in points], device=edges.device)
+        yield step, here + apart[best]

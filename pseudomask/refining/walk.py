@@ -1,0 +1,203 @@
+"""The affinity random walk (PSA and IRN, Ahn et al., CVPR 2018 and 2019; METHODS 1.8).
+
+IRN multiplies scores x by T²⁵⁶, T being the matrix of all pixels' affinities to the power β, its columns scaled to sum
+1. It squares the dense T eight times. Here T stays sparse (a pixel has 68 neighbours at radius 5) and is applied to the
+few score planes, which is the same by associativity. And not 256 times: the power is a sum of Chebyshev polynomials
+whose weights are those of a binomial distribution, so that about √(2·256·log(2/ε)) products give it with error ε
+(Sachdeva & Vishnoi, "Faster algorithms via approximation theory", 2014, §3). All of it is computed in float64: as fast
+here, and in float32 the affinities' rounding alone would be 30 times the error that is left.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pseudomask.config import Amp, WalkOptions
+from pseudomask.data.pixels import normalise
+from pseudomask.devices import pick_amp
+from pseudomask.errors import WeightsError
+from pseudomask.networks.card import AFFINITY
+from pseudomask.networks.checkpoint import load_edges, read_card
+from pseudomask.networks.edges import EDGE_STRIDE, EdgeNetwork, boundaries
+from pseudomask.refining.grid import scores_on_grid, shrink
+from pseudomask.refining.paths import affinities, steps
+from pseudomask.refining.refiner import Refined
+from pseudomask.scores import ScoreMap
+
+REST = 1e-9
+"""Weight of the polynomials left out: the error's norm, relative to the scores'."""
+
+
+def transition(edges: Tensor, *, radius: int = 5, beta: float = 10.0) -> Tensor:
+    """Tᵀ, so that one step of the row vector x·T is Tᵀ·x: each pixel takes a weighted mean of its neighbours.
+
+    The weight of a neighbour is the pair's affinity to the power `beta`, that of the pixel itself is 1.
+
+    Args:
+        edges: (h, w) float64 in [0, 1].
+
+    Returns:
+        (hw, hw) sparse CSR, ≥ 0, its rows sum to 1; memory is hw times the neighbours.
+    """
+    h, w = edges.shape
+    reach = radius - 1
+    after = affinities(edges, radius).pow_(beta)  # (K, h, w)
+    before = F.pad(after, (reach, reach, reach, 0))
+    ahead = steps(radius)
+    back = [before[k, reach - y : reach - y + h, reach - x : reach - x + w] for k, (y, x) in enumerate(ahead)]
+    # Ascending, as the columns of a CSR row should be.
+    offsets = torch.tensor([(-y, -x) for y, x in reversed(ahead)] + [(0, 0)] + ahead, device=edges.device)
+    weights = torch.stack([*reversed(back), torch.ones_like(edges), *after], -1)  # (h, w, 2K + 1)
+    weights /= weights.sum(-1, keepdim=True)
+    rows = torch.arange(h, device=edges.device)[:, None] + offsets[:, 0]  # (h, 2K + 1)
+    columns = torch.arange(w, device=edges.device)[:, None] + offsets[:, 1]
+    inside = ((rows >= 0) & (rows < h))[:, None] & ((columns >= 0) & (columns < w))  # (h, w, 2K + 1)
+    # int32: what MKL takes; with int64 each product would first convert them.
+    places = (rows * w).int()[:, None] + columns.int()
+    starts = F.pad(inside.sum(-1).flatten().cumsum(0), (1, 0)).int()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse")  # that CSR is in beta, and that nothing checks it
+        return torch.sparse_csr_tensor(starts, places[inside], weights[inside], (h * w, h * w), check_invariants=False)
+
+
+def chebyshev_weights(power: int, rest: float = REST) -> list[float]:
+    """c with x^power = Σ c_k·T_k(x) on [−1, 1], cut off where what is left sums to at most `rest`.
+
+    c_k is the chance that `power` fair ±1 steps end at k or −k.
+    """
+    start = power % 2
+    chance = math.comb(power, power // 2) / 2**power  # of ending at `start`
+    weights = [0.0] * start + [chance * (2 if start else 1)]
+    for k in range(start, power, 2):
+        if 1 - sum(weights) <= rest:
+            break
+        chance *= (power - k) / (power + k + 2)
+        weights += [0.0, 2 * chance]
+    return weights
+
+
+def random_walk(scores: Tensor, edges: Tensor, *, radius: int = 5, beta: float = 10.0, exponent: int = 8) -> Tensor:
+    """x·T^(2^exponent) for x = scores·(1 − edges), without any matrix of pixels by pixels.
+
+    Args:
+        scores: (n, h, w), ≥ 0.
+        edges: (h, w), the boundary's probability, in [0, 1].
+
+    Returns:
+        (n, h, w) float64, ≥ 0, at most the highest score. Within 1e-5 of the dense product in float64, relative to
+        the highest value.
+    """
+    edges = edges.double()
+    step = transition(edges, radius=radius, beta=beta)
+    last = (scores * (1 - edges)).flatten(1).T.contiguous()  # (hw, n): T_0 x
+    first, *others = chebyshev_weights(2**exponent)
+    total = first * last
+    now = step @ last  # T_1 x
+    for k, weight in enumerate(others):
+        if k:  # T_k = 2 T·T_{k−1} − T_{k−2}
+            last, now = now, torch.addmm(last, step, now, beta=-1, alpha=2)
+        if weight:
+            total.add_(now, alpha=weight)
+    return total.clamp_(min=0).T.unflatten(1, edges.shape)  # what is left out may be negative
+
+
+@dataclass(frozen=True)
+class Walk:
+    """The refiner. It works on the photo reduced by a whole number, so that its long side is at most `side`.
+
+    Holds the path of its weights, not the network: each process loads it when its first photo comes.
+    """
+
+    affinity: Path
+    power: float = 1.0
+    radius: int = 5
+    beta: float = 10.0
+    exponent: int = 8
+    threshold: float = 0.28
+    side: int = 640
+    device: str = "cpu"
+    amp: Amp = "off"
+
+    @classmethod
+    def of(cls, options: WalkOptions, device: str = "cpu") -> Walk:
+        """Raises `WeightsError` where the affinity's weights are missing or something else."""
+        pick_amp(options.amp, torch.device(device))
+        path = options.affinity
+        if path is None:
+            raise WeightsError(
+                "walk needs the weights of a boundary network: give --affinity FILE, as `pseudomask "
+                "train-affinity` writes it"
+            )
+        if not path.is_file():
+            raise WeightsError(f"{path}: no such weights file; `pseudomask train-affinity` makes it")
+        if read_card(path).method != AFFINITY:
+            raise WeightsError(f"{path}: not the weights of a boundary network; `pseudomask train-affinity` makes them")
+        return cls(
+            affinity=path,
+            power=options.walk_power,
+            radius=options.walk_radius,
+            beta=options.walk_beta,
+            exponent=options.walk_steps,
+            threshold=options.walk_threshold,
+            side=options.walk_side,
+            device=device,
+            amp=options.amp,
+        )
+
+    @cached_property
+    def _network(self) -> EdgeNetwork:
+        return load_edges(self.affinity)[0].on(torch.device(self.device))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_network"}
+
+    def refine(self, photo: np.ndarray, scores: ScoreMap, threshold: float) -> Refined:
+        """Scores at the walk's grid, their highest 1 once they are at the photo's size; `threshold` is not used.
+
+        A photo without classes, or without any score off its boundaries, passes through.
+        """
+        if not scores.classes:
+            return Refined(scores, threshold)
+        reduced = -(-max(scores.size) // self.side)
+        small = shrink(photo, reduced)
+        with torch.inference_mode():
+            edges = self.edges(normalise(small))
+            grid = torch.from_numpy(scores_on_grid(scores, EDGE_STRIDE * reduced)).pow(self.power)
+            walked = random_walk(
+                grid.to(edges.device), edges, radius=self.radius, beta=self.beta, exponent=self.exponent
+            )
+        values = walked.cpu().numpy()
+        if not values.any():
+            return Refined(scores, threshold)
+        return Refined(scaled(scores, values, EDGE_STRIDE * reduced), self.threshold)
+
+    def edges(self, image: np.ndarray) -> Tensor:
+        """The boundary's probability, where the walk is to be: (3, H, W) float32 normalised → (⌈H/4⌉, ⌈W/4⌉)."""
+        device = torch.device(self.device)
+        amp = pick_amp(self.amp, device)
+        x = torch.from_numpy(image)[None].to(device, memory_format=torch.channels_last)
+        with torch.autocast(device.type, amp, enabled=amp is not None):
+            found = boundaries(self._network, x)[0]
+        return found if device.type == "cuda" else found.cpu()  # no sparse float64 elsewhere
+
+
+def scaled(scores: ScoreMap, values: np.ndarray, stride: int) -> ScoreMap:
+    """Planes divided by the highest value that they have at the photo's size; what lies above is cut to 1.
+
+    Args:
+        scores: whose classes and size they have.
+        values: (n, h, w), ≥ 0, not all 0.
+    """
+    unit = ScoreMap(scores.classes, (values / values.max()).astype(np.float32), scores.size, stride)
+    highest = max(float(plane.max()) for plane in unit.planes())
+    return ScoreMap(unit.classes, np.minimum(unit.values / np.float32(highest), 1), unit.size, stride)
