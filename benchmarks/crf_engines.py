@@ -2,8 +2,8 @@
 
     python -m benchmarks.crf_engines --labels 2,3,4,21 --repeats 5
 
-One thread. Every measurement is a fresh process, the variants take turns, and medians are compared. Needs the
-extra `crf`. See README.md beside this file.
+One thread, processor time. Every measurement is a fresh process, the variants take turns, and medians are compared.
+Needs the extra `crf`. See README.md beside this file.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def engine(variant: str) -> Callable[..., Any]:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """One variant at one number of labels in this process: median seconds a photo, and peak memory."""
+    """One variant at one number of labels in this process: processor seconds a photo (mean), and peak memory."""
     import numpy as np
     import torch
 
@@ -94,9 +94,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     forget_peak()
     seconds = []
     for photo, unary in work:
-        started = time.perf_counter()
+        started = time.process_time()
         run(photo, unary, kernels, options.iterations)
-        seconds.append(time.perf_counter() - started)
+        seconds.append(time.process_time() - started)
     return {"seconds": statistics.mean(seconds), "memory": peak() - before}
 
 

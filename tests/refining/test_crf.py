@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -140,10 +140,9 @@ def test_settings_are_checked(changes: dict[str, float], flag: str) -> None:
         CrfSettings.of(CrfOptions(**changes))  # type: ignore[arg-type]
 
 
-def test_every_setting_has_an_effect() -> None:
-    photo, truth = photo_and_truth()
-    changes = [
-        {},
+@pytest.mark.parametrize(
+    "change",
+    [
         {"crf_preset": "deeplab"},
         {"crf_unary": "soft"},
         {"crf_gt_prob": 0.9},
@@ -153,11 +152,18 @@ def test_every_setting_has_an_effect() -> None:
         {"crf_gauss_weight": 0.0},
         {"crf_bilateral_xy": 5.0},
         {"crf_bilateral_rgb": 20.0},
-        {"crf_bilateral_weight": 2.0},
-    ]
-    found = [Crf.of(CrfOptions(**c)).refine(photo, seeds(truth), 0.3).scores.upsample() for c in changes]  # type: ignore[arg-type]
-    for one, other in itertools.combinations(range(len(changes)), 2):
-        assert not np.allclose(found[one], found[other], atol=1e-3), (changes[one], changes[other])
+        {"crf_bilateral_weight": 0.0},
+    ],
+    ids=str,
+)
+def test_every_setting_has_an_effect(change: dict[str, Any]) -> None:
+    photo, truth = photo_and_truth()
+    plain: dict[str, Any] = {"crf_gauss_weight": 1.0, "crf_bilateral_weight": 1.0}
+    before, after = (
+        Crf.of(CrfOptions(**settings)).refine(photo, seeds(truth), 0.3).scores.upsample()
+        for settings in (plain, plain | change)
+    )
+    assert abs(before - after).max() > 0.05
 
 
 def test_it_crosses_processes() -> None:
