@@ -99,6 +99,7 @@ class Variants:
 
     rows: tuple[tuple[WeightRule, CpmcSettings | None], ...]
     threshold_key: str = "none"
+    default_threshold: float = 0.2
 
     def check(self, network: CamNetwork) -> None:
         for rule, _ in self.rows:

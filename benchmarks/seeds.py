@@ -48,6 +48,7 @@ class SideBySide:
 
     weights: tuple[Tensor, ...]
     threshold_key: str = "none"
+    default_threshold: float = 0.2
 
     def check(self, network: CamNetwork) -> None:
         """Any network will do."""

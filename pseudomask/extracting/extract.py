@@ -32,7 +32,6 @@ from pseudomask.running.record import RunRecord, hash_file
 from pseudomask.running.reporter import Reporter, SilentReporter
 from pseudomask.running.signals import Stop, graceful
 
-DEFAULT_THRESHOLD = 0.2
 # What may change between a run and its resumption; all else decides the masks.
 _FREE = {"out", "device", "amp", "workers", "batch_size", "overlay", "max_failures", "overwrite", "dry_run"}
 _PLACES = {"images", "labels", "list", "weights", "class_file"}  # their contents are compared by hash
@@ -208,7 +207,7 @@ def _threshold(config: ExtractConfig, card: Card, method: MapMethod) -> tuple[fl
         return config.threshold, "given"
     if method.threshold_key in card.thresholds:
         return card.thresholds[method.threshold_key], "from the weights' card"
-    return DEFAULT_THRESHOLD, "the method's default"
+    return method.default_threshold, "the method's default"
 
 
 def _tell_tags(collection: Collection, reporter: Reporter) -> str:

@@ -37,6 +37,10 @@ class LinearMaps:
     def threshold_key(self) -> str:
         return self.rule
 
+    @property
+    def default_threshold(self) -> float:
+        return 0.2
+
     def check(self, network: CamNetwork) -> None:
         network.map_weights(self.rule)
 

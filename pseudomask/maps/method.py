@@ -17,6 +17,11 @@ class MapMethod(Protocol):
         """Under which the weights' card keeps the background threshold measured for this kind of map."""
         ...
 
+    @property
+    def default_threshold(self) -> float:
+        """The background threshold where the card keeps none: of this kind of map, not of these weights."""
+        ...
+
     def check(self, network: CamNetwork) -> None:
         """Raise `WeightsError`, naming the verb that helps, when the network lacks what is needed."""
 

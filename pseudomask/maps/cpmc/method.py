@@ -61,6 +61,10 @@ class Cpmc:
     def threshold_key(self) -> str:
         return "cpmc"
 
+    @property
+    def default_threshold(self) -> float:
+        return 0.5  # these maps are flatter and higher than the classifier's
+
     def rule(self, network: CamNetwork) -> WeightRule:
         """Which classifier's map is calibrated."""
         if self.settings.weights != "auto":
