@@ -112,6 +112,18 @@ def test_mistakes_are_found_before_any_work(call: Call, folders: Path) -> None:
     assert sorted(folders.rglob("*")) == before
 
 
+def test_what_the_machine_lacks(call: Call, folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pydensecrf", None)  # not importable, wherever this runs
+    for arguments in (
+        ("--method", "crf", "--engine", "pydensecrf"),
+        ("--method", "walk"),
+        ("--method", "walk,crf", "--affinity", str(folders / "none.safetensors")),
+    ):
+        code, out, lines = call(*arguments)
+        assert (code, out, sum(line.startswith("error: ") for line in lines)) == (3, "", 1), arguments
+    assert not (folders / "out").exists()
+
+
 def test_what_does_not_fit_fails_alone(call: Call, folders: Path) -> None:
     (folders / "photos/p01.png").unlink()
     Image.new("RGB", (50, 40)).save(folders / "photos/p03.png")

@@ -25,7 +25,7 @@ from pseudomask.errors import RecordMismatch
 from pseudomask.masks import load_mask
 from pseudomask.refining import REFINERS
 from pseudomask.refining.pamr import Pamr
-from pseudomask.refining.refine import refine
+from pseudomask.refining.refine import check_methods, refine
 from pseudomask.refining.refiner import Refined
 from pseudomask.refining.work import at_level, plan_steps, refine_one
 from pseudomask.running.record import RunRecord
@@ -250,6 +250,11 @@ def test_killed_at_any_moment_it_resumes_and_leaves_no_worker(source: Path, tmp_
         assert running.wait() == 0
     assert files(tmp_path / "out") == files(tmp_path / "whole")
     assert not list((tmp_path / "out").rglob("*.part"))
+
+
+def test_the_default_method(settings: Settings, tmp_path: Path) -> None:
+    assert check_methods(settings(tmp_path, method=())) == ("crf",)
+    assert check_methods(settings(tmp_path, method=(), affinity=tmp_path / "w")) == ("walk",)
 
 
 def test_refiners_see_each_others_work() -> None:
