@@ -20,14 +20,15 @@ from pseudomask.config import (
     ExtractConfig,
     ReactivateConfig,
     RefineConfig,
+    TrainAffinityConfig,
     TrainClsConfig,
 )
 from pseudomask.errors import PseudomaskError
 
 if TYPE_CHECKING:
-    from pseudomask.api import calibrate, evaluate, extract, reactivate, refine, train_cls
+    from pseudomask.api import calibrate, evaluate, extract, reactivate, refine, train_affinity, train_cls
 
-_VERBS = ("calibrate", "evaluate", "extract", "reactivate", "refine", "train_cls")
+_VERBS = ("calibrate", "evaluate", "extract", "reactivate", "refine", "train_affinity", "train_cls")
 
 __all__ = [
     "CalibrateConfig",
@@ -36,6 +37,7 @@ __all__ = [
     "PseudomaskError",
     "ReactivateConfig",
     "RefineConfig",
+    "TrainAffinityConfig",
     "TrainClsConfig",
     "__version__",
     "calibrate",
@@ -43,6 +45,7 @@ __all__ = [
     "extract",
     "reactivate",
     "refine",
+    "train_affinity",
     "train_cls",
 ]
 

@@ -14,6 +14,7 @@ from pseudomask.refining.refine import RefineResult, refine
 from pseudomask.training.calibrate import calibrate
 from pseudomask.training.reactivate import reactivate
 from pseudomask.training.session import TrainingResult
+from pseudomask.training.train_affinity import train_affinity
 from pseudomask.training.train_cls import train_cls
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "extract",
     "reactivate",
     "refine",
+    "train_affinity",
     "train_cls",
 ]

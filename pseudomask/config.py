@@ -75,17 +75,9 @@ class DeviceOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingOptions(LabelOptions, DeviceOptions):
+class ScheduleOptions(DeviceOptions):
     """What all training verbs share (METHODS: the CAM literature's schedule)."""
 
-    images: Path = argument("Folder of photos, searched with its subfolders.")
-    run: Path = argument("Folder for the weights, the checkpoint and the log.")
-    val_list: Path | None = option(
-        None, "Photos held out to measure loss and average precision; never trained on.", "Input"
-    )
-    val_fraction: float = option(
-        0.05, "Share of the photos held out when --val-list is not given.", "Input", min=0.0, max=0.9
-    )
     epochs: int = option(5, "Passes over the photos.", "Training", min=1)
     batch_size: int = option(16, "Photos a step.", "Training", min=1)
     crop: int = option(512, "Side of the square training crop, in pixels.", "Training", min=32)
@@ -99,9 +91,6 @@ class TrainingOptions(LabelOptions, DeviceOptions):
         None, "Largest random long side of a photo before the crop; by default 1.25 × crop.", "Training", min=16
     )
     lr: float = option(0.02, "Learning rate of the backbone.", "Training", min=0.0)
-    lr_head: float | None = option(
-        None, "Learning rate of the newest classifier; by default 10 × --lr.", "Training", min=0.0
-    )
     momentum: float = option(
         0.0,
         "SGD's momentum. The published ReCAM and IRN numbers come from about 0; with 0.9 divide --lr by 10.",
@@ -113,9 +102,6 @@ class TrainingOptions(LabelOptions, DeviceOptions):
     power: float = option(0.9, "Exponent of the polynomial learning-rate decay.", "Training", min=0.0)
     warmup: int = option(0, "Steps over which the learning rate rises linearly from 0.", "Training", min=0)
     clip: float = option(0.0, "Largest gradient norm; 0 does not clip.", "Training", min=0.0)
-    freeze: Freeze = option(
-        "stem", "Hold the backbone fixed up to here: ReCAM fixes the stem, IRN up to layer2.", "Training"
-    )
     seed: int = option(0, "Seed of every random choice; recorded.", "Training", min=0)
     checkpoint_every: int = option(
         100, "Steps between checkpoints (one is also written at each epoch's end).", "Training", min=1
@@ -125,6 +111,26 @@ class TrainingOptions(LabelOptions, DeviceOptions):
     data_name: str | None = option(None, "Name of the training data in the weights' card.", "Training")
     overwrite: bool = option(False, "Start anew where RUN holds other training.", "Run")
     dry_run: bool = option(False, "Say what was understood, and stop.", "Run")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions(LabelOptions, ScheduleOptions):
+    """What the verbs share that train on photos with tags."""
+
+    images: Path = argument("Folder of photos, searched with its subfolders.")
+    run: Path = argument("Folder for the weights, the checkpoint and the log.")
+    val_list: Path | None = option(
+        None, "Photos held out to measure loss and average precision; never trained on.", "Input"
+    )
+    val_fraction: float = option(
+        0.05, "Share of the photos held out when --val-list is not given.", "Input", min=0.0, max=0.9
+    )
+    lr_head: float | None = option(
+        None, "Learning rate of the newest classifier; by default 10 × --lr.", "Training", min=0.0
+    )
+    freeze: Freeze = option(
+        "stem", "Hold the backbone fixed up to here: ReCAM fixes the stem, IRN up to layer2.", "Training"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,6 +218,55 @@ class CalibrateConfig(TrainingOptions, CpmcOptions):
         "Hold the backbone fixed up to here; layer4, all of it, leaves the classifier's map as it is.",
         "Training",
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainAffinityConfig(ScheduleOptions):
+    """Train the boundary network of `refine --method walk` on what seeds are sure of."""
+
+    images: Path = argument("Folder of the photos that SEEDS was made from.")
+    seeds: Path = argument("What extract wrote: it must hold scores/.")
+    run: Path = argument("Folder for the confident labels, the weights, the checkpoint and the log.")
+    weights: Path | None = option(
+        None,
+        "Weights whose backbone is used, as it is; by default $PSEUDOMASK_WEIGHTS, else those that come with "
+        "pseudomask.",
+        "Network",
+    )
+    list: Path | None = option(
+        None,
+        "Use only the photos named in this file (stems or relative paths, one a line; - is stdin).",
+        "Input",
+    )
+    limit: int | None = option(None, "Use only the first N photos.", "Input", min=1)
+    class_file: Path | None = option(
+        None, "Class names, one a line, `background` first; must be those of SEEDS.", "Input"
+    )
+    confident_foreground: float | None = option(
+        None,
+        "A score above this is surely its class; by default 0.12 above the threshold of SEEDS' masks.",
+        "Labels",
+        min=0.0,
+        max=1.0,
+    )
+    confident_background: float | None = option(
+        None,
+        "Where no score is above this is surely background; by default 0.10 below the threshold of SEEDS' masks.",
+        "Labels",
+        min=0.0,
+        max=1.0,
+    )
+    confident_crf: bool = option(True, "Make both masks follow the photo's edges, by the CRF.", "Labels")
+    radius: int = option(
+        10, "Pairs of pixels nearer than this are compared, in steps of 4 photo pixels.", "Training", min=2, max=32
+    )
+    epochs: int = option(3, "Passes over the photos.", "Training", min=1)
+    crop: int = option(
+        320, "Side of the square training crop, in pixels; IRN's is 512.", "Training", min=32
+    )
+    min_side: int = option(250, "Smallest random long side of a photo before the crop.", "Training", min=16)
+    max_side: int = option(750, "Largest random long side of a photo before the crop.", "Training", min=16)
+    lr: float = option(0.1, "Learning rate of the boundary network's head; the backbone stays.", "Training", min=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -408,3 +463,13 @@ class EvaluateConfig:
     csv: Path | None = option(None, "Write one row per class, and per image into NAME.images.csv beside it.", "Output")
     markdown: Path | None = option(None, "Write the report as Markdown.", "Output")
     workers: int = option(-1, "Threads; -1 is one a core.", "Machine", min=-1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorConfig:
+    """Say what this machine has and lacks, and try one photo."""
+
+    weights: Path | None = option(None, "Weights to look at; by default those that extract would take.", "Input")
+    out: Path = option(Path("."), "Folder that masks are to be written to.", "Output")
+    device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps; one asked for and absent is missing.", "Machine")
+    smoke: bool = option(True, "Make a mask of one drawn photo.", "Run")

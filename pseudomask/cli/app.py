@@ -23,6 +23,7 @@ VERBS = {
     "reactivate": "pseudomask.cli.reactivate",
     "calibrate": "pseudomask.cli.calibrate",
     "extract": "pseudomask.cli.extract",
+    "train-affinity": "pseudomask.cli.train_affinity",
     "refine": "pseudomask.cli.refine",
     "evaluate": "pseudomask.cli.evaluate",
 }

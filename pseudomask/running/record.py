@@ -27,6 +27,7 @@ _IN_WORDS = {
     "labels_hash": "the tags are others",
     "weights.sha256": "the weights are others",
     "protocol.seeds_hash": "the seeds are others",
+    "weights.seeds_hash": "the seeds are others",
     "protocol.affinity_sha256": "the affinity's weights are others",
 }
 

@@ -40,11 +40,11 @@ def random_crop(image: np.ndarray, crop: int, rng: np.random.Generator) -> np.nd
     """A crop × crop window; a smaller image lies at a random place on a canvas of zeros.
 
     Args:
-        image: float32 (3, H, W), normalised, so that 0 is the mean colour.
+        image: float32 (C, H, W); photos normalised, so that 0 is the mean colour.
     """
     _, h, w = image.shape
     top, left = int(rng.integers(abs(h - crop) + 1)), int(rng.integers(abs(w - crop) + 1))
-    canvas = np.zeros((3, crop, crop), np.float32)
+    canvas = np.zeros((len(image), crop, crop), np.float32)
     source_y, target_y = (top, 0) if h > crop else (0, top)
     source_x, target_x = (left, 0) if w > crop else (0, left)
     rows, columns = min(h, crop), min(w, crop)

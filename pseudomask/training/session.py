@@ -12,30 +12,41 @@ import numpy as np
 import torch
 
 from pseudomask._version import __version__
-from pseudomask.config import TrainingOptions
+from pseudomask.config import TrainAffinityConfig, TrainingOptions
 from pseudomask.data.collection import Collection, align_tags, collect, need_tags, tell_labels
 from pseudomask.data.images import ImageItem, read_list, select
 from pseudomask.devices import pick_device
 from pseudomask.errors import UsageError
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import save_network
-from pseudomask.networks.network import CamNetwork
 from pseudomask.running.atomic import sweep_leftovers
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.record import RunRecord, check_resume, package_versions, peak_memory
 from pseudomask.running.reporter import Reporter
-from pseudomask.running.signals import graceful
+from pseudomask.running.signals import Stop, graceful
 from pseudomask.training.samples import one_hot
 from pseudomask.training.state import CHECKPOINT, LOG, PREVIOUS
-from pseudomask.training.trainer import Group, LossFunction, TaggedPhotos, Trained, Trainer, training_sides
+from pseudomask.training.trainer import (
+    AnyNetwork,
+    Crops,
+    Group,
+    LossFunction,
+    TaggedPhotos,
+    Trained,
+    Trainer,
+    training_sides,
+)
+
+AnyOptions = TrainingOptions | TrainAffinityConfig
 
 WEIGHTS = "weights.safetensors"
 RECORD = "run.json"
 # What may differ between a run and its resumption without changing the result.
 _FREE = {"run", "workers", "checkpoint_every", "overwrite", "dry_run"}
 # Their contents are compared, not their places.
-_PLACES = {"images", "labels", "list", "val_list", "class_file", "weights", "backbone_weights"}
-_COMPARED = ("command", "classes", "weights.sha256", "images_hash", "labels_hash")
+_PLACES = {"images", "seeds", "labels", "list", "val_list", "class_file", "weights", "backbone_weights"}
+_TOLD = ("epochs", "batch_size", "crop", "lr", "lr_head", "momentum", "weight_decay", "freeze", "amp", "seed")
+_COMPARED = ("command", "classes", "weights.sha256", "weights.seeds_hash", "images_hash", "labels_hash")
 
 
 @dataclass(frozen=True)
@@ -137,22 +148,25 @@ def describe(split: Split, reporter: Reporter) -> dict[str, Any]:
 
 
 def run_training(
-    options: TrainingOptions,
+    options: AnyOptions,
     split: Split,
     *,
     command: str,
     method: str,
     source: dict[str, Any],
-    build: Callable[[], tuple[CamNetwork, list[Group], LossFunction, dict[str, Any]]],
+    build: Callable[[], tuple[AnyNetwork, list[Group], LossFunction, dict[str, Any]]],
     base_card: Card | None,
     reporter: Reporter,
+    prepare: Callable[[Stop], None] | None = None,
+    crops: Crops | None = None,
 ) -> TrainingResult:
     """Record, train (or resume), validate and write RUN/weights.safetensors.
 
     Args:
-        method: `cam` or `recam`, for the card.
+        method: `cam`, `recam`, `cpmc` or `affinity`, for the card.
         source: what the network starts from, for record and card; part of the resume check.
         build: makes the network, its parameter groups and its loss; its last value is the card's network part.
+        prepare: what is done in RUN before the first step; `crops`: what is trained on instead of photos and tags.
         base_card: card of the weights that training goes on from.
     """
     facts = describe(split, reporter)
@@ -181,9 +195,15 @@ def run_training(
             held_out=_photos(split.held_out),
             reporter=reporter,
             stop=stop,
+            crops=crops,
         )
         record.device = str(trainer.device)
         _open_folder(options, record)
+        if prepare is not None:
+            prepare(stop)
+            if stop.requested:
+                reporter.warn("stopped before the first step; the same command goes on from there")
+                return TrainingResult(None, facts, exit_code=stop.exit_code)
         reporter.info(f"training on {trainer.device}, {'float32' if trainer.amp is None else trainer.amp}")
         started = time.monotonic()
         trained = trainer.train()
@@ -213,7 +233,7 @@ def run_training(
     return TrainingResult(target, facts | {"weights": str(target)})
 
 
-def _new_record(options: TrainingOptions, split: Split, command: str, source: dict[str, Any]) -> RunRecord:
+def _new_record(options: AnyOptions, split: Split, command: str, source: dict[str, Any]) -> RunRecord:
     """This run's record, checked against the one in RUN: only the same training may go on there."""
     record = RunRecord(
         command=command,
@@ -234,7 +254,7 @@ def _new_record(options: TrainingOptions, split: Split, command: str, source: di
     return record
 
 
-def _open_folder(options: TrainingOptions, record: RunRecord) -> None:
+def _open_folder(options: AnyOptions, record: RunRecord) -> None:
     """The first writing of a run: nothing that it was asked for can be wrong any more."""
     if options.overwrite:
         for name in (WEIGHTS, CHECKPOINT, PREVIOUS, LOG):
@@ -244,7 +264,7 @@ def _open_folder(options: TrainingOptions, record: RunRecord) -> None:
 
 
 def _card(
-    options: TrainingOptions,
+    options: AnyOptions,
     split: Split,
     method: str,
     source: dict[str, Any],
@@ -277,17 +297,8 @@ def _card(
             "photos": len(split.training.items),
             "photos_per_class": split.training.tag_counts(),
             "starts_from": source,
-            "epochs": options.epochs,
-            "batch_size": options.batch_size,
-            "crop": options.crop,
             "long_side": [low, high],
-            "lr": options.lr,
-            "lr_head": options.lr_head,
-            "momentum": options.momentum,
-            "weight_decay": options.weight_decay,
-            "freeze": options.freeze,
-            "amp": options.amp,
-            "seed": options.seed,
+            **{name: getattr(options, name) for name in _TOLD if hasattr(options, name)},
             **({"history": history} if history else {}),
         },
         measured=measured,

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pseudomask.errors import WeightsError
 from pseudomask.networks.checkpoint import read_tensors, write_tensors
-from pseudomask.networks.network import CamNetwork
 from pseudomask.running.atomic import atomic_text
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -22,7 +21,7 @@ LOG = "log.jsonl"
 
 def save_state(
     run: Path,
-    network: CamNetwork,
+    network: nn.Module,
     optimizer: torch.optim.Optimizer,
     step: int,
     scaler: torch.amp.GradScaler | None = None,
@@ -41,7 +40,7 @@ def save_state(
 
 
 def load_state(
-    run: Path, network: CamNetwork, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler | None = None
+    run: Path, network: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler | None = None
 ) -> tuple[int, str | None]:
     """Take up the newest sound checkpoint: (steps done, a warning or None); (0, None) when there is none."""
     warning = None
@@ -63,7 +62,7 @@ def load_state(
     return 0, warning
 
 
-def _restore(tensors: dict[str, Tensor], network: CamNetwork, optimizer: torch.optim.Optimizer) -> None:
+def _restore(tensors: dict[str, Tensor], network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
     state: dict[int, dict[str, Any]] = {}
     for key, value in tensors.items():

@@ -7,16 +7,18 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
-from pseudomask.config import TrainingOptions
+from pseudomask.config import ScheduleOptions, TrainAffinityConfig, TrainingOptions
 from pseudomask.devices import pick_amp, pick_device, pick_workers
 from pseudomask.errors import TrainingDiverged, UsageError
+from pseudomask.networks.edges import EdgeNetwork
 from pseudomask.networks.network import CamNetwork
 from pseudomask.running.reporter import Progress, Reporter
 from pseudomask.running.signals import Stop
@@ -24,8 +26,11 @@ from pseudomask.training.samples import TrainingCrops, batch_plan
 from pseudomask.training.state import LOG, Log, load_state, save_state
 from pseudomask.training.validation import Validation, validate
 
-LossFunction = Callable[[CamNetwork, Tensor, Tensor], tuple[Tensor, dict[str, Tensor]]]
-"""(network, images (B, 3, S, S), tags (B, C)) → the loss to descend, and parts of it for the log."""
+AnyNetwork = CamNetwork | EdgeNetwork
+LossFunction = Callable[[Any, Tensor, Tensor], tuple[Tensor, dict[str, Tensor]]]
+"""(network, images (B, 3, S, S), tags (B, C) or labels (B, h, w)) → the loss to descend, and parts for the log."""
+Crops = Dataset[tuple[Tensor, Tensor, str]]
+"""By (epoch, photo): the image, its tags or labels, and "" or what is wrong with it."""
 
 LOG_EVERY = 10
 
@@ -52,7 +57,7 @@ def learning_rate_factor(step: int, total: int, *, power: float, warmup: int) ->
     return rise * (1 - step / total) ** power
 
 
-def training_sides(options: TrainingOptions) -> tuple[int, int]:
+def training_sides(options: ScheduleOptions) -> tuple[int, int]:
     """The range of the random long side: ReCAM's 320–640 for a crop of 512, in proportion.
 
     Raises `UsageError` where the smallest is above the largest.
@@ -88,23 +93,24 @@ class Trainer:
 
     def __init__(
         self,
-        network: CamNetwork,
+        network: AnyNetwork,
         groups: Iterable[Group],
         loss: LossFunction,
-        options: TrainingOptions,
+        options: TrainingOptions | TrainAffinityConfig,
         *,
         classes: tuple[str, ...],
         photos: TaggedPhotos,
         held_out: TaggedPhotos,
         reporter: Reporter,
         stop: Stop,
+        crops: Crops | None = None,
     ) -> None:
         self.options, self.run, self.reporter, self.stop = options, options.run, reporter, stop
-        self.classes, self.photos, self.held_out = classes, photos, held_out
+        self.classes, self.photos, self.held_out, self.crops = classes, photos, held_out, crops
         self.device = pick_device(options.device)
         self.amp = pick_amp(options.amp, self.device)
         self.workers = pick_workers(options.workers)
-        self.network = network.on(self.device)
+        self.network: AnyNetwork = network.on(self.device)
         self.loss = loss
         self.optimizer = torch.optim.SGD(
             [{"params": [p for p in g.parameters if p.requires_grad], "lr": g.lr} for g in groups],
@@ -154,7 +160,7 @@ class Trainer:
     def _batches(self, done: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of the steps that are left, on the device."""
         sides = training_sides(self.options)
-        crops = TrainingCrops(
+        crops = self.crops or TrainingCrops(
             self.photos.paths, self.photos.tags, crop=self.options.crop, sides=sides, seed=self.options.seed
         )
         if done >= len(self.plan):
@@ -215,7 +221,7 @@ class Trainer:
         return (done - first) * self.options.batch_size / max(time.monotonic() - started, 1e-9)
 
     def _validate(self, done: int, epoch: int, log: Log | None) -> Validation | None:
-        if not self.held_out.paths:
+        if not self.held_out.paths or not isinstance(self.network, CamNetwork):
             return None
         result = validate(
             self.network,

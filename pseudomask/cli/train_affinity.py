@@ -1,0 +1,22 @@
+"""`pseudomask train-affinity IMAGES SEEDS RUN`."""
+
+from __future__ import annotations
+
+from pseudomask.cli.verb import Result, Verb, weights_file
+from pseudomask.config import TrainAffinityConfig
+from pseudomask.running.reporter import Reporter
+
+
+def run(config: TrainAffinityConfig, reporter: Reporter) -> Result:
+    from pseudomask import api
+
+    return api.train_affinity(config, reporter)
+
+
+VERB = Verb(
+    name="train-affinity",
+    config=TrainAffinityConfig,
+    help="Train the boundary network of refine's walk on what seeds are sure of.",
+    run=run,
+    data=weights_file,
+)

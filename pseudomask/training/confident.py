@@ -1,0 +1,124 @@
+"""Labels that seeds are sure of: two masks, and the pixels on which they agree (IRN, Ahn et al., CVPR 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from pseudomask.data.decoding import decode
+from pseudomask.data.pixels import normalise, resize, with_long_side
+from pseudomask.errors import ImageError, UsageError
+from pseudomask.masks import load_mask, save_mask
+from pseudomask.networks.edges import EDGE_STRIDE
+from pseudomask.refining.refiner import Refined, Refiner
+from pseudomask.refining.work import Job, read_pair
+from pseudomask.scores import ScoreMap
+from pseudomask.training.samples import random_crop
+
+MAX_PIXELS = 200_000_000
+ABOVE, BELOW = 0.12, 0.10
+"""What ReCAM's author told users to add to and take from the seeds' threshold (0.10 to 0.15, and 0.10)."""
+
+
+def confident_thresholds(threshold: float) -> tuple[float, float]:
+    """Foreground's and background's, around the seeds' own; never more than half the way to 1 and to 0."""
+    return min(threshold + ABOVE, (1 + threshold) / 2), max(threshold - BELOW, threshold / 2)
+
+
+def confident_labels(
+    photo: np.ndarray, scores: ScoreMap, foreground: float, background: float, refiner: Refiner | None
+) -> np.ndarray:
+    """The class where the mask at `foreground` has one, 0 where both masks are background, else ignore (255).
+
+    Args:
+        photo: (H, W, 3) uint8.
+        foreground, background: thresholds of the scores; foreground is the higher one.
+        refiner: makes each mask follow the photo first; None: as they are.
+
+    Returns:
+        (H, W) uint8, or uint16 with ignore 65,535 where a class index is above 254.
+    """
+
+    def mask(threshold: float) -> np.ndarray:
+        made = Refined(scores, threshold) if refiner is None else refiner.refine(photo, scores, threshold)
+        return made.scores.mask(made.threshold)
+
+    sure, possible = mask(foreground), mask(background)
+    labels = np.where(sure > 0, sure, np.iinfo(sure.dtype).max)
+    labels[(sure == 0) & (possible == 0)] = 0
+    return labels
+
+
+@dataclass(frozen=True)
+class LabelWork:
+    """What a worker does with one photo: write its labels. Returns "" or what is wrong with it."""
+
+    classes: int
+    foreground: float
+    background: float
+    refiner: Refiner | None
+
+    def __call__(self, job: Job) -> str:
+        try:
+            photo, scores = read_pair(job, self.classes, max_pixels=MAX_PIXELS, allow_truncated=False)
+            labels = confident_labels(photo, scores, self.foreground, self.background, self.refiner)
+        except ImageError as error:
+            return error.reason
+        except (MemoryError, torch.OutOfMemoryError):
+            return "not enough memory to label it"
+        save_mask(job.outputs.mask, labels)
+        return ""
+
+
+class LabelledCrops(Dataset[tuple[Tensor, Tensor, str]]):
+    """Indexed by (epoch, photo): (3, crop, crop) float32, its labels, and "" or what went wrong.
+
+    Labels are (⌈crop/4⌉, ⌈crop/4⌉) int32, one for each of the network's places: 0 ignore, 1 background, k + 1 the
+    class of mask index k. A photo without them, or unreadable, becomes an empty crop where all is ignored.
+    """
+
+    def __init__(
+        self, paths: Sequence[Path], labels: Sequence[Path], *, crop: int, sides: tuple[int, int], seed: int
+    ) -> None:
+        self.paths, self.labels = list(paths), list(labels)
+        self.crop, self.sides, self.seed = crop, sides, seed
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, place: tuple[int, int]) -> tuple[Tensor, Tensor, str]:
+        epoch, photo = place
+        rng = np.random.default_rng([self.seed, epoch, photo])
+        problem = ""
+        try:
+            values = self._augmented(photo, rng)
+        except (ImageError, UsageError) as error:
+            values, problem = np.zeros((4, self.crop, self.crop), np.float32), str(error)
+        # The pixel nearest to the middle of each 4 × 4 block.
+        at = np.minimum(np.arange(EDGE_STRIDE // 2, self.crop + EDGE_STRIDE // 2, EDGE_STRIDE), self.crop - 1)
+        labels = values[3][np.ix_(at, at)].astype(np.int32)
+        return torch.from_numpy(values[:3]), torch.from_numpy(labels), problem
+
+    def _augmented(self, photo: int, rng: np.random.Generator) -> np.ndarray:
+        """Random long side, mirror and crop, of photo and labels alike: float32 (4, crop, crop)."""
+        image = decode(self.paths[photo])
+        if not self.labels[photo].exists():
+            raise ImageError(self.paths[photo], "it has no confident labels")
+        labels = load_mask(self.labels[photo])
+        if labels.shape != image.shape[:2]:
+            raise ImageError(self.paths[photo], "its confident labels are those of another size")
+        # One more than the index, so that ignore is 0: what the crop adds around a photo too.
+        known = np.where(labels == np.iinfo(labels.dtype).max, 0, labels.astype(np.int32) + 1)
+        height, width = with_long_side(labels.shape, int(rng.integers(self.sides[0], self.sides[1] + 1)))
+        nearest = Image.fromarray(known).resize((width, height), Image.Resampling.NEAREST)
+        values = np.concatenate(
+            [normalise(resize(image, (height, width))), np.asarray(nearest, np.float32)[None]], dtype=np.float32
+        )
+        return random_crop(values[:, :, ::-1] if rng.random() < 0.5 else values, self.crop, rng)
