@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pseudomask._version import __version__
 from pseudomask.config import (
     CalibrateConfig,
+    DoctorConfig,
     EvaluateConfig,
     ExtractConfig,
     ReactivateConfig,
@@ -26,12 +27,13 @@ from pseudomask.config import (
 from pseudomask.errors import PseudomaskError
 
 if TYPE_CHECKING:
-    from pseudomask.api import calibrate, evaluate, extract, reactivate, refine, train_affinity, train_cls
+    from pseudomask.api import calibrate, doctor, evaluate, extract, reactivate, refine, train_affinity, train_cls
 
-_VERBS = ("calibrate", "evaluate", "extract", "reactivate", "refine", "train_affinity", "train_cls")
+_VERBS = ("calibrate", "doctor", "evaluate", "extract", "reactivate", "refine", "train_affinity", "train_cls")
 
 __all__ = [
     "CalibrateConfig",
+    "DoctorConfig",
     "EvaluateConfig",
     "ExtractConfig",
     "PseudomaskError",
@@ -41,6 +43,7 @@ __all__ = [
     "TrainClsConfig",
     "__version__",
     "calibrate",
+    "doctor",
     "evaluate",
     "extract",
     "reactivate",

@@ -8,6 +8,7 @@ pseudomask.extract(pseudomask.ExtractConfig(images=Path("photos"), out=Path("mas
 
 from __future__ import annotations
 
+from pseudomask.checkup import DoctorResult, doctor
 from pseudomask.extracting.extract import ExtractResult, extract
 from pseudomask.measuring.from_config import EvaluateResult, evaluate
 from pseudomask.refining.refine import RefineResult, refine
@@ -18,11 +19,13 @@ from pseudomask.training.train_affinity import train_affinity
 from pseudomask.training.train_cls import train_cls
 
 __all__ = [
+    "DoctorResult",
     "EvaluateResult",
     "ExtractResult",
     "RefineResult",
     "TrainingResult",
     "calibrate",
+    "doctor",
     "evaluate",
     "extract",
     "reactivate",

@@ -26,6 +26,7 @@ VERBS = {
     "train-affinity": "pseudomask.cli.train_affinity",
     "refine": "pseudomask.cli.refine",
     "evaluate": "pseudomask.cli.evaluate",
+    "doctor": "pseudomask.cli.doctor",
 }
 
 HELP = "From photos and image-level tags to pixel masks: CAM, ReCAM and CPMC pseudo masks."

@@ -94,7 +94,7 @@ def _execute(verb: Verb, config: Any, common: dict[str, Any]) -> int:
     if not common["cli_quiet"]:
         for line in _lines(verb, result):
             console.err(line)
-    if result.exit_code <= 1:  # stopped by a signal: no document that a program could take for whole
+    if result.exit_code < 128:  # stopped by a signal: no document that a program could take for whole
         if common.get("cli_json") or getattr(config, "json", False):
             console.out(json.dumps(result.to_json(), indent=2, ensure_ascii=True))
         elif verb.data is not None:

@@ -1,0 +1,207 @@
+"""The verb `doctor`: what this machine has and lacks, and whether one photo becomes a mask on it.
+
+Nothing heavy is imported at the top: a broken torch is a finding here, not a crash.
+"""
+
+from __future__ import annotations
+
+import importlib
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pseudomask.config import DoctorConfig, ExtractConfig
+from pseudomask.errors import PseudomaskError
+from pseudomask.running.jsonable import jsonable
+from pseudomask.running.machine import cores
+from pseudomask.running.record import hash_file, package_versions, platform_facts
+from pseudomask.running.reporter import Reporter, SilentReporter
+
+NEEDED = ("torch", "torchvision", "numpy", "cv2", "PIL", "safetensors")
+"""Modules without which no mask is made."""
+OPTIONAL = {"pydensecrf": ("pydensecrf2", "pip install 'pseudomask[crf]' (Python 3.11 or 3.12)")}
+"""Module → its package, and how to get it."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at; `essential` ones that are not `ok` make the exit code 3."""
+
+    name: str
+    ok: bool
+    detail: str
+    essential: bool = True
+
+    def told(self) -> str:
+        return self.detail if self.ok else f"{'MISSING' if self.essential else 'absent'}: {self.detail}"
+
+
+@dataclass(kw_only=True)
+class DoctorResult:
+    """What `doctor` found.
+
+    Attributes:
+        checks: in the order in which they were made.
+        versions, system, devices, weights: the same for programs; `weights` is empty where none can be read.
+    """
+
+    checks: list[Check] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=package_versions)
+    system: dict[str, str] = field(default_factory=platform_facts)
+    devices: list[dict[str, Any]] = field(default_factory=list)
+    weights: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        return all(check.ok for check in self.checks if check.essential)
+
+    @property
+    def exit_code(self) -> int:
+        return 0 if self.ok else 3
+
+    def summary(self) -> list[tuple[str, str]]:
+        return [(check.name, check.told()) for check in self.checks]
+
+    def to_json(self) -> dict[str, Any]:
+        plain: dict[str, Any] = jsonable({"schema": 1, "ok": self.ok, **self.__dict__})
+        return plain
+
+
+def doctor(config: DoctorConfig, reporter: Reporter | None = None) -> DoctorResult:
+    """Look at versions, devices, optional packages, weights and write access, and make one mask.
+
+    Nothing raises but `UsageError` for a device's name that means nothing: what is missing is in the result.
+    """
+    result, reporter = DoctorResult(), reporter or SilentReporter()
+
+    def check(name: str, look: Callable[[], str], *, essential: bool = True) -> bool:
+        try:
+            found = Check(name, True, look(), essential)
+        except PseudomaskError as error:
+            if error.exit_code == 2:
+                raise
+            found = Check(name, False, str(error), essential)
+        except Exception as error:  # whatever a broken installation raises
+            found = Check(name, False, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}", essential)
+        result.checks.append(found)
+        return found.ok
+
+    check("versions", lambda: _versions(result))
+    whole = [check(name, partial(_imported, name)) for name in NEEDED]
+    for name, (package, install) in OPTIONAL.items():
+        check(f"{name} (optional)", partial(_optional, package, install), essential=False)
+    check("writing", lambda: _writable(config.out))
+    if all(whole):
+        ready = check("device", lambda: _device(config, result))
+        ready &= check("weights", lambda: _weights(config, result))
+        if ready and config.smoke:
+            reporter.info("making a mask of one drawn photo")
+            check("one photo", lambda: _smoke(config))
+    return result
+
+
+def _versions(result: DoctorResult) -> str:
+    system = result.system
+    return f"pseudomask {result.versions['pseudomask']}, Python {platform.python_version()}, {system['system']}"
+
+
+def _imported(name: str) -> str:
+    module = importlib.import_module(name)
+    if name == "torchvision":  # a pair that does not fit imports, and fails here
+        importlib.import_module("torchvision.ops").nms.__name__  # noqa: B018
+    return str(getattr(module, "__version__", "present"))
+
+
+def _optional(package: str, install: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        raise PseudomaskError(install) from None
+
+
+def _writable(out: Path) -> str:
+    """A file is really written, in `out` or in the folder in which it would be made."""
+    place = out.absolute()
+    while not place.exists():
+        place = place.parent
+    try:
+        with tempfile.NamedTemporaryFile(dir=place, prefix=".pseudomask-") as file:
+            file.write(b"x")
+            file.flush()
+    except OSError as error:
+        raise PseudomaskError(f"cannot write in {place}: {error.strerror}; choose another folder") from error
+    return str(place)
+
+
+def _device(config: DoctorConfig, result: DoctorResult) -> str:
+    import torch
+
+    from pseudomask.devices import pick_amp, pick_device
+
+    result.devices = [{"name": "cpu", "kind": platform.processor() or platform.machine(), "cores": cores()}]
+    for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        facts = torch.cuda.get_device_properties(i)
+        result.devices.append({"name": f"cuda:{i}", "kind": facts.name, "memory": facts.total_memory})
+    if torch.backends.mps.is_available():
+        result.devices.append({"name": "mps", "kind": "Apple GPU"})
+    device = pick_device(config.device)
+    precision = str(pick_amp("auto", device) or torch.float32).removeprefix("torch.")
+    there = ", ".join(f"{one['name']} ({one['kind']})" for one in result.devices)
+    return f"{device} in {precision}, of {there}; {cores()} cores"
+
+
+def _weights(config: DoctorConfig, result: DoctorResult) -> str:
+    from pseudomask.networks.checkpoint import load_network
+    from pseudomask.networks.store import find_weights
+
+    path = find_weights(config.weights)
+    _, card = load_network(path)
+    result.weights = {
+        "file": path,
+        "sha256": hash_file(path),
+        "method": card.method,
+        "backbone": card.backbone,
+        "classes": card.classes,
+        "thresholds": card.thresholds,
+        "licence": card.license,
+        "notes": card.notes,
+    }
+    made = f"{card.method}, {card.backbone}, {len(card.classes)} classes, licence {card.license}"
+    return f"{path} ({made}), SHA-256 {result.weights['sha256']}"
+
+
+def _smoke(config: DoctorConfig) -> str:
+    """One drawn photo through `extract`, with one worker process, as a run would have."""
+    import numpy as np
+
+    from pseudomask.extracting.extract import extract
+    from pseudomask.masks import load_mask, save_picture
+
+    photo = np.full((96, 128, 3), 120, np.uint8)
+    photo[24:72, 32:96] = (200, 60, 40)
+    with tempfile.TemporaryDirectory(prefix="pseudomask-doctor-") as folder:
+        place, started = Path(folder), time.monotonic()
+        save_picture(place / "photos" / "drawn.jpg", photo)
+        done = extract(
+            ExtractConfig(
+                images=place / "photos",
+                out=place / "out",
+                method="cam",
+                weights=config.weights,
+                device=config.device,
+                workers=1,
+                scales="1.0",
+            )
+        )
+        if done.failures:
+            raise PseudomaskError(f"the drawn photo failed: {done.failures['drawn.jpg']}")
+        size = load_mask(place / "out" / "drawn.png").shape
+    if size != photo.shape[:2]:
+        raise PseudomaskError(f"the drawn photo's mask has the size {size}, not {photo.shape[:2]}")
+    return f"became a mask in {time.monotonic() - started:.1f} s"
