@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= demo-out
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint bench clean
+.PHONY: help env demo test lint bench faults fuzz soak clean
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,15 @@ lint: $(BIN)/pseudomask
 
 bench: $(BIN)/pseudomask ## Benchmarks that need no data (see benchmarks/README.md)
 	@$(BIN)/python -m benchmarks.recam_step
+
+faults: $(BIN)/pseudomask ## The long fault tests: 50 kills a verb, 100,000 photos, 10,000 damaged files a kind
+	@$(BIN)/python -m pytest tests/faults -m long
+
+fuzz: $(BIN)/pseudomask ## Damaged files for MINUTES (10); what they find is left in FOUND (fuzz-found)
+	@PYTHONPATH=tests:tests/faults $(BIN)/python -m fuzz $(or $(FOUND),fuzz-found) --seconds $$(( 60 * $(or $(MINUTES),10) )) --seed $$(date +%s)
+
+soak: $(BIN)/pseudomask ## Disturbed runs over drawn photos for MINUTES (60); memory and failures
+	@$(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),60)
 
 clean: ## Remove the environment and what demo made
 	rm -rf $(VENV) $(OUT)

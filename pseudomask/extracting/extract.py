@@ -153,7 +153,7 @@ class _Flow:
     threshold: float
     reporter: Reporter
     stop: Stop
-    waiting: deque[Future[dict[str, Any]]] = field(default_factory=deque)
+    waiting: deque[Future[None]] = field(default_factory=deque)
 
     def run(self, photos: Iterator[Photo], total: int) -> None:
         with (
@@ -183,7 +183,7 @@ class _Flow:
         for photo, one, scores in zip(batch, tags, self.engine.scores(batch, tags), strict=True):
             self.waiting.append(
                 pool.submit(
-                    write_outputs,
+                    self._write,
                     self.outputs[photo.place],
                     self.collection.items[photo.place].relative,
                     scores,
@@ -195,10 +195,14 @@ class _Flow:
                 )
             )
 
+    def _write(self, *args: Any, **more: Any) -> None:
+        """Files, then at once their manifest line: a kill between the two costs one image a thread, not a backlog."""
+        self.run_.note(write_outputs(*args, **more))
+
     def _collect(self, most: int) -> None:
-        """Note what has been written; wait where more than `most` images are still on their way."""
+        """Raise what went wrong in writing; wait where more than `most` images are still on their way."""
         while self.waiting and (len(self.waiting) > most or self.waiting[0].done()):
-            self.run_.note(self.waiting.popleft().result())
+            self.waiting.popleft().result()
 
 
 def _threshold(config: ExtractConfig, card: Card, method: MapMethod) -> tuple[float, str]:

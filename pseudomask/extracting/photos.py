@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from pseudomask.data.decoding import decode
 from pseudomask.data.pixels import resize, with_long_side
@@ -88,23 +90,56 @@ class Photos(Dataset[Photo]):
         return Photo(place, size, views, whole=image if self.keep_whole else None)
 
 
+_AHEAD = 4  # photos that a worker may be ahead
+
+
 def _as_it_is(photo: Any) -> Any:
     return photo
 
 
 def load(photos: Photos, *, workers: int, device: torch.device) -> Iterator[Photo]:
-    """All photos, in order, decoded ahead by `workers` processes (0: in this one)."""
-    return iter(
+    """All photos, in order, decoded ahead by `workers` processes (0: in this one).
+
+    Where a worker dies, the photos that were under way are decoded again, one at a time in a process of its own; the
+    one at which that dies too comes back with a problem, and the run goes on.
+    """
+    done, careful = 0, 0  # photos that came out; position up to which they are decoded one at a time
+    while done < len(photos):
+        end = careful if done < careful else len(photos)
+        try:
+            for photo in _start(photos, range(done, end), workers, alone=done < careful):
+                done += 1
+                yield photo
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            if done < careful:
+                yield Photo(photos.places[done], (0, 0), (), problem="the process that decoded it died")
+                done += 1
+            else:
+                careful = min(len(photos), done + _AHEAD * workers)
+
+
+def _start(photos: Photos, part: range, workers: int, *, alone: bool) -> Iterator[Photo]:
+    """The photos of `part`; `alone`: one worker that has one photo at a time."""
+    before = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
+    photos_of_part = iter(
         DataLoader(
-            photos,
+            Subset(photos, part),
             batch_size=None,
             collate_fn=_as_it_is,
-            num_workers=workers,
-            prefetch_factor=4 if workers else None,
+            num_workers=1 if alone else workers,
+            prefetch_factor=None if not workers else 1 if alone else _AHEAD,
             worker_init_fn=_one_thread,
             pin_memory=False,
+            # Threads are writing by now, and a forked process could wait for their locks for ever.
+            multiprocessing_context="spawn" if alone else None,
         )
     )
+    if workers and before is not None and threading.current_thread() is threading.main_thread():
+        # torch's handler would raise in the midst of whatever this thread does; the iterator finds a death by itself
+        signal.signal(signal.SIGCHLD, before)
+    return photos_of_part
 
 
 def _one_thread(worker: int) -> None:

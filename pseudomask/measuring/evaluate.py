@@ -145,7 +145,8 @@ def _class_list(value: Any) -> tuple[str, ...] | None:
 def _threshold(record: dict[str, Any]) -> float | None:
     config = record.get("config")
     value = config.get("threshold") if isinstance(config, dict) else None
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    known = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+    return float(value) if known else None
 
 
 def _renumbering(made: tuple[str, ...] | None, names: tuple[str, ...] | None) -> np.ndarray | None:

@@ -148,7 +148,7 @@ def _record(folder: Path) -> RunRecord | None:
 def _threshold(record: RunRecord) -> tuple[float | None, str]:
     """The background's height in the stored scores: `refine` may have moved it."""
     value = record.protocol.get("scores_threshold", record.config.get("threshold"))
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         return None, ""
     return float(value), f"that of SEEDS ({record.protocol.get('threshold_chosen', 'given')})"
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from pseudomask.errors import UsageError
+from pseudomask.errors import CollisionError, UsageError
 from pseudomask.running.atomic import sweep_leftovers
 from pseudomask.running.layout import MANIFEST, RECORD, Outputs, check_foreign
 from pseudomask.running.manifest import Entry, Manifest
@@ -28,13 +28,24 @@ class FolderRun:
         self.out, self.record, self.outputs = out, record, list(outputs)
         self.overwrite = overwrite
         self.manifest = Manifest(out / MANIFEST)
-        old = None if overwrite else RunRecord.read(out / RECORD)
+        old = None if overwrite else self._recorded()
         if old is not None:
             check_resume(old, record, fields, where=out)
             record.timings = dict(old.timings)
-        elif not overwrite:
-            check_foreign(self.outputs)
         self.entries: dict[str, Entry] = {} if overwrite else self.manifest.load()
+
+    def _recorded(self) -> RunRecord | None:
+        """The record of the run that is there; None, and no file in the way, where there is none."""
+        old = RunRecord.read(self.out / RECORD)
+        if old is None:
+            try:
+                check_foreign(self.outputs)
+            except CollisionError:
+                # A process started together with this one may have begun since: its record stands before its masks.
+                old = RunRecord.read(self.out / RECORD)
+                if old is None:
+                    raise
+        return old
 
     def start(self) -> None:
         """The first writing: the record. With `overwrite` the files of the run before are removed first."""

@@ -32,6 +32,18 @@ _IN_WORDS = {
 }
 
 
+# What later code relies on; the rest is only told.
+_KINDS: dict[str, type] = {
+    "command": str,
+    "classes": list,
+    "weights": dict,
+    "images_hash": str,
+    "labels_hash": str,
+    "protocol": dict,
+    "timings": dict,
+}
+
+
 @dataclass
 class RunRecord:
     """Everything that decides the bytes of a run's outputs, and what the run cost.
@@ -80,6 +92,14 @@ class RunRecord:
             raise _foreign(path, "it holds no config")
         if content.get("schema") != SCHEMA:
             raise _foreign(path, f"its schema is {content.get('schema')!r}, this program knows {SCHEMA}")
+        for name, kind in _KINDS.items():
+            if name in content and not isinstance(content[name], kind):
+                raise _foreign(path, f"its {name} is no {kind.__name__}")
+        if not all(isinstance(name, str) for name in content.get("classes", ())):
+            raise _foreign(path, "a class has no name")
+        seconds = content.get("timings", {}).values()
+        if not all(isinstance(value, int | float) and 0 <= value < 1e12 for value in seconds):
+            raise _foreign(path, "its timings are no seconds")
         names = {one.name for one in dataclasses.fields(cls)}
         try:
             return cls(**{name: value for name, value in content.items() if name in names})

@@ -55,8 +55,9 @@ def load_state(
             _restore(tensors, network, optimizer)
             if scaler is not None and scale:
                 scaler.load_state_dict(scale)
-        except (WeightsError, KeyError, ValueError, RuntimeError) as error:
-            warning = f"{path} is damaged and was passed over ({str(error).splitlines()[0]})"
+        except (WeightsError, KeyError, ValueError, RuntimeError, TypeError, AttributeError) as error:
+            reason = str(error).partition("\n")[0]
+            warning = f"{path} is damaged and was passed over ({reason})"
             continue
         return step, warning
     return 0, warning
@@ -81,13 +82,12 @@ class Log:
         self.path = path
         kept = []
         if path.exists() and from_step > 0:
-            for line in path.read_text("utf-8").splitlines():
+            for line in path.read_text("utf-8", "replace").splitlines():
                 try:
-                    entry = json.loads(line)
-                    if entry.get("step", 0) <= from_step:
+                    if json.loads(line).get("step", 0) <= from_step:
                         kept.append(line)
-                except ValueError:
-                    continue  # a line cut by a kill
+                except (ValueError, TypeError, AttributeError):
+                    continue  # a line cut by a kill, or foreign
         atomic_text(path, "".join(line + "\n" for line in kept))
 
     def write(self, **entry: Any) -> None:

@@ -102,6 +102,11 @@ def test_two_differences_are_both_told_and_unasked_fields_are_not() -> None:
         (b"[]", "no config"),
         (b'{"config": {}, "schema": 99}', "schema is 99"),
         (b'{"config": {}, "schema": 1}', "command is missing"),
+        (b'{"config": {}, "schema": 1, "command": 3}', "command is no str"),
+        (b'{"config": {}, "schema": 1, "command": "extract", "classes": "cat"}', "classes is no list"),
+        (b'{"config": {}, "schema": 1, "command": "extract", "classes": [["cat"]]}', "a class has no name"),
+        (b'{"config": {}, "schema": 1, "command": "extract", "timings": {"extract": "1"}}', "timings are no seconds"),
+        (b'{"config": {}, "schema": 1, "command": "extract", "protocol": null}', "protocol is no dict"),
     ],
 )
 def test_a_foreign_record_is_refused(tmp_path: Path, content: bytes, why: str) -> None:
