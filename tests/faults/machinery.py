@@ -71,11 +71,15 @@ class Process:
 
     @property
     def out(self) -> str:
-        return (self.folder / "stdout").read_text(errors="surrogateescape")
+        return self._stream("stdout")
 
     @property
     def err(self) -> str:
-        return (self.folder / "stderr").read_text(errors="surrogateescape")
+        return self._stream("stderr")
+
+    def _stream(self, name: str) -> str:
+        path = self.folder / name
+        return path.read_text(errors="surrogateescape") if path.exists() else ""
 
     def errors(self) -> list[str]:
         """Lines that say why it failed; never a traceback."""
@@ -148,8 +152,10 @@ class Server:
 
     def close(self) -> None:
         assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.process.stdin.close()
         self.process.wait()
+        self.process.stdout.close()
 
 
 class Run(Protocol):
