@@ -18,7 +18,7 @@ import typer
 from pseudomask.cli import values
 from pseudomask.errors import UsageError
 
-_LAST = ("CPMC", "Output", "Run", "Machine")  # the groups that people look for least
+_LAST = ("CPMC", "CRF", "PAMR", "Walk", "Output", "Run", "Machine")  # the groups that people look for least
 
 
 @dataclasses.dataclass(frozen=True)
