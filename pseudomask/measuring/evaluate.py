@@ -145,8 +145,9 @@ def _class_list(value: Any) -> tuple[str, ...] | None:
 def _threshold(record: dict[str, Any]) -> float | None:
     config = record.get("config")
     value = config.get("threshold") if isinstance(config, dict) else None
-    known = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
-    return float(value) if known else None
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
+        return float(value)
+    return None  # also where it is no threshold: nobody can have made masks at it
 
 
 def _renumbering(made: tuple[str, ...] | None, names: tuple[str, ...] | None) -> np.ndarray | None:
