@@ -82,7 +82,10 @@ def disturb(fault: str, photos: Path, out: Path, weights: Path | None, dice: ran
         if fault == "file size":
             resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600))
 
-    with subprocess.Popen([*command, str(photos), str(out)], stderr=subprocess.DEVNULL, preexec_fn=limit) as running:
+    nowhere = subprocess.DEVNULL
+    with subprocess.Popen(
+        [*command, str(photos), str(out)], stdout=nowhere, stderr=nowhere, preexec_fn=limit
+    ) as running:
         target = dice.randrange(1, 8)
         while running.poll() is None and len(list(out.glob("*.png"))) < target:
             time.sleep(0.01)
