@@ -261,9 +261,7 @@ class TrainAffinityConfig(ScheduleOptions):
         10, "Pairs of pixels nearer than this are compared, in steps of 4 photo pixels.", "Training", min=2, max=32
     )
     epochs: int = option(3, "Passes over the photos.", "Training", min=1)
-    crop: int = option(
-        320, "Side of the square training crop, in pixels; IRN's is 512.", "Training", min=32
-    )
+    crop: int = option(320, "Side of the square training crop, in pixels; IRN's is 512.", "Training", min=32)
     min_side: int = option(250, "Smallest random long side of a photo before the crop.", "Training", min=16)
     max_side: int = option(750, "Largest random long side of a photo before the crop.", "Training", min=16)
     lr: float = option(0.1, "Learning rate of the boundary network's head; the backbone stays.", "Training", min=0.0)
