@@ -70,6 +70,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     if options.threads:
         torch.set_num_threads(options.threads)
     h, w = size_of(options.size)
+    torch.set_flush_denormal(True)  # products of many small affinities would make the dense walk slow beyond fairness
     walk = {"sparse": random_walk, "dense": dense_walk}[options.variant]
     free, needed = available(), 3 * 4 * (h * w) ** 2
     if options.variant == "dense" and (h * w > options.dense_pixels or (free is not None and needed > 0.9 * free)):
