@@ -265,13 +265,13 @@ def test_damaged_checksum_is_refused(tmp_path: Path) -> None:
 
 def test_bombs_are_refused_from_the_header(tmp_path: Path) -> None:
     path = lying_png(tmp_path / "x.png", 30_000, 30_000)
-    start = time.perf_counter()
+    start = time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(ImageError, match=r"too large: 30000x30000 is more than the limit of 200,000,000"):
             decode(path)
         assert image_size(path) == (30_000, 30_000)
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
 
 
 def test_the_limit_is_the_callers(tmp_path: Path) -> None:

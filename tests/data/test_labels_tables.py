@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import random
 import re
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -198,15 +201,30 @@ def test_given_classes_are_checked(tmp_path: Path) -> None:
             table(tmp_path, "filename,labels\nx.jpg,cat\n", classes=classes)
 
 
+def untraced(work: Callable[[], object]) -> float:
+    """Seconds of processor time, without the coverage tool's hook on each line of it."""
+    tracer = sys.gettrace()
+    sys.settrace(None)
+    try:
+        start = time.process_time()
+        work()
+        return time.process_time() - start
+    finally:
+        sys.settrace(tracer)
+
+
 def test_a_million_lines(tmp_path: Path) -> None:
+    """Read within 5 s; where even the csv module alone needs more than a second, within 5 times that."""
     rng = random.Random(0)
     cells = [";".join(rng.sample([f"class{i}" for i in range(80)], rng.randint(0, 4))) for _ in range(5000)]
     lines = (f"{i:08d}.jpg,{cells[i % 5000]}\n" for i in range(1_000_000))
     path = tmp_path / "labels.csv"
     path.write_text("filename,labels\n" + "".join(lines))
-    start = time.process_time()
-    found = read_labels(path)
-    assert time.process_time() - start < 5
+    with path.open(newline="") as file:
+        least = untraced(lambda: {row[0]: row[1].split(";") for row in csv.reader(file)})
+    tables: list[LabelTable] = []
+    assert untraced(lambda: tables.append(read_labels(path))) < 5 * max(1, least)
+    found = tables[0]
     assert len(found.tags) == 1_000_000
     for i in (0, 4_999, 999_999):
         names = {found.classes[position] for position in found.tags[f"{i:08d}.jpg"]}

@@ -22,13 +22,22 @@ def files(out: Path) -> int:
     return sum(not name.startswith(".") for _, _, names in os.walk(out) for name in names)
 
 
+def forget_half(out: Path) -> None:
+    """Leave a finished run as an earlier kill could have: every other mask is gone, and so is its line."""
+    kept = manifest(out)
+    for path in pngs(out)[::2]:
+        path.unlink()
+        del kept[path.relative_to(out).as_posix().removesuffix(".png")]
+    lines = (json.dumps(entry) + "\n" for entry in kept.values())
+    (out / "manifest.jsonl").write_text("".join(lines), "utf-8")
+
+
 def kill_and_resume(start: Callable[[], Process], out: Path, expected: dict[str, bytes], kills: int, seed: int) -> None:
     """Kill at so many random moments, resume each time, and compare the end with an uninterrupted run."""
     dice, met = random.Random(seed), 0
     for _ in range(kills):
         if len(manifest(out)) == len(manifest_of(expected)) and out.exists():
-            for path in (*pngs(out)[::2], out / "manifest.jsonl"):  # else nothing would be left to do
-                path.unlink()
+            forget_half(out)  # else nothing would be left to do
         before, more = files(out), dice.randrange(1, 16)
         process = start()
         until(process, lambda before=before, more=more: files(out) >= before + more)
