@@ -1,0 +1,78 @@
+"""The settings of every verb: each field is one flag, one environment variable and one TOML key.
+
+A file a family of verbs, and `common` for what they share. Nothing here imports torch, so that
+`pseudomask --help` answers at once. A field's metadata holds its help text, and `positional` where it
+is an argument; `cli.options` turns a class into a command. A class's fields stand in the help in the
+order of its bases, the last first, then its own.
+"""
+
+from __future__ import annotations
+
+from pseudomask.config.common import Amp, DeviceOptions, LabelFormat, LabelOptions, argument, option
+from pseudomask.config.doctor import DoctorConfig
+from pseudomask.config.evaluate import EvaluateConfig
+from pseudomask.config.extract import (
+    CalibTarget,
+    CpmcCalibration,
+    CpmcFeatures,
+    CpmcOptions,
+    CpmcOutput,
+    CpmcRefine,
+    CpmcWeights,
+    ExtractConfig,
+    WeightRule,
+)
+from pseudomask.config.refine import (
+    CrfEngine,
+    CrfOptions,
+    CrfPreset,
+    CrfUnary,
+    PamrOptions,
+    RefineConfig,
+    WalkOptions,
+)
+from pseudomask.config.training import (
+    CalibrateConfig,
+    Freeze,
+    ReactivateConfig,
+    ScheduleOptions,
+    Style,
+    TrainAffinityConfig,
+    TrainClsConfig,
+    TrainingOptions,
+)
+
+__all__ = [
+    "Amp",
+    "CalibTarget",
+    "CalibrateConfig",
+    "CpmcCalibration",
+    "CpmcFeatures",
+    "CpmcOptions",
+    "CpmcOutput",
+    "CpmcRefine",
+    "CpmcWeights",
+    "CrfEngine",
+    "CrfOptions",
+    "CrfPreset",
+    "CrfUnary",
+    "DeviceOptions",
+    "DoctorConfig",
+    "EvaluateConfig",
+    "ExtractConfig",
+    "Freeze",
+    "LabelFormat",
+    "LabelOptions",
+    "PamrOptions",
+    "ReactivateConfig",
+    "RefineConfig",
+    "ScheduleOptions",
+    "Style",
+    "TrainAffinityConfig",
+    "TrainClsConfig",
+    "TrainingOptions",
+    "WalkOptions",
+    "WeightRule",
+    "argument",
+    "option",
+]
