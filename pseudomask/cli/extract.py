@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pseudomask.cli.verb import Result, Verb
+from pseudomask.cli.verb import Result, Verb, out_folder
 from pseudomask.config import ExtractConfig
 from pseudomask.running.reporter import Reporter
 
@@ -13,15 +13,10 @@ def run(config: ExtractConfig, reporter: Reporter) -> Result:
     return api.extract(config, reporter)
 
 
-def where(config: ExtractConfig, result: Result) -> list[str]:
-    """The output folder, for the next command of a script."""
-    return [] if config.dry_run else [str(config.out)]
-
-
 VERB = Verb(
     name="extract",
     config=ExtractConfig,
     help="Make masks and scores from photos.",
     run=run,
-    data=where,
+    data=out_folder,
 )

@@ -53,6 +53,11 @@ def weights_file(config: Any, result: Any) -> list[str]:
     return [] if result.weights is None else [str(result.weights)]
 
 
+def out_folder(config: Any, result: Any) -> list[str]:
+    """The stdout of a verb that fills a folder: where, for the next command of a script."""
+    return [] if config.dry_run else [str(config.out)]
+
+
 def add(app: typer.Typer, verb: Verb, verbs: Sequence[str], *, rich: bool) -> None:
     """Make `verb` a command of `app`; `verbs` are all verbs' names, for the tables of a config file."""
     found = options.settings(verb.config)
