@@ -25,9 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.seeds import CLASSES, DEFAULTS
-from pseudomask.config import ExtractConfig
-from pseudomask.data.collection import align_tags, collect
+from benchmarks.seeds import CLASSES, DEFAULTS, tagged_photos
 from pseudomask.devices import pick_amp, pick_device, pick_workers
 from pseudomask.errors import PseudomaskError
 from pseudomask.extracting.engine import pack
@@ -160,14 +158,7 @@ def sweeps(
     data: Path, split: str, network: CamNetwork, method: Variants, classes: tuple[str, ...], options: argparse.Namespace
 ) -> list[Sweep]:
     """The histogram of every setting over one split."""
-    config = ExtractConfig(
-        images=data / "JPEGImages",
-        out=data / "none",
-        labels=data / "labels.csv",
-        class_file=data / "classes.txt",
-        list=data / "ImageSets" / f"{split}.txt",
-    )
-    collection = align_tags(collect(config.images, config), classes)
+    collection = tagged_photos(data, split, classes)
     places = range(len(collection.items))[:: options.step][: options.limit]
     device = pick_device("auto")
     n = len(method.rows)

@@ -19,9 +19,7 @@ import cv2
 import numpy as np
 import torch
 
-from benchmarks.seeds import DEFAULTS
-from pseudomask.config import ExtractConfig
-from pseudomask.data.collection import align_tags, collect
+from benchmarks.seeds import DEFAULTS, tagged_photos
 from pseudomask.data.decoding import decode
 from pseudomask.devices import pick_amp, pick_device
 from pseudomask.extracting.engine import pack
@@ -54,15 +52,7 @@ def shares(data: Path, split: str, weights: Path, rule: str | None, limit: int |
     network, card = load_network(weights)
     network = network.on(device)
     method = Cpmc(replace(CpmcSettings(), weights=rule or "auto"), weight_rule(DEFAULTS, card))
-    config = ExtractConfig(
-        images=data / "JPEGImages",
-        out=data / "none",
-        labels=data / "labels.csv",
-        class_file=data / "classes.txt",
-        list=data / "ImageSets" / f"{split}.txt",
-        limit=limit,
-    )
-    collection = align_tags(collect(config.images, config), card.classes)
+    collection = tagged_photos(data, split, card.classes, limit)
     counts = {name: np.zeros(5, np.int64) for name in READINGS}
     for done, item in enumerate(collection.items, 1):
         tags = (collection.tags or {})[item.key]

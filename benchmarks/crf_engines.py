@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 # This process imports no torch, and benchmarks.recam_step imports none either.
-from benchmarks.recam_step import cores, forget_peak, peak, resident
+from benchmarks.recam_step import cores, forget_peak, peak, resident, tell
 
 TARGET = 1.5
 """The most time that our engine may take of pydensecrf2's, for 2 to 4 labels on one core."""
@@ -219,13 +219,7 @@ def _size(text: str) -> tuple[int, int]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
-    if options.variant is not None:
-        print(json.dumps(parity(options) if options.variant == "parity" else measure(options)))
-        return
-    result = compare(options)
-    print("\n".join(table(result)))
-    if options.json is not None:
-        options.json.write_text(json.dumps(result, indent=2) + "\n")
+    tell(options, parity if options.variant == "parity" else measure, compare, table)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pseudomask.networks.network import CamNetwork
+
+Job = Callable[[argparse.Namespace], dict[str, Any]]
 
 TARGET = 1.1
 """The most that ReCAM's step may take of the plain step's peak memory."""
@@ -254,8 +256,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    options = parse(arguments)
+def tell(options: argparse.Namespace, measure: Job, compare: Job, table: Callable[[dict[str, Any]], list[str]]) -> None:
+    """One variant, for the process that started this one; or all of them, as a table and a file."""
     if options.variant is not None:
         print(json.dumps(measure(options)))
         return
@@ -263,6 +265,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("\n".join(table(result)))
     if options.json is not None:
         options.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    tell(parse(arguments), measure, compare, table)
 
 
 if __name__ == "__main__":

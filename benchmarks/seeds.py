@@ -73,10 +73,8 @@ class Row:
     val_best: float
 
 
-def sweeps(
-    data: Path, split: str, network: CamNetwork, rows: dict[str, Tensor], classes: tuple[str, ...], limit: int | None
-) -> dict[str, Sweep]:
-    """The histogram of every row over one split."""
+def tagged_photos(data: Path, split: str, classes: tuple[str, ...], limit: int | None = None) -> Collection:
+    """The photos of one split of DATA, with their tags in the order of `classes`."""
     config = ExtractConfig(
         images=data / "JPEGImages",
         out=data / "none",
@@ -85,7 +83,14 @@ def sweeps(
         list=data / "ImageSets" / f"{split}.txt",
         limit=limit,
     )
-    collection: Collection = align_tags(collect(config.images, config), classes)
+    return align_tags(collect(config.images, config), classes)
+
+
+def sweeps(
+    data: Path, split: str, network: CamNetwork, rows: dict[str, Tensor], classes: tuple[str, ...], limit: int | None
+) -> dict[str, Sweep]:
+    """The histogram of every row over one split."""
+    collection = tagged_photos(data, split, classes, limit)
     device = pick_device("auto")
     network = network.on(device)
     method = SideBySide(tuple(w.to(device) for w in rows.values()))

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.recam_step import available, forget_peak, gib, peak, resident
+from benchmarks.recam_step import available, forget_peak, gib, peak, resident, tell
 
 # This process imports no torch: it would otherwise hold memory that the measured ones need.
 if TYPE_CHECKING:
@@ -184,14 +184,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    options = parse(arguments)
-    if options.variant is not None:
-        print(json.dumps(measure(options)))
-        return
-    result = compare(options)
-    print("\n".join(table(result)))
-    if options.json is not None:
-        options.json.write_text(json.dumps(result, indent=2) + "\n")
+    tell(parse(arguments), measure, compare, table)
 
 
 if __name__ == "__main__":
