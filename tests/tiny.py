@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -115,6 +117,13 @@ def write_weights(path: Path, backbone: str = NARROW, *, reactivated: bool = Tru
     return path
 
 
+def program(*words: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """`pseudomask WORDS` as a process in the folder `cwd`, with these environment variables."""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), **variables}
+    command = [sys.executable, "-m", "pseudomask", *words]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=240, check=False)
+
+
 @dataclass
 class Ear(SilentReporter):
     """A reporter that remembers what it was told."""
@@ -130,7 +139,7 @@ class Ear(SilentReporter):
 
 
 class StopsAt(Ear):
-    """Sends this process a signal when the given step is done."""
+    """Sends this process a signal when so many steps are done, or photos went through."""
 
     def __init__(self, step: int, number: int = signal.SIGTERM) -> None:
         super().__init__()
@@ -141,6 +150,6 @@ class StopsAt(Ear):
         yield self
 
     def advance(self, n: int = 1, **shown: object) -> None:
-        self.left -= n
-        if self.left == 0:
+        if 0 < self.left <= n:
             os.kill(os.getpid(), self.number)
+        self.left -= n

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -23,16 +20,7 @@ def call(source: Path, tmp_path: Path) -> list[str]:
 
 def test_as_a_process(call: list[str], tmp_path: Path) -> None:
     """A first run, from any folder, with options and arguments in any order."""
-    environment = os.environ | {"PYTHONPATH": str(Path(tiny.__file__).parents[1]), "PSEUDOMASK_THRESHOLD": "0.25"}
-    done = subprocess.run(
-        [sys.executable, "-m", "pseudomask", *call],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    done = tiny.program(*call, cwd=tmp_path, PSEUDOMASK_THRESHOLD="0.25")
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{tmp_path / 'out'}\n"
     assert "Traceback" not in done.stderr

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -142,28 +140,11 @@ def test_batches_of_one_give_the_same_masks(
         assert different.mean() < 0.01
 
 
-class StopsAfter(tiny.Ear):
-    """Sends this process a signal when so many photos went through."""
-
-    def __init__(self, count: int, number: int) -> None:
-        super().__init__()
-        self.left, self.number = count, number
-
-    @contextmanager
-    def progress(self, total: int | None, label: str, unit: str = "images") -> Iterator[Any]:
-        yield self
-
-    def advance(self, n: int = 1, **shown: object) -> None:
-        if 0 < self.left <= n:
-            os.kill(os.getpid(), self.number)
-        self.left -= n
-
-
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_stopped_run_goes_on_where_it_stopped(
     whole: tuple[Path, ExtractResult, tiny.Ear], settings: Settings, tmp_path: Path, number: int, code: int
 ) -> None:
-    config, ear = settings(tmp_path / "out", batch_size=2), StopsAfter(3, number)
+    config, ear = settings(tmp_path / "out", batch_size=2), tiny.StopsAt(3, number)
     first = extract(config, ear)
     assert first.exit_code == code
     assert 0 < first.done < 8

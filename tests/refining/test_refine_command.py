@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -48,16 +46,8 @@ def call(folders: Path, capsys: pytest.CaptureFixture[str]) -> Call:
 
 def test_as_a_process(folders: Path) -> None:
     """A first run, with two workers, from any folder."""
-    environment = os.environ | {"PYTHONPATH": str(Path(pseudomask.__file__).parents[1]), "PSEUDOMASK_WORKERS": "2"}
-    done = subprocess.run(
-        [sys.executable, "-m", "pseudomask", "refine", "photos", "seeds", "out", "--method", "pamr", "--scores"],
-        cwd=folders,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    words = ("refine", "photos", "seeds", "out", "--method", "pamr", "--scores")
+    done = tiny.program(*words, cwd=folders, PSEUDOMASK_WORKERS="2")
     assert done.returncode == 0, done.stderr
     assert done.stdout == "out\n"
     assert "Traceback" not in done.stderr

@@ -9,8 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -192,28 +190,11 @@ def test_too_little_memory_is_one_photos_failure(
     assert (result.failures, result.exit_code) == ({"deep/p00.png": "not enough memory to refine it"}, 0)
 
 
-class StopsAfter(tiny.Ear):
-    """Sends this process a signal when so many photos went through."""
-
-    def __init__(self, count: int, number: int) -> None:
-        super().__init__()
-        self.left, self.number = count, number
-
-    @contextmanager
-    def progress(self, total: int | None, label: str, unit: str = "images") -> Iterator[Any]:
-        yield self
-
-    def advance(self, n: int = 1, **shown: object) -> None:
-        self.left -= n
-        if self.left == 0:
-            os.kill(os.getpid(), self.number)
-
-
 @pytest.mark.parametrize(("number", "code", "workers"), [(signal.SIGTERM, 143, 0), (signal.SIGINT, 130, 1)])
 def test_a_stopped_run_goes_on(
     whole: Path, settings: Settings, tmp_path: Path, number: int, code: int, workers: int
 ) -> None:
-    ear, out = StopsAfter(2, number), tmp_path / "out"
+    ear, out = tiny.StopsAt(2, number), tmp_path / "out"
     first = refine(settings(out, scores=True, overlay=True, workers=workers), ear)
     assert (first.exit_code, "stopped; the same command goes on from here" in ear.warnings) == (code, True)
     assert 2 <= first.done <= 3 + workers
