@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from pseudomask.config import Style, WeightRule
 from pseudomask.errors import WeightsError
 from pseudomask.networks.backbones import Backbone
+from pseudomask.networks.folding import fold
 
 SIDE_DIMS = (128, 128, 256, 256)
 """Channels of the heads on layer1 to layer4, as in SIPE's public code."""
@@ -50,6 +51,15 @@ class CamNetwork(nn.Module):
     def on(self, device: torch.device) -> CamNetwork:
         """Move to a device, laid out channels-last: the faster layout for convolutions everywhere."""
         return self.to(device).to(memory_format=torch.channels_last)
+
+    def for_maps(self, device: torch.device, dtype: torch.dtype | None = None) -> CamNetwork:
+        """As `on`, and folded (see `networks.folding`): faster, and never to be trained again.
+
+        `dtype` is that of the backbone's weights and features; None leaves float32.
+        """
+        self.on(device).eval()
+        fold(self.backbone, dtype)
+        return self
 
     def add_reclassifier(self) -> None:
         """Give the network the second classifier, freshly initialised."""
