@@ -6,16 +6,20 @@ import torch
 
 from pseudomask.errors import DeviceError, UsageError
 from pseudomask.running.machine import cores
+from pseudomask.running.ranks import ranks
 
 
 def pick_device(name: str) -> torch.device:
     """`auto` takes the first of CUDA, MPS and CPU; a device asked for by name must be there.
 
-    Raises `DeviceError` when it is absent, `UsageError` when the name means nothing.
+    Each process of a torchrun takes a GPU of its own, unless one is asked for by number. Raises `DeviceError` when it
+    is absent, `UsageError` when the name means nothing.
     """
     if name == "auto":
-        kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        return torch.device(kind)
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    job = ranks()
+    if name == "cuda" and not job.alone:
+        name = f"cuda:{job.local}"
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -25,7 +29,8 @@ def pick_device(name: str) -> torch.device:
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
-            raise DeviceError(f"--device {name}: this machine has {count} CUDA devices; use --device cpu or auto")
+            advice = "use --device cpu or auto" if job.alone else "start as many processes, or use --device cpu"
+            raise DeviceError(f"--device {name}: this machine has {count} CUDA devices; {advice}")
     elif device.type == "mps":
         if not torch.backends.mps.is_available():
             raise DeviceError("--device mps: not on this machine; use --device cpu or auto")

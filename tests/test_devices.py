@@ -8,6 +8,7 @@ import torch
 from pseudomask import devices
 from pseudomask.devices import pick_amp, pick_device, pick_workers
 from pseudomask.errors import DeviceError, UsageError
+from pseudomask.running.ranks import Ranks
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -30,6 +31,18 @@ def test_devices_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
         assert pick_device(name) == torch.device(name)
     with pytest.raises(DeviceError, match="--device cuda:2: this machine has 2 CUDA devices"):
         pick_device("cuda:2")
+
+
+def test_each_process_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, gpus=2)
+    for local in (0, 1):
+        monkeypatch.setattr(devices, "ranks", lambda local=local: Ranks(4 + local, 6, local, 2))
+        assert [pick_device(name) for name in ("auto", "cuda")] == [torch.device("cuda", local)] * 2
+        assert pick_device("cuda:0") == torch.device("cuda:0")
+        assert pick_device("cpu") == CPU
+    monkeypatch.setattr(devices, "ranks", lambda: Ranks(2, 3, 2, 3))
+    with pytest.raises(DeviceError, match="--device cuda:2: this machine has 2 CUDA devices; start as many processes"):
+        pick_device("auto")
 
 
 def test_an_absent_device_is_an_error_with_exit_code_3(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ import pytest
 import tiny
 import torch
 import typer
+from torch.distributed.run import get_args_parser
 
 import pseudomask
 from pseudomask import config as configs
@@ -47,8 +48,8 @@ def commands(page: Path) -> Iterator[list[str]]:
     for block in blocks(page, "console", "bash", "text"):
         for line in block.replace("\\\n", " ").splitlines():
             words = shlex.split(line.removeprefix("$ "), comments=True) if "pseudomask" in line else []
-            if words and words[0] == "pseudomask":
-                yield words[1:]
+            if words and words[0] in ("pseudomask", "torchrun", "srun"):
+                yield words[words.index("pseudomask") + 1 :]
 
 
 ALL_COMMANDS = [(page.name, words) for page in PAGES for words in commands(page)]
@@ -103,7 +104,9 @@ def known_flags() -> set[str]:
             found |= {*parameter.opts, *parameter.secondary_opts}
     for script in (ROOT / "benchmarks").glob("*.py"):
         found |= set(re.findall(r'add_argument\("(--[a-z-]+)"', script.read_text("utf-8")))
-    return found
+    for action in get_args_parser()._actions:  # torchrun's
+        found |= set(action.option_strings)
+    return found | {"--nodes", "--ntasks-per-node", "--gpus-per-node", "--cpus-per-task", "--time"}  # SLURM's
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)

@@ -16,6 +16,7 @@ from pseudomask._version import __version__
 from pseudomask.cli import console
 from pseudomask.cli.verb import Verb, add
 from pseudomask.errors import PseudomaskError
+from pseudomask.running.ranks import speaker
 
 # A verb is one file here, and one line. Its heavy imports happen when it runs.
 VERBS = {
@@ -44,7 +45,7 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        console.error(_message(error))
+        console.error(speaker() + _message(error))
         return _exit_code(error)
 
 

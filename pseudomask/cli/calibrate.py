@@ -19,4 +19,5 @@ VERB = Verb(
     help="Train CPMC's heads on top of train-cls's or reactivate's weights.",
     run=run,
     data=weights_file,
+    shared=True,
 )

@@ -19,4 +19,5 @@ VERB = Verb(
     help="Make masks and scores from photos.",
     run=run,
     data=out_folder,
+    shared=True,
 )

@@ -19,4 +19,5 @@ VERB = Verb(
     help="Train ReCAM's second classifier on top of train-cls's weights.",
     run=run,
     data=weights_file,
+    shared=True,
 )

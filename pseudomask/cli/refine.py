@@ -19,4 +19,5 @@ VERB = Verb(
     help="Make masks follow the photos' edges.",
     run=run,
     data=out_folder,
+    shared=True,
 )

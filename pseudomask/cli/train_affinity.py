@@ -19,4 +19,5 @@ VERB = Verb(
     help="Train the boundary network of refine's walk on what seeds are sure of.",
     run=run,
     data=weights_file,
+    shared=True,
 )

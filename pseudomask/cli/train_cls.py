@@ -19,4 +19,5 @@ VERB = Verb(
     help="Train the multi-label classifier on photos and tags.",
     run=run,
     data=weights_file,
+    shared=True,
 )

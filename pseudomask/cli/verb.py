@@ -16,6 +16,7 @@ import typer
 from pseudomask.cli import console, options, sources
 from pseudomask.cli.progress import ConsoleReporter
 from pseudomask.errors import UsageError
+from pseudomask.running.ranks import ranks
 from pseudomask.running.reporter import Reporter
 
 
@@ -37,7 +38,8 @@ class Verb:
     """One verb: its config class, one line of help, and the function of the API that does it.
 
     `run` imports what it needs when it is called. `show` gives lines for people instead of the
-    summary; `data` gives lines of stdout where --json is not asked for (paths, mostly).
+    summary; `data` gives lines of stdout where --json is not asked for (paths, mostly). `shared`: each process of a
+    torchrun does its share; else the first does it all.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Verb:
     run: Callable[[Any, Reporter], Result]
     show: Callable[[Any], Sequence[str]] | None = None
     data: Callable[[Any, Any], Sequence[str]] | None = None
+    shared: bool = False
 
 
 def weights_file(config: Any, result: Any) -> list[str]:
@@ -91,11 +94,16 @@ def make_config(
 
 def _execute(verb: Verb, config: Any, common: dict[str, Any]) -> int:
     """Run the verb and show its result; returns the exit code."""
-    reporter = ConsoleReporter(quiet=bool(common["cli_quiet"]))
+    job = ranks()
+    if not job.first and not verb.shared:
+        return 0
+    reporter = ConsoleReporter(quiet=bool(common["cli_quiet"]) or not job.first)
     with warnings.catch_warnings():
         if not common["cli_debug"]:
             warnings.showwarning = lambda message, *where, **more: reporter.warn(str(message))
         result = verb.run(config, reporter)
+    if not job.first:  # the first tells what became of all
+        return result.exit_code
     if not common["cli_quiet"]:
         for line in _lines(verb, result):
             console.err(line)

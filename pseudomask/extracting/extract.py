@@ -19,6 +19,7 @@ from pseudomask.errors import UsageError
 from pseudomask.extracting.engine import Engine
 from pseudomask.extracting.outputs import write_outputs
 from pseudomask.extracting.photos import Photo, Photos, batches, load
+from pseudomask.extracting.shards import as_planned, own_batches
 from pseudomask.maps import check_method, make_method, weight_rule
 from pseudomask.maps.method import MapMethod
 from pseudomask.networks.card import Card
@@ -28,6 +29,7 @@ from pseudomask.running.folder_result import FolderResult
 from pseudomask.running.folder_run import FAILED, FolderRun
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.layout import Outputs, plan_outputs
+from pseudomask.running.ranks import ranks
 from pseudomask.running.record import RunRecord, hash_file
 from pseudomask.running.reporter import Reporter, SilentReporter
 from pseudomask.running.signals import Stop, graceful
@@ -74,7 +76,8 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
 
     Raises `UsageError` and its kin before anything is written, `SetupError` when weights or device are
     missing, `PseudomaskError` when the disk fails. An unreadable photo only marks its manifest line.
-    With `dry_run` all is checked and nothing is made.
+    With `dry_run` all is checked and nothing is made. Started by torchrun, it does this process's share of the photos
+    and returns when all are done.
     """
     reporter = reporter or SilentReporter()
     scales = parse_scales(config.scales)
@@ -82,14 +85,16 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
     collection = collect(config.images, config, exclude=config.out)
     outputs = plan_outputs(collection.items, config.images, config.out)
     weights = find_weights(config.weights)
+    job = ranks()
     device = pick_device(config.device)
+    told = job.once(reporter)
     amp = pick_amp(config.amp, device)
     network, card = load_network(weights)
     method = make_method(config, card)
     method.check(network)
     collection = align_tags(collection, card.classes)
     threshold, threshold_from = _threshold(config, card, method)
-    tags_from = _tell_tags(collection, reporter)
+    tags_from = _tell_tags(collection, told)
     result = ExtractResult(
         out=config.out,
         classes=card.classes,
@@ -99,7 +104,7 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
         untagged=collection.untagged,
         orphans=collection.orphans,
     )
-    reporter.info(f"{len(collection.items)} photos, {config.method} with {weights.name} on {device}")
+    told.info(f"{len(collection.items)} photos, {config.method} with {weights.name} on {device}")
     record = _record(config, collection, card, weights, threshold, threshold_from, tags_from, device, amp)
     run = FolderRun(config.out, record, outputs, fields=_fields(config), overwrite=config.overwrite)
     pending = run.pending(with_scores=config.scores, with_overlays=config.overlay)
@@ -116,28 +121,36 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
         tag_thresholds=torch.tensor(card.tag_thresholds or (0.5,) * len(card.classes)),
         plain_scale=min(range(len(scales)), key=lambda i: abs(scales[i] - 1)),
         flip=config.flip,
+    pending = job.tell(pending)
         max_side=config.max_side,
         stride=config.score_stride,
         largest=config.batch_size,
         reporter=reporter,
     )
     photos = Photos(
-        [item.path for item in collection.items],
+        paths,
         pending,
         scales=scales,
         max_side=config.max_side,
         max_pixels=config.max_pixels,
         allow_truncated=config.allow_truncated,
         keep_whole=config.overlay,
+    paths, planned = [item.path for item in collection.items], None
+    if not job.alone:
+        planned = own_batches(paths, pending, config.batch_size, scales=scales, max_side=config.max_side, job=job)
+        pending = [place for batch in planned for place in batch]
     )
     started = time.monotonic()
     with graceful() as stop:
         if pending:
             flow = _Flow(config, collection, outputs, run, engine, threshold, reporter, stop)
-            flow.run(load(photos, workers=pick_workers(config.workers), device=device), len(pending))
+            decoded = load(photos, workers=pick_workers(config.workers), device=device)
+            groups = batches(decoded, config.batch_size) if planned is None else as_planned(decoded, planned)
+            flow.run(groups, len(pending), job.label("extracting"))
+        job.wait(stop)
     result.seconds = time.monotonic() - started
     run.finish({"extract": result.seconds})
-    result.finish(run, stop, reporter, max_failures=config.max_failures)
+    result.finish(run, stop, told, max_failures=config.max_failures)
     return result
 
 
@@ -155,12 +168,12 @@ class _Flow:
     stop: Stop
     waiting: deque[Future[None]] = field(default_factory=deque)
 
-    def run(self, photos: Iterator[Photo], total: int) -> None:
+    def run(self, groups: Iterator[list[Photo]], total: int, label: str) -> None:
         with (
             ThreadPoolExecutor(2, thread_name_prefix="write") as pool,
-            self.reporter.progress(total, "extracting") as progress,
+            self.reporter.progress(total, label) as progress,
         ):
-            for batch in batches(photos, self.config.batch_size):
+            for batch in groups:
                 if batch[0].problem:
                     self._fail(batch[0])
                 else:

@@ -10,6 +10,7 @@ from pseudomask.errors import CollisionError, UsageError
 from pseudomask.running.atomic import sweep_leftovers
 from pseudomask.running.layout import MANIFEST, RECORD, Outputs, check_foreign
 from pseudomask.running.manifest import Entry, Manifest
+from pseudomask.running.ranks import ranks
 from pseudomask.running.record import RunRecord, check_resume, peak_memory
 
 DONE, FAILED = "done", "failed"
@@ -19,20 +20,22 @@ class FolderRun:
     """A run of `record` in `out`, or the one that is there taken up again if its settings are the same.
 
     Raises `RecordMismatch` (a value of `fields` differs) or `CollisionError` (foreign files in the way).
-    Nothing is written before `start`. With `overwrite` the run begins anew.
+    Nothing is written before `start`. With `overwrite` the run begins anew. Of several processes (`ranks`) each notes
+    its own images, and the first does the rest.
     """
 
     def __init__(
         self, out: Path, record: RunRecord, outputs: Sequence[Outputs], *, fields: Sequence[str], overwrite: bool
     ) -> None:
         self.out, self.record, self.outputs = out, record, list(outputs)
-        self.overwrite = overwrite
+        self.job = ranks()
+        self.overwrite = self.job.anew(overwrite)
         self.manifest = Manifest(out / MANIFEST)
-        old = None if overwrite else self._recorded()
+        old = None if self.overwrite else self._recorded()
         if old is not None:
             check_resume(old, record, fields, where=out)
             record.timings = dict(old.timings)
-        self.entries: dict[str, Entry] = {} if overwrite else self.manifest.load()
+        self.entries: dict[str, Entry] = {} if self.overwrite else self.manifest.load()
 
     def _recorded(self) -> RunRecord | None:
         """The record of the run that is there; None, and no file in the way, where there is none."""
@@ -49,6 +52,8 @@ class FolderRun:
 
     def start(self) -> None:
         """The first writing: the record. With `overwrite` the files of the run before are removed first."""
+        if not self.job.first:
+            return
         if self.overwrite:
             self._remove_old()
         self.record.write(self.out / RECORD)
@@ -88,6 +93,10 @@ class FolderRun:
 
     def finish(self, timings: dict[str, float]) -> None:
         """Put the manifest in the images' order and complete the record; seconds of resumed runs add up."""
+        if not self.job.alone:
+            self.entries = self.manifest.load()  # what the others noted
+        if not self.job.first:
+            return
         self.manifest.compact([one.key for one in self.outputs])
         before = self.record.timings
         self.record.timings = before | {k: round(before.get(k, 0.0) + v, 3) for k, v in timings.items()}

@@ -21,11 +21,13 @@ from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import save_network
 from pseudomask.running.atomic import sweep_leftovers
 from pseudomask.running.jsonable import jsonable
+from pseudomask.running.ranks import ranks
 from pseudomask.running.record import RunRecord, check_resume, package_versions, peak_memory
 from pseudomask.running.reporter import Reporter
 from pseudomask.running.signals import Stop, graceful
 from pseudomask.training.samples import one_hot
 from pseudomask.training.state import CHECKPOINT, LOG, PREVIOUS
+from pseudomask.training.team import agree, group
 from pseudomask.training.trainer import (
     AnyNetwork,
     Crops,
@@ -159,8 +161,11 @@ def run_training(
     reporter: Reporter,
     prepare: Callable[[Stop], None] | None = None,
     crops: Crops | None = None,
+    mean_of_photos: bool = True,
 ) -> TrainingResult:
     """Record, train (or resume), validate and write RUN/weights.safetensors.
+
+    Of several processes (`ranks`) only the first writes and measures; all return when the weights are there.
 
     Args:
         method: `cam`, `recam`, `cpmc` or `affinity`, for the card.
@@ -168,8 +173,12 @@ def run_training(
         build: makes the network, its parameter groups and its loss; its last value is the card's network part.
         prepare: what is done in RUN before the first step; `crops`: what is trained on instead of photos and tags.
         base_card: card of the weights that training goes on from.
+        mean_of_photos: the loss is a mean over photos; else it sees to the other processes itself.
     """
-    facts = describe(split, reporter)
+    job = ranks()
+    told = job.once(reporter)
+    options = replace(options, overwrite=job.anew(options.overwrite))
+    facts = describe(split, told)
     training_sides(options)
     device = pick_device(options.device)
     record = _new_record(options, split, command, source)
@@ -184,7 +193,7 @@ def run_training(
         return TrainingResult(None, facts, understood)
     torch.manual_seed(options.seed)
     network, groups, loss, network_facts = build()
-    with graceful() as stop:
+    with graceful() as stop, group(job, device):
         trainer = Trainer(
             network,
             groups,
@@ -196,15 +205,18 @@ def run_training(
             reporter=reporter,
             stop=stop,
             crops=crops,
+            mean_of_photos=mean_of_photos,
         )
         record.device = str(trainer.device)
-        _open_folder(options, record)
+        if job.first:
+            _open_folder(options, record)
+        job.wait(stop)
         if prepare is not None:
             prepare(stop)
-            if stop.requested:
-                reporter.warn("stopped before the first step; the same command goes on from there")
+            if agree(0, stop, job, device)[1]:
+                told.warn("stopped before the first step; the same command goes on from there")
                 return TrainingResult(None, facts, exit_code=stop.exit_code)
-        reporter.info(f"training on {trainer.device}, {'float32' if trainer.amp is None else trainer.amp}")
+        told.info(f"training on {trainer.device}, {'float32' if trainer.amp is None else trainer.amp}")
         started = time.monotonic()
         trained = trainer.train()
     facts |= {
@@ -216,14 +228,17 @@ def run_training(
     record.timings["training"] = round(record.timings.get("training", 0.0) + time.monotonic() - started, 1)
     record.peak_memory = peak_memory()
     if not trained.finished:
-        record.write(options.run / RECORD)
-        reporter.warn(f"stopped at step {trained.steps}; the same command goes on from there")
+        if job.first:
+            record.write(options.run / RECORD)
+        told.warn(f"stopped at step {trained.steps}; the same command goes on from there")
         return TrainingResult(None, facts, exit_code=stop.exit_code)
-    card = _card(options, split, method, source, network_facts, base_card, trained)
     target = options.run / WEIGHTS
-    dtype = torch.float16 if options.weights_dtype == "fp16" else torch.float32
-    save_network(target, network, card, dtype)
-    record.write(options.run / RECORD)
+    if job.first:
+        card = _card(options, split, method, source, network_facts, base_card, trained)
+        dtype = torch.float16 if options.weights_dtype == "fp16" else torch.float32
+        save_network(target, network, card, dtype)
+        record.write(options.run / RECORD)
+    job.wait()
     if trained.validation:
         facts |= {
             "held_out_loss": f"{trained.validation.loss:.4f}",

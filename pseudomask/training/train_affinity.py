@@ -24,6 +24,7 @@ from pseudomask.refining.seeds import Seeds, match_photos, problems, read_seeds
 from pseudomask.refining.work import Job
 from pseudomask.running.layout import Outputs, check_folders
 from pseudomask.running.machine import cores
+from pseudomask.running.ranks import ALONE, Ranks, ranks
 from pseudomask.running.record import hash_file
 from pseudomask.running.reporter import Reporter, SilentReporter
 from pseudomask.running.signals import Stop
@@ -31,13 +32,14 @@ from pseudomask.running.workers import Lost, run_jobs
 from pseudomask.training.confident import LabelledCrops, LabelWork, confident_thresholds
 from pseudomask.training.losses import EPSILON
 from pseudomask.training.session import Split, TrainingResult, run_training
+from pseudomask.training.team import mean
 from pseudomask.training.trainer import Group, LossFunction, training_sides
 
 LABELS = "confident"
 """The folder in RUN of the labels that are trained on, a PNG for each photo."""
 
 
-def affinity_loss(edges: Tensor, labels: Tensor, radius: int) -> tuple[Tensor, dict[str, Tensor]]:
+def affinity_loss(edges: Tensor, labels: Tensor, radius: int, job: Ranks = ALONE) -> tuple[Tensor, dict[str, Tensor]]:
     """Pairs of one label should have no boundary between them, pairs of two labels one.
 
     ½ · (½ · mean −log a over pairs of background + ½ · mean −log a over pairs of one class + mean −log(1 − a) over the
@@ -46,6 +48,7 @@ def affinity_loss(edges: Tensor, labels: Tensor, radius: int) -> tuple[Tensor, d
     Args:
         edges: (B, h, w) in [0, 1].
         labels: (B, h, w) integer, 0 ignore, 1 background, above it classes.
+        job: the means are over the pairs of all its processes.
 
     Returns:
         the loss, and the mean affinity of pairs of one label and of two (0 where there are none).
@@ -62,23 +65,18 @@ def affinity_loss(edges: Tensor, labels: Tensor, radius: int) -> tuple[Tensor, d
         for found, kind in zip(picked, kinds, strict=True):
             found.append(places[kind])
     background, same, differ = (1 - flat[torch.cat(found)] for found in picked)  # affinities
-    loss = (_mean(-(background + EPSILON).log()) + _mean(-(same + EPSILON).log())) / 4 + _mean(
-        -(1 - differ + EPSILON).log()
-    ) / 2
-    return loss, {"within": _mean(torch.cat([background, same])), "across": _mean(differ)}
+    together = mean(-(background + EPSILON).log(), job) + mean(-(same + EPSILON).log(), job)
+    loss = together / 4 + mean(-(1 - differ + EPSILON).log(), job) / 2
+    return loss, {"within": mean(torch.cat([background, same]), job), "across": mean(differ, job)}
 
 
-def _mean(values: Tensor) -> Tensor:
-    return values.sum() / max(values.numel(), 1)
-
-
-def affinity_step(radius: int) -> LossFunction:
+def affinity_step(radius: int, job: Ranks = ALONE) -> LossFunction:
     """The affinity loss, in float32; no gradient reaches the backbone."""
 
     def step(network: EdgeNetwork, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         logits = network(images)
         with torch.autocast(images.device.type, enabled=False):
-            return affinity_loss(torch.sigmoid(logits.float()), labels, radius)
+            return affinity_loss(torch.sigmoid(logits.float()), labels, radius, job)
 
     return step
 
@@ -88,7 +86,9 @@ def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None
 
     Raises `UsageError`, `WeightsError` and `TrainingDiverged` as `train_cls` does.
     """
+    job = ranks()
     reporter = reporter or SilentReporter()
+    told = job.once(reporter)
     check_folders(config.seeds, config.run, what="seeds'")
     seeds = read_seeds(config.seeds, config.class_file)
     foreground, background = _thresholds(config, seeds)
@@ -97,12 +97,12 @@ def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None
     )
     matched = match_photos(refining, seeds)
     for line in problems(refining, seeds, matched):
-        reporter.warn(line)
+        told.warn(line)
     split = _split(seeds, [item for item in matched.items if item.key not in matched.orphans])
     items = split.training.items
     weights = find_weights(config.weights)
     card = read_card(weights)
-    reporter.info(
+    told.info(
         f"labels: classes above {foreground:g}, background below {background:g}"
         f"{', after the CRF' if config.confident_crf else ''}"
     )
@@ -124,7 +124,7 @@ def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None
         network = EdgeNetwork(**shape)
         network.backbone.load_state_dict(load_network(weights)[0].backbone.state_dict())
         head: list[Tensor] = [*network.taps.parameters(), *network.edge.parameters()]
-        return network, [Group(head, config.lr)], affinity_step(config.radius), shape
+        return network, [Group(head, config.lr)], affinity_step(config.radius, job), shape
 
     return run_training(
         config,
@@ -142,7 +142,7 @@ def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None
         build=build,
         base_card=card,
         reporter=reporter,
-        prepare=partial(_label, work, jobs, workers, config.overwrite, reporter),
+        prepare=partial(_label, work, jobs, workers, job.anew(config.overwrite), reporter),
         crops=LabelledCrops(
             [item.path for item in items],
             [job.outputs.mask for job in jobs],
@@ -150,6 +150,7 @@ def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None
             sides=training_sides(config),
             seed=config.seed,
         ),
+        mean_of_photos=False,
     )
 
 
@@ -184,17 +185,20 @@ def _split(seeds: Seeds, items: Sequence[ImageItem]) -> Split:
 
 
 def _label(work: LabelWork, jobs: Sequence[Job], workers: int, overwrite: bool, reporter: Reporter, stop: Stop) -> None:
-    """Make the labels that are not there yet. Raises `UsageError` where no photo gets any."""
+    """Make the labels that are not there yet, this process's share. Raises `UsageError` where no photo gets any."""
+    team = ranks()
+    own = team.share(jobs)
     if overwrite:
-        for job in jobs:
+        for job in own:
             job.outputs.mask.unlink(missing_ok=True)
-    pending = [job for job in jobs if not job.outputs.mask.exists()]
-    with reporter.progress(len(pending), "labelling") as progress:
+    pending = [job for job in own if not job.outputs.mask.exists()]
+    with reporter.progress(len(pending), team.label("labelling")) as progress:
         for place, problem in run_jobs(work, pending, workers, stop):
             if isinstance(problem, Lost):
                 problem = problem.reason
             if problem:
                 reporter.warn(f"{pending[place].relative}: {problem}")
             progress.advance()
+    team.wait(stop)
     if not stop.requested and not any(job.outputs.mask.exists() for job in jobs):
         raise UsageError(f"none of {len(jobs)} photos could be labelled")

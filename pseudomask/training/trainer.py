@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -17,13 +18,15 @@ from torch.utils.data import DataLoader, Dataset
 
 from pseudomask.config import ScheduleOptions, TrainAffinityConfig, TrainingOptions
 from pseudomask.devices import pick_amp, pick_device, pick_workers
-from pseudomask.errors import TrainingDiverged, UsageError
+from pseudomask.errors import PseudomaskError, TrainingDiverged, UsageError
 from pseudomask.networks.edges import EdgeNetwork
 from pseudomask.networks.network import CamNetwork
+from pseudomask.running.ranks import ranks
 from pseudomask.running.reporter import Progress, Reporter
 from pseudomask.running.signals import Stop
 from pseudomask.training.samples import TrainingCrops, batch_plan
 from pseudomask.training.state import LOG, Log, load_state, save_state
+from pseudomask.training.team import Step, agree, averaged, joined, split
 from pseudomask.training.validation import Validation, validate
 
 AnyNetwork = CamNetwork | EdgeNetwork
@@ -88,7 +91,8 @@ class Trainer:
     """Trains one network on one set of photos, in `run`.
 
     Everything random follows from `options.seed`; the state on disk (weights, momenta, step) is all that
-    a resumed run needs to end bit for bit where the uninterrupted one would.
+    a resumed run needs to end bit for bit where the uninterrupted one would. Of several processes (`ranks`) each has a
+    share of every step's photos; the first validates and writes.
     """
 
     def __init__(
@@ -104,14 +108,18 @@ class Trainer:
         reporter: Reporter,
         stop: Stop,
         crops: Crops | None = None,
+        mean_of_photos: bool = True,
     ) -> None:
         self.options, self.run, self.reporter, self.stop = options, options.run, reporter, stop
+        self.job = ranks()
+        self.told = self.job.once(reporter)
+        self.mean_of_photos = mean_of_photos
         self.classes, self.photos, self.held_out, self.crops = classes, photos, held_out, crops
         self.device = pick_device(options.device)
         self.amp = pick_amp(options.amp, self.device)
         self.workers = pick_workers(options.workers)
         self.network: AnyNetwork = network.on(self.device)
-        self.loss = loss
+        self.step = joined(Step(self.network, loss), self.job, self.device)
         self.optimizer = torch.optim.SGD(
             [{"params": [p for p in g.parameters if p.requires_grad], "lr": g.lr} for g in groups],
             momentum=options.momentum,
@@ -120,33 +128,35 @@ class Trainer:
         self.base_rates = [group["lr"] for group in self.optimizer.param_groups]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp is torch.float16)
         self.plan = batch_plan(options.seed, options.epochs, len(photos.paths), options.batch_size)
+        self.shares = split(self.plan, self.job)
         self.unreadable: set[str] = set()
 
     def train(self) -> Trained:
         """Run all steps that are left. Raises `TrainingDiverged`; a stop request ends it early."""
-        done, warning = load_state(self.run, self.network, self.optimizer, self.scaler)
-        if warning:
-            self.reporter.warn(warning)
-        if done:
-            self.reporter.info(f"going on from step {done} of {len(self.plan)}")
-        log = Log(self.run / LOG, from_step=done)
+        done = self._resume()
+        log = Log(self.run / LOG, from_step=done) if self.job.first else None
         per_epoch = len(self.plan) // self.options.epochs
         validation = None
         self.network.train()
         started, first = time.monotonic(), done
-        with self.reporter.progress(len(self.plan), "training", unit="steps") as progress:
+        with self.told.progress(len(self.plan), "training", unit="steps") as progress:
             if done:
                 progress.advance(done)
-            for images, tags in self._batches(done):
-                parts = self._step(done, images, tags)
+            for images, tags, sound in self._batches(done):
+                weight, asked = agree(sound, self.stop, self.job, self.device)
+                parts = self._step(done, images, tags, weight if self.mean_of_photos else 1.0)
                 done += 1
                 self._report(done, parts, log, progress, started, first)
                 if done % per_epoch == 0:
                     validation = self._validate(done, done // per_epoch, log)
-                if done % per_epoch == 0 or done % self.options.checkpoint_every == 0 or self.stop.requested:
+                stopping = self.stop.requested if self.job.alone else asked
+                due = done % per_epoch == 0 or done % self.options.checkpoint_every == 0 or stopping
+                if due and self.job.first:
                     save_state(self.run, self.network, self.optimizer, done, self.scaler)
-                if self.stop.requested:
+                if stopping:
                     break
+        for told in self.job.gather(json.dumps(sorted(self.unreadable)).encode(), self.stop):
+            self.unreadable.update(json.loads(told))
         if validation is None and done == len(self.plan):  # all steps were done before; so was the log's line
             validation = self._validate(done, self.options.epochs, None)
         return Trained(
@@ -157,8 +167,23 @@ class Trainer:
             images_per_second=self._speed(done, started, first),
         )
 
-    def _batches(self, done: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of the steps that are left, on the device."""
+    def _resume(self) -> int:
+        """Steps done. Raises `PseudomaskError` where the processes do not go on from one checkpoint."""
+        done, warning = load_state(self.run, self.network, self.optimizer, self.scaler)
+        if warning:
+            self.told.warn(warning)
+        steps = {int(told) for told in self.job.gather(str(done).encode(), self.stop)}
+        if len(steps) > 1:
+            raise PseudomaskError(
+                f"{self.run}: the processes of this job see checkpoints of different steps ({min(steps)} and "
+                f"{max(steps)}); RUN must be one folder, shared by all machines"
+            )
+        if done:
+            self.told.info(f"going on from step {done} of {len(self.plan)}")
+        return done
+
+    def _batches(self, done: int) -> Iterator[tuple[Tensor, Tensor, int]]:
+        """This process's share of the steps that are left, on the device, and how many of its photos are sound."""
         sides = training_sides(self.options)
         crops = self.crops or TrainingCrops(
             self.photos.paths, self.photos.tags, crop=self.options.crop, sides=sides, seed=self.options.seed
@@ -167,7 +192,7 @@ class Trainer:
             return
         loader = DataLoader(
             crops,
-            batch_sampler=self.plan[done:],
+            batch_sampler=self.shares[done:],
             num_workers=self.workers,
             pin_memory=self.device.type == "cuda",
             worker_init_fn=_one_thread,
@@ -182,21 +207,23 @@ class Trainer:
             yield (
                 images.to(self.device, non_blocking=True, memory_format=torch.channels_last),
                 tags.to(self.device, non_blocking=True),
+                int(sound.sum()),
             )
 
-    def _step(self, done: int, images: Tensor, tags: Tensor) -> dict[str, float]:
-        """One descent; returns the numbers for the log."""
+    def _step(self, done: int, images: Tensor, tags: Tensor, weight: float) -> dict[str, float]:
+        """One descent; returns the numbers for the log. `weight`: of this process's loss among all."""
         options = self.options
         factor = learning_rate_factor(done, len(self.plan), power=options.power, warmup=options.warmup)
         for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
             group["lr"] = rate * factor
         with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
-            loss, parts = self.loss(self.network, images, tags)
-        self.scaler.scale(loss).backward()
+            loss, parts = self.step(images, tags)
+        shown = averaged({"loss": loss.detach(), **parts}, weight, self.job)
+        self.scaler.scale(loss * weight).backward()
         self.scaler.unscale_(self.optimizer)
         trained = [p for group in self.optimizer.param_groups for p in group["params"]]
         norm = float(clip_grad_norm_(trained, options.clip or math.inf))
-        value = float(loss.detach())
+        value = float(shown["loss"])
         # With fp16 a gradient may overflow; the scaler then skips the step and lowers its scale.
         if not math.isfinite(value) or (not math.isfinite(norm) and not self.scaler.is_enabled()):
             raise TrainingDiverged(
@@ -207,21 +234,21 @@ class Trainer:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        return {"loss": value, **{k: float(v.detach()) for k, v in parts.items()}, "norm": norm, "lr_factor": factor}
+        return {**{k: float(v) for k, v in shown.items()}, "norm": norm, "lr_factor": factor}
 
     def _report(
-        self, done: int, parts: dict[str, float], log: Log, progress: Progress, started: float, first: int
+        self, done: int, parts: dict[str, float], log: Log | None, progress: Progress, started: float, first: int
     ) -> None:
         speed = self._speed(done, started, first)
         progress.advance(1, loss=f"{parts['loss']:.3f}", images=f"{speed:.1f}/s")
-        if done % LOG_EVERY == 0 or done == len(self.plan):
+        if log is not None and (done % LOG_EVERY == 0 or done == len(self.plan)):
             log.write(step=done, **{k: round(v, 6) for k, v in parts.items()}, images_per_second=round(speed, 2))
 
     def _speed(self, done: int, started: float, first: int) -> float:
         return (done - first) * self.options.batch_size / max(time.monotonic() - started, 1e-9)
 
     def _validate(self, done: int, epoch: int, log: Log | None) -> Validation | None:
-        if not self.held_out.paths or not isinstance(self.network, CamNetwork):
+        if not self.job.first or not self.held_out.paths or not isinstance(self.network, CamNetwork):
             return None
         result = validate(
             self.network,

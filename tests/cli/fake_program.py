@@ -62,7 +62,7 @@ def data(config: Config, result: Result) -> list[str]:
     return [f"{result.name}/{number}" for number in range(config.lines)]
 
 
-VERB = Verb(name="work", config=Config, help="Work.", run=run, data=data)
+VERB = Verb(name="work", config=Config, help="Work.", run=run, data=data, shared=True)
 
 if __name__ == "__main__":
     app.VERBS.clear()

@@ -46,6 +46,19 @@ def test_json_is_one_document() -> None:
     assert b"\x1b" not in done.stdout + done.stderr
 
 
+def test_of_several_processes_the_first_tells() -> None:
+    """Of the others only what went wrong in them alone is heard; a verb that is not shared they leave to the first."""
+    first, second = {"RANK": "0", "WORLD_SIZE": "2"}, {"RANK": "1", "WORLD_SIZE": "2"}
+    done = call("work", "a", "--json", "--code", "1", **second)
+    assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"warning: odd [weights]\\nhere\n")
+    assert json.loads(call("work", "a", "--json", **first).stdout)["name"] == "a"
+    done = call("work", "a", "--fail", "UsageError", **second)
+    assert (done.returncode, done.stderr) == (2, b"error: process 1: went wrong\n")
+    done = call("rest", "a", "--fail", "UsageError", **second)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert call("rest", "a", "--fail", "UsageError", **first).returncode == 2
+
+
 def test_quiet_leaves_warnings() -> None:
     done = call("work", "a", "--quiet")
     assert done.stderr == b"warning: odd [weights]\\nhere\n"

@@ -1,0 +1,62 @@
+"""Which photos each process of a `torchrun` extracts: whole batches, those that one process alone would make.
+
+A photo's last bits may depend on how many others share its batch, so the processes share batches, not photos. Which
+photos share one follows from their sizes, and those stand in the files' headers: each process reads its share of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pseudomask.data.decoding import image_size
+from pseudomask.errors import ImageError
+from pseudomask.extracting.photos import Photo, batches, working_size
+from pseudomask.running.ranks import Ranks
+
+
+def own_batches(
+    paths: Sequence[Path], places: Sequence[int], size: int, *, scales: Sequence[float], max_side: int, job: Ranks
+) -> list[list[int]]:
+    """This process's share of the batches of `size` that `batches` would make of the photos at `places` in `paths`.
+
+    A photo that has no readable header is a batch of its own; one that turns out unreadable later leaves a gap.
+    """
+    sizes = np.zeros((len(places), 2), np.int32)
+    for i in range(job.rank, len(places), job.world):
+        try:
+            sizes[i] = image_size(paths[places[i]])
+        except ImageError:
+            continue
+    for rank, part in enumerate(job.gather(sizes[job.rank :: job.world].tobytes())):
+        sizes[rank :: job.world] = np.frombuffer(part, np.int32).reshape(-1, 2)
+    headers = (_header(place, (int(h), int(w)), scales, max_side) for place, (h, w) in zip(places, sizes, strict=True))
+    return [[photo.place for photo in batch] for batch in job.share(list(batches(headers, size)))]
+
+
+def _header(place: int, size: tuple[int, int], scales: Sequence[float], max_side: int) -> Photo:
+    """A photo whose views have the right shape and no pixels."""
+    if 0 in size:
+        return Photo(place, size, (), problem="no readable header")
+    h, w = working_size(size, max_side)
+    return Photo(place, size, tuple(torch.empty(max(1, round(h * s)), max(1, round(w * s)), 0) for s in scales))
+
+
+def as_planned(photos: Iterable[Photo], planned: Sequence[Sequence[int]]) -> Iterator[list[Photo]]:
+    """Photos in the planned batches of places; unreadable ones come alone, at once."""
+    number = {place: i for i, batch in enumerate(planned) for place in batch}
+    missing = [len(batch) for batch in planned]
+    arrived: list[list[Photo]] = [[] for _ in planned]
+    for photo in photos:
+        i = number[photo.place]
+        missing[i] -= 1
+        if photo.problem:
+            yield [photo]
+        else:
+            arrived[i].append(photo)
+        if not missing[i] and arrived[i]:
+            yield arrived[i]
+            arrived[i] = []

@@ -1,0 +1,178 @@
+"""The processes of one `torchrun`: which of them this is, waiting for the others, telling them something.
+
+What they say to each other goes through torch.distributed's store, as bytes that nobody unpickles. A process that
+was not started by torchrun is alone: it shares with nobody, waits for nobody and imports nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import secrets
+import time
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pseudomask.errors import PseudomaskError, UsageError
+from pseudomask.running.reporter import Reporter, SilentReporter
+from pseudomask.running.signals import Stop
+
+if TYPE_CHECKING:
+    from torch.distributed import Store
+
+Item = TypeVar("Item")
+
+_LOOK = 0.02  # seconds between two looks at the store
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those of its job.
+
+    Attributes:
+        rank: 0 to world − 1; the one of rank 0 writes what there is only one of.
+        local: the same among the `here` processes of this machine, which is the number of its GPU.
+        attempt: how often torchrun has started this machine's processes anew, because one of them had failed.
+    """
+
+    rank: int = 0
+    world: int = 1
+    local: int = 0
+    here: int = 1
+    attempt: int = 0
+    _count: Iterator[int] = field(default_factory=itertools.count, compare=False, repr=False)
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    @property
+    def alone(self) -> bool:
+        return self.world == 1
+
+    def share(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Every world-th item from the rank-th on: each is in one process's share."""
+        return items if self.alone else items[self.rank :: self.world]
+
+    def anew(self, overwrite: bool) -> bool:
+        """Whether to begin anew: a job that torchrun restarted goes on with what it has, even with --overwrite."""
+        return overwrite and not any(map(int, self.gather(str(self.attempt).encode())))
+
+    def once(self, reporter: Reporter) -> Reporter:
+        """For news that all processes have alike: only the first tells them."""
+        return reporter if self.first else SilentReporter()
+
+    def label(self, text: str) -> str:
+        """What a progress bar counts, where it counts one process's share."""
+        return text if self.alone else f"{text}, process {self.rank} of {self.world}"
+
+    def gather(self, data: bytes, stop: Stop | None = None) -> list[bytes]:
+        """What each process gave, by rank; only one's own once `stop` is requested. Nobody is later than the last."""
+        if self.alone:
+            return [data]
+        name = next(self._count)
+        with _told():
+            self.store.set(f"{name}/{self.rank}", zlib.compress(data, 1))
+            keys = [f"{name}/{rank}" for rank in range(self.world)]
+            if not _until(lambda: self.store.check(keys), stop):
+                return [data]
+            found = [zlib.decompress(self.store.get(key)) for key in keys]
+            self.store.add(f"{name}/seen", 1)
+            # The first may hold the store itself: it leaves it last.
+            if self.first:
+                _until(lambda: self.store.add(f"{name}/seen", 0) == self.world, stop)
+            return found
+
+    def tell(self, value: Any, stop: Stop | None = None) -> Any:
+        """The first process's value, a plain JSON one; one's own once `stop` is requested."""
+        if self.alone:
+            return value
+        told = self.gather(json.dumps(value).encode() if self.first else b"", stop)[0]
+        return json.loads(told) if told else value
+
+    def wait(self, stop: Stop | None = None) -> None:
+        """Until all processes are here, or `stop` is requested."""
+        self.gather(b"", stop)
+
+    @cached_property
+    def store(self) -> Store:
+        """torchrun's store, at MASTER_ADDR and MASTER_PORT, under a name of these processes only."""
+        from torch import distributed
+
+        with _told():
+            store, *_ = next(distributed.rendezvous("env://"))
+            return distributed.PrefixStore(meet(store, self.rank, self.world), store)
+
+
+ALONE = Ranks()
+
+
+@cache
+def ranks() -> Ranks:
+    """This process, as torchrun's environment tells: RANK, WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE."""
+    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+        return ALONE
+    rank, world = _number("RANK", 0), _number("WORLD_SIZE", 1)
+    local, here = _number("LOCAL_RANK", rank), _number("LOCAL_WORLD_SIZE", 1)
+    if not 0 <= rank < world:
+        raise UsageError(f"RANK {rank} is not below WORLD_SIZE {world}: start the processes with torchrun")
+    return Ranks(rank, world, local, here, _number("TORCHELASTIC_RESTART_COUNT", 0))
+
+
+def meet(store: Store, rank: int, world: int) -> str:
+    """A name that only the living processes have: after a restart the store may hold what the dead ones said.
+
+    Each says a word of its own, and takes the name from the first once that has heard the word.
+    """
+    own = secrets.token_hex(8)
+    if rank:
+        store.set(f"word/{rank}", own)
+        while not store.check(["name"]) or (said := json.loads(store.get("name")))["heard"].get(str(rank)) != own:
+            time.sleep(_LOOK)
+        store.add(f"{said['name']}/met", 1)
+        return str(said["name"])
+    while store.add(f"{own}/met", 0) < world - 1:
+        words = {str(other): f"word/{other}" for other in range(1, world)}
+        heard = {other: store.get(word).decode() for other, word in words.items() if store.check([word])}
+        store.set("name", json.dumps({"name": own, "heard": heard}))
+        time.sleep(_LOOK)
+    return own
+
+
+def speaker() -> str:
+    """What stands before an error, where any of several processes may have met it: `process 1: `."""
+    several = "RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
+    return f"process {os.environ['RANK']}: " if several else ""
+
+
+def _number(name: str, default: int) -> int:
+    text = os.environ.get(name, str(default))
+    if not text.isdecimal():
+        raise UsageError(f"{name}={text!r} in the environment is not a number: start the processes with torchrun")
+    return int(text)
+
+
+def _until(true: Callable[[], bool], stop: Stop | None) -> bool:
+    """Wait in Python, not inside the store, where no signal would reach this process."""
+    while not true():
+        if stop is not None and stop.requested:
+            return False
+        time.sleep(_LOOK)
+    return True
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """A lost connection, in one line."""
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise PseudomaskError(
+            f"the other processes of this job cannot be reached ({reason}); the same command goes on from here"
+        ) from error

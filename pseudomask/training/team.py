@@ -1,0 +1,126 @@
+"""A training of several processes: one step's photos are split among them, and their gradients averaged.
+
+`--batch-size` is that of the whole job, so that schedule and result do not depend on the number of processes, up to
+the order of sums.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from pseudomask.errors import PseudomaskError, UsageError
+from pseudomask.running.ranks import Ranks
+from pseudomask.running.signals import Stop
+
+Item = TypeVar("Item")
+Parts = dict[str, Tensor]
+
+_PATIENCE = timedelta(days=1)  # the others wait while the first validates
+
+
+@contextmanager
+def group(job: Ranks, device: torch.device) -> Iterator[None]:
+    """Within the block the processes can add up tensors: NCCL on GPUs, Gloo elsewhere. Alone it does nothing."""
+    from torch import distributed
+
+    if job.alone or distributed.is_initialized():  # a script that calls us may have its own
+        yield
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    store = distributed.PrefixStore("group", job.store)
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    distributed.init_process_group(backend, store=store, rank=job.rank, world_size=job.world, timeout=_PATIENCE)
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, distributed.DistError) and "gloo" not in str(error).lower():
+            raise
+        raise PseudomaskError(
+            f"another process of this job is gone ({str(error).partition(chr(10))[0]}); the same command goes on from "
+            "the last checkpoint"
+        ) from error
+    distributed.destroy_process_group()  # not after an error: it could wait for those that are gone
+
+
+def split(plan: Sequence[Sequence[Item]], job: Ranks) -> list[Sequence[Item]]:
+    """This process's share of each step.
+
+    Raises `UsageError` where a step has fewer photos than there are processes: one of them would have none.
+    """
+    least = min((len(step) for step in plan), default=job.world)
+    if least < job.world:
+        raise UsageError(
+            f"a step of {least} photos cannot be split over {job.world} processes; raise --batch-size, or start fewer"
+        )
+    return [job.share(step) for step in plan]
+
+
+def total(values: Tensor, job: Ranks) -> Tensor:
+    """The sum over the processes; no gradient goes through it."""
+    if job.alone:
+        return values
+    from torch import distributed
+
+    summed = values.detach().clone()
+    distributed.all_reduce(summed)
+    return summed
+
+
+def agree(sound: int, stop: Stop, job: Ranks, device: torch.device) -> tuple[float, bool]:
+    """What this process's loss counts for, and whether any process is to stop after this step.
+
+    Gradients are averaged over the processes, so a mean over `sound` photos must weigh by how many there are in each.
+    """
+    if job.alone:
+        return 1.0, stop.requested
+    own = torch.tensor([sound, stop.requested], dtype=torch.float64).to(device)
+    everywhere, asked = total(own, job).tolist()
+    if asked and not stop.requested:
+        stop.signal = signal.SIGTERM
+    return (sound * job.world / everywhere if everywhere else 1.0), asked > 0
+
+
+def averaged(values: Parts, weight: float, job: Ranks) -> Parts:
+    """Scalars as the whole step's, for the log."""
+    if job.alone:
+        return values
+    found = total(torch.stack([value.double() for value in values.values()]) * weight, job) / job.world
+    return dict(zip(values, found, strict=True))
+
+
+def mean(values: Tensor, job: Ranks) -> Tensor:
+    """This process's part of the mean over the values (n,) of all: the mean of the parts is that mean; 0 of nothing."""
+    count = float(total(torch.tensor(float(values.numel()), dtype=torch.float64, device=values.device), job))
+    return values.sum() * job.world / max(count, 1)
+
+
+class Step(nn.Module):
+    """A network with its loss: what DistributedDataParallel must see to catch all gradients."""
+
+    def __init__(self, network: nn.Module, loss: Any) -> None:
+        super().__init__()
+        self.network, self.loss = network, loss
+
+    def forward(self, images: Tensor, tags: Tensor) -> tuple[Tensor, Parts]:
+        loss, parts = self.loss(self.network, images, tags)
+        return loss, {name: value.detach() for name, value in parts.items()}
+
+
+def joined(step: Step, job: Ranks, device: torch.device) -> nn.Module:
+    """The step whose gradients are the mean over the processes, from the first one's weights on."""
+    if job.alone:
+        return step
+    from torch.nn.parallel import DistributedDataParallel
+
+    # Some weights may take part in no loss (a second classifier that the rule does not read), always the same ones.
+    return DistributedDataParallel(
+        step, device_ids=[device] if device.type == "cuda" else None, broadcast_buffers=False, static_graph=True
+    )

@@ -1,0 +1,89 @@
+"""Two processes of a real torchrun make what one makes; one of them may be killed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+import verbs
+from torchrun import torchrun
+
+from pseudomask.api import extract
+from pseudomask.networks.checkpoint import read_tensors
+from pseudomask.running.layout import MANIFEST, RECORD
+
+
+def tree(out: Path) -> dict[str, bytes]:
+    """All files but the record, which holds times."""
+    paths = [path for path in sorted(out.rglob("*")) if path.is_file() and path.name != RECORD]
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in paths}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("source")
+    verbs.write_source(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(place: Path) -> Path:
+    """What one process makes."""
+    verbs.run(place, place / "alone")
+    return place / "alone"
+
+
+def same_weights(run: Path, other: Path) -> None:
+    """Up to the order of sums. With --lr 0.05 a photo that weighed wrong would move them a hundred times as far."""
+    mine, theirs = (read_tensors(folder / "weights.safetensors")[0] for folder in (run, other))
+    assert mine.keys() == theirs.keys()
+    for name, value in mine.items():
+        torch.testing.assert_close(value, theirs[name], rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{run} {n}: {m}")
+
+
+def test_r13_two_processes_do_what_one_does(place: Path, alone: Path, tmp_path: Path) -> None:
+    """Masks, scores and manifests to the byte; weights and what was measured on them up to the order of sums."""
+    done = torchrun(place, tmp_path / "out", module="verbs", NOTED=str(tmp_path / "noted"))
+    assert done.returncode == 0, done.stderr
+    for name in ("masks", "refined"):
+        assert tree(tmp_path / "out" / name) == tree(alone / name), name
+    noted = Counter(line.split()[1] for line in (tmp_path / "noted").read_text().splitlines())
+    assert set(noted.values()) == {2}, "each photo once by extract, once by refine"
+    for name in ("cls", "recam", "cpmc", "affinity"):
+        assert tree(tmp_path / "out" / name).keys() == tree(alone / name).keys(), name
+        same_weights(tmp_path / "out" / name, alone / name)
+
+
+def test_r13_a_killed_process_and_the_restart(place: Path, alone: Path, tmp_path: Path) -> None:
+    """torchrun starts both anew: the training goes on from its checkpoint, the masks from their manifest."""
+    more = {"DIES": "1", "NOTED": str(tmp_path / "noted")}
+    done = torchrun(place, tmp_path / "out", "cls", module="verbs", restarts=1, **more)
+    assert done.returncode == 0, done.stderr
+    same_weights(tmp_path / "out/cls", alone / "cls")
+    done = torchrun(place, tmp_path / "out", "masks", module="verbs", **more)
+    assert done.returncode != 0
+    config = verbs.extraction(place, tmp_path / "out/masks")
+    left = len(tree(config.out)) // 2
+    assert 0 < left < verbs.COUNT
+    assert extract(config).skipped == len([line for line in (tmp_path / "noted").read_text().splitlines() if line])
+    assert tree(config.out) == tree(alone / "masks"), "taken up by one process"
+
+
+def test_the_command_line_tells_once(tmp_path: Path) -> None:
+    """`-m pseudomask` itself, so with a network that it knows; one document, one summary."""
+    tiny.write_photos(tmp_path / "photos", 5)
+    tiny.write_weights(tmp_path / "w.safetensors", "resnet18", thresholds={"product": 0.3})
+    quick = ["--scales", "1.0", "--batch-size", "1", "--device", "cpu", "--amp", "off", "--workers", "0"]
+    inputs = ["--weights", tmp_path / "w.safetensors", "--labels", tmp_path / "photos.csv"]
+    done = torchrun("extract", tmp_path / "photos", tmp_path / "out", *inputs, *quick, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["done"] == 5
+    assert done.stderr.count("5 photos, recam with w.safetensors on cpu") == 1
+    assert re.findall(r"extracting, process 0 of 2: 3/3 images", done.stderr)
+    assert "process 1" not in done.stderr
+    assert len((tmp_path / "out" / MANIFEST).read_text().splitlines()) == 5

@@ -1,0 +1,152 @@
+"""Every verb that processes share, on tiny photos: the same calls alone and in each process of a torchrun.
+
+As a program, `verbs.py PLACE OUT` is one of those processes. Where DIES names its rank, it is killed at its third
+photo or step, unless torchrun has started the job anew; NOTED names a file that tells who noted which photo.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import tiny
+
+from pseudomask import api
+from pseudomask.config import (
+    CalibrateConfig,
+    ExtractConfig,
+    ReactivateConfig,
+    RefineConfig,
+    TrainAffinityConfig,
+    TrainClsConfig,
+    TrainingOptions,
+)
+from pseudomask.running.manifest import Manifest
+from pseudomask.training.trainer import Trainer
+
+COUNT = 11
+
+
+def write_source(place: Path) -> None:
+    """COUNT photos of three shapes, of which one is cut off; their tags; a backbone, and weights."""
+    tiny.write_photos(place / "photos", COUNT, seed=2, sizes=((48, 64), (64, 48), (40, 40)))
+    cut = place / "photos/p05.png"
+    cut.write_bytes(cut.read_bytes()[:2000])
+    tiny.write_backbone(place / "backbone.safetensors")
+    tiny.write_weights(place / "weights.safetensors", thresholds={"product": 0.3, "first": 0.4})
+
+
+def extraction(place: Path, out: Path) -> ExtractConfig:
+    return ExtractConfig(
+        images=place / "photos",
+        out=out,
+        labels=place / "photos.csv",
+        weights=place / "weights.safetensors",
+        batch_size=2,
+        scales="1.0,0.5",
+        max_failures=1,
+        device="cpu",
+        amp="off",
+        workers=0,
+    )
+
+
+def training(place: Path, run: Path) -> TrainClsConfig:
+    """Steps of 5 photos, which two processes cannot halve; one photo cannot be read."""
+    return TrainClsConfig(
+        images=place / "photos",
+        run=run,
+        labels=place / "photos.csv",
+        backbone=tiny.NARROW,
+        backbone_weights=place / "backbone.safetensors",
+        crop=48,
+        batch_size=5,
+        epochs=2,
+        lr=0.05,
+        momentum=0.9,
+        val_fraction=0.1,
+        amp="off",
+        device="cpu",
+        workers=0,
+        checkpoint_every=1,
+        weights_dtype="fp32",
+    )
+
+
+def of(config: type[Any], base: TrainingOptions, **changes: Any) -> Any:
+    """Settings of another training verb, as `base` has them."""
+    names = set(config.__dataclass_fields__) & set(TrainingOptions.__dataclass_fields__)
+    return config(**{name: getattr(base, name) for name in names} | changes)
+
+
+def calls(place: Path, out: Path) -> Mapping[str, Callable[[], Any]]:
+    base = training(place, out / "cls")
+    seeds, weights = out / "masks", out / "cls/weights.safetensors"
+    return {
+        "masks": lambda: api.extract(extraction(place, seeds)),
+        "refined": lambda: api.refine(
+            RefineConfig(
+                images=base.images, seeds=seeds, out=out / "refined", method=("pamr",), device="cpu", workers=0
+            )
+        ),
+        "cls": lambda: api.train_cls(base),
+        "recam": lambda: api.reactivate(of(ReactivateConfig, base, run=out / "recam", weights=weights)),
+        "cpmc": lambda: api.calibrate(of(CalibrateConfig, base, run=out / "cpmc", weights=weights, batch_size=4)),
+        "affinity": lambda: api.train_affinity(
+            TrainAffinityConfig(
+                images=base.images,
+                seeds=seeds,
+                run=out / "affinity",
+                weights=weights,
+                confident_crf=False,
+                crop=48,
+                batch_size=5,
+                radius=4,
+                lr=0.05,
+                amp="off",
+                device="cpu",
+                workers=0,
+                weights_dtype="fp32",
+            )
+        ),
+    }
+
+
+def run(place: Path, out: Path, *names: str) -> None:
+    for name, call in calls(place, out).items():
+        if not names or name in names:
+            result = call()
+            assert result.exit_code == 0, (name, result)
+
+
+def mortal() -> None:
+    """Count photos and steps; see above."""
+    append, step, count = Manifest.append, Trainer._step, [0]
+
+    def die() -> None:
+        count[0] += 1
+        again = os.environ["TORCHELASTIC_RESTART_COUNT"] != "0"
+        if os.environ.get("DIES") == os.environ["RANK"] and not again and count[0] == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def noting(manifest: Manifest, entry: Mapping[str, Any]) -> None:
+        die()
+        append(manifest, entry)
+        if "NOTED" in os.environ:
+            with Path(os.environ["NOTED"]).open("a") as file:
+                file.write(f"{os.environ['RANK']} {entry['key']}\n")
+
+    def stepping(trainer: Trainer, *args: Any) -> Any:
+        die()
+        return step(trainer, *args)
+
+    Manifest.append, Trainer._step = noting, stepping  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    mortal()
+    run(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])

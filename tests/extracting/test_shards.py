@@ -1,0 +1,71 @@
+"""Each process has whole batches, and all together have those of one process alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+
+from pseudomask.extracting.photos import Photo, Photos, batches
+from pseudomask.extracting.shards import as_planned, own_batches
+from pseudomask.running.ranks import Ranks
+
+SCALES, MAX_SIDE = (0.5, 0.3), 60
+
+
+def photo(place: int, problem: str = "") -> Photo:
+    return Photo(place, (1, 1), (torch.empty(1, 1, 3),), problem=problem)
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Of five sizes, two of which have the same views; one file is no image."""
+    folder = tmp_path_factory.mktemp("photos")
+    tiny.write_photos(folder, 23, sizes=((48, 64), (64, 48), (40, 40), (41, 40), (20, 60)))
+    found = sorted(folder.rglob("*.png"))
+    found[7].write_bytes(b"no image")
+    return found
+
+
+def of_all(paths: Sequence[Path], places: Sequence[int], world: int) -> list[list[list[int]]]:
+    """By rank. The processes plan in turn, and again once all have told what they read."""
+    told: dict[int, bytes] = {}
+
+    class Told(Ranks):
+        def gather(self, data: bytes, stop: object = None) -> list[bytes]:
+            told[self.rank] = data
+            return [told[rank] for rank in range(self.world)] if len(told) == self.world else []
+
+    def plan(rank: int) -> list[list[int]]:
+        return own_batches(paths, places, 4, scales=SCALES, max_side=MAX_SIDE, job=Told(rank, world))
+
+    for rank in range(world):
+        plan(rank)
+    return [plan(rank) for rank in range(world)]
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_the_batches_of_one_process_dealt_out(paths: list[Path], world: int) -> None:
+    places = [i for i in range(len(paths)) if i % 5 != 3]
+    options = {"scales": SCALES, "max_side": MAX_SIDE, "max_pixels": 10**6}
+    photos = Photos(paths, places, **options, allow_truncated=False, keep_whole=False)  # type: ignore[arg-type]
+    alone = [[one.place for one in batch] for batch in batches(photos, 4)]
+    assert [7] in alone
+    assert max(map(len, alone)) == 4
+    shared = of_all(paths, places, world)
+    for rank in range(world):
+        assert shared[rank] == alone[rank::world]
+
+
+def test_photos_come_in_any_order_and_leave_as_planned() -> None:
+    arriving = [photo(5), photo(0), photo(3, "cut off"), photo(2), photo(4, "cut off"), photo(1)]
+    found = [[one.place for one in batch] for batch in as_planned(arriving, [[0, 1], [2, 3, 5], [4]])]
+    assert found == [[3], [5, 2], [4], [0, 1]]
+
+
+def test_a_batch_whose_last_photo_cannot_be_read_is_complete_too() -> None:
+    found = [[one.place for one in batch] for batch in as_planned([photo(0), photo(1, "cut off")], [[0, 1]])]
+    assert found == [[1], [0]]

@@ -1,0 +1,67 @@
+"""How a step is split over processes; that they make the same weights together is for tests/distributed."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+import torch
+from torch import Tensor
+
+from pseudomask.errors import UsageError
+from pseudomask.running.ranks import ALONE, Ranks
+from pseudomask.running.signals import Stop
+from pseudomask.training import team
+
+CPU = torch.device("cpu")
+
+
+def others_add(monkeypatch: pytest.MonkeyPatch, *values: float) -> None:
+    """`total` as if another process had given these."""
+    monkeypatch.setattr(team, "total", lambda own, job: own + torch.tensor(values, dtype=own.dtype).view_as(own))
+
+
+def test_every_photo_of_a_step_is_in_one_share() -> None:
+    plan = [[1, 2, 3, 4, 5], [6, 7, 8, 9, 10]]
+    assert team.split(plan, ALONE) == plan
+    assert [team.split(plan, Ranks(rank, 2)) for rank in range(2)] == [[[1, 3, 5], [6, 8, 10]], [[2, 4], [7, 9]]]
+
+
+def test_a_step_with_less_photos_than_processes() -> None:
+    with pytest.raises(UsageError, match="a step of 2 photos cannot be split over 3 processes; raise --batch-size"):
+        team.split([[1, 2, 3], [4, 5]], Ranks(0, 3))
+
+
+def test_a_loss_weighs_by_its_photos(monkeypatch: pytest.MonkeyPatch) -> None:
+    others_add(monkeypatch, 1, 0)
+    weight, stopping = team.agree(3, Stop(), Ranks(0, 2), CPU)
+    assert (weight, stopping) == (1.5, False)
+    losses, other = torch.tensor([1.0, 2.0, 6.0]), torch.tensor([7.0])
+    assert (weight * losses.mean() + 0.5 * other.mean()) / 2 == torch.cat([losses, other]).mean()
+    others_add(monkeypatch, 0, 0)
+    assert team.agree(0, Stop(), Ranks(0, 2), CPU)[0] == 1.0, "no photo anywhere: the empty crops count"
+
+
+def test_all_stop_when_one_is_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    others_add(monkeypatch, 1, 1)
+    stop = Stop()
+    assert team.agree(1, stop, Ranks(0, 2), CPU)[1]
+    assert stop.exit_code == 128 + signal.SIGTERM
+
+
+def test_a_mean_over_the_values_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = torch.tensor([1.0, 2.0], requires_grad=True)
+    assert team.mean(values, ALONE) == 1.5
+    assert team.mean(torch.zeros(0), ALONE) == 0
+    others_add(monkeypatch, 1)
+    part: Tensor = team.mean(values, Ranks(0, 2))
+    part.backward()
+    assert (part + 2 * 9.0 / 3) / 2 == torch.tensor([1.0, 2.0, 9.0]).mean()
+    assert values.grad is not None
+    assert torch.allclose(values.grad / 2, torch.tensor(1 / 3))
+
+
+def test_alone_nothing_is_averaged() -> None:
+    parts = {"loss": torch.tensor(1.0)}
+    assert team.averaged(parts, 1.0, ALONE) is parts
+    assert team.total(parts["loss"], ALONE) is parts["loss"]
