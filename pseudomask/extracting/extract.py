@@ -79,15 +79,15 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
     With `dry_run` all is checked and nothing is made. Started by torchrun, it does this process's share of the photos
     and returns when all are done.
     """
+    job = ranks()
     reporter = reporter or SilentReporter()
+    told = job.once(reporter)
     scales = parse_scales(config.scales)
     check_method(config.method)
     collection = collect(config.images, config, exclude=config.out)
     outputs = plan_outputs(collection.items, config.images, config.out)
     weights = find_weights(config.weights)
-    job = ranks()
     device = pick_device(config.device)
-    told = job.once(reporter)
     amp = pick_amp(config.amp, device)
     network, card = load_network(weights)
     method = make_method(config, card)
@@ -113,6 +113,7 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
         result.understood = _understood(config, collection, card, weights, record, len(pending))
         return result
     run.start()
+    pending = job.tell(pending)
     engine = Engine(
         network=network.on(device),
         method=method,
@@ -121,12 +122,15 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
         tag_thresholds=torch.tensor(card.tag_thresholds or (0.5,) * len(card.classes)),
         plain_scale=min(range(len(scales)), key=lambda i: abs(scales[i] - 1)),
         flip=config.flip,
-    pending = job.tell(pending)
         max_side=config.max_side,
         stride=config.score_stride,
         largest=config.batch_size,
         reporter=reporter,
     )
+    paths, planned = [item.path for item in collection.items], None
+    if not job.alone:
+        planned = own_batches(paths, pending, config.batch_size, scales=scales, max_side=config.max_side, job=job)
+        pending = [place for batch in planned for place in batch]
     photos = Photos(
         paths,
         pending,
@@ -135,10 +139,6 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
         max_pixels=config.max_pixels,
         allow_truncated=config.allow_truncated,
         keep_whole=config.overlay,
-    paths, planned = [item.path for item in collection.items], None
-    if not job.alone:
-        planned = own_batches(paths, pending, config.batch_size, scales=scales, max_side=config.max_side, job=job)
-        pending = [place for batch in planned for place in batch]
     )
     started = time.monotonic()
     with graceful() as stop:
