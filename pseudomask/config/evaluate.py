@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 from pseudomask.config.common import argument, option
+from pseudomask.config.report import PageOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateConfig:
+class EvaluateConfig(PageOptions):
     """Compare masks, or scores at all thresholds, with true masks."""
 
     pred: Path = argument("Folder that extract wrote, or any folder of mask PNGs or score files.")

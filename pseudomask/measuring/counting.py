@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -42,6 +43,12 @@ class PairCounter:
             if str(pair.prediction) in str(error) or str(pair.truth) in str(error):
                 raise
             raise UsageError(f"{pair.prediction} against {pair.truth}: {error}") from error
+
+    def mask(self, prediction: Path, threshold: float | None) -> np.ndarray:
+        """A prediction as label map (H, W) in the truth's indices: a mask file, or scores cut at `threshold`."""
+        if self.thresholds is None or threshold is None:
+            return self._mask(load_mask(prediction))
+        return self._scores(load_scores(prediction)).mask(threshold)
 
     def _count(self, pair: Pair) -> Counts:
         truth = load_mask(pair.truth)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from pseudomask.errors import UsageError
 from pseudomask.masks import IGNORE_16
 from pseudomask.measuring.counting import PairCounter, in_order
 from pseudomask.measuring.pairing import File, Missing, Pairing, find_files, pair_all, pair_listed
-from pseudomask.measuring.reports import Report
+from pseudomask.measuring.reports import Evidence, Report
 from pseudomask.measuring.sweep import checked_thresholds
 from pseudomask.measuring.tally import BACKGROUND, Circumstances, Tally
 from pseudomask.suggest import nearest as nearest_name
@@ -74,7 +74,8 @@ def evaluate(
         tally.add(pair.key, counts)
         if progress is not None:
             progress(done, len(pairing.pairs))
-    return tally.report(Circumstances(pairing, list_name, ignore, made.threshold))
+    report = tally.report(Circumstances(pairing, list_name, ignore, made.threshold))
+    return replace(report, evidence=Evidence(pairing.pairs, counter))
 
 
 def _predictions(pred: Path, scores: bool | None, want_scores: bool) -> tuple[bool, Sequence[File]]:

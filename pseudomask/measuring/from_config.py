@@ -13,6 +13,7 @@ from pseudomask.data.labels import read_classes
 from pseudomask.errors import UsageError
 from pseudomask.measuring.evaluate import evaluate as measure
 from pseudomask.measuring.reports import Report
+from pseudomask.reporting.evaluated import read_made, write_evaluated
 from pseudomask.running.atomic import atomic_text
 from pseudomask.running.machine import cores
 from pseudomask.running.reporter import Progress, Reporter, SilentReporter
@@ -42,6 +43,8 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
     if config.sweep and config.threshold is not None:
         raise UsageError("--sweep tries all thresholds, --threshold just one: give one of the two")
     thresholds = None if config.threshold is None else [config.threshold]
+    workers = cores() if config.workers < 0 else config.workers
+    made = read_made(config) if config.html is not None else None
     with ExitStack() as stack:
         bars: list[Progress] = []
 
@@ -60,10 +63,15 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
             scores=True if config.sweep or thresholds else None,
             missing=config.missing,
             ignore=config.ignore,
-            workers=cores() if config.workers < 0 else config.workers,
+            workers=workers,
             progress=told,
         )
-    return EvaluateResult(report, _write(config, report))
+    files = _write(config, report)
+    if config.html is not None and made is not None:
+        page = write_evaluated(config.html, config, report, made, reporter, workers=workers)
+        reporter.info(f"page: {page.line()}")
+        files += (config.html,)
+    return EvaluateResult(report, files)
 
 
 def _write(config: EvaluateConfig, report: Report) -> tuple[Path, ...]:

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from pseudomask.measuring.counting import PairCounter
+from pseudomask.measuring.pairing import Pair
 from pseudomask.running.atomic import atomic_text
 from pseudomask.running.jsonable import jsonable
 
@@ -90,6 +92,22 @@ class ImageRow:
     pixels: int
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """One image's classes, in its truth or prediction, and the IoU of each there."""
+
+    classes: tuple[int, ...]
+    ious: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Where a report's images are, in its order, and what reads them: for pages that show them."""
+
+    pairs: tuple[Pair, ...]
+    counter: PairCounter
+
+
 @dataclass(frozen=True)
 class Swap:
     """Pixels of one class taken for another; `share` of the true class's pixels."""
@@ -104,7 +122,7 @@ class Swap:
 class Report:
     """A measurement.
 
-    confusion: int64 (n, n), rows truth; curve: (threshold, mean IoU), empty for masks.
+    confusion: int64 (n, n), rows truth; curve: (threshold, mean IoU), empty for masks; parts: in the order of `images`.
     """
 
     mean_iou: float
@@ -114,6 +132,8 @@ class Report:
     confusion: np.ndarray
     curve: tuple[tuple[float, float], ...]
     protocol: Protocol
+    parts: tuple[Parts, ...] = ()
+    evidence: Evidence | None = None
 
     def swaps(self, most: int = 10) -> list[Swap]:
         """The largest off-diagonal counts, largest first."""

@@ -9,7 +9,7 @@ import numpy as np
 from pseudomask.errors import UsageError
 from pseudomask.measuring.confusion import Confusion, Counts, Measures, measure
 from pseudomask.measuring.pairing import Pairing
-from pseudomask.measuring.reports import ClassRow, ImageRow, Protocol, Report
+from pseudomask.measuring.reports import ClassRow, ImageRow, Parts, Protocol, Report
 from pseudomask.measuring.sweep import Sweep, best_index, tables
 
 BACKGROUND = "background"
@@ -43,15 +43,18 @@ class Tally:
         n_classes = None if names is None else len(names)
         self.sum = Confusion(n_classes) if thresholds is None else Sweep(thresholds, n_classes)
         self._images: list[tuple[str, int, np.ndarray]] = []
+        self._parts: list[tuple[np.ndarray, np.ndarray]] = []  # labels (k,), IoU (T, k)
 
     def add(self, key: str, counts: Counts) -> None:
         """Add one image."""
         self.sum.add(counts)
         table = counts.table if isinstance(self.sum, Confusion) else tables(counts.table)
         in_mean = None if self.chosen is None else np.isin(counts.labels, self.chosen)
-        # One number a threshold, not the counts: memory has to stay small over 100,000 images.
-        means = np.atleast_1d(measure(table).mean_iou(in_mean)).astype(np.float32)
+        # A few small numbers a threshold, not the counts: memory has to stay small over 100,000 images.
+        measures = measure(table)
+        means = np.atleast_1d(measures.mean_iou(in_mean)).astype(np.float32)
         self._images.append((key, int(counts.table.sum()), means))
+        self._parts.append((counts.labels.astype(np.uint16), np.atleast_2d(measures.iou).astype(np.float16)))
 
     def report(self, circumstances: Circumstances) -> Report:
         """The report over all images so far."""
@@ -95,6 +98,7 @@ class Tally:
             confusion=table,
             curve=curve,
             protocol=protocol,
+            parts=tuple(_parts(labels, ious[index]) for labels, ious in self._parts),
         )
 
     def _in_mean(self, size: int) -> np.ndarray:
@@ -105,6 +109,11 @@ class Tally:
         chosen = np.zeros(size, bool)
         chosen[[*self.chosen]] = True
         return chosen
+
+
+def _parts(labels: np.ndarray, ious: np.ndarray) -> Parts:
+    there = ~np.isnan(ious)
+    return Parts(tuple(labels[there].tolist()), tuple(ious[there].tolist()))
 
 
 def _those(names: tuple[str, ...], which: np.ndarray) -> tuple[str, ...]:

@@ -1,0 +1,128 @@
+"""The page of an evaluation: `evaluate --html`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from pseudomask.config import EvaluateConfig
+from pseudomask.measuring.reports import ClassRow, Report
+from pseudomask.reporting import plots
+from pseudomask.reporting.folder import Made, read_folder
+from pseudomask.reporting.page import ClassLine, Page, percent, record_lines
+from pseudomask.reporting.panels import Panel, Places, signs_of, worst_first
+from pseudomask.reporting.thumbs import Maker
+from pseudomask.reporting.writer import Written, write_page
+from pseudomask.running.reporter import Reporter
+
+
+def write_evaluated(
+    path: Path, config: EvaluateConfig, report: Report, made: Made, reporter: Reporter, *, workers: int
+) -> Written:
+    """Write the page of `report`, which `evaluate` made with `config`; see `write_page`."""
+    assert report.evidence is not None
+    page = evaluated_page(config, report, made)
+    counter = report.evidence.counter
+    maker = Maker(
+        page.places,
+        read_mask=partial(counter.mask, threshold=report.protocol.threshold),
+        from_scores=counter.thresholds is not None,
+    )
+    with reporter.progress(None, "thumbnails") as progress:
+        return write_page(
+            path, page, maker, budget=int(config.html_size * 1e6), workers=workers, told=lambda: progress.advance(1)
+        )
+
+
+def read_made(config: EvaluateConfig) -> Made:
+    """What is told beside the predictions: read before any counting, so that a wrong `--images` is told at once."""
+    return read_folder(config.pred, config.images)
+
+
+def evaluated_page(config: EvaluateConfig, report: Report, made: Made) -> Page:
+    """The page of a report."""
+    by_scores = report.evidence is not None and report.evidence.counter.thresholds is not None
+    names = tuple(row.name for row in report.classes)
+    protocol = report.protocol
+    facts = [
+        ("pixels right", f"{percent(report.pixel_accuracy)} %"),
+        ("images", f"{protocol.images:,}"),
+        ("threshold", "as in the masks" if protocol.threshold is None else f"{protocol.threshold:g}"),
+    ]
+    failures = made.failures()
+    if failures:
+        facts.append(("without a mask", f"{len(failures):,}"))
+    notes = []
+    if by_scores and (made.record.get("config") or {}).get("threshold") != protocol.threshold:
+        notes.append(
+            f"Masks are the scores at threshold {protocol.threshold:g}; mask files that this page links to were made "
+            "at their own."
+        )
+    return Page(
+        title=f"{config.pred} against {config.gt}",
+        hero=(f"mean IoU over {sum(row.in_mean and row.iou == row.iou for row in report.classes)} classes, in per cent",
+              percent(report.mean_iou)),
+        facts=facts,
+        protocol=protocol.lines(),
+        record=record_lines(made.record),
+        config=made.config(),
+        with_truth=True,
+        classes=[_class_line(row) for row in report.classes if row.iou == row.iou],
+        curve=plots.curve(report.curve, protocol.threshold) if len(report.curve) > 1 else "",
+        confusion=plots.confusion(names, report.confusion) if report.confusion.any() else "",
+        swaps=[(swap.truth, swap.predicted, swap.share) for swap in report.swaps()],
+        failures=failures,
+        names=names,
+        panels=worst_first(_panels(config, report, made, names, by_scores), by_iou=True),
+        places=Places(
+            photo=made.images,
+            scores=made.out / "scores" if made.scores else config.pred if by_scores else None,
+            mask=made.out,
+            truth=config.gt,
+        ),
+        notes=notes,
+    )  # fmt: skip
+
+
+def _class_line(row: ClassRow) -> ClassLine:
+    return ClassLine(
+        index=row.index,
+        name=row.name,
+        iou=row.iou,
+        false_positive=row.false_positive,
+        false_negative=row.false_negative,
+        precision=row.precision,
+        recall=row.recall,
+        in_mean=row.in_mean,
+    )
+
+
+def _panels(config: EvaluateConfig, report: Report, made: Made, names: Sequence[str], by_scores: bool) -> list[Panel]:
+    assert report.evidence is not None
+    index = {name: place for place, name in enumerate(names)}
+    out = []
+    for row, parts, pair in zip(report.images, report.parts, report.evidence.pairs, strict=True):
+        panel = Panel(
+            key=row.key,
+            classes=parts.classes,
+            ious=parts.ious,
+            iou=None if row.iou != row.iou else row.iou,
+            signs=signs_of(made.entries.get(row.key, {}), index),
+            photo=made.photo(row.key),
+            scores=made.score_file(row.key),
+            truth=_below(config.gt, pair.truth),
+        )
+        if not by_scores:
+            out.append(replace(panel, mask=_below(made.out, pair.prediction)))
+            continue
+        scores = panel.scores or _below(config.pred, pair.prediction)
+        mask = f"{row.key}.png" if (made.out / f"{row.key}.png").is_file() else None
+        out.append(replace(panel, scores=scores, mask=mask))
+    return out
+
+
+def _below(folder: Path, path: Path) -> str:
+    return Path(os.path.relpath(path, folder)).as_posix()

@@ -1,0 +1,120 @@
+"""One image on the page: its signs, where its files are, and what comes first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pseudomask.reporting.text import clean, url
+
+
+@dataclass(frozen=True)
+class Places:
+    """The folders that a panel's paths are relative to; None where there are no such files."""
+
+    photo: Path | None = None
+    scores: Path | None = None
+    mask: Path | None = None
+    truth: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """What a manifest tells of a mask: `empty` tags (indices), mean margin, shares ignored and of foreground."""
+
+    empty: tuple[int, ...] = ()
+    margin: float | None = None
+    ignored: float | None = None
+    area: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One image.
+
+    classes: mask indices in its truth or mask (without truth: its tags), `ious` theirs or empty; iou: their mean in
+    [0, 1], None where there is no truth or nothing to measure. photo, scores, mask, truth: POSIX paths below the
+    folders of `Places`, None where there is no file.
+    """
+
+    key: str
+    classes: tuple[int, ...] = ()
+    ious: tuple[float, ...] = ()
+    iou: float | None = None
+    signs: Signs = Signs()
+    photo: str | None = None
+    scores: str | None = None
+    mask: str | None = None
+    truth: str | None = None
+
+    def row(self) -> list[Any]:
+        """What the page's script reads, in the order of its `COLUMNS`."""
+        files = (self.photo, self.scores, self.mask, self.truth)
+        signs = self.signs
+        return [
+            clean(self.key),
+            _rounded(self.iou),
+            list(self.classes),
+            [_rounded(one) for one in self.ious],
+            _rounded(signs.margin),
+            _rounded(signs.ignored),
+            _rounded(signs.area),
+            list(signs.empty),
+            *(None if file is None else url(file) for file in files),
+        ]
+
+
+def signs_of(entry: Mapping[str, Any], index: Mapping[str, int]) -> Signs:
+    """The signs in a manifest's line; what is absent or of another type there is None."""
+    area = entry.get("area")
+    shares = [_number(one) for one in area.values()] if isinstance(area, dict) else None
+    return Signs(
+        empty=indices(entry.get("empty"), index),
+        margin=_number(entry.get("margin")),
+        ignored=_number(entry.get("ignored")),
+        area=None if shares is None else math.fsum(one or 0.0 for one in shares),
+    )
+
+
+def indices(names: object, index: Mapping[str, int]) -> tuple[int, ...]:
+    """The mask indices of class names; unknown ones are passed over."""
+    if not isinstance(names, list):
+        return ()
+    return tuple(index[name] for name in names if isinstance(name, str) and name in index)
+
+
+def worst_first(panels: Iterable[Panel], *, by_iou: bool) -> list[Panel]:
+    """By IoU, those without one last; or by the manifest's signs, in the order in which they tell most.
+
+    The signs: tags without a pixel, more first; small margin; much ignored; small area.
+    """
+    return sorted(panels, key=_by_iou if by_iou else _by_signs)
+
+
+def _by_iou(panel: Panel) -> tuple[float, str]:
+    return (math.inf if panel.iou is None else panel.iou, panel.key)
+
+
+def _by_signs(panel: Panel) -> tuple[float, float, float, float, str]:
+    signs = panel.signs
+    margin = math.inf if signs.margin is None else signs.margin
+    area = math.inf if signs.area is None else signs.area
+    return (-len(signs.empty), margin, -(signs.ignored or 0.0), area, panel.key)
+
+
+def present(panels: Sequence[Panel]) -> list[int]:
+    """The classes that any panel has, ascending."""
+    return sorted({index for panel in panels for index in panel.classes})
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else round(value, 4)

@@ -1,0 +1,109 @@
+"""Small pictures of one image, as data URIs: photo, scores as heat map, mask and truth in VOC's colours."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, features
+
+from pseudomask.data.decoding import MAX_PIXELS, decode
+from pseudomask.errors import PseudomaskError
+from pseudomask.masks import load_mask, palette
+from pseudomask.reporting.panels import Panel, Places
+from pseudomask.scores import ScoreMap, load_scores
+
+SIDE = 256  # pixels of a thumbnail's long side
+_QUALITY = 62
+
+MaskReader = Callable[[Path], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Makes the thumbnails of a panel.
+
+    read_mask: the label map in a panel's mask file, or with `from_scores` in its score file.
+    """
+
+    places: Places
+    read_mask: MaskReader = load_mask
+    from_scores: bool = False
+    max_pixels: int = MAX_PIXELS
+
+    def __call__(self, panel: Panel) -> dict[str, str]:
+        """Data URIs by kind (photo, scores, mask, truth); a file that is absent or cannot be read has none."""
+        found: dict[str, str] = {}
+        with suppress(PseudomaskError, OSError):
+            if path := _path(self.places.photo, panel.photo):
+                found["photo"] = photo_uri(decode(path, max_pixels=self.max_pixels))
+        with suppress(PseudomaskError, OSError):
+            if path := _path(self.places.scores, panel.scores):
+                found["scores"] = scores_uri(load_scores(path))
+        with suppress(PseudomaskError, OSError):
+            scores = _path(self.places.scores, panel.scores) if self.from_scores else None
+            if path := scores or _path(self.places.mask, panel.mask):
+                found["mask"] = mask_uri(self.read_mask(path))
+        with suppress(PseudomaskError, OSError):
+            if path := _path(self.places.truth, panel.truth):
+                found["truth"] = mask_uri(load_mask(path))
+        return found
+
+
+def photo_uri(photo: np.ndarray) -> str:
+    """uint8 (H, W, 3) RGB as a small photo."""
+    return _lossy(_reduced(photo, cv2.INTER_AREA))
+
+
+def scores_uri(scores: ScoreMap) -> str:
+    """The highest score of any class as a heat map, dark (0) to bright (1)."""
+    values = scores.values.max(0) if scores.classes else np.zeros((1, 1), np.float32)
+    size = _small(*scores.size)
+    grey = cv2.resize(np.rint(values * 255).astype(np.uint8), (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+    return _lossy(cv2.cvtColor(cv2.applyColorMap(grey, cv2.COLORMAP_MAGMA), cv2.COLOR_BGR2RGB))
+
+
+def mask_uri(mask: np.ndarray) -> str:
+    """A label map (H, W) as PNG in VOC's colours, background transparent."""
+    small = _reduced(mask, cv2.INTER_NEAREST)
+    stream = io.BytesIO()
+    if small.dtype == np.uint8:
+        image = Image.fromarray(small)
+        image.putpalette(palette().tobytes())
+        image.save(stream, "PNG", optimize=True, transparency=0)
+    else:
+        opaque = np.where(small > 0, 255, 0).astype(np.uint8)[..., None]
+        Image.fromarray(np.concatenate([palette(65_536)[small], opaque], axis=2)).save(stream, "PNG", optimize=True)
+    return _uri("png", stream.getvalue())
+
+
+def _path(folder: Path | None, relative: str | None) -> Path | None:
+    return None if folder is None or relative is None else folder / relative
+
+
+def _small(height: int, width: int) -> tuple[int, int]:
+    """(H, W) reduced to `SIDE`."""
+    scale = min(1.0, SIDE / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _reduced(array: np.ndarray, interpolation: int) -> np.ndarray:
+    height, width = _small(*array.shape[:2])
+    return np.asarray(cv2.resize(array, (width, height), interpolation=interpolation))
+
+
+def _lossy(picture: np.ndarray) -> str:
+    kind = "webp" if features.check("webp") else "jpeg"
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, kind.upper(), quality=_QUALITY)
+    return _uri(kind, stream.getvalue())
+
+
+def _uri(kind: str, data: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"

@@ -1,0 +1,168 @@
+"""The page's file: templates filled piece by piece, thumbnails last and only as many as fit."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import BinaryIO
+
+import jinja2
+from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import Markup
+
+from pseudomask.masks import palette
+from pseudomask.measuring.counting import in_order
+from pseudomask.reporting import plots
+from pseudomask.reporting.page import MOST_FAILURES, Page, percent, sorts
+from pseudomask.reporting.panels import Panel, present
+from pseudomask.reporting.text import clean, folder_url
+from pseudomask.running.atomic import atomic_write
+
+_CHUNK = 500  # rows a data island
+_TAIL = 64  # bytes that follow the last thumbnail
+
+MakeThumbs = Callable[[Panel], dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Written:
+    """The page: its file, its size in bytes, and how many images have their thumbnails inside."""
+
+    path: Path
+    size: int
+    images: int
+    inside: int
+
+    def line(self) -> str:
+        pictures = f"thumbnails of {self.inside} of {self.images} images inside" if self.images else "no images"
+        return f"{self.path} ({self.size / 1e6:.1f} MB, {pictures})"
+
+
+def write_page(
+    path: Path, page: Page, make_thumbs: MakeThumbs, *, budget: int, workers: int = 1, told: Callable[[], None]
+) -> Written:
+    """Write `page` atomically, with thumbnails of its first panels as long as the file stays within `budget` bytes.
+
+    What the page holds beside thumbnails (about 150 bytes an image) is written whatever the budget. `told` is called
+    after each thumbnail. Raises `PseudomaskError` where the file cannot be written.
+    """
+    with atomic_write(path) as stream:
+        out = _Counted(stream)
+        thumbs = _Thumbs(page.panels, make_thumbs, out, budget - _TAIL, workers, told)
+        for piece in _template("page.html").generate(**_context(page, path), thumbs=thumbs.islands()):
+            out.write(piece)
+    return Written(path, out.size, len(page.panels), thumbs.inside)
+
+
+@dataclass
+class _Counted:
+    stream: BinaryIO
+    size: int = 0
+
+    def write(self, text: str) -> None:
+        self.size += self.stream.write(text.encode("utf-8", "backslashreplace"))
+
+
+@dataclass
+class _Thumbs:
+    """Data islands of thumbnails in the panels' order, until one would not fit."""
+
+    panels: Sequence[Panel]
+    make: MakeThumbs
+    out: _Counted
+    budget: int
+    workers: int
+    told: Callable[[], None]
+    inside: int = 0
+
+    def islands(self) -> Iterator[Markup]:
+        if self.out.size >= self.budget:
+            return
+        made = in_order(self.make, self.panels, self.workers)
+        try:
+            for number, pictures in enumerate(made):
+                island = Markup('<script type="application/json" id="t{}">{}</script>\n').format(
+                    number, htmlsafe_json_dumps(pictures)
+                )
+                if self.out.size + len(island) > self.budget:
+                    return
+                self.inside += 1
+                yield island
+                self.told()
+        finally:
+            made.close()
+
+
+def _context(page: Page, path: Path) -> dict[str, object]:
+    style, script = _asset("page.css"), _asset("page.js")
+    return {
+        "page": page,
+        "style": Markup(style),
+        "script": Markup(script),
+        "style_hash": _digest(style),
+        "script_hash": _digest(script),
+        "sorts": sorts(page),
+        "failures": page.failures[:MOST_FAILURES],
+        "present": present(page.panels),
+        "colours": _colours(page.names),
+        "meta": _meta(page, path),
+        "rows": _rows(page.panels),
+        "curve": Markup(page.curve),
+        "confusion": Markup(page.confusion),
+    }
+
+
+def _meta(page: Page, path: Path) -> dict[str, object]:
+    places = page.places
+    folders = {"photo": places.photo, "scores": places.scores, "mask": places.mask, "truth": places.truth}
+    return {
+        "names": [clean(name) for name in page.names],
+        "colours": _colours(page.names),
+        "truth": page.with_truth,
+        "folders": {kind: folder_url(folder, path) for kind, folder in folders.items() if folder is not None},
+    }
+
+
+def _colours(names: Sequence[str]) -> list[str]:
+    return ["#{:02x}{:02x}{:02x}".format(*colour) for colour in palette(max(256, len(names)))[: len(names)].tolist()]
+
+
+def _rows(panels: Sequence[Panel]) -> Iterator[list[object]]:
+    for start in range(0, len(panels), _CHUNK):
+        yield [panel.row() for panel in panels[start : start + _CHUNK]]
+
+
+def _bar(iou: float, false_positive: float, false_negative: float) -> Markup:
+    label = f"IoU {percent(iou)}, false positives {percent(false_positive)}, false negatives {percent(false_negative)}"
+    parts = (("right", iou), ("extra", false_positive), ("missed", false_negative))
+    return Markup(plots.stacked_bar(parts, label))
+
+
+def _digest(text: str) -> str:
+    """How a Content-Security-Policy names an inline style or script."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    found = jinja2.Environment(
+        loader=jinja2.PackageLoader("pseudomask.reporting"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters.update(percent=percent, clean=clean, bar=_bar)
+    return found
+
+
+def _template(name: str) -> jinja2.Template:
+    return _environment().get_template(name)
+
+
+def _asset(name: str) -> str:
+    return (Path(__file__).with_name("templates") / name).read_text("utf-8")
