@@ -21,15 +21,26 @@ from pseudomask.config import (
     ExtractConfig,
     ReactivateConfig,
     RefineConfig,
+    ReportConfig,
     TrainAffinityConfig,
     TrainClsConfig,
 )
 from pseudomask.errors import PseudomaskError
 
 if TYPE_CHECKING:
-    from pseudomask.api import calibrate, doctor, evaluate, extract, reactivate, refine, train_affinity, train_cls
+    from pseudomask.api import (
+        calibrate,
+        doctor,
+        evaluate,
+        extract,
+        reactivate,
+        refine,
+        report,
+        train_affinity,
+        train_cls,
+    )
 
-_VERBS = ("calibrate", "doctor", "evaluate", "extract", "reactivate", "refine", "train_affinity", "train_cls")
+_VERBS = ("calibrate", "doctor", "evaluate", "extract", "reactivate", "refine", "report", "train_affinity", "train_cls")
 
 __all__ = [
     "CalibrateConfig",
@@ -39,6 +50,7 @@ __all__ = [
     "PseudomaskError",
     "ReactivateConfig",
     "RefineConfig",
+    "ReportConfig",
     "TrainAffinityConfig",
     "TrainClsConfig",
     "__version__",
@@ -48,6 +60,7 @@ __all__ = [
     "extract",
     "reactivate",
     "refine",
+    "report",
     "train_affinity",
     "train_cls",
 ]

@@ -12,6 +12,7 @@ from pseudomask.checkup import DoctorResult, doctor
 from pseudomask.extracting.extract import ExtractResult, extract
 from pseudomask.measuring.from_config import EvaluateResult, evaluate
 from pseudomask.refining.refine import RefineResult, refine
+from pseudomask.reporting.report import ReportResult, report
 from pseudomask.training.calibrate import calibrate
 from pseudomask.training.reactivate import reactivate
 from pseudomask.training.session import TrainingResult
@@ -23,6 +24,7 @@ __all__ = [
     "EvaluateResult",
     "ExtractResult",
     "RefineResult",
+    "ReportResult",
     "TrainingResult",
     "calibrate",
     "doctor",
@@ -30,6 +32,7 @@ __all__ = [
     "extract",
     "reactivate",
     "refine",
+    "report",
     "train_affinity",
     "train_cls",
 ]

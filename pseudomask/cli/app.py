@@ -27,6 +27,7 @@ VERBS = {
     "train-affinity": "pseudomask.cli.train_affinity",
     "refine": "pseudomask.cli.refine",
     "evaluate": "pseudomask.cli.evaluate",
+    "report": "pseudomask.cli.report",
     "doctor": "pseudomask.cli.doctor",
 }
 

@@ -31,6 +31,7 @@ from pseudomask.config.refine import (
     RefineConfig,
     WalkOptions,
 )
+from pseudomask.config.report import PageOptions, ReportConfig
 from pseudomask.config.training import (
     CalibrateConfig,
     Freeze,
@@ -63,9 +64,11 @@ __all__ = [
     "Freeze",
     "LabelFormat",
     "LabelOptions",
+    "PageOptions",
     "PamrOptions",
     "ReactivateConfig",
     "RefineConfig",
+    "ReportConfig",
     "ScheduleOptions",
     "Style",
     "TrainAffinityConfig",

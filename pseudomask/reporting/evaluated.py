@@ -56,7 +56,9 @@ def evaluated_page(config: EvaluateConfig, report: Report, made: Made) -> Page:
     if failures:
         facts.append(("without a mask", f"{len(failures):,}"))
     notes = []
-    if by_scores and (made.record.get("config") or {}).get("threshold") != protocol.threshold:
+    config_made = made.record.get("config")
+    made_at = config_made.get("threshold") if isinstance(config_made, dict) else None
+    if by_scores and made_at != protocol.threshold:
         notes.append(
             f"Masks are the scores at threshold {protocol.threshold:g}; mask files that this page links to were made "
             "at their own."

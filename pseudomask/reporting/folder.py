@@ -74,7 +74,7 @@ def read_folder(pred: Path, images: Path | None) -> Made:
     inside = pred.name == "scores" and (pred.parent / RECORD).is_file()
     out = pred.parent if inside else pred
     record = _record(out / RECORD)
-    folder = images or _recorded_images(record)
+    folder, photos = _photos(images, record, out)
     scores = out / "scores"
     return Made(
         out=out,
@@ -82,7 +82,7 @@ def read_folder(pred: Path, images: Path | None) -> Made:
         entries=Manifest(out / MANIFEST).load(),
         scores=frozenset(file.key for file in find_files(scores, ".npz")) if scores.is_dir() else frozenset(),
         images=folder,
-        photos=None if folder is None else NameIndex(find_images(folder, exclude=out)),
+        photos=photos,
     )
 
 
@@ -96,18 +96,21 @@ def _record(path: Path) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
-def _recorded_images(record: Mapping[str, Any]) -> Path | None:
-    """The run's photos, if they are where they were; a relative path is one from here."""
+def _photos(
+    asked: Path | None, record: Mapping[str, Any], out: Path
+) -> tuple[Path | None, NameIndex[ImageItem] | None]:
+    """The photos asked for; else the run's, if they are where they were (a relative path is one from here)."""
     config = record.get("config")
     told = config.get("images") if isinstance(config, dict) else None
-    if not isinstance(told, str) or not told or "\0" in told:
-        return None
-    folder = Path(told)
+    if asked is None and (not isinstance(told, str) or not told or "\0" in told):
+        return None, None
+    folder = asked or Path(str(told))
     try:
-        find_images(folder)
+        return folder, NameIndex(find_images(folder, exclude=out))
     except UsageError:
-        return None
-    return folder
+        if asked is not None:
+            raise
+        return None, None
 
 
 def class_names(record: Mapping[str, Any]) -> tuple[str, ...]:

@@ -111,9 +111,13 @@ def present(panels: Sequence[Panel]) -> list[int]:
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # a number of a thousand digits
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _rounded(value: float | None) -> float | None:

@@ -52,7 +52,7 @@
 
   const KINDS = ["photo", "scores", "mask", "truth"].filter((kind) => rows.some((row) => row[kind] !== null));
   const LABELS = { photo: "photo", scores: "scores", mask: "mask", truth: "truth" };
-  const file = (row, kind) => (row[kind] === null ? null : meta.folders[kind] + row[kind]);
+  const file = (row, kind) => (row[kind] === null || !(kind in meta.folders) ? null : meta.folders[kind] + row[kind]);
 
   function picture(source, style, text) {
     const image = make("img", style);
