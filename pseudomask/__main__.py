@@ -10,6 +10,9 @@ def main() -> None:
     """Run the command line and leave with its exit code."""
     try:
         from pseudomask.cli.app import run
+        from pseudomask.running.memory import keep_pages
+
+        keep_pages()
 
         code = run(sys.argv[1:])
     except KeyboardInterrupt:  # pressed while modules were still loading
