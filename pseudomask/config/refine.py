@@ -117,4 +117,10 @@ class RefineConfig(FolderOptions, SeedOptions, CrfOptions, PamrOptions, WalkOpti
     workers: int = option(
         -1, "Processes; -1 is one a core (one in all on a GPU), 0 none but this one.", "Machine", min=-1
     )
+    batch_size: int | None = option(
+        None,
+        "Photos of equal size that crf and pamr compute together; by default 1 on a CPU, 16 elsewhere.",
+        "Machine",
+        min=1,
+    )
     max_failures: int = option(0, "So many photos without a mask still count as success.", "Run", min=0)

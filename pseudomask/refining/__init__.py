@@ -20,7 +20,13 @@ def _crf(config: RefineConfig) -> Refiner:
 
 
 def _pamr(config: RefineConfig) -> Refiner:
-    return Pamr(config.pamr_iterations, config.pamr_dilations, config.pamr_softness, config.pamr_side)
+    return Pamr(
+        config.pamr_iterations,
+        config.pamr_dilations,
+        config.pamr_softness,
+        config.pamr_side,
+        str(pick_device(config.device)),
+    )
 
 
 def _walk(config: RefineConfig) -> Refiner:

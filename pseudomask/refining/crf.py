@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,9 +10,9 @@ import numpy as np
 
 from pseudomask.config import CrfEngine, CrfOptions, CrfUnary
 from pseudomask.errors import UsageError
-from pseudomask.refining.crf_engines import Kernels, pick_engine, pydensecrf_marginals, torch_marginals
+from pseudomask.refining.crf_engines import Kernels, batch_marginals, pick_engine, pydensecrf_marginals
 from pseudomask.refining.grid import scores_on_grid, shrink
-from pseudomask.refining.refiner import Refined
+from pseudomask.refining.refiner import Refined, alike
 from pseudomask.scores import ScoreMap
 
 PRESETS = {
@@ -81,25 +82,41 @@ class Crf:
 
         A photo without classes, or (`unary` hard) whose mask has one label only, passes through.
         """
+        return self.refine_batch([photo], [scores], threshold)[0]
+
+    def refine_batch(self, photos: Sequence[np.ndarray], scores: Sequence[ScoreMap], threshold: float) -> list[Refined]:
+        """`refine` of each; those of equal size are computed together, whatever the number of their labels."""
+        found = [Refined(one, threshold) for one in scores]
+        starts = [self._start(one, threshold) for one in scores]
+        for size, group in alike([None if start is None else scores[i].size for i, start in enumerate(starts)]):
+            stride = -(-max(size) // self.settings.side)
+            unaries = [unary for i in group if (unary := starts[i]) is not None]
+            for i, marginals in zip(group, self._marginals([photos[i] for i in group], unaries, stride), strict=True):
+                found[i] = Refined(ScoreMap(scores[i].classes, as_scores(marginals), size, stride), 0.5)
+        return found
+
+    def _start(self, scores: ScoreMap, threshold: float) -> np.ndarray | None:
+        """Energies at the working stride, (L, h, w) float32; None where there is nothing to decide."""
         if not scores.classes:
-            return Refined(scores, threshold)
-        stride = -(-max(scores.size) // self.settings.side)
-        planes = scores_on_grid(scores, stride)
+            return None
+        planes = scores_on_grid(scores, -(-max(scores.size) // self.settings.side))
         stacked = np.concatenate([np.full_like(planes[:1], threshold), planes])
-        if self.settings.unary == "hard":
-            labels = one_hot(stacked)
-            if labels.any((1, 2)).sum() == 1:
-                return Refined(scores, threshold)
-        else:
-            labels = shares(stacked)
-        unary = energies(labels, self.settings.gt_prob)
-        small = photo if stride == 1 else np.rint(shrink(photo, stride)).astype(np.uint8)
-        kernels = self.settings.kernels.at(stride)
+        if self.settings.unary == "soft":
+            return energies(shares(stacked), self.settings.gt_prob)
+        labels = one_hot(stacked)
+        return None if labels.any((1, 2)).sum() == 1 else energies(labels, self.settings.gt_prob)
+
+    def _marginals(
+        self, photos: Sequence[np.ndarray], unaries: Sequence[np.ndarray], stride: int
+    ) -> Sequence[np.ndarray]:
+        """(L, h, w) float32 of each photo; all are of one size."""
+        if stride > 1:
+            photos = [np.rint(shrink(photo, stride)).astype(np.uint8) for photo in photos]
+        kernels, iterations = self.settings.kernels.at(stride), self.settings.iterations
         if self.engine == "pydensecrf":
-            marginals = pydensecrf_marginals(small, unary, kernels, self.settings.iterations)
-        else:
-            marginals = torch_marginals(small, unary, kernels, self.settings.iterations, self.device)
-        return Refined(ScoreMap(scores.classes, as_scores(marginals), scores.size, stride), 0.5)
+            pairs = zip(photos, unaries, strict=True)
+            return [pydensecrf_marginals(photo, unary, kernels, iterations) for photo, unary in pairs]
+        return batch_marginals(photos, unaries, kernels, iterations, self.device)
 
 
 def one_hot(stacked: np.ndarray) -> np.ndarray:

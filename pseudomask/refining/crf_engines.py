@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from pseudomask.config import CrfEngine
 from pseudomask.errors import MissingExtra
-from pseudomask.refining.lattice import Lattice
+from pseudomask.refining.lattice import Lattice, Shared
 from pseudomask.refining.mean_field import bilateral_features, mean_field, pairwise, position_features
 
 INSTALL = "pip install 'pseudomask[crf]' (Python below 3.13, with a C++ compiler), or use --engine torch"
@@ -42,17 +44,35 @@ def torch_marginals(
     photo: np.ndarray, unary: np.ndarray, kernels: Kernels, iterations: int, device: str = "cpu"
 ) -> np.ndarray:
     """Marginals (L, H, W) float32 of a (H, W, 3) uint8 photo and (L, H, W) float32 energies, L ≥ 2."""
+    return batch_marginals([photo], [unary], kernels, iterations, device)[0]
+
+
+def batch_marginals(
+    photos: Sequence[np.ndarray], unaries: Sequence[np.ndarray], kernels: Kernels, iterations: int, device: str = "cpu"
+) -> list[np.ndarray]:
+    """`torch_marginals` of photos of equal shape, computed together; each may have labels of its own number."""
+    most, (height, width, _) = max(len(one) for one in unaries), photos[0].shape
     with torch.inference_mode():
-        image = torch.from_numpy(np.ascontiguousarray(photo)).to(device)
-        lattices = []
-        if kernels.gauss_weight:
-            height, width, _ = photo.shape
-            lattices.append(_position_kernel(height, width, kernels.gauss_xy, kernels.gauss_weight, device))
-        if kernels.bilateral_weight:
-            features = bilateral_features(image, kernels.bilateral_xy, kernels.bilateral_rgb)
-            lattices.append(pairwise(features, kernels.bilateral_weight))
-        found = mean_field(torch.from_numpy(unary).flatten(1).to(device), lattices, iterations)
-        return found.view(unary.shape).cpu().numpy()
+        stacked = torch.from_numpy(np.stack(photos)).to(device)  # (B, H, W, 3)
+        energies = torch.full((most, len(photos), height * width), torch.inf, device=device)  # ∞: no such label here
+        for i, unary in enumerate(unaries):
+            energies[: len(unary), i] = torch.from_numpy(unary).flatten(1).to(device)
+        found = mean_field(energies.flatten(1), _pair_kernels(stacked, kernels), iterations).cpu().numpy()
+    split = found.reshape(most, len(photos), height, width)
+    return [split[: len(unary), i] for i, unary in enumerate(unaries)]
+
+
+def _pair_kernels(photos: Tensor, kernels: Kernels) -> list[Lattice | Shared]:
+    """Those of a (B, H, W, 3) uint8 stack whose weight is not 0."""
+    count, height, width, _ = photos.shape
+    found: list[Lattice | Shared] = []
+    if kernels.gauss_weight:
+        position = _position_kernel(height, width, kernels.gauss_xy, kernels.gauss_weight, str(photos.device))
+        found.append(position if count == 1 else Shared(position, count))
+    if kernels.bilateral_weight:
+        features = bilateral_features(photos, kernels.bilateral_xy, kernels.bilateral_rgb)
+        found.append(pairwise(features, kernels.bilateral_weight, count))
+    return found
 
 
 @lru_cache(maxsize=4)  # the sizes of a folder's photos repeat; this lattice knows nothing of their colours

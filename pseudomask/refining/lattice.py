@@ -71,14 +71,31 @@ class Lattice:
         return replace(self, outward=spread, inward=self.inward * inward[:, None])
 
 
-def build_lattice(features: Tensor) -> Lattice:
+@dataclass(frozen=True, eq=False)
+class Shared:
+    """One lattice for photos whose points have the same features: their values are filtered side by side."""
+
+    lattice: Lattice
+    photos: int
+
+    def filter(self, values: Tensor) -> Tensor:
+        """(B N, L) to (B N, L), photo after photo: each sees its own points alone."""
+        apart = values.unflatten(0, (self.photos, -1)).transpose(0, 1)  # (N, B, L)
+        found = self.lattice.filter(apart.flatten(1))
+        return found.view(apart.shape).transpose(0, 1).flatten(0, 1)
+
+
+def build_lattice(features: Tensor, photos: int = 1) -> Lattice:
     """The lattice of `features`, (d, N) float32 or float64, in units of the Gaussian's standard deviation.
 
     `filter` then is about v_i ↦ Σ_j exp(-|f_i - f_j|² / 2) v_j, times a factor that depends on d alone and with
     the error of linear interpolation. Blurring uses the lattice points round points only, as in the authors' code.
+
+    The points may be those of several photos, N / photos each, one photo after the other: points of two photos then
+    share no lattice point, and j runs over the photo of i alone.
     """
     cells, ranks, inward = _simplices(_elevate(features))
-    keys, strides = _keys(cells, ranks)
+    keys, strides = _keys(cells, ranks, photos)
     n, sides = keys.shape
     ordered, order = torch.sort(keys.flatten(), stable=True)
     first = torch.ones_like(ordered, dtype=torch.bool)
@@ -149,11 +166,12 @@ def _simplices(elevated: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return cells, ranks, weights
 
 
-def _keys(cells: Tensor, ranks: Tensor) -> tuple[Tensor, list[int]]:
-    """One integer for each corner of each simplex; equal integers are equal lattice points.
+def _keys(cells: Tensor, ranks: Tensor, photos: int) -> tuple[Tensor, list[int]]:
+    """One integer for each corner of each simplex; equal integers are equal lattice points of one photo.
 
     The corner of remainder r has coordinates (d + 1) (cell_i - [rank_i > d - r]) + r. The last one follows from
-    the others. With room for a neighbour on all sides, the key is (Σ_i cell_i stride_i) (d + 1) + r.
+    the others. With room for a neighbour on all sides, the key is (Σ_i cell_i stride_i) (d + 1) + r; what is above all
+    of these counts the photos.
 
     Returns:
         (N, d + 1) int32, or int64 where that is too small; the strides of the d + 1 coordinates, the last 0.
@@ -163,13 +181,13 @@ def _keys(cells: Tensor, ranks: Tensor) -> tuple[Tensor, list[int]]:
     low = [int(x) - 2 for x in cells.amin(1).tolist()]
     high = [int(x) + 1 for x in cells.amax(1).tolist()]
     strides = [math.prod(high[i] - low[i] + 1 for i in range(j)) for j in range(sides)]
-    size = strides[-1] * sides
+    size = photos * strides[-1] * sides
     if size >= 2**63:
         raise UsageError("the CRF's kernels are too fine for a photo of this size; give it larger reaches")
     dtype = torch.int32 if size < 2**31 else torch.int64
+    key = torch.arange(photos, dtype=dtype, device=cells.device).mul_(strides[-1]).repeat_interleave(n // photos)
     strides[-1] = 0
     step = torch.tensor(strides, dtype=dtype, device=cells.device)
-    key = torch.zeros_like(cells[0], dtype=dtype)
     for i in range(sides - 1):
         key += (cells[i].to(dtype) - low[i]) * strides[i]
     key *= sides

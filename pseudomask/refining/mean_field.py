@@ -6,12 +6,13 @@ labels cost the kernel's value. Messages are one filtering each on the permutohe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from pseudomask.refining.lattice import Lattice, build_lattice
+from pseudomask.refining.lattice import Lattice, Shared, build_lattice
 
 
 def position_features(height: int, width: int, reach: float, device: torch.device | str = "cpu") -> Tensor:
@@ -25,15 +26,22 @@ def position_features(height: int, width: int, reach: float, device: torch.devic
 
 
 def bilateral_features(photo: Tensor, reach: float, colour_reach: float) -> Tensor:
-    """(5, H W) float32: position and colour of a (H, W, 3) uint8 photo, each in units of its reach."""
-    position = position_features(photo.shape[0], photo.shape[1], reach, photo.device)
-    colour = photo.flatten(0, 1).T.float() / colour_reach
+    """(5, H W) float32: position and colour of a (H, W, 3) uint8 photo, each in units of its reach.
+
+    Of photos (B, H, W, 3) it is (5, B H W).
+    """
+    *photos, height, width, _ = photo.shape
+    position = position_features(height, width, reach, photo.device).repeat(1, math.prod(photos))
+    colour = photo.flatten(0, -2).T.float() / colour_reach
     return torch.cat([position, colour])
 
 
-def pairwise(features: Tensor, weight: float) -> Lattice:
-    """The kernel w D^-½ K D^-½ of (d, N) features, D being K's row sums: symmetric normalisation, times its weight."""
-    lattice = build_lattice(features)
+def pairwise(features: Tensor, weight: float, photos: int = 1) -> Lattice:
+    """The kernel w D^-½ K D^-½ of (d, N) features, D being K's row sums: symmetric normalisation, times its weight.
+
+    Features of several photos, one after the other, give the kernels of each: none reaches into another.
+    """
+    lattice = build_lattice(features, photos)
     sums = lattice.filter(features.new_ones(features.shape[1], 1)).squeeze(1)
     scale = torch.rsqrt(sums + 1e-20)
     return lattice.weighted(scale, weight * scale)
@@ -41,7 +49,7 @@ def pairwise(features: Tensor, weight: float) -> Lattice:
 
 def mean_field(
     unary: Tensor,
-    kernels: Sequence[Lattice],
+    kernels: Sequence[Lattice | Shared],
     iterations: int,
     watch: Callable[[Tensor], None] | None = None,
 ) -> Tensor:
@@ -51,7 +59,7 @@ def mean_field(
     one column less, which is half the work with two labels.
 
     Args:
-        unary: (L, N) energies, L ≥ 2.
+        unary: (L, N) energies, L ≥ 2; the first label's are finite. A label of energy ∞ is left out at that point.
         kernels: from `pairwise`, over the same N points.
         watch: is given the marginals before the first and after each update.
 
@@ -78,7 +86,7 @@ def _softmax(logits: Tensor) -> Tensor:
     return torch.softmax(torch.cat([torch.zeros_like(logits[:1]), logits]), 0)
 
 
-def free_energy(marginals: Tensor, unary: Tensor, kernels: Sequence[Lattice]) -> float:
+def free_energy(marginals: Tensor, unary: Tensor, kernels: Sequence[Lattice | Shared]) -> float:
     """KL(Q ‖ P) up to a constant: Σ Q log Q + Σ Q unary - ½ Σ_k Σ_l Q_l K_k Q_l, for (L, N) marginals.
 
     Updates cannot raise it where the kernels are positive semi-definite, which Gaussians are

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pseudomask.refining.grid import scores_on_grid, shrink
-from pseudomask.refining.refiner import Refined
+from pseudomask.refining.refiner import Refined, alike
 from pseudomask.scores import ScoreMap
 
 DILATIONS = (1, 2, 4, 8, 12, 24)
@@ -101,21 +101,37 @@ class Pamr:
     dilations: tuple[int, ...] = DILATIONS
     softness: float = 0.1
     side: int = 160
+    device: str = "cpu"
 
     def refine(self, photo: np.ndarray, scores: ScoreMap, threshold: float) -> Refined:
         """Scores at the working stride; the threshold stays (a constant plane passes unchanged)."""
-        if not scores.classes or self.iterations == 0:
-            return Refined(scores, threshold)
-        stride = -(-max(scores.size) // self.side)
+        return self.refine_batch([photo], [scores], threshold)[0]
+
+    def refine_batch(self, photos: Sequence[np.ndarray], scores: Sequence[ScoreMap], threshold: float) -> list[Refined]:
+        """`refine` of each; those of equal size are computed together, whatever the number of their classes."""
+        found = [Refined(one, threshold) for one in scores]
+        for size, group in alike([one.size if one.classes and self.iterations else None for one in scores]):
+            stride = -(-max(size) // self.side)
+            some = [scores[i] for i in group]
+            refined = self._refined(
+                [shrink(photos[i], stride) for i in group], [scores_on_grid(s, stride) for s in some]
+            )
+            for i, one, values in zip(group, some, refined, strict=True):
+                found[i] = Refined(ScoreMap(one.classes, values, size, stride), threshold)
+        return found
+
+    def _refined(self, photos: Sequence[np.ndarray], maps: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """(h, w, 3) and (n, h, w) float32 each, all of one size: the maps refined, in [0, 1]."""
         with torch.inference_mode():
-            image = torch.from_numpy(shrink(photo, stride)).permute(2, 0, 1)[None] / 255
-            maps = torch.from_numpy(scores_on_grid(scores, stride))[None]
+            images = torch.from_numpy(np.stack(photos)).to(self.device).permute(0, 3, 1, 2) / 255
+            padded = images.new_zeros(len(maps), max(len(one) for one in maps), *images.shape[-2:])
+            for place, one in zip(padded, maps, strict=True):
+                place[: len(one)] = torch.from_numpy(one).to(self.device)
             out = pamr(
-                image.contiguous(),
-                maps,
+                images.contiguous(),
+                padded,
                 iterations=self.iterations,
                 dilations=self.dilations,
                 softness=self.softness,
             )
-        values = np.clip(out[0].numpy(), 0, 1)
-        return Refined(ScoreMap(scores.classes, values, scores.size, stride), threshold)
+        return [np.clip(one[: len(given)], 0, 1) for one, given in zip(out.cpu().numpy(), maps, strict=True)]

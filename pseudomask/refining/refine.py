@@ -15,14 +15,16 @@ from pseudomask.config import CrfOptions, PamrOptions, RefineConfig, WalkOptions
 from pseudomask.devices import pick_device
 from pseudomask.errors import UsageError
 from pseudomask.refining import REFINERS
+from pseudomask.refining.batching import pick_batch, plan_batches
 from pseudomask.refining.seeds import Matched, Seeds, match_photos, problems, read_seeds, tags_of
 from pseudomask.refining.thresholds import choose_threshold
-from pseudomask.refining.work import Job, Work, failed, plan_steps
+from pseudomask.refining.work import Job, Work, Worked, failed, plan_steps
 from pseudomask.running.folder_result import FolderResult
 from pseudomask.running.folder_run import FAILED, FolderRun
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.layout import Outputs, check_folders, plan_outputs
 from pseudomask.running.machine import cores
+from pseudomask.running.ranks import ranks
 from pseudomask.running.record import RunRecord, hash_file, hash_lines
 from pseudomask.running.reporter import Reporter, SilentReporter
 from pseudomask.running.signals import Stop, graceful
@@ -30,7 +32,18 @@ from pseudomask.running.workers import Lost, run_jobs
 from pseudomask.suggest import did_you_mean
 
 # What may change between a run and its resumption; all else decides the masks.
-_FREE = {"out", "device", "workers", "overlay", "scores", "max_failures", "overwrite", "dry_run", "auto_sample"}
+_FREE = {
+    "out",
+    "device",
+    "workers",
+    "overlay",
+    "scores",
+    "max_failures",
+    "overwrite",
+    "dry_run",
+    "auto_sample",
+    "batch_size",
+}
 _PLACES = {"images", "seeds", "list", "limit", "class_file", "affinity"}  # their contents are compared by hash
 _COMPARED = ("command", "classes", "images_hash", "protocol.seeds_hash", "protocol.affinity_sha256")
 _OPTIONS: dict[str, type] = {"crf": CrfOptions, "pamr": PamrOptions, "walk": WalkOptions}
@@ -69,9 +82,12 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
 
     Raises `UsageError` and its kin before anything is written, `SetupError` when weights, a device or a package are
     missing, `PseudomaskError` when the disk fails. A photo that cannot be used only marks its manifest line. With
-    `dry_run` all is checked and nothing is made.
+    `dry_run` all is checked and nothing is made. Started by torchrun, it does this process's share of the photos and
+    returns when all are done.
     """
+    team = ranks()
     reporter = reporter or SilentReporter()
+    told = team.once(reporter)
     methods = check_methods(config)
     check_folders(config.seeds, config.out, what="seeds'")
     seeds = read_seeds(config.seeds, config.class_file)
@@ -83,9 +99,9 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
     workers = (cores() if device.type == "cpu" else 1) if config.workers < 0 else config.workers
     jobs = _jobs(matched, outputs, seeds)
     for line in problems(config, seeds, matched):
-        reporter.warn(line)
+        told.warn(line)
     with graceful() as stop:
-        threshold, chosen, config = choose_threshold(config, methods, seeds, jobs, workers, stop, reporter)
+        threshold, chosen, config = choose_threshold(config, methods, seeds, jobs, workers, stop, told)
         result = RefineResult(
             out=config.out,
             classes=seeds.classes,
@@ -100,22 +116,26 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
             result.exit_code = stop.exit_code
             return result
         refiners = [REFINERS[name](config) for name in methods]
-        work = Work(config, plan_steps(refiners, threshold), seeds.classes, threshold)
+        batch = pick_batch(config, device)
+        work = Work(config, plan_steps(refiners, threshold), seeds.classes, threshold, batch)
         record = _record(config, methods, seeds, matched, device, result, work.steps[-1].level)
         fields = [*_COMPARED, *(f"config.{name}" for name in _deciding(methods))]
         run = FolderRun(config.out, record, outputs, fields=fields, overwrite=config.overwrite)
         pending = run.pending(with_scores=config.scores, with_overlays=config.overlay)
         result.skipped = len(outputs) - len(pending)
-        reporter.info(f"{len(jobs)} photos, {', then '.join(methods)} on {device}, {max(workers, 1)} at a time")
+        told.info(f"{len(jobs)} photos, {', then '.join(methods)} on {device}, {max(workers, 1)} at a time")
         if config.dry_run:
             result.understood = _understood(config, result, matched, str(device), workers, len(pending))
             return result
         run.start()
+        pending = team.tell(pending, stop)
         started = time.monotonic()
-        _refine_all(work, [jobs[i] for i in pending], workers, run, stop, reporter)
+        batches = team.share(plan_batches([jobs[i] for i in pending], seeds.entries, batch))
+        _refine_all(work, batches, workers, run, stop, reporter, team.label("refining"))
+        team.wait(stop)
         result.seconds = time.monotonic() - started
         run.finish({"refine": result.seconds})
-        result.finish(run, stop, reporter, max_failures=config.max_failures)
+        result.finish(run, stop, told, max_failures=config.max_failures)
     return result
 
 
@@ -132,15 +152,33 @@ def _jobs(matched: Matched, outputs: Sequence[Outputs], seeds: Seeds) -> list[Jo
     ]
 
 
-def _refine_all(work: Work, jobs: Sequence[Job], workers: int, run: FolderRun, stop: Stop, reporter: Reporter) -> None:
-    with reporter.progress(len(jobs), "refining") as progress:
-        for place, entry in run_jobs(work, jobs, workers, stop):
-            if isinstance(entry, Lost):
-                entry = failed(jobs[place], entry.reason)
-            if entry["status"] == FAILED:
-                reporter.warn(f"{entry['image']}: {entry['reason']}")
-            run.note(entry)
-            progress.advance()
+def _refine_all(
+    work: Work,
+    batches: Sequence[tuple[Job, ...]],
+    workers: int,
+    run: FolderRun,
+    stop: Stop,
+    reporter: Reporter,
+    label: str,
+) -> None:
+    """Photos whose worker died in their midst are tried again, each alone: only one of them was its death."""
+    most, alone = work.most, list[tuple[Job, ...]]()
+    with reporter.progress(sum(map(len, batches)), label) as progress:
+        for todo in (batches, alone):
+            for place, worked in run_jobs(work, todo, workers, stop):
+                if isinstance(worked, Lost) and len(todo[place]) > 1:
+                    alone += [(job,) for job in todo[place]]
+                    continue
+                if isinstance(worked, Lost):
+                    worked = Worked([failed(todo[place][0], worked.reason)], most)
+                if worked.most < most:
+                    most = worked.most
+                    reporter.warn(f"out of memory; going on with batches of {most}")
+                for entry in worked.entries:
+                    if entry["status"] == FAILED:
+                        reporter.warn(f"{entry['image']}: {entry['reason']}")
+                    run.note(entry)
+                    progress.advance()
 
 
 def _deciding(methods: Sequence[str]) -> list[str]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
 from pseudomask.scores import ScoreMap
+
+Kind = TypeVar("Kind", bound=Hashable)
 
 
 class Refined(NamedTuple):
@@ -28,3 +31,21 @@ class Refiner(Protocol):
             threshold: the background's height in `scores`, in [0, 1].
         """
         ...
+
+
+@runtime_checkable
+class BatchRefiner(Refiner, Protocol):
+    """A refiner that gains from photos of equal size together."""
+
+    def refine_batch(self, photos: Sequence[np.ndarray], scores: Sequence[ScoreMap], threshold: float) -> list[Refined]:
+        """What `refine` gives for each, to rounding; photos may be of any sizes."""
+        ...
+
+
+def alike(kinds: Sequence[Kind | None]) -> list[tuple[Kind, list[int]]]:
+    """Each value and its positions, in the order of first appearance; None is no value."""
+    groups: dict[Kind, list[int]] = {}
+    for i, kind in enumerate(kinds):
+        if kind is not None:
+            groups.setdefault(kind, []).append(i)
+    return list(groups.items())

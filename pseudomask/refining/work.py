@@ -1,23 +1,26 @@
-"""What a worker does with one photo: read it and its scores, refine, write."""
+"""What a worker does with a photo, or some together: read them and their scores, refine, write."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from pseudomask.config import RefineConfig
 from pseudomask.data.decoding import decode
 from pseudomask.errors import ImageError, UsageError
 from pseudomask.extracting.outputs import write_outputs
-from pseudomask.refining.refiner import Refined, Refiner
+from pseudomask.refining.refiner import BatchRefiner, Refined, Refiner
 from pseudomask.running.folder_run import FAILED
+from pseudomask.running.halving import OUT_OF_MEMORY, halving
 from pseudomask.running.layout import Outputs
 from pseudomask.running.manifest import Entry
 from pseudomask.scores import ScoreMap, load_scores
+
+_TOO_LARGE = "not enough memory to refine it"
 
 
 @dataclass(frozen=True)
@@ -53,10 +56,22 @@ def plan_steps(refiners: Sequence[Refiner], threshold: float) -> tuple[Step, ...
 
 def refine_one(steps: Sequence[Step], photo: np.ndarray, scores: ScoreMap, threshold: float) -> Refined:
     """The steps in turn, each on what the one before it made."""
+    return refine_together(steps, [photo], [scores], threshold)[0]
+
+
+def refine_together(
+    steps: Sequence[Step], photos: Sequence[np.ndarray], scores: Sequence[ScoreMap], threshold: float
+) -> list[Refined]:
+    """`refine_one` of each photo; refiners that can take those of equal size at once."""
     for step in steps:
-        scores = at_level(step.refiner.refine(photo, scores, threshold), step.level)
+        if isinstance(step.refiner, BatchRefiner):
+            refined = step.refiner.refine_batch(photos, scores, threshold)
+        else:
+            pairs = zip(photos, scores, strict=True)
+            refined = [step.refiner.refine(photo, one, threshold) for photo, one in pairs]
+        scores = [at_level(one, step.level) for one in refined]
         threshold = step.level
-    return Refined(scores, threshold)
+    return [Refined(one, threshold) for one in scores]
 
 
 def at_level(refined: Refined, level: float) -> ScoreMap:
@@ -93,35 +108,62 @@ def read_pair(job: Job, classes: int, *, max_pixels: int, allow_truncated: bool)
     return photo, scores
 
 
-@dataclass(frozen=True)
+class Worked(NamedTuple):
+    """The manifest's entries of a batch; `most`: how many photos go together from now on in this worker."""
+
+    entries: list[Entry]
+    most: int
+
+
+@dataclass
 class Work:
-    """Settings and steps, sent to each worker once; called with a job it returns the manifest's entry."""
+    """Settings and steps, sent to each worker once; called with a batch of jobs it makes their files.
+
+    `most` photos go together. It shrinks where the device's memory runs out.
+    """
 
     config: RefineConfig
     steps: tuple[Step, ...]
     names: tuple[str, ...]
     threshold: float
+    most: int = 1
 
-    def __call__(self, job: Job) -> Entry:
-        config = self.config
+    def __call__(self, jobs: Sequence[Job]) -> Worked:
+        config, entries, read = self.config, [], []
+        for job in jobs:
+            try:
+                pair = read_pair(
+                    job, len(self.names), max_pixels=config.max_pixels, allow_truncated=config.allow_truncated
+                )
+                read.append((job, *pair))
+            except ImageError as error:
+                entries.append(failed(job, error.reason))
+            except MemoryError:
+                entries.append(failed(job, _TOO_LARGE))
+        made, self.most = halving(read, self.most, self._make)
+        return Worked(entries + made, self.most)
+
+    def _make(self, read: Sequence[tuple[Job, np.ndarray, ScoreMap]]) -> list[Entry]:
+        """Refine and write; where memory is too small for a single photo, that one has failed."""
+        jobs, photos, scores = zip(*read, strict=True)
         try:
-            photo, scores = read_pair(
-                job, len(self.names), max_pixels=config.max_pixels, allow_truncated=config.allow_truncated
-            )
-            refined = refine_one(self.steps, photo, scores, self.threshold)
-        except ImageError as error:
-            return failed(job, error.reason)
-        except (MemoryError, torch.OutOfMemoryError):
-            return failed(job, "not enough memory to refine it")
+            found = refine_together(self.steps, photos, scores, self.threshold)
+        except OUT_OF_MEMORY:
+            if len(read) > 1:
+                raise
+            return [failed(jobs[0], _TOO_LARGE)]
+        return [self._write(*one) for one in zip(jobs, photos, found, strict=True)]
+
+    def _write(self, job: Job, photo: np.ndarray, refined: Refined) -> Entry:
         return write_outputs(
             job.outputs,
             job.relative,
             refined.scores,
-            config,
+            self.config,
             threshold=refined.threshold,
             names=self.names,
             tags_from=job.tags,
-            whole=photo if config.overlay else None,
+            whole=photo if self.config.overlay else None,
         )
 
 

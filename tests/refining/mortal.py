@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,3 +58,28 @@ class Greedy:
         if photo.shape != (32, 32, 3):  # not at the start
             raise MemoryError
         return Refined(scores, threshold)
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """Passes scores through, at most `room` photos at once; notes how many came."""
+
+    room: int
+    seen: list[int]
+
+    def refine(self, photo: np.ndarray, scores: ScoreMap, threshold: float) -> Refined:
+        return Refined(scores, threshold)
+
+    def refine_batch(self, photos: Sequence[np.ndarray], scores: Sequence[ScoreMap], threshold: float) -> list[Refined]:
+        self.seen.append(len(photos))
+        if len(photos) > self.room:
+            raise MemoryError
+        return [Refined(one, threshold) for one in scores]
+
+
+@dataclass(frozen=True)
+class MortalCrowd(Mortal):
+    """Takes photos together, and dies with all of them."""
+
+    def refine_batch(self, photos: Sequence[np.ndarray], scores: Sequence[ScoreMap], threshold: float) -> list[Refined]:
+        return [self.refine(photo, one, threshold) for photo, one in zip(photos, scores, strict=True)]

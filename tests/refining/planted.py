@@ -48,8 +48,10 @@ def write_seeds(photos: Path, seeds: Path, threshold: float = THRESHOLD) -> None
     manifest = Manifest(seeds / MANIFEST)
     for path in sorted(photos.rglob("*.png")):
         key = path.relative_to(photos).as_posix().removesuffix(".png")
-        save_scores(Outputs(key, seeds).scores, blurred(np.asarray(Image.open(path))))
-        manifest.append({"key": key, "image": f"{key}.png", "status": "done", "tags": "labels"})
+        scores = blurred(np.asarray(Image.open(path)))
+        save_scores(Outputs(key, seeds).scores, scores)
+        facts = {"size": list(scores.size), "classes": [tiny.CLASSES[c - 1] for c in scores.classes]}
+        manifest.append({"key": key, "image": f"{key}.png", "status": "done", "tags": "labels", **facts})
     record = RunRecord(
         command="extract",
         config={"method": "recam", "threshold": threshold},

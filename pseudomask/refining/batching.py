@@ -1,0 +1,52 @@
+"""Which photos are refined together: those of equal size, where launching a computation costs more than doing it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from pseudomask.config import RefineConfig
+from pseudomask.refining.refiner import alike
+from pseudomask.refining.work import Job
+from pseudomask.running.manifest import Entry
+
+ON_ACCELERATORS = 16
+_PIXELS = 1 << 26  # of the photos of a batch, decoded in one process's memory: 192 MiB
+
+
+def pick_batch(config: RefineConfig, device: torch.device) -> int:
+    """How many photos of equal size go together: what is asked for, else 1 on a processor."""
+    if config.batch_size is not None:
+        return config.batch_size
+    return 1 if device.type == "cpu" else ON_ACCELERATORS
+
+
+def plan_batches(jobs: Sequence[Job], seeds: Mapping[str, Entry], most: int) -> list[tuple[Job, ...]]:
+    """All jobs, in batches of at most `most` photos of one size, with labels of about the same number.
+
+    Args:
+        seeds: the manifest of SEEDS, which tells sizes and classes; a photo of which it does not goes alone.
+    """
+    if most == 1:
+        return [(job,) for job in jobs]
+    entries = [seeds.get(job.outputs.key, {}) for job in jobs]
+    sizes, labels = [_size(entry) for entry in entries], [_labels(entry) for entry in entries]
+    batches = [(job,) for job, size in zip(jobs, sizes, strict=True) if size is None]
+    for size, group in alike(sizes):
+        fit = max(1, min(most, _PIXELS // (size[0] * size[1])))
+        ordered = [jobs[i] for i in sorted(group, key=labels.__getitem__)]
+        batches += [tuple(ordered[start : start + fit]) for start in range(0, len(ordered), fit)]
+    return batches
+
+
+def _size(entry: Entry) -> tuple[int, int] | None:
+    """Height and width, as a manifest's line has them."""
+    size = entry.get("size")
+    known = isinstance(size, list) and len(size) == 2 and all(type(side) is int and side > 0 for side in size)
+    return (size[0], size[1]) if known else None
+
+
+def _labels(entry: Entry) -> int:
+    classes = entry.get("classes")
+    return len(classes) if isinstance(classes, list) else 0
