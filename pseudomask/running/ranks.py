@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import secrets
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -77,11 +76,11 @@ class Ranks:
             return [data]
         name = next(self._count)
         with _told():
-            self.store.set(f"{name}/{self.rank}", zlib.compress(data, 1))
+            self.store.set(f"{name}/{self.rank}", zlib.compress(data, 1).hex())  # a store takes text
             keys = [f"{name}/{rank}" for rank in range(self.world)]
             if not _until(lambda: self.store.check(keys), stop):
                 return [data]
-            found = [zlib.decompress(self.store.get(key)) for key in keys]
+            found = [zlib.decompress(bytes.fromhex(self.store.get(key).decode())) for key in keys]
             self.store.add(f"{name}/seen", 1)
             # The first may hold the store itself: it leaves it last.
             if self.first:
@@ -129,7 +128,7 @@ def meet(store: Store, rank: int, world: int) -> str:
 
     Each says a word of its own, and takes the name from the first once that has heard the word.
     """
-    own = secrets.token_hex(8)
+    own = os.urandom(8).hex()
     if rank:
         store.set(f"word/{rank}", own)
         while not store.check(["name"]) or (said := json.loads(store.get("name")))["heard"].get(str(rank)) != own:

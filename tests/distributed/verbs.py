@@ -66,7 +66,7 @@ def training(place: Path, run: Path) -> TrainClsConfig:
         crop=48,
         batch_size=5,
         epochs=2,
-        lr=0.05,
+        lr=0.005,
         momentum=0.9,
         val_fraction=0.1,
         amp="off",
@@ -85,7 +85,7 @@ def of(config: type[Any], base: TrainingOptions, **changes: Any) -> Any:
 
 def calls(place: Path, out: Path) -> Mapping[str, Callable[[], Any]]:
     base = training(place, out / "cls")
-    seeds, weights = out / "masks", out / "cls/weights.safetensors"
+    seeds, weights = out / "masks", place / "weights.safetensors"
     return {
         "masks": lambda: api.extract(extraction(place, seeds)),
         "refined": lambda: api.refine(
@@ -104,9 +104,10 @@ def calls(place: Path, out: Path) -> Mapping[str, Callable[[], Any]]:
                 weights=weights,
                 confident_crf=False,
                 crop=48,
+                min_side=40,
+                max_side=80,
                 batch_size=5,
                 radius=4,
-                lr=0.05,
                 amp="off",
                 device="cpu",
                 workers=0,
