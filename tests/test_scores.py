@@ -243,6 +243,17 @@ def test_wrong_members_are_refused(tmp_path: Path, changes: dict[str, object]) -
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "header",
+    ["", "(", "{[]: 1}", "{1: 2, 'a': 3}", "  x\n y\n", "-" * 900 + "1", "(" * 200, "{'descr': ('|u1',), 'shape': ()}"],
+)
+def test_odd_headers_are_refused(tmp_path: Path, header: str) -> None:
+    """What Python's parser has many exceptions for."""
+    member = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(18)
+    with pytest.raises(UsageError, match="not a pseudomask score file"):
+        load_scores(write(tmp_path / "x.npz", members(values=member)))
+
+
 class Trap:
     """Makes a folder when it is unpickled."""
 
