@@ -29,7 +29,6 @@ from benchmarks.seeds import CLASSES, DEFAULTS, tagged_photos
 from pseudomask.devices import pick_amp, pick_device, pick_workers
 from pseudomask.errors import PseudomaskError
 from pseudomask.extracting.engine import pack
-from pseudomask.extracting.extract import parse_scales
 from pseudomask.extracting.photos import Photo, Photos, load
 from pseudomask.maps import weight_rule
 from pseudomask.maps.cam import present_class_maps
@@ -38,6 +37,7 @@ from pseudomask.maps.cpmc.affinity import pool
 from pseudomask.maps.cpmc.method import GRID_STRIDE, hierarchical, strides_of
 from pseudomask.maps.cpmc.stages import calibrated_stages, refined_map
 from pseudomask.maps.multiscale import multiscale_maps
+from pseudomask.maps.passes import PRESETS
 from pseudomask.masks import load_mask
 from pseudomask.measuring.confusion import measure
 from pseudomask.measuring.sweep import Sweep
@@ -192,7 +192,7 @@ def seen(paths: list[Path], places: range, device: torch.device) -> Iterator[Pho
     photos = Photos(
         paths,
         places,
-        scales=parse_scales(DEFAULTS.scales),
+        scales=PRESETS["full"].scales,
         max_side=DEFAULTS.max_side,
         max_pixels=DEFAULTS.max_pixels,
         allow_truncated=False,

@@ -39,17 +39,17 @@ from pseudomask.config import ExtractConfig
 from pseudomask.data.collection import Collection, align_tags, collect
 from pseudomask.data.pixels import normalise
 from pseudomask.devices import pick_amp, pick_device, pick_workers
-from pseudomask.extracting.extract import parse_scales
 from pseudomask.extracting.photos import Photos, batches, load
 from pseudomask.maps import weight_rule
 from pseudomask.maps.multiscale import to_input
+from pseudomask.maps.passes import PRESETS
 from pseudomask.masks import load_mask, save_mask
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import load_network
 from pseudomask.networks.network import CamNetwork
 from pseudomask.networks.store import find_weights
 
-SCALES = "1.0,0.5,1.5,2.0"
+SCALES = PRESETS["full"].text
 TARGETS = {"faster than the reference": 6.0, "share of the limit": 0.90}
 
 
@@ -65,7 +65,7 @@ def reference(
         tags = torch.tensor((collection.tags or {})[item.key], device=device)
         coarse = torch.zeros(len(tags), -(-h // 4), -(-w // 4), device=device)
         full = torch.zeros(len(tags), 16 * -(-h // 16), 16 * -(-w // 16), device=device)
-        for scale in parse_scales(SCALES):
+        for scale in PRESETS["full"].scales:
             seen = image.resize((round(w * scale), round(h * scale)), Image.Resampling.BICUBIC)
             x = torch.from_numpy(normalise(np.asarray(seen)).copy()).to(device)
             with torch.no_grad():
@@ -90,7 +90,7 @@ def ready(config: ExtractConfig, collection: Collection, device: torch.device, d
     photos = Photos(
         [item.path for item in collection.items],
         range(len(collection.items)),
-        scales=parse_scales(SCALES),
+        scales=PRESETS["full"].scales,
         max_side=config.max_side,
         max_pixels=config.max_pixels,
         allow_truncated=False,

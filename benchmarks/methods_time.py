@@ -24,12 +24,12 @@ from torch.nn import functional as F
 from benchmarks.recam_step import forget_peak, peak, resident
 from benchmarks.seeds import DEFAULTS
 from pseudomask.devices import pick_amp, pick_device
-from pseudomask.extracting.extract import parse_scales
 from pseudomask.maps import weight_rule
 from pseudomask.maps.cam import LinearMaps
 from pseudomask.maps.cpmc import Cpmc, CpmcSettings
 from pseudomask.maps.method import MapMethod
 from pseudomask.maps.multiscale import multiscale_maps
+from pseudomask.maps.passes import PRESETS
 from pseudomask.networks.checkpoint import load_network
 from pseudomask.networks.network import CamNetwork
 from pseudomask.networks.store import find_weights
@@ -42,7 +42,7 @@ def views(size: tuple[int, int]) -> list[Tensor]:
     """One smooth random photo at every default scale: uint8 (1, h, w, 3) each."""
     coarse = torch.rand(1, 3, *(max(1, side // 16) for side in size))
     found = []
-    for scale in parse_scales(DEFAULTS.scales):
+    for scale in PRESETS["full"].scales:
         shape = [round(side * scale) for side in size]
         found.append((F.interpolate(coarse, shape, mode="bicubic").clamp(0, 1) * 255).byte().permute(0, 2, 3, 1))
     return found

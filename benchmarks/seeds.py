@@ -27,10 +27,10 @@ from pseudomask.config import ExtractConfig
 from pseudomask.data.collection import Collection, align_tags, collect
 from pseudomask.devices import pick_amp, pick_device, pick_workers
 from pseudomask.extracting.engine import pack
-from pseudomask.extracting.extract import parse_scales
 from pseudomask.extracting.photos import Photos, batches, load
 from pseudomask.maps.cam import present_class_maps
 from pseudomask.maps.multiscale import multiscale_maps
+from pseudomask.maps.passes import PRESETS
 from pseudomask.masks import load_mask
 from pseudomask.measuring.confusion import measure
 from pseudomask.measuring.sweep import Sweep
@@ -97,7 +97,7 @@ def sweeps(
     photos = Photos(
         [item.path for item in collection.items],
         range(len(collection.items)),
-        scales=parse_scales(DEFAULTS.scales),
+        scales=PRESETS["full"].scales,
         max_side=DEFAULTS.max_side,
         max_pixels=DEFAULTS.max_pixels,
         allow_truncated=False,

@@ -31,6 +31,7 @@ from pseudomask.extracting.photos import Photos, load
 from pseudomask.maps import make_method
 from pseudomask.maps.method import MapMethod
 from pseudomask.maps.multiscale import to_input
+from pseudomask.maps.passes import PRESETS
 from pseudomask.masks import load_mask
 from pseudomask.measuring.sweep import Sweep
 from pseudomask.networks.checkpoint import load_network
@@ -39,7 +40,7 @@ from pseudomask.networks.store import find_weights
 from pseudomask.scores import ScoreMap, quantise
 from pseudomask.training.losses import normalise_maps
 
-SCALES = (1.0, 0.5, 1.5, 2.0)
+SCALES = PRESETS["full"].scales
 Pass = tuple[float, bool]
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from pseudomask.config.common import DeviceOptions, FolderOptions, LabelOptions, argument, option
 
+Tta = Literal["full", "balanced", "fast"]
 WeightRule = Literal["product", "first", "second", "sum"]
 """Which classifier's weights make the map: w ⊙ w″ (the paper's VOC rule), w (its COCO rule), w″, w + w″."""
 CpmcWeights = Literal["auto", "product", "first", "second", "sum"]
@@ -73,8 +74,13 @@ class MapOptions(CpmcOptions):
         min=0.0,
         max=1.0,
     )
-    scales: str = option("1.0,0.5,1.5,2.0", "Sizes at which each photo is seen, comma-separated.", "Method")
-    flip: bool = option(True, "See each size mirrored too.", "Method")
+    tta: Tta = option(
+        "full", "How often each photo is seen: full (four sizes, mirrored too) or less, for less time.", "Method"
+    )
+    scales: str | None = option(
+        None, "Sizes at which each photo is seen, comma-separated; else --tta's.", "Method"
+    )
+    flip: bool | None = option(None, "See each size mirrored too; by default as --tta says.", "Method")
     max_side: int = option(
         640,
         "Photos with a longer side are first reduced to it; masks keep the photo's size.",

@@ -12,6 +12,7 @@ from pseudomask.errors import PseudomaskError
 from pseudomask.extracting.photos import Photo, reduction
 from pseudomask.maps.method import MapMethod
 from pseudomask.maps.multiscale import multiscale_maps, tag_probabilities
+from pseudomask.maps.passes import Mirrored
 from pseudomask.networks.network import CamNetwork
 from pseudomask.running.reporter import Reporter
 from pseudomask.scores import ScoreMap
@@ -32,7 +33,7 @@ class Engine:
     amp: torch.dtype | None
     tag_thresholds: Tensor
     plain_scale: int
-    flip: bool
+    mirrored: Mirrored
     max_side: int
     stride: int
     largest: int
@@ -78,7 +79,7 @@ class Engine:
             return [ScoreMap((), empty, size, stride) for _ in photos]
         index, valid = pack(present, self.device)
         maps = multiscale_maps(
-            self.network, self.method, views, index, valid, grid=grid, flip=self.flip, amp=self.amp
+            self.network, self.method, views, index, valid, grid=grid, mirrored=self.mirrored, amp=self.amp
         ).cpu()
         return [
             ScoreMap(tuple(c + 1 for c in one), maps[i, : len(one)].numpy(), size, stride)

@@ -15,13 +15,13 @@ import torch
 from pseudomask.config import ExtractConfig
 from pseudomask.data.collection import Collection, align_tags, collect, tell_labels
 from pseudomask.devices import pick_amp, pick_device, pick_workers
-from pseudomask.errors import UsageError
 from pseudomask.extracting.engine import Engine
 from pseudomask.extracting.outputs import write_outputs
 from pseudomask.extracting.photos import Photo, Photos, batches, load
 from pseudomask.extracting.shards import as_planned, own_batches
 from pseudomask.maps import check_method, make_method, weight_rule
 from pseudomask.maps.method import MapMethod
+from pseudomask.maps.passes import passes
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import load_network
 from pseudomask.networks.store import find_weights
@@ -35,7 +35,7 @@ from pseudomask.running.reporter import Reporter, SilentReporter
 from pseudomask.running.signals import Stop, graceful
 
 # What may change between a run and its resumption; all else decides the masks.
-_FREE = {"out", "device", "amp", "workers", "batch_size", "overlay", "max_failures", "overwrite", "dry_run"}
+_FREE = {"out", "device", "amp", "workers", "batch_size", "overlay", "max_failures", "overwrite", "dry_run", "tta"}
 _PLACES = {"images", "labels", "list", "weights", "class_file"}  # their contents are compared by hash
 _COMPARED = ("command", "classes", "weights.sha256", "images_hash", "labels_hash")
 
@@ -47,9 +47,12 @@ class ExtractResult(FolderResult):
     Attributes:
         tags_from: where the tags came from.
         untagged: keys of photos without a row of labels; `orphans`: rows without a photo.
+        images, with_scores: the photos' folder, and whether scores lie beside the masks.
     """
 
     tags_from: str
+    images: Path
+    with_scores: bool
     untagged: tuple[str, ...] = ()
     orphans: tuple[str, ...] = ()
 
@@ -57,18 +60,10 @@ class ExtractResult(FolderResult):
         return [("tags", self.tags_from)]
 
     def next_steps(self) -> list[tuple[str, str]]:
-        return [("next", f"pseudomask evaluate {self.out} TRUE_MASKS --sweep")]
-
-
-def parse_scales(text: str) -> tuple[float, ...]:
-    """ "1.0,0.5" → (1.0, 0.5); `UsageError` unless all are numbers in (0, 4]."""
-    try:
-        scales = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        scales = ()
-    if not scales or not all(0 < s <= 4 for s in scales):
-        raise UsageError(f"--scales {text!r}: numbers above 0 and up to 4, comma-separated, such as 1.0,0.5,1.5,2.0")
-    return scales
+        if not self.with_scores:
+            return super().next_steps()
+        measure = f"with true masks: pseudomask evaluate {self.out} TRUE_MASKS --sweep"
+        return [("next", f"pseudomask refine {self.images} {self.out} REFINED"), ("or", measure)]
 
 
 def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractResult:
@@ -82,7 +77,7 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
     job = ranks()
     reporter = reporter or SilentReporter()
     told = job.once(reporter)
-    scales = parse_scales(config.scales)
+    seen = passes(config)
     check_method(config.method)
     collection = collect(config.images, config, exclude=config.out)
     outputs = plan_outputs(collection.items, config.images, config.out)
@@ -101,6 +96,8 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
         threshold=threshold,
         threshold_from=threshold_from,
         tags_from=tags_from,
+        images=config.images,
+        with_scores=config.scores,
         untagged=collection.untagged,
         orphans=collection.orphans,
     )
@@ -115,13 +112,13 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
     run.start()
     pending = job.tell(pending)
     engine = Engine(
-        network=network.on(device),
+        network=network.for_maps(device, amp),
         method=method,
         device=device,
         amp=amp,
         tag_thresholds=torch.tensor(card.tag_thresholds or (0.5,) * len(card.classes)),
-        plain_scale=min(range(len(scales)), key=lambda i: abs(scales[i] - 1)),
-        flip=config.flip,
+        plain_scale=min(range(len(seen.scales)), key=lambda i: abs(seen.scales[i] - 1)),
+        mirrored=seen.mirrored,
         max_side=config.max_side,
         stride=config.score_stride,
         largest=config.batch_size,
@@ -129,12 +126,12 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
     )
     paths, planned = [item.path for item in collection.items], None
     if not job.alone:
-        planned = own_batches(paths, pending, config.batch_size, scales=scales, max_side=config.max_side, job=job)
+        planned = own_batches(paths, pending, config.batch_size, scales=seen.scales, max_side=config.max_side, job=job)
         pending = [place for batch in planned for place in batch]
     photos = Photos(
         paths,
         pending,
-        scales=scales,
+        scales=seen.scales,
         max_side=config.max_side,
         max_pixels=config.max_pixels,
         allow_truncated=config.allow_truncated,
@@ -250,7 +247,7 @@ def _understood(
         *collection.describe(),
         ("tags", protocol["tags"]),
         ("weights", f"{weights} ({card.method}, {card.backbone})"),
-        ("method", f"{config.method}{rule}, scales {config.scales}{', mirrored too' if config.flip else ''}"),
+        ("method", f"{config.method}{rule}, {passes(config)}"),
         ("threshold", f"{protocol['threshold']:g}, {protocol['threshold_chosen']}"),
         ("device", f"{record.device}, {protocol['precision']}"),
         ("output", f"{config.out}: {pending} masks to make, {total - pending} there already; nothing was written"),
@@ -268,9 +265,10 @@ def _record(
     device: torch.device,
     amp: torch.dtype | None,
 ) -> RunRecord:
+    seen = passes(config)
     return RunRecord(
         command="extract",
-        config=jsonable(config) | {"threshold": threshold},
+        config=jsonable(config) | {"threshold": threshold, "scales": seen.text, "flip": seen.mirrored},
         classes=collection.classes,
         device=str(device),
         weights={"file": weights.name, "sha256": hash_file(weights), "licence": card.license},
@@ -279,8 +277,8 @@ def _record(
         protocol={
             "method": config.method,
             "recam_weights": weight_rule(config, card) if config.method == "recam" else None,
-            "scales": config.scales,
-            "flip": config.flip,
+            "scales": seen.text,
+            "flip": seen.mirrored,
             "precision": str(amp or torch.float32).removeprefix("torch."),
             "threshold": threshold,
             "threshold_chosen": threshold_from,

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from pseudomask.data.pixels import MEAN, STD
 from pseudomask.maps.method import MapMethod
+from pseudomask.maps.passes import Mirrored
 from pseudomask.networks.network import CamNetwork
 from pseudomask.training.losses import normalise_maps
 
@@ -37,31 +38,37 @@ def multiscale_maps(
     valid: Tensor,
     *,
     grid: tuple[int, int],
-    flip: bool = True,
+    mirrored: Mirrored = True,
     amp: torch.dtype | None = None,
 ) -> Tensor:
-    """Sum over sizes of each map plus its mirror's, then divided by each class's maximum + 1e-5.
+    """Sum over sizes (each map plus its mirror's, or one of them), divided by each class's maximum + 1e-5.
 
     Args:
         views: the same photos at each scale, uint8 (B, h_s, w_s, 3).
         index, valid: (B, N), the present classes (see `MapMethod.activate`).
         grid: (h, w) of the result; each map is resampled to it bilinearly (half-pixel centres).
+        mirrored: whether views are seen mirrored: each as well (True), none (False), every second one ("alternately").
         amp: autocast type for the backbone; the maps themselves are float32.
 
     Returns:
         (B, N, h, w) float32 in [0, 1).
     """
     total = torch.zeros((*index.shape, *grid), device=index.device)
-    for pixels in views:
+    for i, pixels in enumerate(views):
         x = to_input(pixels)  # (B, 3, h_s, w_s)
+        both, turned = mirrored is True, mirrored == "alternately" and i % 2 == 1
         places, used = index, valid
-        if flip:
+        if both:
             x = torch.cat([x, x.flip(-1)])
             places, used = torch.cat([index, index]), torch.cat([valid, valid])
+        elif turned:
+            x = x.flip(-1)
         with torch.autocast(x.device.type, amp, enabled=amp is not None):
             maps = method.activate(network, x, places, used)
-        if flip:
-            straight, mirrored = maps.chunk(2)
-            maps = straight + mirrored.flip(-1)
+        if both:
+            straight, back = maps.chunk(2)
+            maps = straight + back.flip(-1)
+        elif turned:
+            maps = maps.flip(-1)
         total += F.interpolate(maps, size=grid, mode="bilinear", align_corners=False)
     return normalise_maps(total)

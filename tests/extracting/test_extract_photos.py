@@ -12,9 +12,9 @@ from PIL import Image
 
 from pseudomask.errors import PseudomaskError, UsageError
 from pseudomask.extracting.engine import Engine, pack
-from pseudomask.extracting.extract import parse_scales
 from pseudomask.extracting.photos import Photo, Photos, batches, load, reduction, working_size
 from pseudomask.maps.cam import LinearMaps
+from pseudomask.maps.passes import parse_scales
 from pseudomask.scores import MAX_SIDE, ScoreMap
 
 
@@ -129,7 +129,7 @@ def engine(**changes: object) -> Engine:
         "amp": None,
         "tag_thresholds": torch.tensor([0.5, 0.5, 0.5]),
         "plain_scale": 0,
-        "flip": True,
+        "mirrored": True,
         "max_side": 64,
         "stride": 4,
         "largest": 8,

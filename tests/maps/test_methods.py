@@ -114,7 +114,7 @@ def test_mirrored_maps_are_turned_back_and_added(network: CamNetwork) -> None:
     assert torch.allclose(found, torch.ones(2, 2, 2, 4), atol=1e-4)
     assert [shape for shape, _, _ in method.calls] == [(4, 3, 8, 16), (4, 3, 4, 8)]
     assert method.calls[0][1:] == (index.tolist() * 2, valid.tolist() * 2)
-    straight = multiscale_maps(network, method, views, index, valid, grid=(2, 4), flip=False)
+    straight = multiscale_maps(network, method, views, index, valid, grid=(2, 4), mirrored=False)
     assert torch.allclose(straight[0, 0, 0], torch.linspace(0, 1, 4), atol=1e-4)
     assert straight.max() < 1
 
