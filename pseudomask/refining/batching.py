@@ -32,7 +32,7 @@ def plan_batches(jobs: Sequence[Job], seeds: Mapping[str, Entry], most: int) -> 
         return [(job,) for job in jobs]
     entries = [seeds.get(job.outputs.key, {}) for job in jobs]
     sizes, labels = [_size(entry) for entry in entries], [_labels(entry) for entry in entries]
-    batches = [(job,) for job, size in zip(jobs, sizes, strict=True) if size is None]
+    batches: list[tuple[Job, ...]] = [(job,) for job, size in zip(jobs, sizes, strict=True) if size is None]
     for size, group in alike(sizes):
         fit = max(1, min(most, _PIXELS // (size[0] * size[1])))
         ordered = [jobs[i] for i in sorted(group, key=labels.__getitem__)]
@@ -43,8 +43,9 @@ def plan_batches(jobs: Sequence[Job], seeds: Mapping[str, Entry], most: int) -> 
 def _size(entry: Entry) -> tuple[int, int] | None:
     """Height and width, as a manifest's line has them."""
     size = entry.get("size")
-    known = isinstance(size, list) and len(size) == 2 and all(type(side) is int and side > 0 for side in size)
-    return (size[0], size[1]) if known else None
+    if not isinstance(size, list) or len(size) != 2 or not all(type(side) is int and side > 0 for side in size):
+        return None
+    return size[0], size[1]
 
 
 def _labels(entry: Entry) -> int:

@@ -192,7 +192,7 @@ class Trainer:
             return
         loader = DataLoader(
             crops,
-            batch_sampler=self.shares[done:],
+            batch_sampler=[list(share) for share in self.shares[done:]],
             num_workers=self.workers,
             pin_memory=self.device.type == "cuda",
             worker_init_fn=_one_thread,
