@@ -18,6 +18,7 @@ from pseudomask.config import (
     CalibrateConfig,
     DoctorConfig,
     EvaluateConfig,
+    ExportConfig,
     ExtractConfig,
     ReactivateConfig,
     RefineConfig,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         calibrate,
         doctor,
         evaluate,
+        export,
         extract,
         reactivate,
         refine,
@@ -40,12 +42,24 @@ if TYPE_CHECKING:
         train_cls,
     )
 
-_VERBS = ("calibrate", "doctor", "evaluate", "extract", "reactivate", "refine", "report", "train_affinity", "train_cls")
+_VERBS = (
+    "calibrate",
+    "doctor",
+    "evaluate",
+    "export",
+    "extract",
+    "reactivate",
+    "refine",
+    "report",
+    "train_affinity",
+    "train_cls",
+)
 
 __all__ = [
     "CalibrateConfig",
     "DoctorConfig",
     "EvaluateConfig",
+    "ExportConfig",
     "ExtractConfig",
     "PseudomaskError",
     "ReactivateConfig",
@@ -57,6 +71,7 @@ __all__ = [
     "calibrate",
     "doctor",
     "evaluate",
+    "export",
     "extract",
     "reactivate",
     "refine",

@@ -9,6 +9,7 @@ pseudomask.extract(pseudomask.ExtractConfig(images=Path("photos"), out=Path("mas
 from __future__ import annotations
 
 from pseudomask.checkup import DoctorResult, doctor
+from pseudomask.exporting.export import ExportResult, export
 from pseudomask.extracting.extract import ExtractResult, extract
 from pseudomask.measuring.from_config import EvaluateResult, evaluate
 from pseudomask.refining.refine import RefineResult, refine
@@ -22,6 +23,7 @@ from pseudomask.training.train_cls import train_cls
 __all__ = [
     "DoctorResult",
     "EvaluateResult",
+    "ExportResult",
     "ExtractResult",
     "RefineResult",
     "ReportResult",
@@ -29,6 +31,7 @@ __all__ = [
     "calibrate",
     "doctor",
     "evaluate",
+    "export",
     "extract",
     "reactivate",
     "refine",

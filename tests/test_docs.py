@@ -35,7 +35,18 @@ NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 _FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
-_VERBS = ("train-cls", "reactivate", "calibrate", "extract", "train-affinity", "refine", "evaluate", "report", "doctor")
+_VERBS = (
+    "train-cls",
+    "reactivate",
+    "calibrate",
+    "extract",
+    "train-affinity",
+    "refine",
+    "evaluate",
+    "report",
+    "export",
+    "doctor",
+)
 
 
 def blocks(page: Path, *languages: str) -> list[str]:

@@ -28,6 +28,7 @@ VERBS = {
     "refine": "pseudomask.cli.refine",
     "evaluate": "pseudomask.cli.evaluate",
     "report": "pseudomask.cli.report",
+    "export": "pseudomask.cli.export",
     "doctor": "pseudomask.cli.doctor",
 }
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from pseudomask.config.common import Amp, DeviceOptions, LabelFormat, LabelOptions, argument, option
 from pseudomask.config.doctor import DoctorConfig
 from pseudomask.config.evaluate import EvaluateConfig
+from pseudomask.config.export import ExportConfig, ExportFormat
 from pseudomask.config.extract import (
     CalibTarget,
     CpmcCalibration,
@@ -60,6 +61,8 @@ __all__ = [
     "DeviceOptions",
     "DoctorConfig",
     "EvaluateConfig",
+    "ExportConfig",
+    "ExportFormat",
     "ExtractConfig",
     "Freeze",
     "LabelFormat",

@@ -16,6 +16,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -38,6 +39,15 @@ _PLUGINS = {
 _warnings_lock = threading.Lock()
 # Else Pillow's complaints about a damaged file reach stderr beside the ImageError that tells the same.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+
+@dataclass(frozen=True)
+class Header:
+    """`kind`: JPEG, PNG, …; `size`: (H, W) upright; `turned`: whether its EXIF data asks for a rotation."""
+
+    kind: str
+    size: tuple[int, int]
+    turned: bool
 
 
 class _Jpeg(JpegImagePlugin.JpegImageFile):
@@ -90,6 +100,14 @@ def image_size(path: Path, *, max_pixels: int | None = None) -> tuple[int, int]:
     with _opened(path, max_pixels, False) as image:
         width, height = image.size
         return (width, height) if _orientation(image) >= 5 else (height, width)
+
+
+def read_header(path: Path) -> Header:
+    """What a file's header tells of its photo. Raises ImageError as `decode` does."""
+    with _opened(path, None, False) as image:
+        width, height = image.size
+        turn = _orientation(image)
+        return Header(image.format or "", (width, height) if turn >= 5 else (height, width), turn != 1)
 
 
 @contextmanager

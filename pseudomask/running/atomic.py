@@ -1,6 +1,7 @@
-"""Files appear whole or not at all: a temporary name beside the target, then one rename.
+"""Files and folders appear whole or not at all: a temporary name beside the target, then one rename.
 
-A run that is killed leaves at most hidden `.pseudomask-*.part` files; `sweep_leftovers` takes them away.
+A run that is killed leaves at most hidden `.pseudomask-*.part` files; `sweep_leftovers` takes them away, and
+`atomic_folder` takes away folders of such names beside its own.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 import itertools
 import os
 import re
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -44,8 +46,7 @@ def atomic_write(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
     Raises `PseudomaskError`, one line, where the disk is full or the place cannot be written;
     then, and on any other exception in the block, an existing `path` stays as it was.
     """
-    # The name is short and its own, so that a target of 255 bytes still has room beside it.
-    temporary = path.parent / f".pseudomask-{_HOST}-{os.getpid()}-{next(_count)}.part"
+    temporary = _beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -69,6 +70,51 @@ def atomic_text(path: Path, text: str, *, durable: bool = False) -> None:
     """Write `text` as UTF-8 (names that are not UTF-8 keep their bytes) with `atomic_write`."""
     with atomic_write(path, durable=durable) as stream:
         stream.write(text.encode("utf-8", "surrogateescape"))
+
+
+@contextmanager
+def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
+    """An empty folder whose content becomes `path` when the block ends without an exception.
+
+    `path` may be absent or an empty folder; with `replace` also a full one, which then goes. Raises
+    `PseudomaskError`, one line, where it cannot be written; then, and on any other exception in the block, what
+    stood at `path` is still there.
+    """
+    place = Path(os.path.realpath(path))  # where a link leads to, so that the link stays
+    temporary = _beside(place)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _sweep_folders(place.parent)
+        temporary.mkdir()
+        try:
+            yield temporary
+            _take_place(temporary, place, replace)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+    except OSError as error:
+        if not _is_ours(error, place, temporary):
+            raise
+        raise write_error(path, error) from error
+
+
+def _take_place(new: Path, place: Path, replace: bool) -> None:
+    if not replace or not place.exists():
+        new.rename(place)  # an empty folder may be there, a full one not
+        return
+    old = _beside(place)
+    place.rename(old)
+    try:
+        new.rename(place)
+    except BaseException:
+        old.rename(place)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    """A temporary name: short and its own, so that a target of 255 bytes still has room beside it."""
+    return path.parent / f".pseudomask-{_HOST}-{os.getpid()}-{next(_count)}.part"
 
 
 def write_error(path: Path, error: OSError) -> PseudomaskError:
@@ -97,6 +143,15 @@ def sweep_leftovers(folder: Path) -> int:
     return removed
 
 
+def _sweep_folders(parent: Path) -> None:
+    """Remove what killed `atomic_folder`s left right below `parent`."""
+    for leftover in parent.glob(".pseudomask-*.part"):
+        found = _LEFTOVER.fullmatch(leftover.name)
+        with suppress(OSError):
+            if found and leftover.is_dir() and _is_dead(found[1], int(found[2]), leftover):
+                shutil.rmtree(leftover, ignore_errors=True)
+
+
 def _is_dead(host: str, process: int, leftover: Path) -> bool:
     if host != _HOST:
         return time.time() - leftover.stat().st_mtime > _FOREIGN_AGE
@@ -116,4 +171,4 @@ def _is_ours(error: OSError, path: Path, temporary: Path) -> bool:
     if error.filename is None:
         return True
     named = Path(os.fsdecode(error.filename)) if not isinstance(error.filename, int) else None
-    return named in (path, temporary) or (named is not None and named in path.parents)
+    return named is not None and (named in (path, temporary, *path.parents) or temporary in named.parents)

@@ -1,0 +1,86 @@
+"""COCO's json with run-length codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pseudomask._version import __version__
+from pseudomask.exporting import rle
+from pseudomask.exporting.source import Piece
+from pseudomask.exporting.writer import Writer
+
+
+class Coco(Writer):
+    """images/ and annotations/instances_SPLIT.json: one annotation for each class in a photo, background none."""
+
+    def __post_init__(self) -> None:
+        self.images: dict[str, list[dict[str, Any]]] = {}
+        self.annotations: dict[str, list[dict[str, Any]]] = {}
+        self.numbers = {piece.key: number for number, piece in enumerate(self.pieces, start=1)}
+        self.count = 0
+
+    def photo(self, piece: Piece) -> Path:
+        return self.folder / "images" / self.file_name(piece)
+
+    def add(self, piece: Piece, mask: np.ndarray) -> None:
+        image = self.numbers[piece.key]
+        height, width = mask.shape
+        self.images.setdefault(piece.split, []).append(
+            {"id": image, "file_name": self.file_name(piece), "height": height, "width": width}
+        )
+        found = self.annotations.setdefault(piece.split, [])
+        for index in self.present(mask):
+            region = mask == index
+            self.count += 1
+            found.append(
+                {
+                    "id": self.count,
+                    "image_id": image,
+                    "category_id": index,
+                    "segmentation": rle.encode(region),
+                    "area": int(region.sum()),
+                    "bbox": _box(region),
+                    "iscrowd": 0,
+                }
+            )
+
+    def finish(self) -> None:
+        folder = self.folder / "annotations"
+        folder.mkdir(exist_ok=True)
+        for split in self.splits:
+            content = {
+                "info": {"description": f"pseudo masks, made by pseudomask {__version__}"},
+                "licenses": [],
+                "categories": [{"id": i, "name": name} for i, name in enumerate(self.classes, start=1)],
+                "images": self.images[split],
+                "annotations": self.annotations[split],
+            }
+            with (folder / f"instances_{split}.json").open("w", encoding="ascii") as stream:
+                json.dump(content, stream)
+
+    def paste(self, place: str) -> str:
+        lines = ["from detectron2.data.datasets import register_coco_instances", ""]
+        for split in self.splits:
+            file = f"{place}/annotations/instances_{split}.json"
+            lines.append(f"register_coco_instances('pseudo_{split}', {{}}, {file!r}, {place + '/images'!r})")
+        return "\n".join(
+            [
+                *lines,
+                "cfg.INPUT.MASK_FORMAT = 'bitmask'  # run-length codes, not polygons",
+                f"cfg.MODEL.ROI_HEADS.NUM_CLASSES = {len(self.classes)}  # category ids are mask indices, from 1",
+            ]
+        )
+
+    def lost(self) -> list[str]:
+        return self.lost_ignored()
+
+
+def _box(region: np.ndarray) -> list[int]:
+    """[x, y, width, height] around the pixels of a region."""
+    rows, columns = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
+    top, left = int(rows[0]), int(columns[0])
+    return [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1]

@@ -1,0 +1,82 @@
+"""CVAT's `Segmentation mask 1.1`: a zip to upload into a task that holds the photos."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+import numpy as np
+from PIL import Image
+
+from pseudomask.exporting.names import no_line
+from pseudomask.exporting.source import Piece
+from pseudomask.exporting.writer import Writer, colours
+from pseudomask.masks import palette
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the same masks give the same bytes
+
+
+class Cvat(Writer):
+    """annotations.zip: masks in colours, labelmap.txt that names them, lists. Names are those of the task's photos."""
+
+    with_photos = False
+    language = "text"
+
+    @staticmethod
+    def fault(name: str) -> str | None:
+        return no_line(name)
+
+    @staticmethod
+    def class_fault(name: str) -> str | None:
+        return "labelmap.txt cannot hold ':'" if ":" in name else no_line(name)
+
+    def __post_init__(self) -> None:
+        self.archive = zipfile.ZipFile(self.folder / "annotations.zip", "w")
+        self.table = np.array(colours(len(self.classes)), np.uint8)
+
+    def photo(self, piece: Piece) -> None:
+        return None
+
+    def add(self, piece: Piece, mask: np.ndarray) -> None:
+        present = self.present(mask)
+        known = np.where(mask == self.ignore, 0, mask)
+        # Without object masks CVAT's reader takes background for one more object.
+        objects = np.zeros(len(self.all_classes), np.uint8)
+        objects[present] = 1 + np.arange(len(present)) % 255
+        name = self.names[piece.key]
+        self._put(f"SegmentationClass/{name}.png", self.table[known])
+        self._put(f"SegmentationObject/{name}.png", palette()[objects[known]])
+
+    def finish(self) -> None:
+        lines = ["# label:color_rgb:parts:actions"]
+        for name, colour in zip(self.all_classes, self.table.tolist(), strict=True):
+            lines.append(f"{name}:{','.join(map(str, colour))}::")
+        self._write("labelmap.txt", "\n".join([*lines, ""]).encode())
+        for split in self.splits:
+            names = [self.names[piece.key] for piece in self.written[split]]
+            self._write(f"ImageSets/Segmentation/{split}.txt", "\n".join([*names, ""]).encode())
+
+    def close(self) -> None:
+        self.archive.close()
+
+    def _put(self, name: str, picture: np.ndarray) -> None:
+        stream = io.BytesIO()
+        Image.fromarray(picture).save(stream, "PNG")
+        self._write(name, stream.getvalue())
+
+    def _write(self, name: str, content: bytes) -> None:
+        info = zipfile.ZipInfo(name, _EPOCH)
+        info.external_attr = 0o644 << 16
+        info.compress_type = zipfile.ZIP_STORED if name.endswith(".png") else zipfile.ZIP_DEFLATED
+        self.archive.writestr(info, content)
+
+    def paste(self, place: str) -> str:
+        return "\n".join(
+            [
+                "In CVAT: a task with the same photos, and a label for each line of labelmap.txt but background;",
+                f"then Actions > Upload annotations > Segmentation mask 1.1 > {place}/annotations.zip",
+            ]
+        )
+
+    def lost(self) -> list[str]:
+        return self.lost_ignored("background, for CVAT has no label for them")

@@ -1,0 +1,234 @@
+"""The verb `export`: everything is checked first, then the export is built aside and put in place whole."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pseudomask.config import ExportConfig
+from pseudomask.data.decoding import read_header
+from pseudomask.errors import CollisionError, ImageError, PseudomaskError, UsageError
+from pseudomask.exporting import FORMATS
+from pseudomask.exporting.names import plan_names
+from pseudomask.exporting.photo import put_photo
+from pseudomask.exporting.source import VAL, Piece, Source, read_source
+from pseudomask.exporting.writer import Writer, write_lines
+from pseudomask.masks import MAX_8BIT_CLASSES, load_mask
+from pseudomask.running.atomic import atomic_folder
+from pseudomask.running.jsonable import jsonable
+from pseudomask.running.layout import check_folders
+from pseudomask.running.reporter import Reporter, SilentReporter
+from pseudomask.running.signals import Stop, graceful
+
+RECORD = "export.json"
+
+
+@dataclass(kw_only=True)
+class ExportResult:
+    """What `export` did.
+
+    Attributes:
+        splits: photos in each list; photos: what became of their files (copied, hard-linked, linked, rewritten).
+        failures: reason by photo, for masks that could not be exported; left_out: for photos that OUT has no mask of.
+        lost: what the format had no room for; paste: the lines for a trainer's config.
+        exit_code: 0; 1 where more masks failed than `max_failures`; 130 or 143 after a signal.
+    """
+
+    dest: Path
+    format: str
+    classes: tuple[str, ...]
+    splits: dict[str, int] = field(default_factory=dict)
+    photos: dict[str, int] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    lost: list[str] = field(default_factory=list)
+    paste: str = ""
+    exit_code: int = 0
+
+    def summary(self) -> list[tuple[str, str]]:
+        if not self.splits:
+            return [("exported", "nothing")]
+        lists = ", ".join(f"{count} {name}" for name, count in self.splits.items())
+        rows = [("exported", f"{sum(self.splits.values())} masks as {self.format} ({lists})")]
+        for label, reasons in (("failed", self.failures), ("left out", self.left_out)):
+            if reasons:
+                name, reason = next(iter(reasons.items()))
+                rows.append((label, f"{len(reasons)} (first: {name}: {reason})"))
+        if self.photos:
+            rows.append(("photos", ", ".join(f"{count} {what}" for what, count in self.photos.items())))
+        rows += [("note", line) for line in self.lost]
+        return [*rows, ("where", str(self.dest))]
+
+    def to_json(self) -> dict[str, Any]:
+        plain: dict[str, Any] = jsonable({"schema": 1, **self.__dict__})
+        return plain
+
+
+def export(config: ExportConfig, reporter: Reporter | None = None) -> ExportResult:
+    """Make a data set of a folder of masks (see `ExportConfig`).
+
+    Raises `UsageError` and its kin before anything is written, `PseudomaskError` when the disk fails; DEST is then
+    as it was. A mask or photo that cannot be used is left out and told.
+    """
+    reporter = reporter or SilentReporter()
+    if config.format not in FORMATS:
+        raise UsageError(f"unknown format {config.format!r}; choose one of {', '.join(FORMATS)}")
+    kind = FORMATS[config.format]
+    _check_settings(config)
+    source = read_source(config, with_photos=kind.with_photos or config.images is not None)
+    _check(config, kind, source)
+    names = plan_names(source.pieces, flat=kind.flat, fault=kind.fault, format=config.format)
+    if source.unlisted:
+        reporter.warn(f"{source.unlisted} masks in {config.out} have no line in its manifest and are left out")
+    result = ExportResult(
+        dest=config.dest, format=config.format, classes=source.classes, left_out=dict(source.left_out)
+    )
+    with graceful() as stop:
+        try:
+            with atomic_folder(config.dest, replace=config.overwrite) as folder:
+                with closing(kind(folder, source.classes, source.pieces, names)) as writer:
+                    _fill(writer, config, result, reporter, stop)
+                _tell(writer, config, source, result)
+        except _Stopped:
+            reporter.warn("stopped; nothing was exported")
+            return ExportResult(
+                dest=config.dest, format=config.format, classes=source.classes, exit_code=stop.exit_code
+            )
+    result.exit_code = int(len(result.failures) > config.max_failures)
+    return result
+
+
+class _Stopped(Exception):
+    """Somebody asked to stop."""
+
+
+def _check_settings(config: ExportConfig) -> None:
+    """Raise `UsageError` for settings and places that cannot work."""
+    check_folders(config.out, config.dest, what="masks'")
+    _check_place(config)
+    name = config.split_name
+    if not name or "/" in name or name.startswith(".") or name == VAL or not name.isprintable():
+        raise UsageError(f"--split-name {name!r} cannot name a list; use a word such as train, other than {VAL}")
+    if config.val_list is not None and config.val_fraction:
+        raise UsageError("--val-list names the photos to hold out, --val-fraction draws them: give one of the two")
+
+
+def _check(config: ExportConfig, kind: type[Writer], source: Source) -> None:
+    """Raise `UsageError` for what OUT holds and the format cannot."""
+    photo = source.pieces[0].photo
+    if photo is not None:
+        images = photo.parents[source.pieces[0].relative.count("/")]
+        check_folders(images, config.dest)
+    if len(source.classes) > MAX_8BIT_CLASSES and not kind.wide:
+        wide = ", ".join(name for name, other in FORMATS.items() if other.wide)
+        raise UsageError(
+            f"{config.format} has 8-bit masks and holds {MAX_8BIT_CLASSES} classes, not {len(source.classes)}; "
+            f"choose one of {wide}"
+        )
+    for name in source.classes:
+        problem = kind.class_fault(name)
+        if problem:
+            raise UsageError(f"class {name!r}: {problem}; rename it")
+
+
+def _check_place(config: ExportConfig) -> None:
+    """DEST must be new or empty, or, to be overwritten, an export."""
+    dest = config.dest
+    if not dest.exists():
+        return
+    if os.path.ismount(dest):
+        raise CollisionError(f"{dest} is a mount point and cannot be replaced; name a folder in it")
+    if not any(dest.iterdir()):
+        return
+    if not config.overwrite:
+        raise CollisionError(f"{dest} is not empty; choose another folder, or --overwrite to replace an earlier export")
+    if not (dest / RECORD).is_file():
+        raise CollisionError(f"{dest} holds files, and no {RECORD} that says they are an export; choose another folder")
+
+
+def _fill(writer: Writer, config: ExportConfig, result: ExportResult, reporter: Reporter, stop: Stop) -> None:
+    """Each photo and mask in turn, then the lists."""
+    fates: Counter[str] = Counter()
+    with reporter.progress(len(writer.pieces), "exporting") as progress:
+        for piece in writer.pieces:
+            if stop.requested:
+                raise _Stopped
+            try:
+                fates.update(_one(writer, piece, link=config.link))
+            except ImageError as error:
+                result.failures[piece.relative] = error.reason
+                reporter.warn(f"{piece.relative}: {error.reason}")
+            else:
+                writer.written.setdefault(piece.split, []).append(piece)
+            progress.advance()
+    if not writer.written:
+        name, reason = next(iter(result.failures.items()))
+        raise PseudomaskError(f"none of the {len(writer.pieces)} masks can be exported; the first, {name}: {reason}")
+    writer.finish()
+    result.photos = dict(fates)
+    result.splits = {split: len(writer.written[split]) for split in writer.splits}
+
+
+def _one(writer: Writer, piece: Piece, *, link: bool) -> list[str]:
+    """What became of the photo. Raises `ImageError` where photo or mask cannot be used; then nothing of it stays."""
+    mask = _mask(piece, len(writer.classes), writer.ignore)
+    if piece.photo is None:
+        writer.add(piece, mask)
+        return []
+    if not piece.photo.is_file():
+        raise ImageError(piece.photo, "there is no such photo")
+    header = read_header(piece.photo)
+    if header.size != mask.shape:
+        sizes = [f"{height}x{width}" for height, width in (mask.shape, header.size)]
+        raise ImageError(piece.photo, f"its mask has {sizes[0]} pixels, the photo {sizes[1]}; extract it again")
+    target = writer.photo(piece)
+    fate = []
+    if target is not None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        fate.append(put_photo(piece.photo, target, header, link=link))
+    writer.add(piece, mask)
+    return fate
+
+
+def _mask(piece: Piece, classes: int, ignore: int) -> np.ndarray:
+    try:
+        mask = load_mask(piece.mask)
+    except UsageError as error:
+        raise ImageError(piece.mask, str(error)) from error
+    except ImageError as error:
+        raise ImageError(piece.mask, f"its mask: {error.reason}") from error
+    known = mask[mask != ignore]
+    if known.size and known.max() > classes:
+        raise ImageError(piece.mask, f"its mask holds class {known.max()}, and there are only {classes}")
+    return mask
+
+
+def _tell(writer: Writer, config: ExportConfig, source: Source, result: ExportResult) -> None:
+    """README.md for people, export.json for programs, classes.txt for both."""
+    result.lost = writer.lost()
+    result.paste = writer.paste(os.path.abspath(config.dest))  # noqa: PTH100 - links stay as they were named
+    protocol = source.record.protocol
+    made = [f"{what}: {protocol[what]}" for what in ("method", "threshold", "threshold_chosen") if what in protocol]
+    lines = [
+        f"{writer.front_matter()}# Pseudo masks, {config.format}",
+        "",
+        f"Made by pseudomask {source.record.command} ({', '.join(made)}), not drawn by hand.",
+        "",
+        *(f"- {label}: {value}" for label, value in result.summary() if label != "where"),
+        "",
+        f"```{writer.language}",
+        writer.paste("path/to/this/folder"),
+        "```",
+    ]
+    write_lines(writer.folder / "README.md", lines)
+    write_lines(writer.folder / "classes.txt", writer.all_classes)
+    renamed = {name: piece.relative for piece in source.pieces if (name := writer.names[piece.key]) != piece.key}
+    facts = {"command": "export", **result.to_json(), "names": renamed, "masks": source.record.to_json()}
+    write_lines(writer.folder / RECORD, [json.dumps(facts, indent=2)])

@@ -1,0 +1,64 @@
+"""Hugging Face's imagefolder: `datasets.load_dataset(DEST)`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from pseudomask.exporting.source import Piece
+from pseudomask.exporting.writer import Writer, copy_mask, write_lines
+
+_SPLITS = {"val": "validation"}
+"""What the library calls them."""
+
+
+class Imagefolder(Writer):
+    """SPLIT/metadata.jsonl that pairs images/ with masks/, and a README.md that tells the library where splits are."""
+
+    def _split(self, piece: Piece) -> Path:
+        return self.folder / "data" / _SPLITS.get(piece.split, piece.split)
+
+    def photo(self, piece: Piece) -> Path:
+        return self._split(piece) / "images" / self.file_name(piece)
+
+    def add(self, piece: Piece, mask: np.ndarray) -> None:
+        copy_mask(piece, self._split(piece) / "masks" / f"{self.names[piece.key]}.png")
+
+    def finish(self) -> None:
+        for split in self.splits:
+            pieces = self.written[split]
+            rows = [
+                {"file_name": f"images/{self.file_name(piece)}", "mask_file_name": f"masks/{self.names[piece.key]}.png"}
+                for piece in pieces
+            ]
+            lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+            write_lines(self._split(pieces[0]) / "metadata.jsonl", lines)
+
+    def front_matter(self) -> str:
+        lines = [
+            "---",
+            "task_categories:",
+            "- image-segmentation",
+            "configs:",
+            "- config_name: default",
+            "  data_files:",
+        ]
+        for split in self.splits:
+            name = _SPLITS.get(split, split)
+            lines += [f"  - split: {name}", f"    path: data/{name}/**"]
+        return "\n".join([*lines, "---", "", ""])
+
+    def paste(self, place: str) -> str:
+        first = _SPLITS.get(self.splits[0], self.splits[0])
+        return "\n".join(
+            [
+                "import torch",
+                "from datasets import load_dataset",
+                "",
+                f"data = load_dataset({place!r}, split={first!r})  # columns: image, mask",
+                f"id2label = {dict(enumerate(self.all_classes))!r}",
+                f"loss = torch.nn.CrossEntropyLoss(ignore_index={self.ignore})  # and do_reduce_labels=False",
+            ]
+        )

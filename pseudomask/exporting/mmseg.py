@@ -1,0 +1,55 @@
+"""mmsegmentation's own layout: photos and masks of the same name in two trees."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from pseudomask.exporting.photo import KINDS
+from pseudomask.exporting.source import Piece
+from pseudomask.exporting.writer import Writer, colours, copy_mask
+
+
+class Mmseg(Writer):
+    """img_dir/SPLIT and ann_dir/SPLIT. All photos need one suffix: their own if they share it, else .jpg."""
+
+    wide = False
+
+    @staticmethod
+    def fault(name: str) -> str | None:
+        return None  # names come from the folder, nothing lists them
+
+    @cached_property
+    def suffix(self) -> str:
+        found = {os.path.splitext(piece.relative)[1] for piece in self.pieces}  # noqa: PTH122
+        (only, *others) = found
+        return only if not others and only.lower() in KINDS else ".jpg"
+
+    def photo(self, piece: Piece) -> Path:
+        return self.folder / "img_dir" / piece.split / f"{self.names[piece.key]}{self.suffix}"
+
+    def add(self, piece: Piece, mask: np.ndarray) -> None:
+        copy_mask(piece, self.folder / "ann_dir" / piece.split / f"{self.names[piece.key]}.png")
+
+    def paste(self, place: str) -> str:
+        lines = [
+            f"num_classes = {len(self.all_classes)}  # of decode_head and auxiliary_head: background counts",
+            f"metainfo = dict(classes={self.all_classes!r}, palette={colours(len(self.classes))!r})",
+        ]
+        for split in self.splits:
+            lines += [
+                f"{split}_dataset = dict(" if split.isidentifier() else "dataset = dict(",
+                "    type='BaseSegDataset',",
+                f"    data_root={place!r},",
+                f"    data_prefix=dict(img_path='img_dir/{split}', seg_map_path='ann_dir/{split}'),",
+                f"    img_suffix={self.suffix!r},",
+                "    seg_map_suffix='.png',",
+                "    metainfo=metainfo,",
+                "    reduce_zero_label=False,",
+                "    ignore_index=255,",
+                ")",
+            ]
+        return "\n".join(lines)

@@ -1,0 +1,70 @@
+"""What a photo is called in an export, and the names that a format cannot hold."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Callable, Iterable
+
+from pseudomask.errors import CollisionError, UsageError
+from pseudomask.exporting.source import Piece
+
+_LONGEST = 255 - len(".jpeg")  # bytes of a file's name
+_UNWRITABLE = ("Cc", "Cs", "Zl", "Zp")  # control characters, bytes that are not UTF-8, line and paragraph ends
+_EDGES = re.compile(r"^\s+|\s+$")
+
+
+def flat_name(key: str) -> str:
+    """A key as one file name: `_` for `/` and for what a line of a list cannot hold."""
+    name = "".join("_" if letter == "/" or unicodedata.category(letter) in _UNWRITABLE else letter for letter in key)
+    return _EDGES.sub(lambda spaces: "_" * len(spaces[0]), name)
+
+
+def plan_names(
+    pieces: Iterable[Piece], *, flat: bool, fault: Callable[[str], str | None], format: str
+) -> dict[str, str]:
+    """The name of each piece by its key: the key itself, or with `flat` a name without folders.
+
+    `fault` says what keeps a format from holding a name. Raises `CollisionError`, with both, where two photos would
+    share a name, and `UsageError` for a name that cannot be held.
+    """
+    names: dict[str, str] = {}
+    owners: dict[str, str] = {}
+    for piece in pieces:
+        name = flat_name(piece.key) if flat else piece.key
+        other = owners.setdefault(name, piece.relative)
+        if other != piece.relative:
+            raise CollisionError(
+                f"{other} and {piece.relative} would both be {name} in {format}, which knows no folders; "
+                "rename one, or leave one out with --list"
+            )
+        problem = fault(name)
+        if len(os.fsencode(name.rpartition("/")[2])) > _LONGEST:
+            problem = "the name is too long for a file"
+        if problem:
+            raise UsageError(f"{piece.relative}: {problem}; rename it, or leave it out with --list")
+        names[piece.key] = name
+    return names
+
+
+def no_utf8(name: str) -> str | None:
+    """A fault of names that JSON and zip files cannot hold."""
+    return None if name.isascii() or _encodable(name) else "the name is not UTF-8"
+
+
+def no_line(name: str) -> str | None:
+    """A fault of names that a line of a list cannot hold."""
+    if name.splitlines() != [name]:
+        return "the name holds a line break, which a list cannot hold"
+    if name != name.strip() or name.startswith("#"):
+        return "a list cannot hold a name that begins or ends with a space, or begins with #"
+    return no_utf8(name)
+
+
+def _encodable(name: str) -> bool:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,72 @@
+"""From a region of pixels to polygons, one a part, such that filling them gives the region back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A region's polygons: int (n, 2) arrays of (x, y), through the centres of its outermost pixels.
+
+    holes: how many were joined to their part's outline; thin: pixels of parts that no polygon can show, being a
+    point or a line.
+    """
+
+    parts: tuple[np.ndarray, ...]
+    holes: int
+    thin: int
+
+
+def outline(region: np.ndarray) -> Outline:
+    """Polygons of a region, bool (H, W); parts are those that touch by side or corner.
+
+    A hole is entered and left over one horizontal cut through the part, so that a part stays one polygon. With
+    `cv2.fillPoly` the polygons give the region back, but for thin parts.
+    """
+    pixels = region.astype(np.uint8)
+    contours, tree = cv2.findContours(pixels, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    rings = [ring[:, 0] for ring in contours]
+    parts, holes, thin = [], 0, 0
+    for place, ring in enumerate(rings):
+        if tree[0][place][3] >= 0:
+            continue  # a hole: done with its part
+        inner = [rings[child] for child in _children(tree[0], place)]
+        corners = _corners(_joined(ring, inner, pixels))
+        if len(np.unique(corners, axis=0)) < 3:
+            thin += len(np.unique(ring, axis=0))
+            continue
+        parts.append(corners)
+        holes += len(inner)
+    return Outline(tuple(parts), holes, thin)
+
+
+def _children(tree: np.ndarray, place: int) -> list[int]:
+    found, child = [], int(tree[place][2])
+    while child >= 0:
+        found.append(child)
+        child = int(tree[child][0])
+    return found
+
+
+def _joined(ring: np.ndarray, holes: list[np.ndarray], pixels: np.ndarray) -> np.ndarray:
+    """One closed ring: at a hole's leftmost pixel a cut goes left until it meets the outline or an earlier hole."""
+    for hole in sorted(holes, key=lambda points: int(points[:, 0].min())):
+        first = int(hole[:, 0].argmin())
+        x, y = hole[first]
+        gaps = np.flatnonzero(pixels[y, :x] == 0)
+        left = int(gaps[-1]) + 1 if len(gaps) else 0
+        meet = int(np.flatnonzero((ring == (left, y)).all(1))[0])
+        around = np.concatenate((hole[first:], hole[: first + 1]))
+        ring = np.concatenate((ring[: meet + 1], around, ring[meet:]))
+    return ring
+
+
+def _corners(ring: np.ndarray) -> np.ndarray:
+    """The ring without points in the midst of straight lines."""
+    before, after = ring - np.roll(ring, 1, axis=0), np.roll(ring, -1, axis=0) - ring
+    straight = (before[:, 0] * after[:, 1] == before[:, 1] * after[:, 0]) & ((before * after).sum(1) > 0)
+    return ring[~straight]

@@ -1,0 +1,54 @@
+"""YOLO's segmentation labels: a polygon a line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from pseudomask.exporting.polygons import outline
+from pseudomask.exporting.source import Piece
+from pseudomask.exporting.writer import Writer, write_lines
+
+
+class Yolo(Writer):
+    """images/SPLIT, labels/SPLIT and data.yaml. Each part of a class is an object; a hole is joined by a cut."""
+
+    flat = True  # readers look for labels beside a path's last `images`, and some into no folders
+    language = "text"
+
+    def photo(self, piece: Piece) -> Path:
+        return self.folder / "images" / piece.split / self.file_name(piece)
+
+    def add(self, piece: Piece, mask: np.ndarray) -> None:
+        size = np.array(mask.shape[::-1])  # (W, H), as points are (x, y)
+        lines = []
+        for index in self.present(mask):
+            found = outline(mask == index)
+            self.told.update(regions=1, parts=len(found.parts), holes=found.holes, thin=found.thin)
+            for part in found.parts:
+                # The middle of a pixel, so that readers that cut off decimals find the pixel again.
+                points = ((part + 0.5) / size).ravel().tolist()
+                lines.append(" ".join([str(index - 1), *(f"{value:.6f}" for value in points)]))
+        write_lines(self.folder / "labels" / piece.split / f"{self.names[piece.key]}.txt", lines)
+
+    def finish(self) -> None:
+        first, last = self.splits[0], self.splits[-1]
+        lines = [f"train: images/{first}", f"val: images/{last}"]
+        if first == last:
+            lines[1] += "  # nothing was held out: see --val-fraction and --val-list of pseudomask export"
+        names = [f"  {place}: {json.dumps(name, ensure_ascii=False)}" for place, name in enumerate(self.classes)]
+        write_lines(self.folder / "data.yaml", [*lines, "names:", *names])
+
+    def paste(self, place: str) -> str:
+        return f"yolo segment train data={place}/data.yaml"
+
+    def lost(self) -> list[str]:
+        told = self.told
+        found = [f"{told['regions']} regions became {told['parts']} objects, for each part is one"]
+        if told["holes"]:
+            found.append(f"{told['holes']} holes are joined to their outline by a cut of no width")
+        if told["thin"]:
+            found.append(f"{told['thin']} pixels in parts too thin for a polygon: left out")
+        return [*found, *self.lost_ignored()]
