@@ -21,6 +21,8 @@ from pseudomask.config.extract import (
     CpmcRefine,
     CpmcWeights,
     ExtractConfig,
+    MapOptions,
+    Tta,
     WeightRule,
 )
 from pseudomask.config.refine import (
@@ -67,6 +69,7 @@ __all__ = [
     "Freeze",
     "LabelFormat",
     "LabelOptions",
+    "MapOptions",
     "PageOptions",
     "PamrOptions",
     "ReactivateConfig",
@@ -77,6 +80,7 @@ __all__ = [
     "TrainAffinityConfig",
     "TrainClsConfig",
     "TrainingOptions",
+    "Tta",
     "WalkOptions",
     "WeightRule",
     "argument",
