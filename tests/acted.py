@@ -53,6 +53,8 @@ class ActedGpu(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func is torch.device:  # a name, not yet a computation
+            return func(*args, **kwargs)
         name, given = getattr(func, "__name__", ""), tensors([*args, *kwargs.values()])
         acted = any(there(one) for one in given)
         if func == Tensor.device.__get__:  # type: ignore[attr-defined]

@@ -75,11 +75,12 @@ class MapOptions(CpmcOptions):
         max=1.0,
     )
     tta: Tta = option(
-        "full", "How often each photo is seen: full (four sizes, mirrored too) or less, for less time.", "Method"
+        "balanced",
+        "How often each photo is seen: full (four sizes, each mirrored too, as in the papers), balanced (every second "
+        "size mirrored: half the time) or fast (two sizes).",
+        "Method",
     )
-    scales: str | None = option(
-        None, "Sizes at which each photo is seen, comma-separated; else --tta's.", "Method"
-    )
+    scales: str | None = option(None, "Sizes at which each photo is seen, comma-separated; else --tta's.", "Method")
     flip: bool | None = option(None, "See each size mirrored too; by default as --tta says.", "Method")
     max_side: int = option(
         640,

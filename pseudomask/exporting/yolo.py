@@ -28,8 +28,8 @@ class Yolo(Writer):
             found = outline(mask == index)
             self.told.update(regions=1, parts=len(found.parts), holes=found.holes, thin=found.thin)
             for part in found.parts:
-                # The middle of a pixel, so that readers that cut off decimals find the pixel again.
-                points = ((part + 0.5) / size).ravel().tolist()
+                # Off the pixel's edge and middle: readers that cut off decimals and those that round find it again.
+                points = ((part + 0.25) / size).ravel().tolist()
                 lines.append(" ".join([str(index - 1), *(f"{value:.6f}" for value in points)]))
         write_lines(self.folder / "labels" / piece.split / f"{self.names[piece.key]}.txt", lines)
 

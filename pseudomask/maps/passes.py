@@ -30,7 +30,7 @@ class Passes(NamedTuple):
 PRESETS: dict[Tta, Passes] = {
     "full": Passes((1.0, 0.5, 1.5, 2.0), mirrored=True),  # as in ReCAM's and IRN's public code
     "balanced": Passes((1.0, 0.5, 1.5, 2.0), mirrored="alternately"),
-    "fast": Passes((1.0, 0.5, 1.5), mirrored="alternately"),
+    "fast": Passes((1.0, 1.5), mirrored=False),
 }
 """What each costs and what it is worth is measured by `benchmarks.tta` (docs/speed.md)."""
 

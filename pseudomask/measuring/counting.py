@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +80,7 @@ class PairCounter:
         return renumbered
 
 
-def in_order(function: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
+def in_order(function: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Generator[Result, None, None]:
     """`map` on threads: results in the order of `items`, at most two items a worker under way."""
     if workers <= 1:
         yield from map(function, items)

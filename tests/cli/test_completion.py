@@ -16,7 +16,7 @@ FILES = Path(__file__).parents[2] / "completions"
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
 @pytest.mark.parametrize(
     ("words", "expected"),
-    [(("pseudomask", "ex"), "extract"), (("pseudomask", "extract", "--meth"), "--method"), (("pseudomask", "x"), "")],
+    [(("pseudomask", "ext"), "extract"), (("pseudomask", "extract", "--meth"), "--method"), (("pseudomask", "x"), "")],
 )
 def test_bash(words: tuple[str, ...], expected: str, tmp_path: Path) -> None:
     program = tmp_path / "pseudomask"

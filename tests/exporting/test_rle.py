@@ -23,7 +23,6 @@ def regions(count: int = 1000) -> Iterator[np.ndarray]:
         yield noise > {0: 2.0, 2: -1.0}.get(number, 0.5 if number % 2 else rng.random())
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools' own
 def test_r24_a_thousand_masks_come_back() -> None:
     """From our decoder, and from COCO's own; our code is COCO's to the letter."""
     coco = pytest.importorskip("pycocotools.mask")

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -98,7 +99,6 @@ def test_mmseg_photos_share_a_suffix(made: Made) -> None:
     assert "img_suffix='.png'" in only.export("mmseg").paste
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools' own
 def test_coco_by_pycocotools(made: Made) -> None:
     module = pytest.importorskip("pycocotools.coco")
     result = made.export("coco", **VAL)
@@ -107,7 +107,10 @@ def test_coco_by_pycocotools(made: Made) -> None:
     for split, count in result.splits.items():
         file = made.dest / f"annotations/instances_{split}.json"
         data = module.COCO(str(file))
-        again = data.loadRes(json.loads(file.read_text())["annotations"])  # as results, which want the same fields
+        listed = json.loads(file.read_text())["annotations"]
+        numbers = [one["id"] for one in listed]
+        again = data.loadRes(listed)  # read as results, which it numbers anew
+        results = dict(zip(numbers, again.anns.values(), strict=True))
         assert len(data.imgs) == count
         assert {one["id"]: one["name"] for one in data.loadCats(data.getCatIds())} == dict(enumerate(CLASSES, start=1))
         for number, image in data.imgs.items():
@@ -123,7 +126,7 @@ def test_coco_by_pycocotools(made: Made) -> None:
                 assert one["area"] == region.sum()
                 assert (left, top) == (columns.min(), rows.min())
                 assert (left + width, top + height) == (columns.max() + 1, rows.max() + 1)
-                assert (again.annToMask(again.anns[one["id"]]) == region).all()
+                assert (again.annToMask(results[one["id"]]) == region).all()
                 mask[region] = one["category_id"]
             assert (mask == np.where(truth == 255, 0, truth)).all()
             seen.add(key)
@@ -225,20 +228,21 @@ def test_imagefolder_as_its_documents_say(made: Made) -> None:
     assert keys == {}
 
 
-def filled(lines: list[str], size: tuple[int, int]) -> np.ndarray:
-    """YOLO's labels as its trainer rasterises them: decimals cut off, even-odd filling."""
+def filled(lines: list[str], size: tuple[int, int], whole: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """YOLO's labels as trainers rasterise them, by even-odd filling; `whole` makes pixels of coordinates."""
     mask = np.zeros(size, np.uint8)
     for line in lines:
         index, *numbers = line.split()
-        points = np.array(numbers, float).reshape(-1, 2)
+        points = np.array(numbers, np.float32).reshape(-1, 2)
         assert len(points) >= 3
         assert points.min() >= 0
         assert points.max() <= 1
-        cv2.fillPoly(mask, [(points * size[::-1]).astype(np.int32)], int(index) + 1)
+        cv2.fillPoly(mask, [whole(points * np.float32(size[::-1])).astype(np.int32)], int(index) + 1)
     return mask
 
 
-def test_yolo_as_its_documents_say(made: Made) -> None:
+@pytest.mark.parametrize("whole", [np.trunc, np.round])
+def test_yolo_as_its_documents_say(made: Made, whole: Callable[[np.ndarray], np.ndarray]) -> None:
     result = made.export("yolo", **VAL)
     settings = (made.dest / "data.yaml").read_text("utf-8")
     assert settings == 'train: images/train\nval: images/val\nnames:\n  0: "bar"\n  1: "disc"\n  2: "square"\n'
@@ -248,7 +252,7 @@ def test_yolo_as_its_documents_say(made: Made) -> None:
         assert same_bytes(made, key, made.dest / "images" / label.parent.name / f"{name}.jpg")
         shown = np.where(truth == 255, 0, truth)
         shown[-1, -3:] = np.where(shown[-1, -3:] == 1, 0, shown[-1, -3:])  # a line is no polygon
-        assert (filled(label.read_text().splitlines(), truth.shape) == shown).all()
+        assert (filled(label.read_text().splitlines(), truth.shape, whole) == shown).all()
     assert "12 pixels in parts too thin for a polygon: left out" in result.lost
     assert any("holes are joined" in line for line in result.lost)
     assert any("objects, for each part is one" in line for line in result.lost)

@@ -108,7 +108,7 @@ def test_the_record_says_what_was_done(whole: tuple[Path, ExtractResult, tiny.Ea
     assert (protocol["method"], protocol["recam_weights"], protocol["scales"]) == (
         "recam",
         "product",
-        "1.0,0.5,1.5,2.0",
+        "1,0.5,1.5,2",
     )
     assert (protocol["threshold"], protocol["threshold_chosen"]) == (0.3, "from the weights' card")
     assert (protocol["tags"], protocol["images"]) == ("photos.csv (csv)", 8)

@@ -73,17 +73,21 @@ def by_recipe(
     tags: tuple[int, ...],
     *,
     scales: tuple[float, ...] = SCALES,
-    flip: bool = True,
+    flip: bool | str = True,
 ) -> Tensor:
     photo = Image.open(path)
     grid = (math.ceil(photo.height / 4), math.ceil(photo.width / 4))
     total = torch.zeros(len(tags), *grid)
-    for scale in scales:
+    for i, scale in enumerate(scales):
         size = (round(photo.width * scale), round(photo.height * scale))
         image = photo.resize(size, Image.Resampling.BICUBIC)
-        views = [image, image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)] if flip else [image]
+        mirror = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        views = [image, mirror] if flip is True else [mirror if flip and i % 2 else image]
         maps = [torch.einsum("kd,dhw->khw", weights[list(tags)], features_of(reference, v)).relu() for v in views]
-        one = maps[0] + torch.flip(maps[1], (2,)) if flip else maps[0]
+        if flip is True:
+            one = maps[0] + torch.flip(maps[1], (2,))
+        else:
+            one = torch.flip(maps[0], (2,)) if flip and i % 2 else maps[0]
         total += torch.nn.functional.interpolate(one[None], grid, mode="bilinear", align_corners=False)[0]
     return torch.stack([m / (m.max() + 1e-5) for m in total])
 
@@ -132,13 +136,21 @@ def test_single_photos_equal_the_recipe(
 
 
 def test_other_scales_and_no_mirror(network: CamNetwork, reference: ResNet, paths: list[Path]) -> None:
-    settings = {"scales": (0.75,), "flip": False}
-    found = ours(network, "product", [paths[1]], [TAGS[1]], **settings)
+    found = ours(network, "product", [paths[1]], [TAGS[1]], scales=(0.75,), mirrored=False)
     weights = weights_by_rule(network, "product")
-    expected = by_recipe(reference, weights, paths[1], TAGS[1], **settings)  # type: ignore[arg-type]
+    expected = by_recipe(reference, weights, paths[1], TAGS[1], scales=(0.75,), flip=False)
     assert float((found[0] - expected).abs().max()) < 1e-4
     whole = by_recipe(reference, weights, paths[1], TAGS[1])
     assert float((found[0] - whole).abs().max()) > 1e-2, "the settings must matter"
+
+
+def test_every_second_size_mirrored(network: CamNetwork, reference: ResNet, paths: list[Path]) -> None:
+    found = ours(network, "product", [paths[1]], [TAGS[1]], mirrored="alternately")
+    weights = weights_by_rule(network, "product")
+    expected = by_recipe(reference, weights, paths[1], TAGS[1], flip="alternately")
+    assert float((found[0] - expected).abs().max()) < 1e-4
+    straight = by_recipe(reference, weights, paths[1], TAGS[1], flip=False)
+    assert float((found[0] - straight).abs().max()) > 1e-3, "the settings must matter"
 
 
 def test_channels_last_and_bf16_stay_close(network: CamNetwork, reference: ResNet, paths: list[Path]) -> None:
