@@ -126,7 +126,10 @@ def _images(config: ExportConfig, record: RunRecord) -> Path:
 def _held_out(config: ExportConfig, items: list[ImageItem]) -> set[str]:
     """Keys of the photos for the list `val`."""
     if config.val_list is not None:
-        return {item.key for item in select(items, read_list(config.val_list), source=str(config.val_list))}
+        held = {item.key for item in select(items, read_list(config.val_list), source=str(config.val_list))}
+        if len(held) == len(items):
+            raise UsageError(f"{config.val_list}: names all {len(items)} photos, and none is left for the other list")
+        return held
     # By a hash of the name: a photo more or less moves hardly any other from one list to the other.
     order = sorted(items, key=lambda item: hashlib.sha256(item.key.encode("utf-8", "surrogateescape")).digest())
     return {item.key for item in order[: min(round(config.val_fraction * len(items)), len(items) - 1)]}

@@ -13,7 +13,7 @@ import numpy as np
 
 from pseudomask.exporting.names import no_utf8
 from pseudomask.exporting.photo import KINDS
-from pseudomask.exporting.source import Piece
+from pseudomask.exporting.source import VAL, Piece
 from pseudomask.masks import ignore_index, palette
 
 
@@ -91,7 +91,7 @@ class Writer:
     @property
     def splits(self) -> list[str]:
         """Names of the lists that hold a piece, the held-out one last."""
-        return [name for name in dict.fromkeys(piece.split for piece in self.pieces) if name in self.written]
+        return sorted(self.written, key=lambda name: name == VAL)
 
     @property
     def all_classes(self) -> tuple[str, ...]:

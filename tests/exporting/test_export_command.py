@@ -221,6 +221,19 @@ def test_lists(made: Made) -> None:
     assert (folder / "val.txt").read_text() == "full\n"
 
 
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_first_photo_may_be_held_out(made: Made, format: str) -> None:
+    """The list `val` comes last all the same."""
+    (made.place / "val").write_text("a\n")
+    result = made.export(format, val_list=made.place / "val")
+    assert list(result.splits.items()) == [("train", 5), ("val", 1)]
+    if format == "yolo":
+        assert (made.dest / "data.yaml").read_text().startswith("train: images/train\nval: images/val\n")
+    (made.place / "val").write_text("".join(f"{key}\n" for key in made.masks))
+    with pytest.raises(UsageError, match="names all 6 photos"):
+        made.export(format, val_list=made.place / "val", dest=made.place / "second")
+
+
 def test_a_new_photo_moves_no_other_to_the_other_list(made: Made) -> None:
     for number in range(40):
         made.add(f"n{number}.jpg", np.zeros((4, 4), np.uint8))
