@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 OUT ?= demo-out
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint bench faults fuzz soak clean
+.PHONY: help env demo test lint bench faults mutations fuzz soak clean
 
 help: ## This list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/pseudomask: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "pseudomask needs Python 3.11 or newer; set PYTHON=python3.12, say"; exit 1; }
@@ -36,6 +36,11 @@ bench: $(BIN)/pseudomask ## Benchmarks that need no data (see benchmarks/README.
 
 faults: $(BIN)/pseudomask ## The long fault tests: 50 kills a verb, 100,000 photos, 10,000 damaged files a kind
 	@$(BIN)/python -m pytest tests/faults -m long
+
+mutations: $(BIN)/pseudomask ## Each fault test without its protection, passing where the test fails; LONG=1: the long ones
+	@PYTHONPATH=tests:tests/faults $(BIN)/python -m pytest -p mutations $(if $(LONG),-m long,) tests/faults \
+		tests/data/test_labels_tables.py tests/extracting/test_extract_photos.py tests/refining/test_refine_runs.py \
+		tests/measuring/test_confusion.py tests/parity/test_iou_oracle.py
 
 fuzz: $(BIN)/pseudomask ## Damaged files for MINUTES (10); what they find is left in FOUND (fuzz-found)
 	@PYTHONPATH=tests:tests/faults $(BIN)/python -m fuzz $(or $(FOUND),fuzz-found) --seconds $$(( 60 * $(or $(MINUTES),10) )) --seed $$(date +%s)

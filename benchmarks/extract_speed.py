@@ -50,6 +50,7 @@ from pseudomask.networks.network import CamNetwork
 from pseudomask.networks.store import find_weights
 
 SCALES = PRESETS["full"].text
+FEWER = ("balanced", "fast")
 TARGETS = {"faster than the reference": 6.0, "share of the limit": 0.90}
 
 
@@ -126,9 +127,9 @@ def agreement(first: list[Path], second: list[Path]) -> float:
 
 def verb(options: argparse.Namespace, room: Path, out: str, *more: str) -> Path:
     """`extract` over the copies, as a process."""
-    command = [sys.executable, "-m", "pseudomask", "extract", "--method", "recam", "--scales", SCALES, "--overwrite"]
+    command = [sys.executable, "-m", "pseudomask", "extract", "--method", "recam", "--tta", "full", "--overwrite"]
     command += [str(room / "photos"), str(room / out), "--labels", str(options.labels), "--device", options.device]
-    command += ["--weights", str(options.weights), *more]
+    command += ["--weights", str(options.weights), *more]  # of a flag given twice the last counts
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         sys.exit(done.stderr)
@@ -165,7 +166,8 @@ def compare(options: argparse.Namespace, room: Path) -> dict[str, Any]:
         seconds["reference"].append(timed(loop, device) / some)
         print(f"{turn + 1}/{options.repeats} { ({k: round(v[-1], 3) for k, v in seconds.items()}) }", file=sys.stderr)
     ours = [room / "out" / f"{item.key}.png" for item in collection.items]
-    exact = verb(options, room, "exact", "--amp", "off")
+    exact = verb(options, room, "exact", "--amp", "off", "--limit", str(some))
+    fewer = {name: timed(lambda name=name: verb(options, room, name, "--tta", name), device) / n for name in FEWER}
     return {
         "photos": n,
         "reference_photos": some,
@@ -176,8 +178,9 @@ def compare(options: argparse.Namespace, room: Path) -> dict[str, Any]:
         "seconds": {k: {"median": statistics.median(v), "all": v} for k, v in seconds.items()},
         "equal_pixels": {
             "reference": agreement(ours[:some], masks),
-            "float32": agreement(ours, [exact / path.name for path in ours]),
+            "float32": agreement(ours[:some], [exact / path.name for path in ours[:some]]),
         },
+        "fewer_passes": fewer,
     }
 
 
@@ -201,6 +204,11 @@ def table(found: dict[str, Any]) -> list[str]:
             f"| {middle['reference'] / median:.2f} | {middle['limit'] / median:.2f} |"
         )
     equal = found["equal_pixels"]
+    for name, seconds in found["fewer_passes"].items():
+        lines.append(
+            f"| extract --tta {name}, once | {1 / seconds:.2f} | {seconds:.3f} "
+            f"| {middle['reference'] / seconds:.2f} | {middle['limit'] / seconds:.2f} |"
+        )
     lines += ["", f"pixels equal to the reference's {equal['reference']:.2%}, to float32's {equal['float32']:.2%}"]
     return lines
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-PATIENCE = 300.0  # seconds of wall time: a busy machine must not decide a test
+PATIENCE = 300.0  # seconds: of processor time, or of wall time in which none was used; a busy machine decides nothing
 
 
 @dataclass
@@ -38,9 +38,9 @@ class Process:
         return self.code
 
     def wait(self, patience: float = PATIENCE) -> int:
-        end = time.monotonic() + patience
+        hanging = Hanging(self, patience)
         while self.poll() is None:
-            if time.monotonic() > end:
+            if hanging():
                 self.send(signal.SIGKILL, group=True)
                 raise AssertionError(f"still running after {patience} s: {self.err}")
             time.sleep(0.01)
@@ -54,20 +54,24 @@ class Process:
 
     def used(self) -> float:
         """Seconds of processor time so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return _seconds(Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split())
 
     def family(self) -> list[int]:
         """Living processes of its group."""
-        found = []
+        return [pid for pid, _ in self._group()]
+
+    def effort(self) -> float:
+        """Seconds of processor time of all living processes of its group."""
+        return sum(_seconds(fields) for _, fields in self._group())
+
+    def _group(self) -> Iterator[tuple[int, list[str]]]:
         for stat in Path("/proc").glob("[0-9]*/stat"):
             try:
                 fields = stat.read_text().rpartition(")")[2].split()
             except OSError:
                 continue
             if fields[2] == str(self.pid) and fields[0] != "Z":
-                found.append(int(stat.parent.name))
-        return found
+                yield int(stat.parent.name), fields
 
     @property
     def out(self) -> str:
@@ -87,8 +91,35 @@ class Process:
         return [line for line in self.err.splitlines() if line.startswith("error: ")]
 
 
+def _seconds(fields: list[str]) -> float:
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Hanging:
+    """Called now and then: whether a process waits for nothing, or computes for ever."""
+
+    def __init__(self, process: Process, patience: float) -> None:
+        self.process, self.patience = process, patience
+        self.looked = self.moved = time.monotonic()
+        self.effort = 0.0
+
+    def __call__(self) -> bool:
+        now = time.monotonic()
+        if now - self.looked < 1:
+            return False
+        self.looked, effort = now, self.process.effort()
+        if effort != self.effort:
+            self.moved, self.effort = now, effort
+        return effort > self.patience or now - self.moved > self.patience
+
+
 class Server:
-    """The client's side of server.py; `place` gets the streams of each process."""
+    """The client's side of server.py; `place` gets the streams of each process.
+
+    `without` names the protection that all processes shall lack (see mutations.py).
+    """
+
+    without = ""
 
     def __init__(self, place: Path) -> None:
         self.place, self.count = place, 0
@@ -139,6 +170,7 @@ class Server:
                 "limits": limits or {},
                 "disk": disk,
                 "call": call,
+                "without": self.without,
             }
         )
         return Process(self, answer["pid"], folder)
@@ -217,11 +249,11 @@ def manifest(out: Path) -> dict[str, dict[str, Any]]:
 
 def until(process: Process, ready: Any, patience: float = PATIENCE) -> bool:
     """Wait for `ready()`; False where the process ended before."""
-    end = time.monotonic() + patience
+    hanging = Hanging(process, patience)
     while not ready():
         if process.poll() is not None:
             return False
-        assert time.monotonic() < end, f"nothing happened: {process.err}"
+        assert not hanging(), f"nothing happened: {process.err}"
         time.sleep(0.002)
     return True
 

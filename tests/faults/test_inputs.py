@@ -7,13 +7,15 @@ import io
 import json
 import os
 import pickle
+import re
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torture
-from machinery import ROOT, Process, Watch, manifest, pngs, tree
+from machinery import ROOT, Process, Watch, manifest, pngs, tree, until
 
 
 class Evil:
@@ -46,7 +48,7 @@ def evil_files(folder: Path, mark: Path) -> dict[str, Path]:
 
 def test_r16_pickles_are_never_opened(watch: Watch, whole: tuple[Path, Process], tmp_path: Path) -> None:
     mark = tmp_path / "mark"
-    with pytest.raises(AttributeError if not hasattr(pickle, "loads") else Exception):  # the bait works
+    with pytest.raises(FileExistsError):  # the bait works
         pickle.loads(pickle.dumps(Evil(tmp_path)))
     files = evil_files(tmp_path, mark)
     seeds = tmp_path / "seeds"
@@ -129,7 +131,7 @@ def test_r17_label_files_are_refused_with_their_line(watch: Watch, tmp_path: Pat
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     done = watch.server.run(*watch.extract(tmp_path / "out", labels=False), "--labels", tmp_path / name)
     assert (done.code, done.out, len(done.errors())) == (2, "", 1), done.err
-    assert __import__("re").search(told, done.errors()[0]), done.errors()
+    assert re.search(told, done.errors()[0]), done.errors()
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
@@ -156,10 +158,8 @@ def test_r17_harmless_oddities_pass(watch: Watch, whole: tuple[Path, Process], t
     (photos / "loop").symlink_to(photos)
     (photos / "self").symlink_to(photos / "self")
     done = watch.server.run(*watch.extract(tmp_path / "loops", photos=photos, labels=False))
-    assert {key: entry["status"] for key, entry in manifest(tmp_path / "loops").items()} == {
-        "a": "done",
-        **({"self": "failed"} if "self" in manifest(tmp_path / "loops") else {}),
-    }
+    assert done.code == 0, done.err
+    assert {key: entry["status"] for key, entry in manifest(tmp_path / "loops").items()} == {"a": "done"}
 
 
 def test_r17_three_hundred_classes(watch: Watch, tmp_path: Path) -> None:
@@ -169,6 +169,17 @@ def test_r17_three_hundred_classes(watch: Watch, tmp_path: Path) -> None:
     done = watch.server.run(*watch.extract(tmp_path / "out", labels=False), "--labels", labels)
     assert (done.code, len(done.errors())) == (2, 1)
     assert "do not know" in done.errors()[0]
+
+
+def test_r17_a_million_lines(watch: Watch, tmp_path: Path) -> None:
+    """Beside those of the photos, below 1 GiB for the whole process; the time is in tests/data."""
+    rows = (watch.place / "photos.csv").read_text()
+    labels = tmp_path / "many.csv"
+    labels.write_text(rows + "".join(f"other/{i:07d}.jpg,bar;disc\n" for i in range(1_000_000)))
+    done = watch.server.run(*watch.extract(tmp_path / "out", "--dry-run", labels=False), "--labels", labels)
+    assert done.code == 0, done.err
+    assert "match no photo: 1000000" in done.err
+    assert done.peak < 2**30
 
 
 def test_r18_every_kind_of_tag(watch: Watch, tmp_path: Path) -> None:
@@ -252,9 +263,13 @@ def test_r26_a_reader_that_goes_away(watch: Watch, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    writer = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    with suppress(BlockingIOError):  # a full pipe holds the process until its reader is gone
+        while True:
+            os.write(writer, bytes(4096))
     process = watch.server.start(*watch.extract(tmp_path / "out", "--limit", "2", "--json"), stdout=str(pipe))
-    while not (tmp_path / "out").exists() and process.poll() is None:
-        pass
+    assert until(process, (tmp_path / "out").exists), process.err
     os.close(reader)
     assert process.wait() == 0, process.err
     assert process.errors() == []
+    os.close(writer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ def everything(folder: Path) -> dict[str, bytes]:
 
 def test_r12_extract_with_other_inputs_is_refused(watch: Watch, whole: tuple[Path, Process], tmp_path: Path) -> None:
     """Weights, tags, threshold, list: each difference is told, and nothing is touched."""
-    out = whole[0]
+    out = tmp_path / "out"
+    shutil.copytree(whole[0], out)
     before = everything(out)
     weights, labels, names = tmp_path / "other.safetensors", tmp_path / "other.csv", tmp_path / "names.txt"
     assert watch.server.run(weights, call="other_weights").code == 0
@@ -29,7 +31,7 @@ def test_r12_extract_with_other_inputs_is_refused(watch: Watch, whole: tuple[Pat
         (["--labels", labels], "the tags are others"),
         (["--threshold", "0.5"], "threshold was 0.3, now 0.5"),
         (["--list", names], "the list of photos is another"),
-        (["--no-flip"], "flip was true, now false"),
+        (["--no-flip"], 'flip was "alternately", now false'),
         (["--threshold", "0.5", "--scales", "0.5"], "scales was"),
     ):
         done = watch.server.run(*watch.extract(out, *more))

@@ -100,7 +100,7 @@ def bad() -> dict[str, bytes]:
         "lies.png": png(60_000, 60_000, 8, 2, b"\0" * 100),
         "zero_wide.png": png(0, 40, 8, 2, b"\0" * 100),
     }
-    return {f"bad_{name}": data for name, data in made.items()}
+    return {f"{i:02d}_bad_{name}": data for i, (name, data) in enumerate(made.items())}  # between the good ones
 
 
 def make(folder: Path, *, with_bad: bool = True) -> None:

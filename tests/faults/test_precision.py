@@ -1,0 +1,50 @@
+"""R15: the same masks in float32 and bf16, on a CPU and on a GPU, with the repository's own weights and photos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from machinery import ROOT, Server, pngs
+
+from pseudomask.masks import load_mask
+
+PHOTOS = ("cat_chelsea", "person_astronaut")
+
+
+def extracted(server: Server, out: Path, device: str, amp: str) -> list[np.ndarray]:
+    """The masks of the photos; skips where the device is absent."""
+    (names := out.with_suffix(".txt")).write_text("\n".join(PHOTOS))
+    words = ["--method", "recam", "--workers", "0", "--labels", ROOT / "examples/photos.csv"]
+    words += ["--list", names, "--device", device, "--amp", amp]
+    done = server.run("extract", *words, ROOT / "examples/photos", out)
+    if device != "cpu" and done.code == 3:
+        pytest.skip(done.errors()[0])
+    assert done.code == 0, done.err
+    masks = [load_mask(path) for path in pngs(out)]
+    assert len(masks) == len(PHOTOS)
+    assert all(len(np.unique(mask)) > 1 for mask in masks), "a mask of one label agrees with anything"
+    return masks
+
+
+def agreement(some: list[np.ndarray], others: list[np.ndarray]) -> float:
+    """The share of pixels that are the same."""
+    same = sum(int((a == b).sum()) for a, b in zip(some, others, strict=True))
+    return same / sum(mask.size for mask in some)
+
+
+@pytest.fixture(scope="module")
+def exact(server: Server, tmp_path_factory: pytest.TempPathFactory) -> list[np.ndarray]:
+    return extracted(server, tmp_path_factory.mktemp("exact") / "out", "cpu", "off")
+
+
+@pytest.mark.parametrize(
+    ("device", "amp", "least"),
+    [("cpu", "bf16", 0.995), ("cuda", "off", 0.999), ("cuda", "bf16", 0.995)],
+    ids=["cpu-bf16", "cuda-fp32", "cuda-bf16"],
+)
+def test_r15_masks_agree(
+    server: Server, exact: list[np.ndarray], tmp_path: Path, device: str, amp: str, least: float
+) -> None:
+    assert agreement(extracted(server, tmp_path / "out", device, amp), exact) >= least

@@ -1,0 +1,87 @@
+"""Streams, and damaged files that pseudomask itself wrote."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from without.patching import Patch
+
+
+def plain_text(patch: Patch) -> None:
+    """nothing but text where there is no terminal"""
+    from pseudomask.cli import console
+
+    real = console.err
+    patch(console, "err", lambda text: real(text) or sys.stderr.write("\x1b[0m"))
+
+
+def closed_stdout(patch: Patch) -> None:
+    """a stdout that is not there is passed over"""
+    from pseudomask.cli import console
+
+    real = console._write
+
+    def write(stream: Any, text: str, *, keep_bytes: bool) -> None:
+        if stream is None:
+            sys.stdout.write(text)
+        real(stream, text, keep_bytes=keep_bytes)
+
+    patch(console, "_write", write)
+
+
+def reader_that_left(patch: Patch) -> None:
+    """a reader that went away is no error"""
+    from pseudomask.cli import console
+
+    def write(stream: Any, text: str, *, keep_bytes: bool) -> None:
+        stream.write(text + "\n")
+        stream.flush()
+
+    patch(console, "_write", write)
+
+
+def kinds_of_a_record(patch: Patch) -> None:
+    """a record's values are of the kinds that later code relies on"""
+    from pseudomask.running import record
+
+    patch(record, "_KINDS", {})
+
+
+def lines_of_a_manifest(patch: Patch) -> None:
+    """a manifest's lines are checked"""
+    from pseudomask.running.manifest import Manifest
+
+    patch(Manifest, "_parse", lambda self, line, number: json.loads(line))
+
+
+def reading_of_a_record(patch: Patch) -> None:
+    """a record that is none is told as such"""
+    from pseudomask.running.record import RunRecord
+
+    def read(path: Path) -> RunRecord | None:
+        return RunRecord(**json.loads(path.read_bytes())) if path.exists() else None
+
+    patch(RunRecord, "read", staticmethod(read))
+
+
+def reading_of_scores(patch: Patch) -> None:
+    """a score file that is none is told as such"""
+    from pseudomask import scores
+
+    def through(path: Path, error: BaseException) -> BaseException:
+        return RuntimeError(str(error))
+
+    patch(scores, "_foreign", through)
+
+
+def reading_of_masks(patch: Patch) -> None:
+    """a mask that is damaged is told as such"""
+    from pseudomask import masks
+
+    def through(path: Path, reason: str) -> Exception:
+        return RuntimeError(reason)
+
+    patch(masks, "ImageError", through)
