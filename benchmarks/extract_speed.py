@@ -8,7 +8,8 @@ reference  one photo at a time, float32, one call a scale with its mirror, maps 
            stored uncompressed, and the mask (METHODS: ReCAM's make_recam); over a part of the photos, as it is slow.
 extract    the verb in a process of its own, start-up and all, from JPEG on disk to PNG on disk, at its defaults but
            for the scales, which are the reference's.
-limit      the backbone alone, folded, in the best precision, over batches that lie ready in memory.
+limit      the backbone alone, folded, in the best precision, over batches that lie ready in memory; a process of its
+           own, which asks for memory as the verb does (`running.memory`).
 
 Seconds a photo, as medians over the repeats with their spread; ratios are of medians. Masks are compared too.
 """
@@ -48,6 +49,7 @@ from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import load_network
 from pseudomask.networks.network import CamNetwork
 from pseudomask.networks.store import find_weights
+from pseudomask.running.memory import keep_pages
 
 SCALES = PRESETS["full"].text
 FEWER = ("balanced", "fast")
@@ -119,6 +121,25 @@ def alone(network: CamNetwork, inputs: list[Tensor]) -> None:
             network.backbone(x)
 
 
+def limit(options: argparse.Namespace, room: Path) -> float:
+    """Seconds of all batches, in this process, after one pass in which libraries choose their algorithms."""
+    keep_pages()
+    device = pick_device(options.device)
+    dtype = pick_amp("auto", device) or torch.float32
+    network, card = load_network(options.weights)
+    network = network.for_maps(device, dtype)
+    config = ExtractConfig(images=room / "photos", out=room / "out", labels=options.labels)
+    inputs = ready(config, align_tags(collect(room / "photos", config), card.classes), device, dtype)
+    alone(network, inputs)
+    return timed(lambda: alone(network, inputs), device)
+
+
+def limit_apart(options: argparse.Namespace, room: Path) -> float:
+    command = [sys.executable, "-m", "benchmarks.extract_speed", str(options.images), "--labels", str(options.labels)]
+    command += ["--weights", str(options.weights), "--device", options.device, "--room", str(room)]
+    return float(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+
+
 def agreement(first: list[Path], second: list[Path]) -> float:
     """Share of equal pixels over pairs of masks."""
     pairs = [(load_mask(a), load_mask(b)) for a, b in zip(first, second, strict=True)]
@@ -130,7 +151,7 @@ def verb(options: argparse.Namespace, room: Path, out: str, *more: str) -> Path:
     command = [sys.executable, "-m", "pseudomask", "extract", "--method", "recam", "--tta", "full", "--overwrite"]
     command += [str(room / "photos"), str(room / out), "--labels", str(options.labels), "--device", options.device]
     command += ["--weights", str(options.weights), *more]  # of a flag given twice the last counts
-    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         sys.exit(done.stderr)
     return room / out
@@ -150,18 +171,15 @@ def compare(options: argparse.Namespace, room: Path) -> dict[str, Any]:
     plain = network.to(device).eval()
     rule = weight_rule(DEFAULTS, card)
     weights = plain.map_weights(rule).detach()
-    folded = load_network(options.weights)[0].for_maps(device, dtype)
-    inputs = ready(config, collection, device, dtype)
     n, some = len(collection.items), min(options.reference, len(collection.items))
     seconds: dict[str, list[float]] = {"reference": [], "extract": [], "limit": []}
-    alone(folded, inputs)  # once without the clock: libraries choose their algorithms
     for turn in range(options.repeats):
         masks: list[Path] = []
 
         def loop(masks: list[Path] = masks) -> None:
             masks += reference(plain, weights, collection, _threshold(card, rule), room / "reference", some)
 
-        seconds["limit"].append(timed(lambda: alone(folded, inputs), device) / n)
+        seconds["limit"].append(limit_apart(options, room) / n)
         seconds["extract"].append(timed(lambda: verb(options, room, "out"), torch.device("cpu")) / n)
         seconds["reference"].append(timed(loop, device) / some)
         print(f"{turn + 1}/{options.repeats} { ({k: round(v[-1], 3) for k, v in seconds.items()}) }", file=sys.stderr)
@@ -223,8 +241,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--room", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.weights = find_weights(options.weights)
+    if options.room:
+        print(limit(options, options.room))
+        return
     with tempfile.TemporaryDirectory(prefix="pseudomask-speed-") as room:
         found = compare(options, Path(room))
     print("\n".join(table(found)))

@@ -89,7 +89,7 @@ def main() -> None:
     torch.manual_seed(0)
     device = pick_device("auto")
     network, card = load_network(find_weights(options.weights))
-    network = network.on(device)
+    network = network.for_maps(device, pick_amp("auto", device))
     rule = weight_rule(DEFAULTS, card) if network.reclassifier is not None else "first"
     methods: dict[str, MapMethod] = {
         "cam": LinearMaps("first"),
