@@ -31,7 +31,7 @@ lint: $(BIN)/pseudomask
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-DEVICE ?= auto
+DEVICE ?= cpu
 bench: $(BIN)/pseudomask ## Benchmarks that need no data (see benchmarks/README.md); DEVICE=cuda for a GPU
 	@$(BIN)/python -m benchmarks.extract_speed examples/photos --labels examples/photos.csv --photos 8 --reference 2 --device $(DEVICE)
 	@$(BIN)/python -m benchmarks.small_costs
