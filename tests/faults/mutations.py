@@ -76,7 +76,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "test_r17_harmless_oddities_pass": ("inputs.byte_order_mark", "inputs.one_walk_a_folder"),
     "test_r17_three_hundred_classes": ("inputs.classes_of_the_weights",),
     "test_r17_a_million_lines": ("inputs.rows_let_go",),
-    "test_a_million_lines": ("arithmetic.remembered_cells",),
+    "test_a_million_lines": ("arithmetic.names_looked_up",),
     "test_r18_every_kind_of_tag": ("inputs.empty_rows", "inputs.photos_without_classes"),
     "test_r20_a_hundred_thousand_photos_are_listed": ("inputs.listing_without_reading",),
     "test_r20_memory_is_flat": ("inputs.forgetting_photos",),

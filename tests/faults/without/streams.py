@@ -37,8 +37,11 @@ def reader_that_left(patch: Patch) -> None:
     from pseudomask.cli import console
 
     def write(stream: Any, text: str, *, keep_bytes: bool) -> None:
-        stream.write(text + "\n")
-        stream.flush()
+        try:
+            stream.write(text + "\n")
+            stream.flush()
+        except BrokenPipeError as error:  # by this name the program's outermost part knows it too
+            raise OSError(str(error)) from None
 
     patch(console, "_write", write)
 
