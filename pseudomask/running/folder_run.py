@@ -35,7 +35,11 @@ class FolderRun:
         if old is not None:
             check_resume(old, record, fields, where=out)
             record.timings = dict(old.timings)
-        self.entries: dict[str, Entry] = {} if self.overwrite else self.manifest.load()
+        self.entries: dict[str, Entry] = {} if self.overwrite else self._known()
+
+    def _known(self) -> dict[str, Entry]:
+        """What the manifest tells of each image, as much of it as a run needs."""
+        return {entry["key"]: brief(entry) for entry in self.manifest.lines()}
 
     def _recorded(self) -> RunRecord | None:
         """The record of the run that is there; None, and no file in the way, where there is none."""
@@ -85,7 +89,7 @@ class FolderRun:
     def note(self, entry: Entry) -> None:
         """Record one image; call it when its files are in place."""
         self.manifest.append(entry)
-        self.entries[entry["key"]] = entry
+        self.entries[entry["key"]] = brief(entry)
 
     def count(self, status: str) -> int:
         """How many images of this run have that status."""
@@ -94,7 +98,7 @@ class FolderRun:
     def finish(self, timings: dict[str, float]) -> None:
         """Put the manifest in the images' order and complete the record; seconds of resumed runs add up."""
         if not self.job.alone:
-            self.entries = self.manifest.load()  # what the others noted
+            self.entries = self._known()  # what the others noted
         if not self.job.first:
             return
         self.manifest.compact([one.key for one in self.outputs])
@@ -102,3 +106,13 @@ class FolderRun:
         self.record.timings = before | {k: round(before.get(k, 0.0) + v, 3) for k, v in timings.items()}
         self.record.peak_memory = peak_memory()
         self.record.write(self.out / RECORD)
+
+
+_BRIEF_DONE: Entry = {"status": DONE}
+
+
+def brief(entry: Entry) -> Entry:
+    """Status, and of a failed image its name and reason: a run over 100,000 images keeps no more of each line."""
+    if entry.get("status") == DONE:
+        return _BRIEF_DONE
+    return {name: entry[name] for name in ("status", "image", "reason") if name in entry}

@@ -51,18 +51,20 @@ class Manifest:
 
         A cut last line is passed over. Raises `UsageError` for a file that is no manifest.
         """
-        entries: dict[str, Entry] = {}
+        return {entry["key"]: entry for entry in self.lines()}
+
+    def lines(self) -> Iterator[Entry]:
+        """Every whole line, as it stands; errors as `load`."""
         try:
             with self.path.open("rb") as stream:
                 for number, line in enumerate(stream, start=1):
                     entry = self._parse(line, number)
                     if entry is not None:
-                        entries[entry["key"]] = entry
+                        yield entry
         except FileNotFoundError:
-            return {}
+            return
         except OSError as error:
             raise UsageError(f"cannot read {self.path}: {error.strerror}") from error
-        return entries
 
     def compact(self, order: Sequence[str]) -> None:
         """Rewrite the file with one line a key: those of `order` first and in its order, then the rest.
@@ -72,11 +74,11 @@ class Manifest:
         if not self.path.exists():
             return
         with self._locked():
-            entries = self.load()
-            ordered = [key for key in dict.fromkeys(order) if key in entries]
-            rest = sorted(entries.keys() - set(ordered))
+            lines = {entry["key"]: _line(entry) for entry in self.lines()}  # as text: a quarter of the memory
+            ordered = [key for key in dict.fromkeys(order) if key in lines]
+            rest = sorted(lines.keys() - set(ordered))
             with atomic_write(self.path) as stream:
-                stream.writelines(_line(entries[key]) for key in [*ordered, *rest])
+                stream.writelines(lines[key] for key in [*ordered, *rest])
 
     def _parse(self, line: bytes, number: int) -> Entry | None:
         if not line.endswith(b"\n"):

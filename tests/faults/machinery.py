@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -50,7 +50,8 @@ class Process:
     def send(self, number: int, *, group: bool = False) -> None:
         """A signal to the process, or to it and its workers, as Ctrl-C in a terminal is."""
         if self.poll() is None:
-            (os.killpg if group else os.kill)(self.pid, number)
+            with suppress(ProcessLookupError):  # it ended since
+                (os.killpg if group else os.kill)(self.pid, number)
 
     def used(self) -> float:
         """Seconds of processor time so far."""

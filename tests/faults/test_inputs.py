@@ -207,12 +207,13 @@ def test_r18_every_kind_of_tag(watch: Watch, tmp_path: Path) -> None:
 def test_r20_a_hundred_thousand_photos_are_listed(watch: Watch, tmp_path: Path) -> None:
     """Against a list of 12: seconds of processor time and memory."""
     photos = tmp_path / "photos"
-    torture.photo(0).save(tmp_path / "one.png")
     for i in range(100_000):
         folder = photos / str(i // 1000)
-        if i % 1000 == 0:
+        if i % 1000 == 0:  # a file system may allow no more than 65,000 links
             folder.mkdir(parents=True)
-        os.link(tmp_path / "one.png", folder / f"{i}.png")
+            torture.photo(0).save(folder / f"{i}.png")
+        else:
+            os.link(folder / f"{i // 1000 * 1000}.png", folder / f"{i}.png")
     few = watch.server.run(*watch.extract(tmp_path / "out", "--dry-run"))
     many = watch.server.run(*watch.extract(tmp_path / "out", "--dry-run", photos=photos, labels=False))
     assert many.code == few.code == 0, many.err
@@ -223,19 +224,19 @@ def test_r20_a_hundred_thousand_photos_are_listed(watch: Watch, tmp_path: Path) 
 
 @pytest.mark.long
 def test_r20_memory_is_flat(watch: Watch, tmp_path: Path) -> None:
-    """Less than 1 MB more for each 1,000 photos."""
+    """Less than 1 MB more for each 1,000 photos, over what listing them takes."""
     photos = tmp_path / "photos"
     photos.mkdir()
     torture.photo(0).save(tmp_path / "one.png")
     for i in range(3000):
         os.link(tmp_path / "one.png", photos / f"{i}.png")
-    peaks = []
+    taken = []
     for count in (1000, 3000):
         words = watch.extract(tmp_path / str(count), "--limit", count, photos=photos, labels=False)
-        done = watch.server.run(*words)
-        assert done.code == 0, done.err
-        peaks.append(done.peak)
-    assert (peaks[1] - peaks[0]) / 2 < 2**20
+        listed, done = watch.server.run(*words, "--dry-run"), watch.server.run(*words)
+        assert listed.code == done.code == 0, done.err
+        taken.append(done.peak - listed.peak)
+    assert (taken[1] - taken[0]) / 2 < 2**20
 
 
 def test_r26_streams(watch: Watch, tmp_path: Path) -> None:
