@@ -70,11 +70,15 @@ class Ranks:
         """What a progress bar counts, where it counts one process's share."""
         return text if self.alone else f"{text}, process {self.rank} of {self.world}"
 
+    def fresh(self) -> str:
+        """A name in the store that was not used before, the same in all processes: all ask in the same order."""
+        return str(next(self._count))
+
     def gather(self, data: bytes, stop: Stop | None = None) -> list[bytes]:
         """What each process gave, by rank; only one's own once `stop` is requested. Nobody is later than the last."""
         if self.alone:
             return [data]
-        name = next(self._count)
+        name = self.fresh()
         with _told():
             self.store.set(f"{name}/{self.rank}", zlib.compress(data, 1).hex())  # a store takes text
             keys = [f"{name}/{rank}" for rank in range(self.world)]

@@ -35,7 +35,8 @@ def group(job: Ranks, device: torch.device) -> Iterator[None]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    store = distributed.PrefixStore("group", job.store)
+    # A name of its own: a second training in these processes would else find the addresses of the first.
+    store = distributed.PrefixStore(f"group {job.fresh()}", job.store)
     backend = "nccl" if device.type == "cuda" else "gloo"
     distributed.init_process_group(backend, store=store, rank=job.rank, world_size=job.world, timeout=_PATIENCE)
     try:

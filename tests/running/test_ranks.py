@@ -126,3 +126,11 @@ def test_processes_of_a_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch)
     for here, expected in ((1, 12), (5, 2), (16, 1)):
         monkeypatch.setattr(machine, "ranks", lambda here=here: Ranks(0, here, 0, here))
         assert machine.cores() == expected
+
+
+def test_names_are_fresh_and_agreed() -> None:
+    """A second process group must not find the addresses that the first one left in the store."""
+    first, second = (Ranks(rank, 2, rank, 2) for rank in range(2))
+    names = [(first.fresh(), second.fresh()) for _ in range(3)]
+    assert all(one == other for one, other in names)
+    assert len(set(names)) == 3
