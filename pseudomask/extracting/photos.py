@@ -53,6 +53,12 @@ def working_size(size: tuple[int, int], max_side: int) -> tuple[int, int]:
     return size if max(size) <= max_side else with_long_side(size, max_side)
 
 
+def view_sizes(size: tuple[int, int], scales: Sequence[float], max_side: int) -> list[tuple[int, int]]:
+    """(h_s, w_s) at which a photo of `size` is seen at each scale."""
+    h, w = working_size(size, max_side)
+    return [(max(1, round(h * s)), max(1, round(w * s))) for s in scales]
+
+
 class Photos(Dataset[Photo]):
     """Decodes and resizes one photo an index; what cannot be read comes back with its reason."""
 
@@ -83,10 +89,8 @@ class Photos(Dataset[Photo]):
         size = (image.shape[0], image.shape[1])
         if max(size) > MAX_SIDE:
             return Photo(place, (0, 0), (), problem=f"too large: {size[1]}x{size[0]}, a side is at most {MAX_SIDE:,}")
-        h, w = working_size(size, self.max_side)
-        views = tuple(
-            torch.from_numpy(np.array(resize(image, (max(1, round(h * s)), max(1, round(w * s)))))) for s in self.scales
-        )
+        sizes = view_sizes(size, self.scales, self.max_side)
+        views = tuple(torch.from_numpy(np.array(resize(image, one))) for one in sizes)
         return Photo(place, size, views, whole=image if self.keep_whole else None)
 
 

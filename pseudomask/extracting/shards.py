@@ -14,7 +14,7 @@ import torch
 
 from pseudomask.data.decoding import image_size
 from pseudomask.errors import ImageError
-from pseudomask.extracting.photos import Photo, batches, working_size
+from pseudomask.extracting.photos import Photo, batches, view_sizes
 from pseudomask.running.ranks import Ranks
 
 
@@ -41,8 +41,7 @@ def _header(place: int, size: tuple[int, int], scales: Sequence[float], max_side
     """A photo whose views have the right shape and no pixels."""
     if 0 in size:
         return Photo(place, size, (), problem="no readable header")
-    h, w = working_size(size, max_side)
-    return Photo(place, size, tuple(torch.empty(max(1, round(h * s)), max(1, round(w * s)), 0) for s in scales))
+    return Photo(place, size, tuple(torch.empty(h, w, 0) for h, w in view_sizes(size, scales, max_side)))
 
 
 def as_planned(photos: Iterable[Photo], planned: Sequence[Sequence[int]]) -> Iterator[list[Photo]]:
