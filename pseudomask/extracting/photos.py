@@ -114,8 +114,9 @@ def load(photos: Photos, *, workers: int, device: torch.device) -> Iterator[Phot
             for photo in _start(photos, range(done, end), workers, alone=done < careful):
                 done += 1
                 yield photo
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
+        except (RuntimeError, ConnectionError, FileNotFoundError, EOFError) as error:
+            # It may die while a photo is handed over: then the socket between the two breaks first.
+            if not workers or (isinstance(error, RuntimeError) and "DataLoader worker" not in str(error)):
                 raise
             if done < careful:
                 yield Photo(photos.places[done], (0, 0), (), problem="the process that decoded it died")
