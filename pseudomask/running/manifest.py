@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pseudomask.errors import UsageError
 from pseudomask.running.atomic import atomic_write, write_error
@@ -73,12 +74,30 @@ class Manifest:
         """
         if not self.path.exists():
             return
-        with self._locked():
-            lines = {entry["key"]: _line(entry) for entry in self.lines()}  # as text: a quarter of the memory
-            ordered = [key for key in dict.fromkeys(order) if key in lines]
-            rest = sorted(lines.keys() - set(ordered))
+        with self._locked(), self.path.open("rb") as lines:
+            starts, rest = self._last_lines(lines, {key: i for i, key in enumerate(dict.fromkeys(order))})
             with atomic_write(self.path) as stream:
-                stream.writelines(lines[key] for key in [*ordered, *rest])
+                for start in (*starts, *(rest[key] for key in sorted(rest))):
+                    if start >= 0:
+                        lines.seek(start)
+                        stream.write(lines.readline())
+
+    def _last_lines(self, lines: IO[bytes], places: Mapping[str, int]) -> tuple[array[int], dict[str, int]]:
+        """Where the last line of each key starts: at its place (-1: no line), and by key for those without a place.
+
+        Numbers and not lines: a run over 100,000 images shall not hold its manifest in memory.
+        """
+        starts, rest, start = array("q", [-1]) * len(places), dict[str, int](), 0
+        for number, line in enumerate(lines, start=1):
+            entry = self._parse(line, number)
+            if entry is not None:
+                place = places.get(entry["key"])
+                if place is None:
+                    rest[entry["key"]] = start
+                else:
+                    starts[place] = start
+            start += len(line)
+        return starts, rest
 
     def _parse(self, line: bytes, number: int) -> Entry | None:
         if not line.endswith(b"\n"):
