@@ -17,7 +17,7 @@ from pseudomask.data.collection import Collection, align_tags, collect, tell_lab
 from pseudomask.devices import pick_amp, pick_device, pick_workers
 from pseudomask.extracting.engine import Engine
 from pseudomask.extracting.outputs import write_outputs
-from pseudomask.extracting.photos import Photo, Photos, batches, load
+from pseudomask.extracting.photos import Photo, Photos, batches, load, windows
 from pseudomask.extracting.shards import as_planned, own_batches
 from pseudomask.maps import check_method, make_method, weight_rule
 from pseudomask.maps.method import MapMethod
@@ -125,24 +125,31 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
         reporter=reporter,
     )
     paths, planned = [item.path for item in collection.items], None
-    if not job.alone:
+    if job.alone:
+        parts = windows(paths, pending, config.max_side)
+    else:
         planned = own_batches(paths, pending, config.batch_size, scales=seen.scales, max_side=config.max_side, job=job)
         pending = [place for batch in planned for place in batch]
-    photos = Photos(
-        paths,
-        pending,
-        scales=seen.scales,
-        max_side=config.max_side,
-        max_pixels=config.max_pixels,
-        allow_truncated=config.allow_truncated,
-        keep_whole=config.overlay,
-    )
+        parts = iter([pending])
+
+    def decoded() -> Iterator[Photo]:
+        for part in parts:
+            photos = Photos(
+                paths,
+                part,
+                scales=seen.scales,
+                max_side=config.max_side,
+                max_pixels=config.max_pixels,
+                allow_truncated=config.allow_truncated,
+                keep_whole=config.overlay,
+            )
+            yield from load(photos, workers=pick_workers(config.workers), device=device)
+
     started = time.monotonic()
     with graceful() as stop:
         if pending:
             flow = _Flow(config, collection, outputs, run, engine, threshold, reporter, stop)
-            decoded = load(photos, workers=pick_workers(config.workers), device=device)
-            groups = batches(decoded, config.batch_size) if planned is None else as_planned(decoded, planned)
+            groups = as_planned(decoded(), planned) if planned is not None else batches(decoded(), config.batch_size)
             flow.run(groups, len(pending), job.label("extracting"))
         job.wait(stop)
     result.seconds = time.monotonic() - started

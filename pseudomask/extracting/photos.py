@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from pseudomask.data.decoding import decode
+from pseudomask.data.decoding import decode, image_size
 from pseudomask.data.pixels import resize, with_long_side
 from pseudomask.errors import ImageError
 from pseudomask.scores import MAX_SIDE
@@ -57,6 +57,38 @@ def view_sizes(size: tuple[int, int], scales: Sequence[float], max_side: int) ->
     """(h_s, w_s) at which a photo of `size` is seen at each scale."""
     h, w = working_size(size, max_side)
     return [(max(1, round(h * s)), max(1, round(w * s))) for s in scales]
+
+
+WINDOW = 2048  # photos whose headers are read before the first of them is decoded
+
+
+def windows(paths: Sequence[Path], places: Sequence[int], max_side: int) -> Iterator[list[int]]:
+    """`places`, `WINDOW` at a time, each window in the order of `by_shape`; its headers are read as it is asked for."""
+    for start in range(0, len(places), WINDOW):
+        part = places[start : start + WINDOW]
+        yield by_shape(part, [header_size(paths[place]) for place in part], max_side)
+
+
+def by_shape(places: Sequence[int], sizes: Iterable[tuple[int, int]], max_side: int) -> list[int]:
+    """`places` with those together that the network sees at one size, in the order of each size's first.
+
+    oneDNN prepares every convolution anew for a size that it has not seen lately, and batches fill sooner.
+
+    Args:
+        sizes: (H, W) of each place's photo; (0, 0) where it is unknown.
+    """
+    groups: dict[tuple[int, int], list[int]] = {}
+    for place, size in zip(places, sizes, strict=True):
+        groups.setdefault(working_size(size, max_side), []).append(place)
+    return [place for group in groups.values() for place in group]
+
+
+def header_size(path: Path) -> tuple[int, int]:
+    """(H, W) of the upright photo as its header tells it; (0, 0) where there is no readable one."""
+    try:
+        return image_size(path)
+    except ImageError:
+        return (0, 0)
 
 
 class Photos(Dataset[Photo]):

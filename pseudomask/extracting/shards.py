@@ -12,28 +12,25 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pseudomask.data.decoding import image_size
-from pseudomask.errors import ImageError
-from pseudomask.extracting.photos import Photo, batches, view_sizes
+from pseudomask.extracting.photos import WINDOW, Photo, batches, by_shape, header_size, view_sizes
 from pseudomask.running.ranks import Ranks
 
 
 def own_batches(
     paths: Sequence[Path], places: Sequence[int], size: int, *, scales: Sequence[float], max_side: int, job: Ranks
 ) -> list[list[int]]:
-    """This process's share of the batches of `size` that `batches` would make of the photos at `places` in `paths`.
+    """This process's share of the batches of `size` that one process would make of the photos at `places` in `paths`.
 
     A photo that has no readable header is a batch of its own; one that turns out unreadable later leaves a gap.
     """
-    sizes = np.zeros((len(places), 2), np.int32)
-    for i in range(job.rank, len(places), job.world):
-        try:
-            sizes[i] = image_size(paths[places[i]])
-        except ImageError:
-            continue
-    for rank, part in enumerate(job.gather(sizes[job.rank :: job.world].tobytes())):
-        sizes[rank :: job.world] = np.frombuffer(part, np.int32).reshape(-1, 2)
-    headers = (_header(place, (int(h), int(w)), scales, max_side) for place, (h, w) in zip(places, sizes, strict=True))
+    found = np.zeros((len(places), 2), np.int32)
+    own = [header_size(paths[place]) for place in places[job.rank :: job.world]]
+    for rank, part in enumerate(job.gather(np.array(own, np.int32).tobytes())):
+        found[rank :: job.world] = np.frombuffer(part, np.int32).reshape(-1, 2)
+    sizes = {place: (int(h), int(w)) for place, (h, w) in zip(places, found, strict=True)}
+    parts = (places[start : start + WINDOW] for start in range(0, len(places), WINDOW))
+    order = (place for part in parts for place in by_shape(part, [sizes[place] for place in part], max_side))
+    headers = (_header(place, sizes[place], scales, max_side) for place in order)
     return [[photo.place for photo in batch] for batch in job.share(list(batches(headers, size)))]
 
 
