@@ -14,6 +14,7 @@ from pseudomask.maps.method import MapMethod
 from pseudomask.maps.multiscale import multiscale_maps, tag_probabilities
 from pseudomask.maps.passes import Mirrored
 from pseudomask.networks.network import CamNetwork
+from pseudomask.running.halving import OUT_OF_MEMORY, halving
 from pseudomask.running.reporter import Reporter
 from pseudomask.scores import ScoreMap
 
@@ -45,22 +46,21 @@ class Engine:
         Args:
             tags: positions of the present classes, or None where the classifier shall say.
         """
-        done: list[ScoreMap] = []
-        while len(done) < len(photos):
-            n = min(self.largest, len(photos) - len(done))
-            try:
-                part = slice(len(done), len(done) + n)
-                done += self._scores(photos[part], tags[part])
-            except torch.OutOfMemoryError as error:
-                if n == 1:
-                    raise PseudomaskError(
-                        f"{self.device}: out of memory with a single photo; lower --max-side or --scales, "
-                        "and run the same command again with --overwrite, or use --device cpu"
-                    ) from error
-                self.largest = n // 2
-                torch.cuda.empty_cache()
-                self.reporter.warn(f"out of memory with {n} photos together; going on with {self.largest}")
+        pairs = list(zip(photos, tags, strict=True))
+        try:
+            done, self.largest = halving(pairs, self.largest, self._work, self._tell)
+        except OUT_OF_MEMORY as error:
+            raise PseudomaskError(
+                f"{self.device}: out of memory with a single photo; lower --max-side or --scales, "
+                "and run the same command again with --overwrite, or use --device cpu"
+            ) from error
         return done
+
+    def _work(self, pairs: Sequence[tuple[Photo, tuple[int, ...] | None]]) -> list[ScoreMap]:
+        return self._scores(*zip(*pairs, strict=True))
+
+    def _tell(self, tried: int, left: int) -> None:
+        self.reporter.warn(f"out of memory with {tried} photos together; going on with {left}")
 
     def _scores(self, photos: Sequence[Photo], tags: Sequence[tuple[int, ...] | None]) -> list[ScoreMap]:
         views = [

@@ -163,8 +163,9 @@ class Memory:
 
 
 def test_a_batch_is_halved_where_memory_runs_out() -> None:
-    memory = Memory(3, [])
-    assert halving(range(11), 8, memory) == ([2 * i for i in range(11)], 2)
+    memory, told = Memory(3, []), list[tuple[int, int]]()
+    assert halving(range(11), 8, memory, lambda *one: told.append(one)) == ([2 * i for i in range(11)], 2)
+    assert told == [(8, 4), (4, 2)]
     assert memory.asked == [8, 4, 2, 2, 2, 2, 2, 1]
     assert halving([], 8, memory) == ([], 8)
     with pytest.raises(torch.OutOfMemoryError):
