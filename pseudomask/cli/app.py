@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import typer
 
 from pseudomask._version import __version__
 from pseudomask.cli import console
+from pseudomask.cli.help import Group
 from pseudomask.cli.verb import Verb, add
 from pseudomask.errors import PseudomaskError
 from pseudomask.running.ranks import speaker
@@ -51,18 +51,19 @@ def run(arguments: Sequence[str]) -> int:
         return _exit_code(error)
 
 
-def build(*, rich: bool = False) -> typer.Typer:
-    """The Typer app. `rich` draws the help in panels, for terminals; else it is plain text."""
+def build() -> typer.Typer:
+    """The Typer app."""
     app = typer.Typer(
         name="pseudomask",
-        rich_markup_mode="rich" if rich else None,
+        cls=Group,
+        rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["--help", "-h"]},
     )
     app.callback(help=HELP)(_program)
     for name, module in VERBS.items():
         verb: Verb = importlib.import_module(module).VERB
-        add(app, verb, tuple(VERBS), rich=rich)
+        add(app, verb, tuple(VERBS))
         assert verb.name == name
     return app
 
@@ -82,7 +83,7 @@ def _program(
 
 
 def _dispatch(arguments: list[str]) -> int:
-    command = typer.main.get_command(build(rich=console.is_live(sys.stdout)))
+    command = typer.main.get_command(build())
     try:
         code: Any = command.main(arguments, prog_name="pseudomask", standalone_mode=False)
     except SystemExit as leaving:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pseudomask.cli.help import GROUPS
 from pseudomask.cli.verb import Result, Verb
 from pseudomask.config import DoctorConfig
 from pseudomask.running.reporter import Reporter
@@ -19,4 +20,5 @@ VERB = Verb(
     config=DoctorConfig,
     help="Say what this machine has and lacks, and try one photo.",
     run=run,
+    group=GROUPS[3],
 )

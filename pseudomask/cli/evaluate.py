@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pseudomask.cli import console
+from pseudomask.cli.help import GROUPS
 from pseudomask.cli.verb import Result, Verb
 from pseudomask.config import EvaluateConfig
 from pseudomask.running.reporter import Reporter
@@ -41,4 +42,5 @@ VERB = Verb(
     help="Compare masks or scores with true masks.",
     run=run,
     show=show,
+    group=GROUPS[1],
 )

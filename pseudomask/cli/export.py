@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pseudomask.cli.help import GROUPS
 from pseudomask.cli.verb import Result, Verb
 from pseudomask.config import ExportConfig
 from pseudomask.running.reporter import Reporter
@@ -36,4 +37,5 @@ VERB = Verb(
     run=run,
     show=show,
     data=where,
+    group=GROUPS[1],
 )

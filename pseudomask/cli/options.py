@@ -18,7 +18,7 @@ import typer
 from pseudomask.cli import values
 from pseudomask.errors import UsageError
 
-_LAST = ("CPMC", "CRF", "PAMR", "Walk", "Output", "Run", "Machine")  # the groups that people look for least
+_LAST = ("Output", "Run", "Machine", "CPMC", "CRF", "PAMR", "Walk")  # the groups that people look for least
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,8 +95,6 @@ def as_command(
     found: list[Setting],
     extra: list[inspect.Parameter],
     body: Callable[[dict[str, Any]], None],
-    *,
-    rich: bool,
 ) -> Callable[..., None]:
     """A function whose signature Typer reads: the settings and the `extra` parameters.
 
@@ -104,7 +102,7 @@ def as_command(
     rest. Typer only splits the line; the conversion is ours, so that a flag, a variable and a config
     file share one set of rules and one wording of errors.
     """
-    parameters = [_parameter(setting, rich=rich) for setting in found] + extra
+    parameters = [_parameter(setting) for setting in found] + extra
 
     def command(**given: Any) -> None:
         body(given)
@@ -114,34 +112,33 @@ def as_command(
     return command
 
 
-def _parameter(setting: Setting, *, rich: bool) -> inspect.Parameter:
+def _parameter(setting: Setting) -> inspect.Parameter:
     if setting.positional:
         info: Any = typer.Argument(
             ... if setting.required else None,
             metavar=setting.metavar or setting.key.upper().replace("-", "_"),
-            help=describe(setting, rich=rich),
+            help=describe(setting),
             parser=_text,
             show_default=False,
         )
         return keyword(setting.name, Path | None, info)  # the type is for the help alone
     if values.is_bool(setting.annotation):
-        return keyword(setting.name, bool | None, _option(setting, f"{setting.flag}/--no-{setting.key}", rich))
+        return keyword(setting.name, bool | None, _option(setting, f"{setting.flag}/--no-{setting.key}"))
     info = _option(
         setting,
         setting.flag,
-        rich,
         metavar=setting.metavar or values.metavar(setting.annotation),
         parser=_text,
     )
     return keyword(setting.name, str | None, info)
 
 
-def _option(setting: Setting, declaration: str, rich: bool, **more: Any) -> Any:
+def _option(setting: Setting, declaration: str, **more: Any) -> Any:
     declarations = [declaration, *([setting.short] if setting.short else [])]
     return typer.Option(
         None,
         *declarations,
-        help=describe(setting, rich=rich),
+        help=describe(setting),
         rich_help_panel=setting.panel,
         show_default=False,
         **more,
@@ -153,8 +150,8 @@ def keyword(name: str, annotation: Any, info: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=info, annotation=annotation)
 
 
-def describe(setting: Setting, *, rich: bool = False) -> str:
-    """The help of a setting, with its default; brackets are escaped where Rich reads markup."""
+def describe(setting: Setting) -> str:
+    """The help of a setting, with its default."""
     notes = []
     if values.is_bool(setting.annotation):
         if setting.default:  # a switch that is off needs no note
@@ -163,8 +160,7 @@ def describe(setting: Setting, *, rich: bool = False) -> str:
         notes.append(f"default: {shown}")
     if setting.required and not setting.positional:
         notes.append("required")
-    text = " ".join([setting.help, *([f"[{'; '.join(notes)}]"] if notes else [])]).strip()
-    return text.replace("[", "\\[") if rich else text
+    return " ".join([setting.help, *([f"[{'; '.join(notes)}]"] if notes else [])]).strip()
 
 
 def _text(value: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pseudomask.cli.help import GROUPS
 from pseudomask.cli.verb import Result, Verb, weights_file
 from pseudomask.config import ReactivateConfig
 from pseudomask.running.reporter import Reporter
@@ -20,4 +21,5 @@ VERB = Verb(
     run=run,
     data=weights_file,
     shared=True,
+    group=GROUPS[2],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pseudomask.cli.help import GROUPS
 from pseudomask.cli.verb import Result, Verb
 from pseudomask.config import ReportConfig
 from pseudomask.running.reporter import Reporter
@@ -27,4 +28,5 @@ VERB = Verb(
     help="Write a page of masks, the most doubtful first, without true masks.",
     run=run,
     data=where,
+    group=GROUPS[1],
 )

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import typer
 
 from pseudomask.cli import console, options, sources
+from pseudomask.cli.help import GROUPS, Command
 from pseudomask.cli.progress import ConsoleReporter
 from pseudomask.errors import UsageError
 from pseudomask.running.ranks import ranks
@@ -39,7 +40,8 @@ class Verb:
 
     `run` imports what it needs when it is called. `show` gives lines for people instead of the
     summary; `data` gives lines of stdout where --json is not asked for (paths, mostly). `shared`: each process of a
-    torchrun does its share; else the first does it all.
+    torchrun does its share; else the first does it all. `group`: its heading in the program's help,
+    of `help.GROUPS`.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Verb:
     show: Callable[[Any], Sequence[str]] | None = None
     data: Callable[[Any, Any], Sequence[str]] | None = None
     shared: bool = False
+    group: str = GROUPS[0]
 
 
 def weights_file(config: Any, result: Any) -> list[str]:
@@ -61,7 +64,7 @@ def out_folder(config: Any, result: Any) -> list[str]:
     return [] if config.dry_run else [str(config.out)]
 
 
-def add(app: typer.Typer, verb: Verb, verbs: Sequence[str], *, rich: bool) -> None:
+def add(app: typer.Typer, verb: Verb, verbs: Sequence[str]) -> None:
     """Make `verb` a command of `app`; `verbs` are all verbs' names, for the tables of a config file."""
     found = options.settings(verb.config)
 
@@ -71,8 +74,8 @@ def add(app: typer.Typer, verb: Verb, verbs: Sequence[str], *, rich: bool) -> No
         raise typer.Exit(_execute(verb, config, common))
 
     own = any(setting.name == "json" for setting in found)
-    command = options.as_command(found, _common(with_json=not own), body, rich=rich)
-    app.command(verb.name, help=verb.help, short_help=verb.help)(command)
+    command = options.as_command(found, _common(with_json=not own), body)
+    app.command(verb.name, cls=Command, help=verb.help, short_help=verb.help, rich_help_panel=verb.group)(command)
 
 
 def make_config(

@@ -57,7 +57,7 @@ class CpmcOptions:
 class MapOptions(CpmcOptions):
     """How maps are made, and how finely they are stored."""
 
-    method: str = option("recam", "How maps are made: cam, recam; an unknown name lists all.", "Method")
+    method: str = option("recam", "How maps are made: cam, recam or cpmc.", "Method")
     weights: Path | None = option(
         None, "Weights; by default $PSEUDOMASK_WEIGHTS, else those that come with pseudomask.", "Method"
     )

@@ -68,7 +68,7 @@ def parse(*arguments: str) -> Config:
 
     app = typer.Typer()
     app.callback()(lambda: None)
-    add(app, Verb("extract", Config, "Help.", run), ("extract", "evaluate"), rich=False)
+    add(app, Verb("extract", Config, "Help.", run), ("extract", "evaluate"))
     typer.main.get_command(app).main(["extract", *arguments], standalone_mode=False)
     (config,) = seen
     return config
@@ -214,7 +214,6 @@ def test_a_missing_config_file(tmp_path: Path) -> None:
 def test_help_texts_show_defaults_and_hide_no_brackets() -> None:
     known = {setting.name: setting for setting in options.settings(Config)}
     assert options.describe(known["lr"]) == "Rate [of learning]. [default: 0.1]"
-    assert options.describe(known["lr"], rich=True) == "Rate \\[of learning]. \\[default: 0.1]"
     assert options.describe(known["flip"]) == "[default: flip]"
     assert options.describe(known["overlay"]) == ""
     assert options.describe(known["labels"]) == "Tags. [required]"
