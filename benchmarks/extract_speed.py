@@ -2,12 +2,13 @@
 
     python -m benchmarks.extract_speed IMAGES --labels FILE [--photos 48] [--repeats 3] [--device cuda] [--json FILE]
 
-Three things take turns over the same photos (copies of every k-th one of IMAGES, so that shapes mix as they do there):
+Three processes take turns over the same photos, copies of every k-th one of IMAGES, so that shapes mix as there:
 
 reference  one photo at a time, float32, one call a scale with its mirror, maps at stride 4 and at full size, both
            stored uncompressed, and the mask (METHODS: ReCAM's make_recam); over a part of the photos, as it is slow.
 extract    the verb in a process of its own, start-up and all, from JPEG on disk to PNG on disk, at its defaults but
            for the scales, which are the reference's.
+flow       that same process from its first photo to its last file: what longer runs come near to.
 limit      the backbone alone, folded, in the best precision, over batches that lie ready in memory; a process of its
            own, which asks for memory as the verb does (`running.memory`).
 
@@ -40,7 +41,7 @@ from pseudomask.config import ExtractConfig
 from pseudomask.data.collection import Collection, align_tags, collect
 from pseudomask.data.pixels import normalise
 from pseudomask.devices import pick_amp, pick_device, pick_workers
-from pseudomask.extracting.photos import Photos, batches, load
+from pseudomask.extracting.photos import Photos, batches, load, windows
 from pseudomask.maps import weight_rule
 from pseudomask.maps.multiscale import to_input
 from pseudomask.maps.passes import PRESETS
@@ -49,6 +50,7 @@ from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import load_network
 from pseudomask.networks.network import CamNetwork
 from pseudomask.networks.store import find_weights
+from pseudomask.running.layout import RECORD
 from pseudomask.running.memory import keep_pages
 
 SCALES = PRESETS["full"].text
@@ -90,9 +92,11 @@ def reference(
 
 def ready(config: ExtractConfig, collection: Collection, device: torch.device, dtype: torch.dtype) -> list[Tensor]:
     """The network's inputs, batched as `extract` batches them, mirrored ones included: (2B, 3, h, w) each."""
+    paths = [item.path for item in collection.items]
+    order = [place for part in windows(paths, range(len(paths)), config.max_side) for place in part]
     photos = Photos(
-        [item.path for item in collection.items],
-        range(len(collection.items)),
+        paths,
+        order,
         scales=PRESETS["full"].scales,
         max_side=config.max_side,
         max_pixels=config.max_pixels,
@@ -102,8 +106,8 @@ def ready(config: ExtractConfig, collection: Collection, device: torch.device, d
     found = []
     for batch in batches(load(photos, workers=pick_workers(-1), device=device), config.batch_size):
         for s in range(len(batch[0].views)):
-            x = to_input(torch.stack([photo.views[s] for photo in batch]))
-            found.append(torch.cat([x, x.flip(-1)]).to(dtype).to(device, memory_format=torch.channels_last))
+            x = to_input(torch.stack([photo.views[s] for photo in batch]), dtype)
+            found.append(torch.cat([x, x.flip(-1)]).to(device, memory_format=torch.channels_last))
     return found
 
 
@@ -172,7 +176,7 @@ def compare(options: argparse.Namespace, room: Path) -> dict[str, Any]:
     rule = weight_rule(DEFAULTS, card)
     weights = plain.map_weights(rule).detach()
     n, some = len(collection.items), min(options.reference, len(collection.items))
-    seconds: dict[str, list[float]] = {"reference": [], "extract": [], "limit": []}
+    seconds: dict[str, list[float]] = {"reference": [], "extract": [], "flow": [], "limit": []}
     for turn in range(options.repeats):
         masks: list[Path] = []
 
@@ -181,6 +185,7 @@ def compare(options: argparse.Namespace, room: Path) -> dict[str, Any]:
 
         seconds["limit"].append(limit_apart(options, room) / n)
         seconds["extract"].append(timed(lambda: verb(options, room, "out"), torch.device("cpu")) / n)
+        seconds["flow"].append(_flow(room / "out") / n)
         seconds["reference"].append(timed(loop, device) / some)
         print(f"{turn + 1}/{options.repeats} { ({k: round(v[-1], 3) for k, v in seconds.items()}) }", file=sys.stderr)
     ours = [room / "out" / f"{item.key}.png" for item in collection.items]
@@ -200,6 +205,11 @@ def compare(options: argparse.Namespace, room: Path) -> dict[str, Any]:
         },
         "fewer_passes": fewer,
     }
+
+
+def _flow(out: Path) -> float:
+    timings: dict[str, float] = json.loads((out / RECORD).read_text(encoding="utf-8"))["timings"]
+    return timings["extract"]
 
 
 def _threshold(card: Card, rule: str) -> float:

@@ -15,18 +15,19 @@ from pseudomask.networks.network import CamNetwork
 from pseudomask.training.losses import normalise_maps
 
 
-def to_input(pixels: Tensor) -> Tensor:
-    """uint8 (B, h, w, 3) → normalised float32 (B, 3, h, w), channels-last in memory."""
-    mean = torch.from_numpy(MEAN).to(pixels.device)
-    std = torch.from_numpy(STD).to(pixels.device)
-    return ((pixels.float() / 255 - mean) / std).permute(0, 3, 1, 2)
+def to_input(pixels: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """uint8 (B, h, w, 3) → normalised float32, or `dtype`, (B, 3, h, w), channels-last in memory."""
+    scale = torch.from_numpy(1 / (255 * STD)).to(pixels.device)
+    shift = torch.from_numpy(-MEAN / STD).to(pixels.device)
+    # One pass over the pixels, and the cast before anything is copied: half the traffic where it is bf16.
+    return torch.addcmul(shift, pixels.float(), scale).to(dtype).permute(0, 3, 1, 2)
 
 
 @torch.inference_mode()
 def tag_probabilities(network: CamNetwork, pixels: Tensor, *, amp: torch.dtype | None) -> Tensor:
     """What the classifier sees in whole photos: uint8 (B, h, w, 3) → (B, C) in [0, 1]."""
     with torch.autocast(pixels.device.type, amp, enabled=amp is not None):
-        return network(to_input(pixels)).float().sigmoid()
+        return network(to_input(pixels, amp)).float().sigmoid()
 
 
 @torch.inference_mode()
@@ -55,7 +56,7 @@ def multiscale_maps(
     """
     total = torch.zeros((*index.shape, *grid), device=index.device)
     for i, pixels in enumerate(views):
-        x = to_input(pixels)  # (B, 3, h_s, w_s)
+        x = to_input(pixels, amp)  # (B, 3, h_s, w_s)
         both, turned = mirrored is True, mirrored == "alternately" and i % 2 == 1
         places, used = index, valid
         if both:
