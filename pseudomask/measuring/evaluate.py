@@ -33,6 +33,7 @@ def evaluate(
     missing: Missing = "error",
     ignore: int = 255,
     workers: int = 1,
+    by_class: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Measure predictions against truth PNGs; one image at a time for each worker thread.
@@ -48,6 +49,7 @@ def evaluate(
     thresholds: background thresholds to try on scores; None tries 0.00 to 0.99 by 0.01. With more than one
         the best mean IoU is reported.
     scores: True measures scores, False masks; None masks where there are any and `thresholds` is None.
+    by_class: keep each image's IoU by class too (`Report.parts`), as pages want it.
     progress: called with (done, total) after each image.
 
     Raises UsageError where nothing matches, sizes differ, or a mask holds a class outside the class list;
@@ -67,7 +69,7 @@ def evaluate(
         thresholds=checked_thresholds(thresholds) if use_scores else None,
         renumber=_renumbering(made.classes, foreground),
     )
-    tally = Tally(names, _positions(classes, names), counter.thresholds)
+    tally = Tally(names, _positions(classes, names), counter.thresholds, by_class=by_class)
     pairing, list_name = _pair(predictions, find_files(truth, ".png"), (pred, truth), list, missing)
     results = in_order(counter, pairing.pairs, workers)
     for done, (pair, counts) in enumerate(zip(pairing.pairs, results, strict=True), 1):

@@ -64,6 +64,7 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
             missing=config.missing,
             ignore=config.ignore,
             workers=workers,
+            by_class=made is not None,
             progress=told,
         )
     files = _write(config, report)

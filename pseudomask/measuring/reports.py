@@ -122,7 +122,8 @@ class Swap:
 class Report:
     """A measurement.
 
-    confusion: int64 (n, n), rows truth; curve: (threshold, mean IoU), empty for masks; parts: in the order of `images`.
+    confusion: int64 (n, n), rows truth; curve: (threshold, mean IoU), empty for masks; parts: in the order of `images`,
+    none unless they were asked for.
     """
 
     mean_iou: float

@@ -29,7 +29,7 @@ class Tally:
     """The sum over images, and each image's own mean IoU.
 
     names: all classes with background first, None while only the masks know; chosen: positions of the
-    classes in the mean, None for all; thresholds: None for masks.
+    classes in the mean, None for all; thresholds: None for masks; by_class: keep each image's IoU by class too.
     """
 
     def __init__(
@@ -37,9 +37,12 @@ class Tally:
         names: tuple[str, ...] | None,
         chosen: tuple[int, ...] | None,
         thresholds: tuple[float, ...] | None,
+        *,
+        by_class: bool = False,
     ) -> None:
         self.names = names
         self.chosen = chosen
+        self.by_class = by_class
         n_classes = None if names is None else len(names)
         self.sum = Confusion(n_classes) if thresholds is None else Sweep(thresholds, n_classes)
         self._images: list[tuple[str, int, np.ndarray]] = []
@@ -54,7 +57,8 @@ class Tally:
         measures = measure(table)
         means = np.atleast_1d(measures.mean_iou(in_mean)).astype(np.float32)
         self._images.append((key, int(counts.table.sum()), means))
-        self._parts.append((counts.labels.astype(np.uint16), np.atleast_2d(measures.iou).astype(np.float16)))
+        if self.by_class:
+            self._parts.append((counts.labels.astype(np.uint16), np.atleast_2d(measures.iou).astype(np.float16)))
 
     def report(self, circumstances: Circumstances) -> Report:
         """The report over all images so far."""

@@ -70,6 +70,14 @@ def test_planted_masks(pred: Path, truth: Path) -> None:
     assert (swap.truth, swap.predicted, swap.pixels, swap.share) == ("dog", "background", 2, 0.5)
 
 
+def test_the_classes_of_each_image_are_kept_on_request(pred: Path, truth: Path) -> None:
+    """A page wants them; over 100,000 images they are most of the memory."""
+    assert evaluate(pred, truth, class_names=NAMES).parts == ()
+    parts = evaluate(pred, truth, class_names=NAMES, by_class=True).parts
+    assert [part.classes for part in parts] == [(0, 1), (0, 2), (0,)]
+    assert parts[0].ious == pytest.approx((2 / 4, 3 / 5), abs=1e-3)
+
+
 def test_classes_restrict_the_mean_only(pred: Path, truth: Path) -> None:
     report = evaluate(pred, truth, class_names=NAMES, classes=["cat", "cow"])
     assert report.mean_iou == pytest.approx(3 / 5)
