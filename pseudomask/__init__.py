@@ -23,6 +23,7 @@ from pseudomask.config import (
     ReactivateConfig,
     RefineConfig,
     ReportConfig,
+    RunConfig,
     TrainAffinityConfig,
     TrainClsConfig,
 )
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         reactivate,
         refine,
         report,
+        run,
         train_affinity,
         train_cls,
     )
@@ -51,6 +53,7 @@ _VERBS = (
     "reactivate",
     "refine",
     "report",
+    "run",
     "train_affinity",
     "train_cls",
 )
@@ -65,6 +68,7 @@ __all__ = [
     "ReactivateConfig",
     "RefineConfig",
     "ReportConfig",
+    "RunConfig",
     "TrainAffinityConfig",
     "TrainClsConfig",
     "__version__",
@@ -76,6 +80,7 @@ __all__ = [
     "reactivate",
     "refine",
     "report",
+    "run",
     "train_affinity",
     "train_cls",
 ]

@@ -8,6 +8,7 @@ pseudomask.extract(pseudomask.ExtractConfig(images=Path("photos"), out=Path("mas
 
 from __future__ import annotations
 
+from pseudomask.chain.run import RunResult, run
 from pseudomask.checkup import DoctorResult, doctor
 from pseudomask.exporting.export import ExportResult, export
 from pseudomask.extracting.extract import ExtractResult, extract
@@ -27,6 +28,7 @@ __all__ = [
     "ExtractResult",
     "RefineResult",
     "ReportResult",
+    "RunResult",
     "TrainingResult",
     "calibrate",
     "doctor",
@@ -36,6 +38,7 @@ __all__ = [
     "reactivate",
     "refine",
     "report",
+    "run",
     "train_affinity",
     "train_cls",
 ]

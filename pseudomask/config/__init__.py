@@ -35,6 +35,7 @@ from pseudomask.config.refine import (
     WalkOptions,
 )
 from pseudomask.config.report import PageOptions, ReportConfig
+from pseudomask.config.run import RunConfig
 from pseudomask.config.training import (
     CalibrateConfig,
     Freeze,
@@ -75,6 +76,7 @@ __all__ = [
     "ReactivateConfig",
     "RefineConfig",
     "ReportConfig",
+    "RunConfig",
     "ScheduleOptions",
     "Style",
     "TrainAffinityConfig",

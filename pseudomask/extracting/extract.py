@@ -105,7 +105,7 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
     record = _record(config, collection, card, weights, threshold, threshold_from, tags_from, device, amp)
     run = FolderRun(config.out, record, outputs, fields=_fields(config), overwrite=config.overwrite)
     pending = run.pending(with_scores=config.scores, with_overlays=config.overlay)
-    result.skipped = len(outputs) - len(pending)
+    result.pending, result.skipped = len(pending), len(outputs) - len(pending)
     if config.dry_run:
         result.understood = _understood(config, collection, card, weights, record, len(pending))
         return result

@@ -122,7 +122,7 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
         fields = [*_COMPARED, *(f"config.{name}" for name in _deciding(methods))]
         run = FolderRun(config.out, record, outputs, fields=fields, overwrite=config.overwrite)
         pending = run.pending(with_scores=config.scores, with_overlays=config.overlay)
-        result.skipped = len(outputs) - len(pending)
+        result.pending, result.skipped = len(pending), len(outputs) - len(pending)
         told.info(f"{len(jobs)} photos, {', then '.join(methods)} on {device}, {max(workers, 1)} at a time")
         if config.dry_run:
             result.understood = _understood(config, result, matched, str(device), workers, len(pending))

@@ -17,7 +17,8 @@ class FolderResult:
     """What a verb did.
 
     Attributes:
-        done, failed: images with a mask, and without; `skipped`: finished by an earlier run.
+        done, failed: images with a mask, and without; `skipped`: finished by an earlier run; `pending`: left to make
+            when this one began.
         seconds: spent on photos, without the start.
         threshold: the background threshold in force, `threshold_from` who chose it.
         failures: reason by photo, for those that have no mask.
@@ -32,6 +33,7 @@ class FolderResult:
     done: int = 0
     failed: int = 0
     skipped: int = 0
+    pending: int = 0
     seconds: float = 0.0
     failures: dict[str, str] = field(default_factory=dict)
     understood: list[tuple[str, str]] = field(default_factory=list)

@@ -1,0 +1,116 @@
+"""What can be known to be wrong before the first step runs, of steps whose inputs are yet to be made."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pseudomask.chain.kinds import Chain, Step
+from pseudomask.config import TrainingOptions
+from pseudomask.errors import DeviceError, UsageError
+
+_INPUTS = (
+    "images",
+    "labels",
+    "list",
+    "val_list",
+    "class_file",
+    "weights",
+    "backbone_weights",
+    "seeds",
+    "affinity",
+    "pred",
+    "gt",
+)
+
+
+def check_inputs(step: Step, made: set[Path]) -> None:
+    """Raise `UsageError` for a file or folder that is not there and that no earlier step makes (`made`)."""
+    for name in _INPUTS:
+        value = getattr(step.config, name, None)
+        if not isinstance(value, Path) or value in made:
+            continue
+        if name in ("list", "val_list") and str(value) == "-":
+            raise UsageError(f"{step.label}: a list from standard input can be read once only; name a file")
+        if not value.exists():
+            raise UsageError(f"{step.label}: {name.replace('_', '-')} {value}: no such file or folder")
+    if step.kind.verb == "evaluate":
+        _check_evaluate(step)
+
+
+def check_later(step: Step) -> None:
+    """Raise what the step would raise at its start, as far as it does not hang on what earlier steps make."""
+    try:
+        _check(step)
+    except (UsageError, DeviceError) as error:
+        raise named(error, step) from error
+
+
+def named(error: Any, step: Step) -> Any:
+    """The same error, with the step's name before its message."""
+    error.args = (f"{step.label}: {error}", *error.args[1:])
+    return error
+
+
+def _check(step: Step) -> None:
+    config = step.config
+    if hasattr(config, "device"):
+        from pseudomask.devices import pick_device
+
+        pick_device(config.device)
+    if step.kind.trains:
+        from pseudomask.training.trainer import training_sides
+
+        training_sides(config)
+    if isinstance(config, TrainingOptions):
+        from pseudomask.training.session import gather
+
+        gather(config)
+    elif step.kind.verb == "extract":
+        from pseudomask.data.collection import collect
+        from pseudomask.maps import check_method
+        from pseudomask.maps.passes import passes
+        from pseudomask.running.layout import plan_outputs
+
+        passes(config)
+        check_method(config.method)
+        plan_outputs(collect(config.images, config, exclude=config.out).items, config.images, config.out)
+    elif step.kind.verb == "refine":
+        from pseudomask.refining.refine import check_methods
+
+        check_methods(config)
+
+
+def _check_evaluate(step: Step) -> None:
+    from pseudomask.measuring.pairing import find_files
+
+    if not find_files(step.config.gt, ".png"):
+        raise UsageError(f"{step.label}: {step.config.gt}: no truth mask (.png) found")
+    if step.config.sweep and step.config.threshold is not None:
+        raise UsageError(f"{step.label}: `sweep` tries all thresholds, `threshold` just one: give one of the two")
+
+
+def window(chain: Chain, first: str | None, last: str | None) -> tuple[Step, ...]:
+    """The steps from `first` to `last`. Raises `UsageError` where there is no such step, or none between the two."""
+    labels = [step.label for step in chain.steps]
+    verbs = [step.kind.verb for step in chain.steps]
+    begin = 0 if first is None else _place(first, labels, verbs, "--from", chain)
+    end = len(labels) - 1 if last is None else _place(last, labels[::-1], verbs[::-1], "--until", chain)
+    if last is not None and end >= 0:
+        end = len(labels) - 1 - end
+    if begin > end:
+        raise UsageError(f"--from {first} comes after --until {last}: nothing is left to do")
+    return chain.steps[begin : end + 1]
+
+
+def _place(name: str, labels: list[str], verbs: list[str], flag: str, chain: Chain) -> int:
+    for known in (labels, verbs):
+        if name in known:
+            return known.index(name)
+    raise UsageError(f"{flag} {name}: no such step in {chain.file}; it has {', '.join(s.label for s in chain.steps)}")
+
+
+def ready(config: Any, **changes: Any) -> Any:
+    """The config with those of the changes that it has settings for."""
+    return replace(config, **{name: value for name, value in changes.items() if hasattr(config, name)})

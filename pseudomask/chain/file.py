@@ -1,0 +1,83 @@
+"""The TOML file of a chain as it stands: what is at the top, and a table for each step."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pseudomask.chain.kinds import KINDS
+from pseudomask.errors import UsageError
+from pseudomask.suggest import did_you_mean
+
+Entries = dict[str, tuple[object, str]]
+"""Key, with dashes → its value, and where it stands, for errors."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """The settings of one step."""
+
+    verb: str
+    where: str
+    entries: Entries
+
+
+@dataclass(frozen=True)
+class ChainFile:
+    """A file's settings; tables in the chain's order, whatever theirs."""
+
+    path: Path
+    top: Entries
+    tables: tuple[Table, ...]
+
+
+def read_file(path: Path) -> ChainFile:
+    """Raises `UsageError` where the file is missing, is no TOML, or has tables that are no steps, or none."""
+    content = _load(path)
+    tables = {name: value for name, value in content.items() if _is_table(value)}
+    for name, value in tables.items():
+        if name == "run":
+            raise UsageError(f"{path}: settings of the chain stand at the top of the file, not in [run]")
+        if name not in KINDS:
+            raise UsageError(
+                f"{path}: [{name}] is no step{did_you_mean(name, KINDS)}; the steps are {', '.join(KINDS)}"
+            )
+        if isinstance(value, list) and not KINDS[name].several:
+            several = ", ".join(kind.verb for kind in KINDS.values() if kind.several)
+            raise UsageError(f"{path}: [[{name}]] may stand only once, as [{name}]; several times only {several}")
+    if not tables:
+        raise UsageError(f"{path}: no step in it; write a table for each, such as [extract]")
+    found = []
+    for verb in (verb for verb in KINDS if verb in tables):
+        value = tables[verb]
+        where = f"{path} [[{verb}]]" if isinstance(value, list) else f"{path} [{verb}]"
+        found += [Table(verb, where, _entries(one, where)) for one in (value if isinstance(value, list) else [value])]
+    top = {name: value for name, value in content.items() if name not in tables}
+    return ChainFile(path, _entries(top, str(path)), tuple(found))
+
+
+def _is_table(value: object) -> bool:
+    several = isinstance(value, list) and value != [] and all(isinstance(one, dict) for one in value)
+    return isinstance(value, dict) or several
+
+
+def _entries(table: Mapping[str, object], where: str) -> Entries:
+    found: Entries = {}
+    for name, value in table.items():
+        key = name.replace("_", "-")
+        if key in found:
+            raise UsageError(f"{where}: '{key}' is given twice, with a dash and with an underscore")
+        found[key] = (value, f"{where}: {name}")
+    return found
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not a TOML file: {error}") from error

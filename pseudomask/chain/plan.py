@@ -1,0 +1,232 @@
+"""From a file to steps: what a table says, what stands at the top, and what the steps before it make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pseudomask.chain.file import ChainFile, Entries, Table, read_file
+from pseudomask.chain.kinds import KINDS, Chain, Kind, Step
+from pseudomask.cli.options import Setting, settings
+from pseudomask.cli.sources import resolve, variables
+from pseudomask.errors import UsageError
+from pseudomask.suggest import did_you_mean
+
+OUT = "out"
+# At the top these say which photos come in; a step that goes on from an earlier one takes what that made.
+_PHOTOS = ("images", "list", "limit")
+# Of one name, but of another meaning in each verb, or the name of one file.
+_OWN = {"method", "threshold", "val-list", "val-fraction", "html", "json-file", "csv", "markdown"}
+_OWN |= {"run", "dest"}
+_DRY = "give --dry-run to `pseudomask run` itself"
+_HINTS = {
+    "images": "give `images` at the top or in its table",
+    "seeds": "no [extract] comes before it; give `seeds`",
+    "pred": "no step before it makes masks; give `masks`",
+    "gt": "give `truth`, the folder of true masks",
+    "out": "no step before it makes masks; give `masks`",
+    "format": "give `format`, such as format = 'voc'",
+}
+
+
+@dataclass
+class _Made:
+    """What the steps so far make."""
+
+    weights: Path | None = None
+    method: str | None = None
+    images: Path | None = None
+    seeds: Path | None = None
+    affinity: Path | None = None
+    masks: dict[str, Path] = field(default_factory=dict)  # by verb; the last are those that are gone on with
+
+    def wired(self, kind: Kind, of: str | None) -> dict[str, Path]:
+        """The inputs of a step that earlier ones make."""
+        masks = self.masks[of] if of is not None else next(reversed(self.masks.values()), None)
+        made = {
+            "weights": self.weights,
+            "seeds": self.seeds,
+            "affinity": self.affinity,
+            "images": self.images if kind.source == "seeds" and self.seeds is not None else None,
+            "pred": masks,
+            "out": masks,
+        }
+        return {name: path for name in kind.inputs if (path := made.get(name)) is not None}
+
+    def add(self, step: Step) -> None:
+        kind, config = step.kind, step.config
+        if kind.method is not None:
+            self.weights, self.method = kind.product(config), kind.method
+        elif kind.verb == "train-affinity":
+            self.affinity = kind.product(config)
+        elif kind.makes_masks:
+            self.masks[kind.verb] = config.out
+        if kind.verb == "extract":
+            self.seeds, self.images = config.out, config.images
+            self.weights = config.weights or self.weights
+
+
+def plan(path: Path, environment: Mapping[str, str]) -> Chain:
+    """The chain of a file, each step with all its settings.
+
+    A table wins over what earlier steps make, that over the top. `PSEUDOMASK_*` variables win over the file, but not
+    for inputs. Raises `UsageError` for all that is wrong in the file, before anything is looked at but the file.
+    """
+    file = read_file(path)
+    known = {kind.verb: {one.key: one for one in settings(kind.config)} for kind in KINDS.values()}
+    _check_top(file, known)
+    out = _out(file)
+    taken: dict[str, list[str]] = {key: [] for key in file.top if key != OUT}
+    made, steps = _Made(), list[Step]()
+    for table in file.tables:
+        step = _step(file, table, known[table.verb], made, out, taken, environment)
+        if any(step.label == other.label for other in steps):
+            raise UsageError(f"{table.where}: there are two of {step.label!r}; give each a `name` of its own")
+        steps.append(_linked(step, steps))
+        made.add(step)
+    for key, labels in taken.items():
+        if not labels:
+            verbs = ", ".join(verb for verb in known if _setting(KINDS[verb], known[verb], key) is not None)
+            raise UsageError(f"{file.top[key][1]}: no step here takes it from the top; it is a setting of {verbs}")
+        if len(labels) > 1 and key in _OWN:
+            raise UsageError(
+                f"{file.top[key][1]}: it would be that of {' and '.join(labels)}, which do not mean the same by it; "
+                "put it into their tables"
+            )
+    return Chain(path, out, tuple(steps))
+
+
+def _check_top(file: ChainFile, known: Mapping[str, Mapping[str, Setting]]) -> None:
+    valid = {key for verb, found in known.items() for key in (*found, *KINDS[verb].aliases)} | {OUT}
+    for key, (_, where) in file.top.items():
+        if key == "dry-run":
+            raise UsageError(f"{where}: {_DRY}")
+        if key not in valid:
+            hint = did_you_mean(key, valid) or "; a table is written [extract], a setting below it"
+            raise UsageError(f"{where}: unknown key{hint}")
+
+
+def _out(file: ChainFile) -> Path:
+    value, where = file.top.get(OUT, (None, ""))
+    if value is None:
+        raise UsageError(f"{file.path}: no `out` at the top: the folder below which the steps write")
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise UsageError(f"{where}: must be a path, not {value!r}")
+    return Path(value)
+
+
+def _setting(kind: Kind, known: Mapping[str, Setting], key: str) -> Setting | None:
+    """The setting that a key of a file means."""
+    field_name = kind.aliases.get(key)
+    if field_name is not None:
+        return next(one for one in known.values() if one.name == field_name)
+    return known.get(key)
+
+
+def _step(
+    file: ChainFile,
+    table: Table,
+    known: Mapping[str, Setting],
+    made: _Made,
+    out: Path,
+    taken: dict[str, list[str]],
+    environment: Mapping[str, str],
+) -> Step:
+    kind = KINDS[table.verb]
+    entries = dict(table.entries)
+    of = _word(entries, "of", made.masks) if kind.several else None
+    name = (_word(entries, "name", None) if kind.several else None) or of
+    label = kind.verb if name is None else f"{kind.verb} {name}"
+    own = _own(kind, entries, known, table.where)
+    if of is not None and kind.source in own:
+        raise UsageError(f"{table.where}: `of` and a folder of masks: give one of the two")
+    wired = {field: path for field, path in made.wired(kind, of).items() if field not in own}
+    shared: dict[str, tuple[object, str]] = {}
+    for key in taken:
+        setting = _setting(kind, known, key)
+        if setting is None or setting.name in wired or (key in _PHOTOS and kind.source in wired):
+            continue
+        taken[key].append(label)
+        if setting.name not in own:
+            shared[setting.name] = file.top[key]
+    given = shared | own
+    fixed: dict[str, Any] = dict(wired)
+    if kind.place not in given:
+        fixed[kind.place] = out / _below(kind, name)
+    for one in known.values():
+        if one.name in given and (one.name in kind.inputs or one.positional or one.name == kind.place):
+            fixed[one.name] = one.parse(*given[one.name])
+        elif one.required and not {one.name} & {*fixed, *given} and not _in(environment, kind, one):
+            raise UsageError(f"{table.where}: {label} needs `{one.key}`: {_HINTS[one.name]}")
+    rest = [one for one in known.values() if one.name not in fixed]
+    values = resolve(kind.verb, rest, {}, environment, given)
+    if kind.verb == "extract" and wired.get("weights") is not None and made.method is not None:
+        values.setdefault("method", made.method)
+    try:
+        return Step(kind, label, kind.config(**(values | fixed)), name)
+    except ValueError as error:
+        raise UsageError(f"{table.where}: {error}") from error
+
+
+def _in(environment: Mapping[str, str], kind: Kind, setting: Setting) -> bool:
+    return any(environment.get(name) for name in variables(kind.verb, setting))
+
+
+def _own(kind: Kind, entries: Entries, known: Mapping[str, Setting], where: str) -> dict[str, tuple[object, str]]:
+    """Field → value of what the table says."""
+    own: dict[str, tuple[object, str]] = {}
+    for key, (value, place) in entries.items():
+        setting = _setting(kind, known, key)
+        if setting is None:
+            extra = ("name", "of") if kind.several else ()
+            raise UsageError(f"{place}: unknown key{did_you_mean(key, [*known, *kind.aliases, *extra])}")
+        if setting.name == "dry_run":
+            raise UsageError(f"{place}: {_DRY}")
+        if setting.name in own:
+            raise UsageError(f"{where}: '{key}' is given twice, under two names")
+        own[setting.name] = (value, place)
+    return own
+
+
+def _word(entries: Entries, key: str, valid: Iterable[str] | None) -> str | None:
+    """A name in a table: of a step before it, or one that a file can have."""
+    value, where = entries.pop(key, (None, ""))
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value:
+        raise UsageError(f"{where}: must be a name, not {value!r}")
+    if valid is not None and value not in valid:
+        known = " or ".join(valid) or "none"
+        raise UsageError(f"{where}: {value!r} is no step before it that makes masks; there is {known}")
+    if valid is None and not value.replace("-", "").replace("_", "").replace(".", "").isalnum():
+        raise UsageError(f"{where}: a name has letters, digits, dots and dashes, not {value!r}")
+    return value
+
+
+def _below(kind: Kind, name: str | None) -> str:
+    if name is None:
+        return kind.below
+    place = Path(kind.below)
+    return f"{place.stem}-{name}{place.suffix}"
+
+
+def _linked(step: Step, before: Sequence[Step]) -> Step:
+    """The step with the labels of those it needs. Raises `UsageError` where two write to one place."""
+    needs = set()
+    for other in before:
+        if _same(other.place, step.place):
+            raise UsageError(f"{other.label} and {step.label} would both write {step.place}")
+        product = other.kind.product(other.config)
+        for name in step.kind.inputs:
+            value = getattr(step.config, name)
+            if value is not None and _same(value, product):
+                needs.add(other.label)
+                if name == "seeds" and not other.config.scores:
+                    raise UsageError(f"{step.label} starts from scores, but {other.label} writes none (scores = false)")
+    return Step(step.kind, step.label, step.config, step.name, frozenset(needs))
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve()

@@ -1,0 +1,102 @@
+"""What a chain leaves beside its steps' folders: chain.json, what became of each; run.toml, all settings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pseudomask.chain.kinds import Chain, Step
+from pseudomask.cli.options import settings
+from pseudomask.errors import UsageError
+from pseudomask.running.atomic import atomic_text
+from pseudomask.running.jsonable import jsonable
+from pseudomask.running.record import hash_file, package_versions, platform_facts
+
+SCHEMA = 1
+SUMMARY = "chain.json"
+RESOLVED = "run.toml"
+
+Entry = dict[str, Any]
+"""One step of chain.json: label, verb, status, why, seconds, place, results, fingerprint, config."""
+
+
+def entry_of(step: Step) -> Entry:
+    """A step that nothing has become of yet."""
+    return {
+        "step": step.label,
+        "verb": step.kind.verb,
+        "status": "waiting",
+        "why": "",
+        "seconds": 0.0,
+        "place": str(step.place),
+        "results": {},
+        "config": jsonable(step.config),
+    }
+
+
+def read_entries(chain: Chain) -> dict[str, Entry]:
+    """The steps of an earlier run, by label; none where there was none. Raises `UsageError` for a foreign file."""
+    path = chain.out / SUMMARY
+    try:
+        content = json.loads(path.read_bytes())
+        if content["schema"] != SCHEMA:
+            raise KeyError
+        return {entry["step"]: entry for entry in content["steps"] if isinstance(entry["results"], dict)}
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} is not what `pseudomask run` wrote; move it away, or choose another `out`") from error
+
+
+def document(chain: Chain, entries: Sequence[Entry], exit_code: int | None) -> dict[str, Any]:
+    """The content of chain.json; `exit_code` is None while the chain runs."""
+    return {
+        "schema": SCHEMA,
+        "file": str(chain.file),
+        "file_sha256": hash_file(chain.file),
+        "out": str(chain.out),
+        "exit_code": exit_code,
+        "packages": package_versions(),
+        "platform": platform_facts(),
+        "steps": list(entries),
+    }
+
+
+def write_summary(chain: Chain, entries: Sequence[Entry], exit_code: int | None) -> None:
+    text = json.dumps(document(chain, entries, exit_code), indent=2, ensure_ascii=True)
+    atomic_text(chain.out / SUMMARY, text + "\n")
+
+
+def write_resolved(chain: Chain) -> None:
+    """Every setting of every step, as a file that `pseudomask run` takes."""
+    atomic_text(chain.out / RESOLVED, resolved(chain))
+
+
+def resolved(chain: Chain) -> str:
+    """TOML in which nothing is left to defaults but what has no value."""
+    lines = [f"# What {json.dumps(str(chain.file))} came to, with all defaults.", f"out = {_toml(chain.out)}"]
+    for step in chain.steps:
+        several = step.kind.several
+        lines += ["", f"[[{step.kind.verb}]]" if several else f"[{step.kind.verb}]"]
+        if step.name is not None:
+            lines.append(f"name = {_toml(step.name)}")
+        for setting in settings(step.kind.config):
+            value = getattr(step.config, setting.name)
+            if value is not None and setting.name not in ("dry_run", "overwrite"):
+                lines.append(f"{setting.key} = {_toml(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: object) -> str:
+    """A setting's value; JSON's strings are TOML's, but for one character."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return f"[{', '.join(_toml(one) for one in value)}]"
+    if isinstance(value, Path | str):
+        return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+    return repr(value)

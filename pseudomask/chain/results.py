@@ -1,0 +1,41 @@
+"""What is told of a step's result: the few values that chain.json keeps, and the fewer words of the table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pseudomask.running.jsonable import jsonable
+
+_FACTS = ("photos", "held_out", "classes", "steps", "held_out_loss", "held_out_precision")
+
+
+def keep(result: Any) -> dict[str, Any]:
+    """Plain values of any verb's result; of a dry run only what it knows."""
+    if hasattr(result, "facts"):
+        return {name: result.facts[name] for name in _FACTS if name in result.facts}
+    if hasattr(result, "threshold_from"):
+        made = {"masks": result.skipped if result.understood else result.done, "failed": result.failed}
+        return made | {"threshold": result.threshold, "threshold_from": result.threshold_from}
+    if hasattr(result, "report"):
+        report = result.report
+        told = {"mean_iou": report.mean_iou, "images": report.protocol.images, "threshold": report.protocol.threshold}
+        plain: dict[str, Any] = jsonable(told | {"threshold_source": report.protocol.threshold_source})
+        return plain
+    if hasattr(result, "page"):
+        return {"images": result.page.images, "failed": result.failed, "doubtful": result.doubtful}
+    if hasattr(result, "splits"):
+        return {"exported": sum(result.splits.values()), "failed": len(result.failures), "format": result.format}
+    return {}
+
+
+def short(results: dict[str, Any]) -> str:
+    """A result in a few words."""
+    if results.get("mean_iou") is not None:
+        return f"mIoU {100 * results['mean_iou']:.1f}"
+    if "held_out_precision" in results:
+        return f"AP {str(results['held_out_precision']).partition(' ')[0]}"
+    for name, word in (("masks", "masks"), ("exported", "exported"), ("images", "images")):
+        if name in results:
+            failed = f", {results['failed']} failed" if results.get("failed") else ""
+            return f"{results[name]} {word}{failed}"
+    return ""

@@ -1,0 +1,199 @@
+"""The verb `run`: a chain of verbs, each step only where its outputs are not there yet.
+
+The steps run in this process, one function after the other, not as processes of their own: torch is loaded once,
+a signal finds the handler of the step that works, and an error arrives as it is. What they hold is freed in between.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pseudomask.chain.checks import named, ready, window
+from pseudomask.chain.kinds import Chain, Step
+from pseudomask.chain.plan import plan
+from pseudomask.chain.record import (
+    Entry,
+    document,
+    entry_of,
+    read_entries,
+    write_resolved,
+    write_summary,
+)
+from pseudomask.chain.results import keep, short
+from pseudomask.chain.standing import Standing, Survey, fingerprint
+from pseudomask.config import RunConfig
+from pseudomask.errors import PseudomaskError, UsageError
+from pseudomask.running.ranks import ranks
+from pseudomask.running.reporter import Reporter, SilentReporter
+
+_WORDS = {
+    "done": "there already",
+    "new": "to make",
+    "goes on": "to go on with",
+    "anew": "to make anew",
+    "waits": "after what it needs",
+}
+
+
+@dataclass
+class RunResult:
+    """What became of a chain.
+
+    Attributes:
+        out: the folder below which it writes.
+        steps: as chain.json has them: step, status (done, skipped, failed, stopped, waiting; after a dry run what
+            would become of it), why, seconds, place, results, config.
+        exit_code: 0, that of the step that failed, or 130/143 after a signal.
+        document: the content of chain.json.
+    """
+
+    out: Path
+    steps: list[Entry]
+    exit_code: int = 0
+    dry: bool = False
+    document: dict[str, Any] = field(default_factory=dict)
+
+    def rows(self) -> list[tuple[str, str, str, str, str]]:
+        """Step, what became of it, time, result, and where, for people."""
+        return [
+            (
+                entry["step"],
+                entry["status"],
+                _clock(entry["seconds"]) if entry["seconds"] else "",
+                short(entry["results"]),
+                entry["place"],
+            )
+            for entry in self.steps
+        ]
+
+    def summary(self) -> list[tuple[str, str]]:
+        return [(row[0], ", ".join(word for word in row[1:] if word)) for row in self.rows()]
+
+    def to_json(self) -> dict[str, Any]:
+        return self.document
+
+
+def run(config: RunConfig, reporter: Reporter | None = None) -> RunResult:
+    """Do the chain of a file (see `RunConfig`), and write chain.json and run.toml into its `out`.
+
+    A step whose record says that all is done is skipped; one made with other settings is made anew with `overwrite`,
+    else refused. Raises `UsageError` before any work where the file cannot work, and what a step raises, with the
+    step's name before its message. A step that ends with another exit code than 0 ends the chain.
+    """
+    if not ranks().alone:
+        raise UsageError(
+            "run does not share its steps among the processes of a torchrun; start it once, or each verb with torchrun"
+        )
+    reporter = reporter or SilentReporter()
+    chain = plan(config.config, os.environ)
+    steps = window(chain, config.from_, config.until)
+    before = read_entries(chain)
+    entries = [_known(entry_of(step), before) for step in chain.steps]
+    survey = Survey(config.overwrite, before)
+    standings = survey(steps)
+    by_label = {entry["step"]: entry for entry in entries}
+    for entry in entries:
+        standing = standings.get(entry["step"])
+        entry["status"] = "left out" if standing is None else "waiting"
+    if config.dry_run:
+        for label, standing in standings.items():
+            by_label[label] |= {"status": _WORDS[standing.state], "why": standing.why}
+        return RunResult(chain.out, entries, dry=True, document=document(chain, entries, None))
+    write_resolved(chain)
+    walk = _Walk(chain, entries, survey, reporter)
+    for place, step in enumerate(steps, 1):
+        code = walk.step(step, standings[step.label], f"{place} of {len(steps)}, {step.label}", by_label[step.label])
+        if code:
+            walk.write(code)
+            return RunResult(chain.out, entries, code, document=document(chain, entries, code))
+    walk.write(0)
+    return RunResult(chain.out, entries, document=document(chain, entries, 0))
+
+
+def _known(entry: Entry, before: dict[str, Entry]) -> Entry:
+    """With what is known of the step from an earlier run."""
+    old = before.get(entry["step"], {})
+    return entry | {name: old[name] for name in ("seconds", "results", "fingerprint") if name in old}
+
+
+@dataclass
+class _Walk:
+    """From step to step, with chain.json always telling how far."""
+
+    chain: Chain
+    entries: list[Entry]
+    survey: Survey
+    reporter: Reporter
+
+    def write(self, exit_code: int | None = None) -> None:
+        write_summary(self.chain, self.entries, exit_code)
+
+    def step(self, step: Step, standing: Standing, title: str, entry: Entry) -> int:
+        """Do one step, or skip it; returns its exit code."""
+        if standing.state == "waits":
+            standing = self.survey.ask(step)
+        if getattr(standing.result, "exit_code", 0):  # stopped while it looked
+            entry["status"] = "stopped"
+            return int(standing.result.exit_code)
+        if standing.state == "done":
+            entry |= {"status": "skipped", "why": "", "results": entry["results"] or keep(standing.result)}
+            self.reporter.info(f"{title}: there already, in {step.place}")
+            return 0
+        why = f", because {standing.why}" if standing.why else ""
+        words = {"new": "begins", "goes on": "goes on", "anew": "is made anew"}[standing.state]
+        self.reporter.info(f"{title}: {words}, in {step.place}{why}")
+        entry |= {"status": "running", "why": standing.why, "results": {}}
+        entry.pop("fingerprint", None)
+        self.write()
+        return self._do(step, entry, anew=standing.state == "anew")
+
+    def _do(self, step: Step, entry: Entry, *, anew: bool) -> int:
+        started = time.monotonic()
+        config = ready(step.config, dry_run=False, overwrite=anew)
+        try:
+            result = self._timed(lambda: step.kind.call(config, self.reporter), entry, started)
+        except PseudomaskError as error:
+            entry |= {"status": "failed", "why": str(error)}
+            self.write(error.exit_code)
+            raise named(error, step) from error
+        code = int(result.exit_code)
+        entry["status"] = "done" if code == 0 else "failed" if code < 128 else "stopped"
+        entry["results"] = keep(result)
+        if code == 0 and not hasattr(step.config, "dry_run"):
+            entry["fingerprint"] = fingerprint(step)
+        if 0 < code < 128:
+            entry["why"] = "more photos failed than max-failures"
+            self.reporter.warn(f"{step.label} failed: {entry['why']}; the steps after it were not done")
+        _free()
+        self.write()
+        return code
+
+    def _timed(self, work: Callable[[], Any], entry: Entry, started: float) -> Any:
+        try:
+            return work()
+        finally:
+            entry["seconds"] = round(time.monotonic() - started, 1)
+
+
+def _free() -> None:
+    """Give back what a step held: the next one may need all of a GPU."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
+def _clock(seconds: float) -> str:
+    """3 s, 2:05 or 1:02:03."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s"
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"

@@ -1,0 +1,166 @@
+"""What is there of a step already: asked of the verb itself, by a dry run, so that its own record decides.
+
+evaluate, report and export keep no record that could tell. Theirs is in the chain's: a hash of their settings and of
+what they looked at.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pseudomask.chain.checks import check_inputs, check_later, named, ready
+from pseudomask.chain.kinds import Step
+from pseudomask.errors import PseudomaskError, RecordMismatch, UsageError
+from pseudomask.running.jsonable import jsonable
+from pseudomask.running.layout import MANIFEST, RECORD
+from pseudomask.running.record import hash_file, hash_lines
+from pseudomask.running.reporter import SilentReporter
+
+State = Literal["done", "new", "goes on", "anew", "waits"]
+_ADVICE = "; add --overwrite to start anew, or choose another output folder"
+# Settings that change nothing in what evaluate, report and export write.
+_IDLE = {"workers", "overwrite", "max_failures"}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a step will do.
+
+    Attributes:
+        state: done (nothing), new, goes on, anew (over what it made with other settings), or waits: that is asked
+            when the steps before it are done.
+        why: what changed, where it is made anew.
+        result: of the dry run, where there was one.
+    """
+
+    state: State
+    why: str = ""
+    result: Any = None
+
+
+@dataclass
+class Survey:
+    """The standing of each step, before the first one runs.
+
+    `overwrite`: steps may be made anew; `before`: the chain's record, by label.
+    """
+
+    overwrite: bool
+    before: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __call__(self, steps: Sequence[Step]) -> dict[str, Standing]:
+        """Raises what any step would raise, as far as that can be known now."""
+        found: dict[str, Standing] = {}
+        other: dict[str, str] = {}  # step → the one whose new weights or seeds it will have to follow
+        places = {step.kind.product(step.config) for step in steps}
+        for step in steps:
+            check_inputs(step, places)
+        for step in steps:
+            waits = [label for label in step.needs if label in found and found[label].state != "done"]
+            causes = sorted(label for label in waits if label in other)
+            if not waits:
+                found[step.label] = self.ask(step)
+            else:
+                check_later(step)
+                found[step.label] = Standing("waits")
+                if causes and _holds_run(step):
+                    self._allow(step, RecordMismatch(_stale(step, causes[0])))
+            state = found[step.label].state
+            if state == "anew" or causes or (step.kind.trains and state != "done"):
+                other[step.label] = step.label
+        return found
+
+    def ask(self, step: Step) -> Standing:
+        """What the step would do now. Raises what it would raise."""
+        try:
+            if not hasattr(step.config, "dry_run"):
+                return self._ask_of_record(step)
+            try:
+                result = _dry(step, overwrite=False)
+            except UsageError as error:
+                if not self._may(step):
+                    raise
+                result = _dry(step, overwrite=True)  # raises again what --overwrite does not help against
+                return Standing("anew", str(error).removesuffix(_ADVICE), result)
+        except PseudomaskError as error:
+            raise named(error, step) from error
+        whole = step.kind.product(step.config).exists() if step.kind.trains else result.pending == 0
+        if whole:
+            return Standing("done", result=result)
+        return Standing("goes on" if (step.place / RECORD).exists() else "new", result=result)
+
+    def _ask_of_record(self, step: Step) -> Standing:
+        old = self.before.get(step.label, {})
+        files = [step.place, *(getattr(step.config, name, None) for name in ("html", "csv", "markdown"))]
+        there = all(path.exists() for path in files if path is not None)
+        if there and old.get("fingerprint") == fingerprint(step):
+            return Standing("done")
+        if not _holds_run(step):
+            return Standing("new")
+        self._allow(step, RecordMismatch(f"{step.place} holds an export made from other masks or settings{_ADVICE}"))
+        return Standing("anew", "the masks or the settings are others")
+
+    def _may(self, step: Step) -> bool:
+        return self.overwrite or bool(getattr(step.config, "overwrite", False))
+
+    def _allow(self, step: Step, error: RecordMismatch) -> None:
+        if not self._may(step):
+            raise named(error, step)
+
+
+def _stale(step: Step, cause: str) -> str:
+    return f"{step.place} was made before, and {cause} will now make what it goes on from anew{_ADVICE}"
+
+
+def _holds_run(step: Step) -> bool:
+    """Whether there is something that the step would not write over without being told to."""
+    if step.kind.verb == "export":
+        return step.place.is_dir() and any(step.place.iterdir())
+    return hasattr(step.config, "dry_run") and (step.place / RECORD).exists()
+
+
+def _dry(step: Step, *, overwrite: bool) -> Any:
+    config = ready(step.config, dry_run=True, overwrite=overwrite)
+    if getattr(config, "threshold", None) == "auto" and not (step.place / RECORD).exists():
+        config = ready(config, threshold=None)  # there is no record that a chosen threshold could differ from
+    return step.kind.call(config, SilentReporter())
+
+
+def fingerprint(step: Step) -> str:
+    """A hash of what decides the files of evaluate, report or export."""
+    config = jsonable(step.config)
+    decided = {name: value for name, value in config.items() if name not in _IDLE}
+    assert step.kind.source is not None
+    lines = [step.kind.verb, json.dumps(decided, sort_keys=True), *_of_folder(getattr(step.config, step.kind.source))]
+    truth = getattr(step.config, "gt", None)
+    for name in ("list", "val_list", "class_file"):
+        path = getattr(step.config, name, None)
+        lines.append(hash_file(path) if path is not None and path.is_file() else "")
+    return hash_lines([*lines, *(_listing(truth) if truth is not None else [])])
+
+
+def _of_folder(folder: Path) -> list[str]:
+    """What decides the masks in a folder: its manifest and record, else the files themselves."""
+    if not ((folder / MANIFEST).is_file() and (folder / RECORD).is_file()):
+        return _listing(folder)
+    record = json.loads((folder / RECORD).read_bytes())
+    told = {name: record.get(name) for name in ("command", "config", "classes", "weights", "images_hash", "protocol")}
+    told["config"] = {name: value for name, value in (told["config"] or {}).items() if name not in _IDLE}
+    return [hash_file(folder / MANIFEST), json.dumps(told, sort_keys=True)]
+
+
+def _listing(folder: Path) -> list[str]:
+    """Name, size and time of each file below a folder."""
+    lines = []
+    for where, folders, files in os.walk(folder):
+        folders.sort()
+        for name in sorted(files):
+            path = Path(where, name)
+            facts = path.stat()
+            lines.append(f"{path.relative_to(folder)} {facts.st_size} {facts.st_mtime_ns}")
+    return lines
