@@ -29,6 +29,7 @@ VERBS = {
     "evaluate": "pseudomask.cli.evaluate",
     "report": "pseudomask.cli.report",
     "export": "pseudomask.cli.export",
+    "run": "pseudomask.cli.run",
     "doctor": "pseudomask.cli.doctor",
 }
 

@@ -52,6 +52,7 @@ class Verb:
     data: Callable[[Any, Any], Sequence[str]] | None = None
     shared: bool = False
     group: str = GROUPS[0]
+    configurable: bool = True  # whether --config can hold its settings
 
 
 def weights_file(config: Any, result: Any) -> list[str]:
@@ -70,11 +71,11 @@ def add(app: typer.Typer, verb: Verb, verbs: Sequence[str]) -> None:
 
     def body(given: dict[str, Any]) -> None:
         common = {key: given.pop(key) for key in list(given) if key.startswith("cli_")}
-        config = make_config(verb, found, given, verbs, common["cli_config"])
+        config = make_config(verb, found, given, verbs, common.get("cli_config"))
         raise typer.Exit(_execute(verb, config, common))
 
     own = any(setting.name == "json" for setting in found)
-    command = options.as_command(found, _common(with_json=not own), body)
+    command = options.as_command(found, _common(with_json=not own, with_config=verb.configurable), body)
     app.command(verb.name, cls=Command, help=verb.help, short_help=verb.help, rich_help_panel=verb.group)(command)
 
 
@@ -86,7 +87,8 @@ def make_config(
     config_file: str | None,
 ) -> Any:
     """The config object of `verb`, from flags, environment, config file and defaults."""
-    config_file = config_file or os.environ.get(f"{sources.PREFIX}CONFIG")
+    if verb.configurable:
+        config_file = config_file or os.environ.get(f"{sources.PREFIX}CONFIG")
     file = sources.read_config(Path(config_file), verb.name, found, verbs) if config_file else {}
     resolved = sources.resolve(verb.name, found, given, os.environ, file)
     try:
@@ -127,7 +129,7 @@ def _lines(verb: Verb, result: Any) -> Sequence[str]:
     return [f"{label.ljust(width)}  {value}" for label, value in rows]
 
 
-def _common(*, with_json: bool) -> list[inspect.Parameter]:
+def _common(*, with_json: bool, with_config: bool) -> list[inspect.Parameter]:
     """The flags that every verb has and no config needs."""
     panel = "Program"
 
@@ -145,10 +147,10 @@ def _common(*, with_json: bool) -> list[inspect.Parameter]:
         parser=str,
     )
     common = [
-        options.keyword("cli_config", str | None, config),
+        *([options.keyword("cli_config", str | None, config)] if with_config else []),
         switch("cli_quiet", "--quiet", "-q", help="Only warnings and errors on stderr."),
         switch("cli_debug", "--debug", help="Show where an error came from."),
     ]
     if with_json:
-        common.insert(1, switch("cli_json", "--json", help="Print the result as one JSON document."))
+        common.insert(-2, switch("cli_json", "--json", help="Print the result as one JSON document."))
     return common
