@@ -32,12 +32,8 @@ lint: $(BIN)/pseudomask
 	@$(BIN)/mypy
 
 DEVICE ?= cpu
-bench: $(BIN)/pseudomask ## Benchmarks that need no data (see benchmarks/README.md); DEVICE=cuda for a GPU
-	@$(BIN)/python -m benchmarks.extract_speed examples/photos --labels examples/photos.csv --photos 8 --reference 2 --device $(DEVICE)
-	@$(BIN)/python -m benchmarks.small_costs
-	@$(BIN)/python -m benchmarks.recam_step --repeats 1
-	@$(BIN)/python -m benchmarks.crf_engines --repeats 1 --device $(DEVICE)
-	@$(BIN)/python -m benchmarks.walk
+bench: $(BIN)/pseudomask ## Benchmarks that need no data, as one page in bench-out; DEVICE=cuda for a GPU
+	@$(BIN)/python -m benchmarks.everything --device $(DEVICE)
 
 faults: $(BIN)/pseudomask ## The long fault tests: 50 kills a verb, 100,000 photos, 10,000 damaged files a kind
 	@$(BIN)/python -m pytest tests/faults -m long

@@ -1,0 +1,105 @@
+"""All benchmarks that need no data but the photos in examples/, one after the other, as one page.
+
+    python -m benchmarks.everything [--device cuda] [--out bench-out]
+
+`make bench` calls it. OUT gets a page with the machine, the versions, each command, how long it took and its table, and
+each benchmark's JSON beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from pseudomask.running.machine import cores
+from pseudomask.running.record import package_versions
+
+ROOT = Path(__file__).resolve().parents[1]
+PHOTOS = ("examples/photos", "--labels", "examples/photos.csv")
+DEVICE = "{device}"
+COMMANDS: tuple[tuple[str, ...], ...] = (
+    ("small_costs",),
+    ("extract_speed", *PHOTOS, "--photos", "8", "--reference", "2", "--repeats", "2", "--device", DEVICE),
+    ("extract_profile", *PHOTOS, "--photos", "4"),
+    ("train_speed", *PHOTOS, "--photos", "64", "--repeats", "1", "--device", DEVICE),
+    ("recam_step", "--classes", "20", "--repeats", "1"),
+    ("recam_step", "--classes", "80", "--repeats", "1"),
+    ("crf_engines", "--repeats", "1", "--device", DEVICE),
+    ("walk",),
+)
+
+
+def processor() -> str:
+    """The processor's name, where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def accelerator(device: str) -> str:
+    if not device.startswith("cuda"):
+        return "none used"
+    import torch
+
+    return torch.cuda.get_device_name(device)
+
+
+def head(device: str) -> list[str]:
+    """The machine and the versions."""
+    versions = package_versions()
+    return [
+        "# All benchmarks, one run",
+        "",
+        f"- {processor()}, {cores()} cores; accelerator: {accelerator(device)}",
+        "- " + ", ".join(f"{name} {version}" for name, version in versions.items() if version != "absent"),
+        "- Ratios are of things measured side by side; seconds depend on the machine and on who else used it.",
+    ]
+
+
+def run(command: tuple[str, ...], device: str, out: Path, number: int) -> tuple[list[str], int]:
+    """One benchmark's part of the page, and its exit code."""
+    name, *more = (device if word == DEVICE else word for word in command)
+    shown = " ".join(["python -m benchmarks." + name, *more])
+    print(shown, file=sys.stderr, flush=True)
+    started = time.perf_counter()
+    json_file = out / f"{number}-{name}.json"
+    done = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{name}", *more, "--json", str(json_file)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    seconds = time.perf_counter() - started
+    ending = [] if done.returncode == 0 else [f"It failed with code {done.returncode}."]
+    return [f"## {name}", "", f"`{shown}`, {seconds:.0f} s", "", done.stdout.strip(), *ending], done.returncode
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", type=Path, default=Path("bench-out"))
+    options = parser.parse_args()
+    out = options.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    page, started, failed = head(options.device), time.perf_counter(), 0
+    for number, command in enumerate(COMMANDS, 1):
+        part, code = run(command, options.device, out, number)
+        page += ["", *part]
+        failed += code != 0
+        file = out / f"bench-{options.device.split(':')[0]}.md"
+        file.write_text("\n".join(page) + "\n", encoding="utf-8")  # after each, so that a stopped run leaves its half
+    page += ["", f"All together: {time.perf_counter() - started:.0f} s."]
+    file.write_text("\n".join(page) + "\n", encoding="utf-8")
+    print("\n".join(page))
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
