@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import replace
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -169,8 +173,10 @@ def new_backbone(name: str, *, weights: Path | None, style: Style, output_stride
 
     entry = get_model_weights(name)[spec_of(name).weights]
     try:
-        state = entry.get_state_dict(progress=False, check_hash=True, weights_only=True)
-    except (OSError, RuntimeError) as error:
+        # torch tells of a download on stdout, which is for data; a program may have started us without streams.
+        with redirect_stdout(sys.stderr or io.StringIO()):
+            state = entry.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except (OSError, RuntimeError, EOFError, HTTPException) as error:
         raise WeightsError(
             f"torchvision's weights for {name} could not be fetched ({error}); give --backbone-weights FILE"
         ) from None

@@ -91,6 +91,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     f"{_COUNTS}[truth holds the value 3]": ("arithmetic.labels_of_the_list",),
     "test_r26_streams": ("streams.plain_text", "streams.closed_stdout"),
     "test_r26_a_reader_that_goes_away": ("streams.reader_that_left",),
+    "test_r26_weights_that_cannot_be_fetched": ("streams.stdout_for_data", "streams.words_for_no_network"),
     "test_r27_a_few_seconds": ("photos.reason_of_a_photo",),
     "test_r27_ten_thousand_files_of_each_kind": ("photos.reason_of_a_photo",),
     "test_r27_what_was_found_stays_mended": ("streams.kinds_of_a_record",),

@@ -274,3 +274,15 @@ def test_r26_a_reader_that_goes_away(watch: Watch, tmp_path: Path) -> None:
     assert process.wait() == 0, process.err
     assert process.errors() == []
     os.close(writer)
+
+
+def test_r26_weights_that_cannot_be_fetched(watch: Watch, tmp_path: Path) -> None:
+    """Without a network: one line that says what helps, and what torch tells of the download is not on stdout."""
+    words = watch.train(tmp_path / "run", "--json")
+    at = words.index("--backbone")
+    words[at : at + 4] = ["--backbone", "resnet18"]  # without --backbone-weights
+    nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    done = watch.server.run(*words, env={**nowhere, "no_proxy": "", "TORCH_HOME": str(tmp_path / "home")})
+    assert (done.code, done.out, len(done.errors())) == (3, "", 1), (done.out, done.err)
+    assert done.errors()[0].endswith("give --backbone-weights FILE")
+    assert "Downloading" in done.err, "it was tried"

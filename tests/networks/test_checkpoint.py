@@ -226,3 +226,19 @@ def test_torchvision_weights_by_default(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(ResNet18_Weights, "get_state_dict", offline)
     with pytest.raises(WeightsError, match=r"resnet18 could not be fetched \(no route.*give --backbone-weights FILE"):
         new_backbone("resnet18", weights=None, style="pytorch", output_stride=16)
+
+
+def test_a_download_leaves_stdout_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """torch's own words of it go to stderr; the weights come from a file that it "fetched"."""
+    from torchvision.models import resnet18
+
+    donor = resnet18(weights=None).state_dict()
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("torch.hub.download_url_to_file", lambda url, place, *rest, **more: torch.save(donor, place))
+    backbone = new_backbone("resnet18", weights=None, style="pytorch", output_stride=16)
+    assert torch.equal(backbone.layer1[0].conv1.weight, donor["layer1.0.conv1.weight"])
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    assert "Downloading" in streams.err

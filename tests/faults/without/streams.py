@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,28 @@ def reader_that_left(patch: Patch) -> None:
             raise OSError(str(error)) from None
 
     patch(console, "_write", write)
+
+
+def stdout_for_data(patch: Patch) -> None:
+    """what torch tells of a download goes to stderr"""
+    from pseudomask.networks import checkpoint
+
+    patch(checkpoint, "redirect_stdout", lambda stream: nullcontext())
+
+
+def words_for_no_network(patch: Patch) -> None:
+    """weights that cannot be fetched are told as such"""
+    from torchvision.models import WeightsEnum
+
+    real = WeightsEnum.get_state_dict
+
+    def fetch(self: Any, **how: Any) -> Any:
+        try:
+            return real(self, **how)
+        except OSError as error:
+            raise KeyError(str(error)) from error
+
+    patch(WeightsEnum, "get_state_dict", fetch)
 
 
 def kinds_of_a_record(patch: Patch) -> None:
