@@ -7,6 +7,7 @@ import torch
 from pseudomask.errors import DeviceError, UsageError
 from pseudomask.running.machine import cores
 from pseudomask.running.ranks import ranks
+from pseudomask.suggest import did_you_mean
 
 
 def pick_device(name: str) -> torch.device:
@@ -23,7 +24,7 @@ def pick_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UsageError(f"--device {name!r} is none of auto, cpu, cuda, cuda:N, mps") from None
+        raise UsageError(_unknown(name)) from None
     if device.type == "cpu":
         return device
     if device.type == "cuda":
@@ -35,8 +36,13 @@ def pick_device(name: str) -> torch.device:
         if not torch.backends.mps.is_available():
             raise DeviceError("--device mps: not on this machine; use --device cpu or auto")
     else:
-        raise UsageError(f"--device {name!r} is none of auto, cpu, cuda, cuda:N, mps")
+        raise UsageError(_unknown(name))
     return device
+
+
+def _unknown(name: str) -> str:
+    near = did_you_mean(name, ("auto", "cpu", "cuda", "mps"))
+    return f"--device {name!r} is none of auto, cpu, cuda, cuda:N, mps{near}"
 
 
 def _cpu_has_bf16() -> bool:

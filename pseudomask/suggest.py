@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from difflib import get_close_matches
+from itertools import islice
+from pathlib import Path
 
 
 def nearest(name: str, valid: Iterable[str], *, cutoff: float = 0.6) -> str | None:
@@ -17,3 +20,18 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
     """`; did you mean 'cat'?`, or nothing."""
     near = nearest(name, valid)
     return f"; did you mean {near!r}?" if near else ""
+
+
+def did_you_mean_path(missing: Path) -> str:
+    """`; did you mean 'photos/cats'?` where what is first not there has a near namesake, or nothing."""
+    there = missing
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    name, *rest = missing.relative_to(there).parts or ("",)
+    try:
+        with os.scandir(there) as entries:
+            near = nearest(name, (entry.name for entry in islice(entries, 5000)))
+    except OSError:
+        return ""
+    found = there.joinpath(near, *rest) if near else None
+    return f"; did you mean {str(found)!r}?" if found is not None and found.exists() else ""

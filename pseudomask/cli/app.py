@@ -12,11 +12,12 @@ from typing import Any
 import typer
 
 from pseudomask._version import __version__
-from pseudomask.cli import console
+from pseudomask.cli import console, options, sources
 from pseudomask.cli.help import Group
+from pseudomask.cli.values import nearest
 from pseudomask.cli.verb import Verb, add
 from pseudomask.errors import PseudomaskError
-from pseudomask.running.ranks import speaker
+from pseudomask.running.ranks import ranks, speaker
 
 # A verb is one file here, and one line. Its heavy imports happen when it runs.
 VERBS = {
@@ -85,6 +86,9 @@ def _program(
 
 def _dispatch(arguments: list[str]) -> int:
     command = typer.main.get_command(build())
+    if any(name.startswith(sources.PREFIX) for name in os.environ) and ranks().first:
+        for line in sources.strays(os.environ, _variables()):
+            console.err(line, head="warning: ", colour=console.YELLOW)
     try:
         code: Any = command.main(arguments, prog_name="pseudomask", standalone_mode=False)
     except SystemExit as leaving:
@@ -94,13 +98,23 @@ def _dispatch(arguments: list[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
+def _variables() -> list[str]:
+    """Every variable that sets something of some verb."""
+    verbs: list[Verb] = [importlib.import_module(module).VERB for module in VERBS.values()]
+    return [
+        name for verb in verbs for one in options.settings(verb.config) for name in sources.variables(verb.name, one)
+    ]
+
+
 def _message(error: Exception) -> str:
     """One line for people: what is wrong, where, what to do."""
     if isinstance(error, PseudomaskError):
         return str(error)
     shown = getattr(error, "format_message", None)  # Typer's own: an unknown flag, a missing argument
     if shown is not None:
-        return f"{str(shown()).rstrip('.')}; see '{_usage_of(error)} --help'"
+        near = getattr(error, "possibilities", None)
+        text = f"{error.message}{nearest(error.option_name, near)}" if near else str(shown()).rstrip(".")  # type: ignore[attr-defined]
+        return f"{text}; see '{_usage_of(error)} --help'"
     if isinstance(error, OSError) and error.strerror:
         where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
         return where + error.strerror

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
+RED, YELLOW, CYAN = 31, 33, 36
+
 _NUMBER = re.compile(r"([-+]?[\d.,]+|-|)")
 
 
@@ -31,14 +33,20 @@ def out(text: str) -> None:
     _write(sys.stdout, text, keep_bytes=True)
 
 
-def err(text: str) -> None:
-    """A line for people on stderr."""
-    _write(sys.stderr, printable(text), keep_bytes=False)
+def err(text: str, *, head: str = "", colour: int = 0) -> None:
+    """A line for people on stderr; `head` before it, in a colour where there are any."""
+    _write(sys.stderr, paint(head, colour) + printable(text), keep_bytes=False)
 
 
 def error(text: str) -> None:
     """The one line that says why a command failed."""
-    err(f"error: {text}")
+    err(text, head="error: ", colour=RED)
+
+
+def paint(text: str, colour: int) -> str:
+    """`text` in that colour of a terminal (SGR 31 to 36), if stderr is one and nobody forbade colours."""
+    wanted = text and colour and is_live(sys.stderr) and not os.environ.get("NO_COLOR")
+    return f"\x1b[{colour}m{text}\x1b[0m" if wanted else text
 
 
 def flush() -> None:

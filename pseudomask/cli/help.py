@@ -16,6 +16,8 @@ from typing import Any
 from typer.core import TyperCommand, TyperGroup
 
 from pseudomask.cli import console
+from pseudomask.cli.values import nearest
+from pseudomask.errors import UsageError
 
 EVERYDAY = """\
 pseudomask extract images/ masks/ --labels labels.csv --overlay
@@ -45,6 +47,14 @@ class Group(TyperGroup):
 
     def get_help(self, ctx: Any) -> str:
         return _shown(page(self, ctx, _width()))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The verb of that name. Raises `UsageError` with the nearest one."""
+        found = self.commands.get(cmd_name)
+        if found is None and not ctx.resilient_parsing and not cmd_name.startswith("-"):
+            near = nearest(cmd_name, self.commands)
+            raise UsageError(f"unknown verb {console.printable(cmd_name)!r}{near}; see '{ctx.command_path} --help'")
+        return found
 
 
 def page(command: Any, ctx: Any, width: int) -> str:

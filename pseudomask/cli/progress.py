@@ -32,7 +32,7 @@ class ConsoleReporter:
             self._say(text)
 
     def warn(self, text: str) -> None:
-        self._say(f"warning: {text}")
+        self._say(text, "warning: ")
 
     @contextmanager
     def progress(self, total: int | None, label: str, unit: str = "images") -> Iterator[Progress]:
@@ -48,11 +48,14 @@ class ConsoleReporter:
             finally:
                 lines.close()
 
-    def _say(self, text: str) -> None:
+    def _say(self, text: str, head: str = "") -> None:
         if self._bars is None:
-            console.err(text)
+            console.err(text, head=head, colour=console.YELLOW)
         else:  # above the bars, with no markup read
-            self._bars.console.print(console.printable(text), markup=False, highlight=False, soft_wrap=True)
+            from rich.text import Text
+
+            line = Text.assemble((head, "yellow"), console.printable(text))
+            self._bars.console.print(line, highlight=False, soft_wrap=True)
 
     @contextmanager
     def _rich(self) -> Iterator[RichProgress]:

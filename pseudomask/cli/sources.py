@@ -61,6 +61,13 @@ def variables(verb: str, setting: Setting) -> list[str]:
     return [f"{PREFIX}{verb.upper().replace('-', '_')}_{key}", f"{PREFIX}{key}"]
 
 
+def strays(environment: Mapping[str, str], known: Iterable[str]) -> list[str]:
+    """A line for each PSEUDOMASK_* variable that sets nothing: most likely a name that was mistyped."""
+    names = {*known, f"{PREFIX}CONFIG", f"{PREFIX}DEBUG"}
+    found = sorted(name for name in environment if name.startswith(PREFIX) and name not in names)
+    return [f"{name} sets nothing{nearest(name, names)}" for name in found]
+
+
 def read_config(path: Path, verb: str, found: list[Setting], verbs: Iterable[str]) -> dict[str, tuple[object, str]]:
     """Field name → (TOML value, origin) for this verb.
 

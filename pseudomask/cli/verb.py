@@ -110,8 +110,8 @@ def _execute(verb: Verb, config: Any, common: dict[str, Any]) -> int:
     if not job.first:  # the first tells what became of all
         return result.exit_code
     if not common["cli_quiet"]:
-        for line in _lines(verb, result):
-            console.err(line)
+        for label, text in _lines(verb, result):
+            console.err(text, head=label, colour=console.RED if label.strip() in _BAD else console.CYAN)
     if result.exit_code < 128:  # stopped by a signal: no document that a program could take for whole
         if common.get("cli_json") or getattr(config, "json", False):
             console.out(json.dumps(result.to_json(), indent=2, ensure_ascii=True))
@@ -121,12 +121,16 @@ def _execute(verb: Verb, config: Any, common: dict[str, Any]) -> int:
     return result.exit_code
 
 
-def _lines(verb: Verb, result: Any) -> Sequence[str]:
+_BAD = ("failed", "missing")
+
+
+def _lines(verb: Verb, result: Any) -> Sequence[tuple[str, str]]:
+    """What people read at the end: a label, which may be empty, and a text."""
     if verb.show is not None:
-        return verb.show(result)
+        return [("", line) for line in verb.show(result)]
     rows = list(result.summary())
     width = max((len(label) for label, _ in rows), default=0)
-    return [f"{label.ljust(width)}  {value}" for label, value in rows]
+    return [(f"{label.ljust(width)}  ", str(value)) for label, value in rows]
 
 
 def _common(*, with_json: bool, with_config: bool) -> list[inspect.Parameter]:

@@ -13,6 +13,7 @@ from pseudomask.data.decoding import MAX_PIXELS, decode, image_size
 from pseudomask.data.kinds import IMAGE_SUFFIXES, SNIFF_BYTES, sniff
 from pseudomask.data.names import NameIndex
 from pseudomask.errors import UsageError
+from pseudomask.suggest import did_you_mean_path
 
 __all__ = ["MAX_PIXELS", "ImageItem", "decode", "find_images", "image_size", "read_list", "select"]
 
@@ -41,7 +42,7 @@ def find_images(folder: Path, *, exclude: Path | None = None) -> list[ImageItem]
     missing, unreadable or without images.
     """
     if not folder.is_dir():
-        what = "is a file, not a folder of images" if folder.exists() else "no such folder"
+        what = "is a file, not a folder of images" if folder.exists() else f"no such folder{did_you_mean_path(folder)}"
         raise UsageError(f"{folder}: {what}")
     skipped = _identity(exclude) if exclude is not None and exclude.is_dir() else None
     items = []

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pseudomask
 from pseudomask.errors import WeightsError
+from pseudomask.suggest import did_you_mean_path
 
 VARIABLE = "PSEUDOMASK_WEIGHTS"
 BUNDLED = "recam_resnet50_voc_animals.safetensors"
@@ -25,7 +26,7 @@ def find_weights(named: Path | None) -> Path:
     """
     if named is not None:
         if not named.is_file():
-            raise WeightsError(f"{named}: no such weights file")
+            raise WeightsError(f"{named}: no such weights file{did_you_mean_path(named)}")
         return named
     variable = os.environ.get(VARIABLE)
     if variable:

@@ -17,6 +17,7 @@ from pseudomask.data.labels.text_file import read_per_image, read_text_lines
 from pseudomask.data.labels.voc_main import read_voc_main
 from pseudomask.data.labels.voc_xml import read_voc
 from pseudomask.errors import LabelError, UsageError
+from pseudomask.suggest import did_you_mean_path
 from pseudomask.suggest import nearest as nearest_name
 
 __all__ = ["FORMATS", "LabelTable", "Matched", "match", "read_classes", "read_labels"]
@@ -67,7 +68,7 @@ def read_labels(
     """
     options = ReadOptions(None if classes is None else check_classes(classes), difficult, crowd, split)
     if not path.exists():
-        raise LabelError("no such label file or folder", path)
+        raise LabelError(f"no such label file or folder{did_you_mean_path(path)}", path)
     names = ", ".join(FORMATS)
     if format == "auto":
         found = detect(path)
