@@ -156,7 +156,8 @@ class Walk:
 
     @cached_property
     def _network(self) -> EdgeNetwork:
-        return load_edges(self.affinity)[0].on(torch.device(self.device))
+        device = torch.device(self.device)
+        return load_edges(self.affinity)[0].for_maps(device, pick_amp(self.amp, device))
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_network"}

@@ -10,6 +10,7 @@ from torch import nn
 
 from pseudomask.networks import folding
 from pseudomask.networks.backbones import Backbone
+from pseudomask.networks.edges import EdgeNetwork, boundaries
 from pseudomask.networks.folding import FoldedConv, fold
 from pseudomask.networks.network import CamNetwork
 
@@ -88,3 +89,19 @@ def test_a_network_for_maps_makes_the_same_logits() -> None:
         wanted = network(x)
         assert torch.allclose(network.for_maps(torch.device("cpu"))(x), wanted, rtol=1e-3, atol=1e-5)
     assert not any(parameter.requires_grad for parameter in network.backbone.parameters())
+
+
+@pytest.mark.parametrize(("dtype", "most"), [(None, 1e-4), (torch.bfloat16, 0.05)])
+def test_a_boundary_network_for_maps_finds_the_same_boundaries(dtype: torch.dtype | None, most: float) -> None:
+    torch.manual_seed(2)
+    network = EdgeNetwork("resnet18").on(torch.device("cpu")).eval()
+    network.backbone = backbone("resnet18")
+    x = torch.rand(1, 3, 64, 96)
+    with torch.inference_mode():
+        wanted = boundaries(network, x)
+        folded = network.for_maps(torch.device("cpu"), dtype)
+        assert all(p.dtype == (dtype or torch.float32) for p in folded.backbone.parameters())
+        with torch.autocast("cpu", dtype, enabled=dtype is not None):
+            found = boundaries(folded, x)
+    assert wanted.std() > 0.01, "else any boundaries would do"
+    assert (found - wanted).abs().max() < most
