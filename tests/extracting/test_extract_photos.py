@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,49 @@ def test_photos_have_a_view_each_scale(files: list[Path]) -> None:
         assert (broken.place, broken.views, broken.whole) == (1, (), None)
         assert broken.problem
         assert (thin.size, thin.shape) == ((1, 90), (1, 30, 1, 15, 2, 60))
+
+
+DEATHS = (ConnectionResetError(), EOFError(), FileNotFoundError(), RuntimeError("DataLoader worker (pid 7) is killed"))
+
+
+def dying(monkeypatch: pytest.MonkeyPatch, error: Exception, *, once: bool) -> list[tuple[range, bool]]:
+    """Decoders die while they hand over photo 3, each time or the first time; what they are started with."""
+    started: list[tuple[range, bool]] = []
+
+    def start(photos: Photos, part: range, workers: int, *, alone: bool) -> Iterator[Photo]:
+        started.append((part, alone))
+        for i in part:
+            if i == 3 and not (once and alone):
+                raise error
+            yield photos[i]
+
+    monkeypatch.setattr("pseudomask.extracting.photos._start", start)
+    return started
+
+
+@pytest.mark.parametrize("error", DEATHS, ids=lambda error: type(error).__name__)
+def test_a_decoder_that_dies_loses_the_photo_at_hand(
+    files: list[Path], error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch tells of a death; where the photo is on its way, the connection breaks first."""
+    options = {"scales": (1.0,), "max_side": 64, "max_pixels": 10**6, "allow_truncated": False, "keep_whole": False}
+    photos = Photos(files[:1] * 9, range(9), **options)  # type: ignore[arg-type]
+    for once, lost in ((True, []), (False, [3])):
+        started = dying(monkeypatch, error, once=once)
+        found = list(load(photos, workers=1, device=torch.device("cpu")))
+        assert [one.place for one in found] == list(range(9))
+        assert [one.place for one in found if one.problem] == lost
+        again = [(range(4, 7), True)] if lost else []
+        assert started == [(range(9), False), (range(3, 7), True), *again, (range(7, 9), False)]
+    with pytest.raises(type(error)):  # this process itself is no decoder that can be replaced
+        list(load(photos, workers=0, device=torch.device("cpu")))
+
+
+def test_an_error_of_another_kind_is_told(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    dying(monkeypatch, RuntimeError("a size does not fit"), once=False)
+    options = {"scales": (1.0,), "max_side": 64, "max_pixels": 10**6, "allow_truncated": False, "keep_whole": False}
+    with pytest.raises(RuntimeError, match="does not fit"):
+        list(load(Photos(files, [0] * 5, **options), workers=1, device=torch.device("cpu")))  # type: ignore[arg-type]
 
 
 def test_photos_above_the_limit_are_refused(files: list[Path]) -> None:
