@@ -44,20 +44,6 @@ if TYPE_CHECKING:
         train_cls,
     )
 
-_VERBS = (
-    "calibrate",
-    "doctor",
-    "evaluate",
-    "export",
-    "extract",
-    "reactivate",
-    "refine",
-    "report",
-    "run",
-    "train_affinity",
-    "train_cls",
-)
-
 __all__ = [
     "CalibrateConfig",
     "DoctorConfig",
@@ -88,7 +74,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """The verbs, imported when first asked for."""
-    if name in _VERBS:
+    if name in __all__:
         from pseudomask import api
 
         return getattr(api, name)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pseudomask.config import Style
 from pseudomask.networks.backbones import Backbone
-from pseudomask.networks.folding import fold
+from pseudomask.networks.folding import OnBackbone
 
 EDGE_STRIDE = 4
 """Pixels of the photo per boundary value."""
@@ -21,7 +21,7 @@ _WIDTH = 32
 _GROUPS = 4
 
 
-class EdgeNetwork(nn.Module):
+class EdgeNetwork(OnBackbone):
     """A frozen backbone, and a head on the outputs of its stem and its four stages.
 
     Attributes:
@@ -37,19 +37,6 @@ class EdgeNetwork(nn.Module):
         self.taps = nn.ModuleList(_tap(dim) for dim in dims)
         self.factors = (1, 1, 2, output_stride // EDGE_STRIDE, output_stride // EDGE_STRIDE)
         self.edge = nn.Conv2d(len(dims) * _WIDTH, 1, 1)
-
-    def on(self, device: torch.device) -> EdgeNetwork:
-        """Move to a device, laid out channels-last: the faster layout for convolutions everywhere."""
-        return self.to(device).to(memory_format=torch.channels_last)
-
-    def for_maps(self, device: torch.device, dtype: torch.dtype | None = None) -> EdgeNetwork:
-        """As `on`, its backbone folded (see `networks.folding`): faster, and never to be trained again.
-
-        `dtype` is that of the backbone's weights and features; None leaves float32.
-        """
-        self.on(device).eval()
-        fold(self.backbone, dtype)
-        return self
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) → logits (B, ⌈H/4⌉, ⌈W/4⌉). No gradient reaches the backbone."""

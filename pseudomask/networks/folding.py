@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,25 @@ def fold(backbone: Backbone, dtype: torch.dtype | None = None) -> Backbone:
         folded = [FoldedBlock(block, dtype, fused, owns_input=i > 0) for i, block in enumerate(blocks)]
         setattr(backbone, name, nn.Sequential(*folded))
     return backbone.requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+class OnBackbone(nn.Module):
+    """What a network that stands on a `backbone` needs to be run."""
+
+    backbone: Backbone
+
+    def on(self, device: torch.device) -> Self:
+        """Move to a device, laid out channels-last: the faster layout for convolutions everywhere."""
+        return self.to(device).to(memory_format=torch.channels_last)
+
+    def for_maps(self, device: torch.device, dtype: torch.dtype | None = None) -> Self:
+        """As `on`, and folded: faster, and never to be trained again.
+
+        `dtype` is that of the backbone's weights and features; None leaves float32.
+        """
+        self.on(device).eval()
+        fold(self.backbone, dtype)
+        return self
 
 
 class FoldedConv(nn.Module):

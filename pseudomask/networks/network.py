@@ -8,13 +8,13 @@ from torch import Tensor, nn
 from pseudomask.config import Style, WeightRule
 from pseudomask.errors import WeightsError
 from pseudomask.networks.backbones import Backbone
-from pseudomask.networks.folding import fold
+from pseudomask.networks.folding import OnBackbone
 
 SIDE_DIMS = (128, 128, 256, 256)
 """Channels of the heads on layer1 to layer4, as in SIPE's public code."""
 
 
-class CamNetwork(nn.Module):
+class CamNetwork(OnBackbone):
     """Backbone, a bias-free 1×1 classifier `w`, and (after `reactivate`) a second one `w″`.
 
     Attributes:
@@ -47,19 +47,6 @@ class CamNetwork(nn.Module):
     @property
     def n_classes(self) -> int:
         return self.classifier.out_channels
-
-    def on(self, device: torch.device) -> CamNetwork:
-        """Move to a device, laid out channels-last: the faster layout for convolutions everywhere."""
-        return self.to(device).to(memory_format=torch.channels_last)
-
-    def for_maps(self, device: torch.device, dtype: torch.dtype | None = None) -> CamNetwork:
-        """As `on`, and folded (see `networks.folding`): faster, and never to be trained again.
-
-        `dtype` is that of the backbone's weights and features; None leaves float32.
-        """
-        self.on(device).eval()
-        fold(self.backbone, dtype)
-        return self
 
     def add_reclassifier(self) -> None:
         """Give the network the second classifier, freshly initialised."""
