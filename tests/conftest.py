@@ -10,6 +10,9 @@ import pytest
 # One thread a process: tests run side by side, and threads that wait for each other on busy cores crawl.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
+# Figures and bytes of the tests are a CPU's, so a GPU is out of sight; tests marked cuda show it to their processes.
+os.environ.setdefault("TESTS_GPU", os.environ.get("CUDA_VISIBLE_DEVICES") or "0")
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 @pytest.fixture(scope="session")
