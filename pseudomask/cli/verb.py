@@ -111,7 +111,8 @@ def _execute(verb: Verb, config: Any, common: dict[str, Any]) -> int:
         return result.exit_code
     if not common["cli_quiet"]:
         for label, text in _lines(verb, result):
-            console.err(text, head=label, colour=console.RED if label.strip() in _BAD else console.CYAN)
+            bad = label.strip() in _BAD and text not in ("none", "0")
+            console.err(text, head=label, colour=console.RED if bad else console.CYAN)
     if result.exit_code < 128:  # stopped by a signal: no document that a program could take for whole
         if common.get("cli_json") or getattr(config, "json", False):
             console.out(json.dumps(result.to_json(), indent=2, ensure_ascii=True))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from pseudomask.running.folder_run import DONE, FAILED, FolderRun
 from pseudomask.running.jsonable import jsonable
+from pseudomask.running.layout import MANIFEST
 from pseudomask.running.reporter import Reporter
 from pseudomask.running.signals import Stop
+
+_SHOWN = 3  # failures that the summary names
 
 
 @dataclass(kw_only=True)
@@ -19,6 +23,7 @@ class FolderResult:
     Attributes:
         done, failed: images with a mask, and without; `skipped`: finished by an earlier run; `pending`: left to make
             when this one began.
+        empty: images with a tag that has no pixel.
         seconds: spent on photos, without the start.
         threshold: the background threshold in force, `threshold_from` who chose it.
         failures: reason by photo, for those that have no mask.
@@ -34,6 +39,7 @@ class FolderResult:
     failed: int = 0
     skipped: int = 0
     pending: int = 0
+    empty: int = 0
     seconds: float = 0.0
     failures: dict[str, str] = field(default_factory=dict)
     understood: list[tuple[str, str]] = field(default_factory=list)
@@ -41,7 +47,7 @@ class FolderResult:
 
     def finish(self, run: FolderRun, stop: Stop, reporter: Reporter, *, max_failures: int) -> None:
         """Count what the run's manifest tells, and what exit code follows."""
-        self.done, self.failed = run.count(DONE), run.count(FAILED)
+        self.done, self.failed, self.empty = run.count(DONE), run.count(FAILED), run.empty()
         self.failures = {
             entry["image"]: entry["reason"] for entry in run.entries.values() if entry.get("status") == FAILED
         }
@@ -50,7 +56,7 @@ class FolderResult:
             reporter.warn("stopped; the same command goes on from here")
 
     def details(self) -> list[tuple[str, str]]:
-        """What a verb adds to its summary, between `where` and `threshold`."""
+        """What a verb tells of how masks were made, before the threshold."""
         return []
 
     def summary(self) -> list[tuple[str, str]]:
@@ -59,14 +65,26 @@ class FolderResult:
         new = self.done - self.skipped
         speed = f" ({new / self.seconds:.2f} a second)" if new and self.seconds > 0 else ""
         before = f", {self.skipped if new else 'all'} of them from before" if self.skipped else ""
-        rows = [("masks", f"{self.done}{speed}{before}")]
-        if self.failed:
-            name, reason = next(iter(self.failures.items()))
-            rows.append(("failed", f"{self.failed} (first: {name}: {reason})"))
-        rows += [("where", str(self.out)), *self.details(), ("threshold", f"{self.threshold:g}, {self.threshold_from}")]
+        rows = [("done", f"{self.done} masks{speed}{before}"), *self._failed(), ("where", str(self.out))]
+        made = [*self.details(), ("threshold", f"{self.threshold:g}, {self.threshold_from}")]
+        rows.append(("made with", "; ".join(f"{what} {value}" for what, value in made)))
         if self.done:
-            rows += self.next_steps()
+            rows += [("quality", self._quality()), *self.next_steps()]
         return rows
+
+    def _failed(self) -> list[tuple[str, str]]:
+        if not self.failed:
+            return [("failed", "none")]
+        shown = [("", f"{name}: {reason}") for name, reason in islice(self.failures.items(), _SHOWN)]
+        more = self.failed - len(shown)
+        rest = [("", f"and {more} more, each with its reason in {self.out / MANIFEST}")] if more else []
+        return [("failed", str(self.failed)), *shown, *rest]
+
+    def _quality(self) -> str:
+        """What can be told without true masks."""
+        if not self.empty:
+            return "not measured; each tag has pixels in its mask"
+        return f"not measured; {self.empty} of {self.done} masks lack a tag: pseudomask report {self.out}"
 
     def next_steps(self) -> list[tuple[str, str]]:
         """The command that most people want now."""

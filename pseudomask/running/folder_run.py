@@ -95,6 +95,10 @@ class FolderRun:
         """How many images of this run have that status."""
         return sum(self.entries.get(one.key, {}).get("status") == status for one in self.outputs)
 
+    def empty(self) -> int:
+        """How many images of this run have a tag without a pixel."""
+        return sum("empty" in self.entries.get(one.key, {}) for one in self.outputs)
+
     def finish(self, timings: dict[str, float]) -> None:
         """Put the manifest in the images' order and complete the record; seconds of resumed runs add up."""
         if not self.job.alone:
@@ -109,10 +113,14 @@ class FolderRun:
 
 
 _BRIEF_DONE: Entry = {"status": DONE}
+_BRIEF_EMPTY: Entry = {"status": DONE, "empty": True}
 
 
 def brief(entry: Entry) -> Entry:
-    """Status, and of a failed image its name and reason: a run over 100,000 images keeps no more of each line."""
+    """Status, whether a tag has no pixel, and of a failed image its name and reason.
+
+    A run over 100,000 images keeps no more of each line.
+    """
     if entry.get("status") == DONE:
-        return _BRIEF_DONE
+        return _BRIEF_EMPTY if entry.get("empty") else _BRIEF_DONE
     return {name: entry[name] for name in ("status", "image", "reason") if name in entry}

@@ -122,8 +122,11 @@ def test_the_record_says_what_was_done(whole: tuple[Path, ExtractResult, tiny.Ea
 def test_the_result_tells_people_and_programs(whole: tuple[Path, ExtractResult, tiny.Ear]) -> None:
     out, result, _ = whole
     summary = dict(result.summary())
-    assert summary["masks"].startswith("8 (")
-    assert (summary["where"], summary["threshold"]) == (str(out), "0.3, from the weights' card")
+    assert summary["done"].startswith("8 masks (")
+    assert (summary["where"], summary["failed"]) == (str(out), "none")
+    assert summary["made with"] == "tags photos.csv (csv); threshold 0.3, from the weights' card"
+    assert summary["quality"].startswith("not measured; ")
+    assert summary["next"] == f"pseudomask refine {result.images} {out} REFINED"
     document = json.loads(json.dumps(result.to_json()))
     assert (document["schema"], document["done"], document["out"]) == (1, 8, str(out))
 
@@ -156,7 +159,7 @@ def test_a_stopped_run_goes_on_where_it_stopped(
     assert {p: p.stat().st_mtime_ns for p in done} == done
     assert set(files(tmp_path / "out")) == set(files(whole[0]))
     assert [e["key"] for e in manifest(tmp_path / "out")] == KEYS
-    assert dict(second.summary())["masks"].endswith(f"{first.done} of them from before")
+    assert dict(second.summary())["done"].endswith(f"{first.done} of them from before")
 
 
 def test_only_what_is_missing_is_made_again(
@@ -235,7 +238,9 @@ def test_an_unreadable_photo_fails_alone(settings: Settings, few: Path, tmp_path
     assert (entry["status"], entry["image"], entry["reason"]) == ("failed", "p05.png", result.failures["p05.png"])
     assert any(w.startswith("p05.png: ") for w in ear.warnings)
     assert not (tmp_path / "out/p05.png").exists()
-    assert dict(result.summary())["failed"].startswith("1 (first: p05.png: ")
+    told = result.summary()
+    at = told.index(("failed", "1"))
+    assert told[at + 1] == ("", f"p05.png: {result.failures['p05.png']}")
     assert extract(replace(config, max_failures=1)).exit_code == 0
     (few / "p05.png").write_bytes(sound)
     mended = extract(config)
