@@ -26,6 +26,21 @@ class ConsoleReporter:
         self.live = console.is_live(sys.stderr) if live is None else live
         self.interval = interval
         self._bars: RichProgress | None = None
+        self._hinted = False
+
+    def hint(self, text: str) -> None:
+        """Show `text` on a terminal until the next word comes: torch and weights take a second or more to load."""
+        if self.live and not self.quiet:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+            self._hinted = True
+
+    def settle(self) -> None:
+        """Take the hint away."""
+        if self._hinted:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+            self._hinted = False
 
     def info(self, text: str) -> None:
         if not self.quiet:
@@ -36,6 +51,7 @@ class ConsoleReporter:
 
     @contextmanager
     def progress(self, total: int | None, label: str, unit: str = "images") -> Iterator[Progress]:
+        self.settle()
         if self.quiet:
             yield SilentProgress()
         elif self.live:
@@ -49,6 +65,7 @@ class ConsoleReporter:
                 lines.close()
 
     def _say(self, text: str, head: str = "") -> None:
+        self.settle()
         if self._bars is None:
             console.err(text, head=head, colour=console.YELLOW)
         else:  # above the bars, with no markup read

@@ -106,7 +106,11 @@ def _execute(verb: Verb, config: Any, common: dict[str, Any]) -> int:
     with warnings.catch_warnings():
         if not common["cli_debug"]:
             warnings.showwarning = lambda message, *where, **more: reporter.warn(str(message))
-        result = verb.run(config, reporter)
+        reporter.hint(f"{verb.name} ...")
+        try:
+            result = verb.run(config, reporter)
+        finally:
+            reporter.settle()
     if not job.first:  # the first tells what became of all
         return result.exit_code
     if not common["cli_quiet"]:

@@ -72,6 +72,17 @@ def test_nested_bars_share_one_display(capsys: pytest.CaptureFixture[str]) -> No
         pass
 
 
+def test_a_hint_goes_when_the_first_word_comes(capsys: pytest.CaptureFixture[str]) -> None:
+    reporter = ConsoleReporter(live=True)
+    reporter.hint("extract ...")
+    reporter.info("8 photos")
+    reporter.settle()
+    assert capsys.readouterr().err == "extract ...\r\x1b[K8 photos\n"
+    for silent in (ConsoleReporter(live=False), ConsoleReporter(live=True, quiet=True)):
+        silent.hint("extract ...")
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0.04, "0.0 s"), (9.4, "9.4 s"), (59.7, "1 min 00 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")],
