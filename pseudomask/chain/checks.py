@@ -9,6 +9,7 @@ from typing import Any
 from pseudomask.chain.kinds import Chain, Step
 from pseudomask.config import TrainingOptions
 from pseudomask.errors import DeviceError, UsageError
+from pseudomask.suggest import did_you_mean
 
 _INPUTS = (
     "images",
@@ -29,7 +30,7 @@ def check_inputs(step: Step, made: set[Path]) -> None:
     """Raise `UsageError` for a file or folder that is not there and that no earlier step makes (`made`)."""
     for name in _INPUTS:
         value = getattr(step.config, name, None)
-        if not isinstance(value, Path) or value in made:
+        if not isinstance(value, Path) or value.resolve() in made:
             continue
         if name in ("list", "val_list") and str(value) == "-":
             raise UsageError(f"{step.label}: a list from standard input can be read once only; name a file")
@@ -85,30 +86,36 @@ def _check(step: Step) -> None:
 def _check_evaluate(step: Step) -> None:
     from pseudomask.measuring.pairing import find_files
 
-    if not find_files(step.config.gt, ".png"):
+    try:
+        truths = find_files(step.config.gt, ".png")
+    except UsageError as error:
+        raise named(error, step) from error
+    if not truths:
         raise UsageError(f"{step.label}: {step.config.gt}: no truth mask (.png) found")
     if step.config.sweep and step.config.threshold is not None:
         raise UsageError(f"{step.label}: `sweep` tries all thresholds, `threshold` just one: give one of the two")
 
 
 def window(chain: Chain, first: str | None, last: str | None) -> tuple[Step, ...]:
-    """The steps from `first` to `last`. Raises `UsageError` where there is no such step, or none between the two."""
-    labels = [step.label for step in chain.steps]
-    verbs = [step.kind.verb for step in chain.steps]
-    begin = 0 if first is None else _place(first, labels, verbs, "--from", chain)
-    end = len(labels) - 1 if last is None else _place(last, labels[::-1], verbs[::-1], "--until", chain)
-    if last is not None and end >= 0:
-        end = len(labels) - 1 - end
+    """The steps from `first` to `last`, each a step's label or a verb.
+
+    Raises `UsageError` where there is no such step, or none between the two.
+    """
+    begin = 0 if first is None else _places(first, "--from", chain)[0]
+    end = len(chain.steps) - 1 if last is None else _places(last, "--until", chain)[-1]
     if begin > end:
         raise UsageError(f"--from {first} comes after --until {last}: nothing is left to do")
     return chain.steps[begin : end + 1]
 
 
-def _place(name: str, labels: list[str], verbs: list[str], flag: str, chain: Chain) -> int:
-    for known in (labels, verbs):
-        if name in known:
-            return known.index(name)
-    raise UsageError(f"{flag} {name}: no such step in {chain.file}; it has {', '.join(s.label for s in chain.steps)}")
+def _places(name: str, flag: str, chain: Chain) -> list[int]:
+    found = [i for i, step in enumerate(chain.steps) if name in (step.label, step.kind.verb)]
+    if not found:
+        labels = [step.label for step in chain.steps]
+        raise UsageError(
+            f"{flag} {name}: no such step in {chain.file}{did_you_mean(name, labels)}; it has {', '.join(labels)}"
+        )
+    return found
 
 
 def ready(config: Any, **changes: Any) -> Any:

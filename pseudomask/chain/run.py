@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -138,7 +139,7 @@ class _Walk:
     def step(self, step: Step, standing: Standing, title: str, entry: Entry) -> int:
         """Do one step, or skip it; returns its exit code."""
         if standing.state == "waits":
-            standing = self.survey.ask(step)
+            standing = self._ask(step, entry)
         if getattr(standing.result, "exit_code", 0):  # stopped while it looked
             entry["status"] = "stopped"
             return int(standing.result.exit_code)
@@ -154,15 +155,26 @@ class _Walk:
         self.write()
         return self._do(step, entry, anew=standing.state == "anew")
 
+    def _ask(self, step: Step, entry: Entry) -> Standing:
+        try:
+            return self.survey.ask_late(step)
+        except PseudomaskError as error:
+            entry |= {"status": "failed", "why": str(error)}
+            self.write(error.exit_code)
+            raise
+
     def _do(self, step: Step, entry: Entry, *, anew: bool) -> int:
         started = time.monotonic()
         config = ready(step.config, dry_run=False, overwrite=anew)
         try:
             result = self._timed(lambda: step.kind.call(config, self.reporter), entry, started)
-        except PseudomaskError as error:
-            entry |= {"status": "failed", "why": str(error)}
-            self.write(error.exit_code)
-            raise named(error, step) from error
+        except BaseException as error:
+            entry |= {"status": "stopped" if isinstance(error, KeyboardInterrupt) else "failed", "why": str(error)}
+            with suppress(PseudomaskError):  # the disk may be what failed
+                self.write(getattr(error, "exit_code", 1))
+            if isinstance(error, PseudomaskError):
+                named(error, step)
+            raise
         code = int(result.exit_code)
         entry["status"] = "done" if code == 0 else "failed" if code < 128 else "stopped"
         entry["results"] = keep(result)

@@ -57,7 +57,7 @@ class Survey:
         """Raises what any step would raise, as far as that can be known now."""
         found: dict[str, Standing] = {}
         other: dict[str, str] = {}  # step → the one whose new weights or seeds it will have to follow
-        places = {step.kind.product(step.config) for step in steps}
+        places = {step.kind.product(step.config).resolve() for step in steps}
         for step in steps:
             check_inputs(step, places)
         for step in steps:
@@ -74,6 +74,11 @@ class Survey:
             if state == "anew" or causes or (step.kind.trains and state != "done"):
                 other[step.label] = step.label
         return found
+
+    def ask_late(self, step: Step) -> Standing:
+        """The same of a step that had to wait; where there is nothing of it, it need not be asked."""
+        there = step.place.is_file() or (step.place.is_dir() and any(step.place.iterdir()))
+        return self.ask(step) if there else Standing("new")
 
     def ask(self, step: Step) -> Standing:
         """What the step would do now. Raises what it would raise."""
