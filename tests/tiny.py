@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision.models.resnet import BasicBlock, ResNet
 
+from pseudomask.config import TrainAffinityConfig, TrainClsConfig
 from pseudomask.networks.backbones import BACKBONES, BackboneSpec, spec_of
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import save_network
@@ -115,6 +116,34 @@ def write_weights(path: Path, backbone: str = NARROW, *, reactivated: bool = Tru
     network = make_network(backbone, reactivated=reactivated, seed=seed)
     save_network(path, network, Card(**settings | card), torch.float32)
     return path
+
+
+def training(place: Path, run: Path, **more: Any) -> TrainClsConfig:
+    """A training of the photos, tags and backbone at `place`: on the CPU, exact, with a checkpoint each step."""
+    return TrainClsConfig(
+        images=place / "photos",
+        run=run,
+        labels=place / "photos.csv",
+        backbone=NARROW,
+        backbone_weights=place / "backbone.safetensors",
+        momentum=0.9,
+        **_EXACT | more,
+    )
+
+
+def affinity_training(place: Path, run: Path, **more: Any) -> TrainAffinityConfig:
+    """The same of a boundary network; `seeds` and `weights` are still to be said."""
+    sizes = {"crop": 48, "min_side": 40, "max_side": 80}
+    return TrainAffinityConfig(images=place / "photos", run=run, confident_crf=False, **sizes | _EXACT | more)
+
+
+_EXACT: dict[str, Any] = {
+    "amp": "off",
+    "device": "cpu",
+    "workers": 0,
+    "checkpoint_every": 1,
+    "weights_dtype": "fp32",
+}
 
 
 def program(*words: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:

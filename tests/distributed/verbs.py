@@ -21,7 +21,6 @@ from pseudomask.config import (
     ExtractConfig,
     ReactivateConfig,
     RefineConfig,
-    TrainAffinityConfig,
     TrainClsConfig,
     TrainingOptions,
 )
@@ -57,24 +56,7 @@ def extraction(place: Path, out: Path) -> ExtractConfig:
 
 def training(place: Path, run: Path) -> TrainClsConfig:
     """Steps of 5 photos, which two processes cannot halve; one photo cannot be read."""
-    return TrainClsConfig(
-        images=place / "photos",
-        run=run,
-        labels=place / "photos.csv",
-        backbone=tiny.NARROW,
-        backbone_weights=place / "backbone.safetensors",
-        crop=48,
-        batch_size=5,
-        epochs=2,
-        lr=0.005,
-        momentum=0.9,
-        val_fraction=0.1,
-        amp="off",
-        device="cpu",
-        workers=0,
-        checkpoint_every=1,
-        weights_dtype="fp32",
-    )
+    return tiny.training(place, run, crop=48, batch_size=5, epochs=2, lr=0.005, val_fraction=0.1)
 
 
 def of(config: type[Any], base: TrainingOptions, **changes: Any) -> Any:
@@ -97,22 +79,7 @@ def calls(place: Path, out: Path) -> Mapping[str, Callable[[], Any]]:
         "recam": lambda: api.reactivate(of(ReactivateConfig, base, run=out / "recam", weights=weights)),
         "cpmc": lambda: api.calibrate(of(CalibrateConfig, base, run=out / "cpmc", weights=weights, batch_size=4)),
         "affinity": lambda: api.train_affinity(
-            TrainAffinityConfig(
-                images=base.images,
-                seeds=seeds,
-                run=out / "affinity",
-                weights=weights,
-                confident_crf=False,
-                crop=48,
-                min_side=40,
-                max_side=80,
-                batch_size=5,
-                radius=4,
-                amp="off",
-                device="cpu",
-                workers=0,
-                weights_dtype="fp32",
-            )
+            tiny.affinity_training(place, out / "affinity", seeds=seeds, weights=weights, batch_size=5, radius=4)
         ),
     }
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from mortal import MARK, Crowd, MortalCrowd
+from mortal import Crowd, MortalCrowd, with_the_mark
 from PIL import Image
 from planted import KEYS, Settings, blurred, files
 
@@ -196,11 +196,7 @@ def test_the_verb_goes_on_with_smaller_batches(
 def test_a_killed_worker_still_loses_one_photo_alone(
     settings: Settings, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy = tmp_path / "photos"
-    shutil.copytree(source / "photos", copy)
-    image = np.array(Image.open(copy / "p01.png"))
-    image[0, 0] = MARK
-    Image.fromarray(image).save(copy / "p01.png")
+    copy = with_the_mark(source / "photos", tmp_path / "photos")
     monkeypatch.setitem(REFINERS, "mortal", lambda config: MortalCrowd())
     result = refine(settings(tmp_path / "out", images=copy, method=("mortal",), workers=1, batch_size=6))
     assert (result.exit_code, result.done, result.failed) == (1, 5, 1)

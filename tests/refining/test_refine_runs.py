@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny
-from mortal import MARK, Greedy, Half, Mortal, Slow
+from mortal import Greedy, Half, Mortal, Slow, with_the_mark
 from PIL import Image
 from planted import KEYS, THRESHOLD, Settings, files
 
@@ -168,11 +168,7 @@ def test_moving_the_threshold_keeps_order_and_side(old: float, new: float) -> No
 def test_a_killed_worker_loses_one_photo(
     settings: Settings, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    photos = tmp_path / "photos"
-    shutil.copytree(source / "photos", photos)
-    image = np.array(Image.open(photos / "p01.png"))
-    image[0, 0] = MARK
-    Image.fromarray(image).save(photos / "p01.png")
+    photos = with_the_mark(source / "photos", tmp_path / "photos")
     monkeypatch.setitem(REFINERS, "mortal", lambda config: Mortal())
     ear = tiny.Ear()
     result = refine(settings(tmp_path / "out", images=photos, method=("mortal",), workers=2), ear)

@@ -33,25 +33,7 @@ def runs(room: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def settings(room: Path) -> Callable[..., TrainClsConfig]:
-    base = TrainClsConfig(
-        images=room / "photos",
-        run=room / "unset",
-        labels=room / "photos.csv",
-        backbone=tiny.NARROW,
-        backbone_weights=room / "backbone.safetensors",
-        crop=64,
-        batch_size=8,
-        epochs=3,
-        lr=0.002,
-        momentum=0.9,
-        val_fraction=0.25,
-        amp="off",
-        device="cpu",
-        workers=0,
-        checkpoint_every=1,
-        weights_dtype="fp32",
-        seed=5,
-    )
+    base = tiny.training(room, room / "unset", crop=64, batch_size=8, epochs=3, lr=0.002, val_fraction=0.25, seed=5)
 
     def make(run: Path, **changes: Any) -> TrainClsConfig:
         return replace(base, run=run, **changes)

@@ -58,23 +58,8 @@ def seeds(room: Path) -> Path:
 
 @pytest.fixture
 def affinity(room: Path, seeds: Path) -> Settings:
-    base = TrainAffinityConfig(
-        images=room / "photos",
-        seeds=seeds,
-        run=room / "unset",
-        weights=room / "cam.safetensors",
-        confident_crf=False,
-        crop=48,
-        min_side=40,
-        max_side=80,
-        batch_size=8,
-        radius=5,
-        device="cpu",
-        amp="off",
-        workers=0,
-        checkpoint_every=1,
-        weights_dtype="fp32",
-    )
+    weights = room / "cam.safetensors"
+    base = tiny.affinity_training(room, room / "unset", seeds=seeds, weights=weights, batch_size=8, radius=5)
 
     def make(run: Path, **changes: Any) -> TrainAffinityConfig:
         return replace(base, run=run, **changes)
