@@ -31,8 +31,12 @@ def _measured(report: Path) -> dict[str, Any]:
     return {
         "miou": round(100 * found["mean_iou"], 2),
         "images": found["protocol"]["images"],
-        "iou": {row["name"]: round(100 * row["iou"], 1) for row in found["classes"] if row["in_mean"]},
+        "iou": {row["name"]: _per_cent(row["iou"]) for row in found["classes"] if row["in_mean"]},
     }
+
+
+def _per_cent(share: float | None) -> float | None:
+    return None if share is None else round(100 * share, 1)
 
 
 def _refined(record: Path) -> dict[str, Any]:
@@ -57,10 +61,10 @@ def tables(result: dict[str, Any]) -> str:
     lines += ["", "| class | masks from tags, on train | network of tags | network of true masks |"]
     lines += ["| --- | --- | --- | --- |"]
     for name, iou in result["masks"]["iou"].items():
-        of = [mean(one["iou"][name] for one in networks[which]) for which in ("tags", "true")]
-        lines.append(f"| {name} | {iou:.1f} | {of[0]:.1f} | {of[1]:.1f} |")
-    of = [result["masks"]["miou"], result["miou"]["tags"], result["miou"]["true"]]
-    lines.append("| mean | " + " | ".join(f"{miou:.1f}" for miou in of) + " |")
+        of = [[iou], *([one["iou"][name] for one in networks[which]] for which in ("tags", "true"))]
+        lines.append(f"| {name} | " + " | ".join("-" if None in each else f"{mean(each):.1f}" for each in of) + " |")
+    means = [result["masks"]["miou"], result["miou"]["tags"], result["miou"]["true"]]
+    lines.append("| mean | " + " | ".join(f"{miou:.1f}" for miou in means) + " |")
     return "\n".join(lines)
 
 

@@ -4,8 +4,7 @@
     python examples/train_deeplab.py predict PHOTOS OUT --weights RUN/weights.safetensors --list val.txt
     pseudomask evaluate OUT TRUTH --class-file classes.txt
 
-MASKS are PNGs of class indices with 255 for ignore, as `pseudomask export --format voc` writes them. The network is
-DeepLabV3 (Chen et al., 2017) with ResNet-50 at output stride 16; docs/recipe.md tells the schedule.
+MASKS are PNGs of class indices, 255 for ignore, as `pseudomask export --format voc` writes them. See docs/recipe.md.
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
-from torchvision.models.resnet import Bottleneck
 from torchvision.models.segmentation import DeepLabV3, deeplabv3_resnet50
 from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 
@@ -49,7 +47,7 @@ UNRECORDED = ("work", "run", "device", "workers")
 
 
 def deeplab(labels: int, style: str) -> DeepLabV3:
-    """torchvision's DeepLabV3, its backbone at output stride 16: (B, 3, H, W) → {"out": (B, labels, H, W)}.
+    """DeepLabV3 (Chen et al., 2017) of torchvision, at output stride 16: (B, 3, H, W) → {"out": (B, labels, H, W)}.
 
     In a stage that changes the grid, the stride is in the first block's 3×3 convolution ("pytorch") or in the 1×1
     before it ("caffe"). What comes after the stride is dilated where the stride is taken away, so that every second
@@ -60,10 +58,8 @@ def deeplab(labels: int, style: str) -> DeepLabV3:
     network.classifier = DeepLabHead(2048, labels, atrous_rates=(6, 12, 18))  # its own are for stride 8
     for name, (stride, dilation) in STRIDES.items():
         first, *rest = getattr(network.backbone, name)
-        assert isinstance(first, Bottleneck)
-        assert first.downsample is not None
-        first.conv1.stride = (stride, stride) if style == "caffe" else (1, 1)
-        first.conv2.stride = (stride, stride) if style != "caffe" else (1, 1)
+        (first.conv1 if style == "caffe" else first.conv2).stride = (stride, stride)
+        (first.conv2 if style == "caffe" else first.conv1).stride = (1, 1)
         first.downsample[0].stride = (stride, stride)
         for block in [first, *rest]:
             reach = 1 if block is first and style != "caffe" else dilation
@@ -107,15 +103,12 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
     def __init__(self, pairs: Sequence[tuple[Path, Path]], *, crop: int, seed: int) -> None:
         self.pairs, self.crop, self.seed = list(pairs), crop, seed
 
-    def __len__(self) -> int:
-        return len(self.pairs)
-
     def __getitem__(self, place: tuple[int, int]) -> tuple[Tensor, Tensor]:
         epoch, index = place
         rng = np.random.default_rng([self.seed, epoch, index])
         photo, mask = decode(self.pairs[index][0]), load_mask(self.pairs[index][1])
         size = with_long_side(mask.shape, int(self.crop * rng.uniform(1, 2.25)))
-        labels = cv2.resize(mask, (size[1], size[0]), interpolation=cv2.INTER_NEAREST)
+        labels = cv2.resize(mask, (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT)
         # labels ride along as a fourth plane, less 255: the canvas, which is 0, then means ignore
         both = np.concatenate([normalise(resize(photo, size)), labels[None].astype(np.float32) - IGNORE])
         both = random_crop(both[:, :, ::-1] if rng.random() < 0.5 else both, self.crop, rng)
@@ -126,22 +119,20 @@ def find_pairs(photos: Path, masks: Path, names: Path | None, labels: int) -> li
     """Photos and their masks, all looked at once: `UsageError` where one is missing, of another size or too many."""
     pairs = []
     for item in find_photos(photos, names):
-        mask = masks / f"{item.key}.png"
-        if not mask.is_file():
+        if not (mask := masks / f"{item.key}.png").is_file():
             raise UsageError(f"{item.relative} has no mask: {mask} is not there")
         values = load_mask(mask)
         if values.shape != image_size(item.path):
             raise UsageError(f"{mask}: has size {values.shape}, its photo {image_size(item.path)}")
-        if (values[values != IGNORE] >= labels).any():
-            highest = values[values != IGNORE].max()
-            raise UsageError(f"{mask}: holds class {highest}; the class file ends at {labels - 1}")
+        if foreign := set(np.unique(values).tolist()) - {*range(labels), IGNORE}:
+            raise UsageError(f"{mask}: holds class {min(foreign)}; the class file ends at {labels - 1}")
         pairs.append((item.path, mask))
     return pairs
 
 
 def find_photos(photos: Path, names: Path | None) -> Sequence[ImageItem]:
     found = find_images(photos)
-    return found if names is None else select(found, read_list(names), source=str(names))
+    return select(found, read_list(names), source=str(names)) if names else found
 
 
 def train(options: argparse.Namespace) -> None:
@@ -158,10 +149,8 @@ def train(options: argparse.Namespace) -> None:
     put_backbone(network, backbone)
     network.to(device).to(memory_format=torch.channels_last)
     for_training(network)
-    groups = (
-        {"params": [p for p in network.backbone.parameters() if p.requires_grad], "lr": options.lr},
-        {"params": list(network.classifier.parameters()), "lr": 10 * options.lr},
-    )
+    parts = ((network.backbone, options.lr), (network.classifier, 10 * options.lr))
+    groups = [{"params": [p for p in part.parameters() if p.requires_grad], "base": lr} for part, lr in parts]
     optimizer = torch.optim.SGD(groups, momentum=0.9, weight_decay=1e-4)
     same_settings(options)
     plan = batch_plan(options.seed, options.epochs, len(pairs), options.batch_size)
@@ -174,9 +163,8 @@ def train(options: argparse.Namespace) -> None:
         began, losses = time.monotonic(), []
         steps = plan[epoch * per_epoch : (epoch + 1) * per_epoch]
         for images, truth in DataLoader(crops, batch_sampler=steps, num_workers=pick_workers(options.workers)):
-            factor = learning_rate_factor(done, len(plan), power=0.9, warmup=0)
-            for group, rate in zip(optimizer.param_groups, (options.lr, 10 * options.lr), strict=True):
-                group["lr"] = rate * factor
+            for group in optimizer.param_groups:
+                group["lr"] = group["base"] * learning_rate_factor(done, len(plan), power=0.9, warmup=0)
             images, truth = images.to(device, memory_format=torch.channels_last), truth.to(device)
             with torch.autocast(device.type, amp, enabled=amp is not None):
                 scores = network(images)["out"]  # (B, labels, crop, crop)
@@ -212,7 +200,6 @@ def predict(options: argparse.Namespace) -> None:
     tensors, card = read_tensors(options.weights)
     if not {"classes", "style", "side"} <= set(card):
         raise WeightsError(f"{options.weights}: not weights that this script trained")
-    side = options.side or int(card["side"])
     device = pick_device(options.device)
     amp = pick_amp(options.amp, device)
     network = deeplab(len(card["classes"].split("\n")) + 1, card["style"])
@@ -220,19 +207,21 @@ def predict(options: argparse.Namespace) -> None:
     network.to(device).to(memory_format=torch.channels_last).eval()
     for item in find_photos(options.photos, options.list):
         photo = decode(item.path)
-        seen = normalise(resize(photo, with_long_side(photo.shape[:2], side)))
+        seen = normalise(resize(photo, with_long_side(photo.shape[:2], int(card["side"]))))
         with torch.inference_mode(), torch.autocast(device.type, amp, enabled=amp is not None):
             images = torch.from_numpy(seen)[None].to(device, memory_format=torch.channels_last)
             scores = F.interpolate(network(images)["out"].float(), photo.shape[:2], mode="bilinear")
         save_mask(options.out / f"{item.key}.png", scores[0].argmax(0).cpu().numpy().astype(np.uint8))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     verbs = parser.add_subparsers(required=True)
-    one, two = verbs.add_parser("train", help="photos and masks in, weights out"), verbs.add_parser("predict")
-    for verb, work in ((one, train), (two, predict)):
-        verb.set_defaults(work=work)
+    one = verbs.add_parser("train", help="photos and masks in, weights out")
+    two = verbs.add_parser("predict", help="photos and weights in, masks out")
+    one.set_defaults(work=train)
+    two.set_defaults(work=predict)
+    for verb in (one, two):
         verb.add_argument("photos", type=Path)
         verb.add_argument("--list", type=Path, help="names of the photos to use, one a line")
         verb.add_argument("--device", default="auto")
@@ -250,15 +239,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     one.add_argument("--workers", type=int, default=-1, help="processes that decode photos; -1: by the machine")
     two.add_argument("out", type=Path)
     two.add_argument("--weights", type=Path, required=True, help="RUN/weights.safetensors")
-    two.add_argument("--side", type=int, help="long side at which photos are seen; by default 1.75 times the crop")
     options = parser.parse_args(arguments)
     try:
         options.work(options)
     except PseudomaskError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+        parser.exit(error.exit_code, f"error: {error}\n")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
