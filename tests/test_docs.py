@@ -45,6 +45,7 @@ _VERBS = (
     "evaluate",
     "report",
     "export",
+    "run",
     "doctor",
 )
 
@@ -113,7 +114,7 @@ def known_flags() -> set[str]:
     for verb in command.commands.values():  # type: ignore[attr-defined]
         for parameter in verb.params:
             found |= {*parameter.opts, *parameter.secondary_opts}
-    for script in (ROOT / "benchmarks").glob("*.py"):
+    for script in (*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "examples").glob("*.py")):
         found |= set(re.findall(r'add_argument\("(--[a-z-]+)"', script.read_text("utf-8")))
     for action in get_args_parser()._actions:  # torchrun's
         found |= set(action.option_strings)

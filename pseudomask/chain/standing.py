@@ -68,8 +68,8 @@ class Survey:
             else:
                 check_later(step)
                 found[step.label] = Standing("waits")
-                if causes and _holds_run(step):
-                    self._allow(step, RecordMismatch(_stale(step, causes[0])))
+                if causes and _holds_run(step) and not self._may(step):
+                    raise named(RecordMismatch(_stale(step, causes[0])), step)
             state = found[step.label].state
             if state == "anew" or causes or (step.kind.trains and state != "done"):
                 other[step.label] = step.label
@@ -107,7 +107,8 @@ class Survey:
             return Standing("done")
         if not _holds_run(step):
             return Standing("new")
-        self._allow(step, RecordMismatch(f"{step.place} holds an export made from other masks or settings{_ADVICE}"))
+        if not self._may(step):
+            raise RecordMismatch(f"{step.place} holds an export made from other masks or settings{_ADVICE}")
         return Standing("anew", "the masks or the settings are others")
 
     def _may(self, step: Step) -> bool:

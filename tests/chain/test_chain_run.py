@@ -284,8 +284,9 @@ def test_measures_follow_masks_and_truth(chain: Write, room: Path, tmp_path: Pat
     (tmp_path / "out/evaluate.json").unlink()
     assert became(do(file))["evaluate"] == "done"
     change(file, 'format = "voc"', 'format = "cvat"')
-    with pytest.raises(RecordMismatch, match=r"^export: .*/export holds an export made from other masks or settings"):
+    with pytest.raises(RecordMismatch) as caught:
         do(file)
+    assert str(caught.value).startswith(f"export: {tmp_path}/out/export holds an export made from other masks or")
     assert became(do(file, overwrite=True)) == {"extract": "skipped", "evaluate": "skipped", "export": "done"}
 
 
