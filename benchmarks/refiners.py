@@ -28,7 +28,7 @@ from pseudomask.masks import load_mask
 from pseudomask.measuring.confusion import Confusion, Counts, count
 from pseudomask.measuring.sweep import Sweep
 from pseudomask.refining import REFINERS
-from pseudomask.refining.auto_threshold import THRESHOLDS, choose, photo_agreement, spread
+from pseudomask.refining.auto_threshold import THRESHOLDS, WALKED, carry, choose, photo_agreement, photo_excess, spread
 from pseudomask.refining.refiner import Refiner
 from pseudomask.refining.seeds import match_photos, read_seeds
 from pseudomask.running.machine import cores
@@ -123,6 +123,13 @@ class Bench:
         curves = [photo_agreement(decode(item.photo), item.scores) for item in looked]
         return choose([curve for curve in curves if curve is not None])
 
+    def auto_walk(self, items: Sequence[Item], walked: Sequence[Item], threshold: float) -> float:
+        """The walk's threshold, the seeds' being `threshold`; on the photos that `refine` would take."""
+        sample = spread(len(items), self.sample)
+        looked = [(items[sample[i]], walked[sample[i]]) for i in spread(len(sample), max(1, self.sample // WALKED))]
+        found = [photo_excess(decode(one.photo), one.scores, threshold, after.scores) for one, after in looked]
+        return carry([excess for excess in found if excess is not None])
+
     def transformed(self, refiner: Refiner, items: Sequence[Item], label: str) -> list[Item]:
         results = self.mapped(Transform(refiner), items, label)
         return [replace(item, scores=scores) for item, scores in zip(items, results, strict=True)]
@@ -164,10 +171,11 @@ class Bench:
         yield self.crf(seeds, "+ crf", crf, train, val)
         if config.affinity is not None:
             walk = REFINERS["walk"](config)
-            train, val = (self.transformed(walk, items, f"{name} walk") for items in (train, val))
-            walked = self.swept(name, "+ walk", train, val, self.auto(train))
+            after = [self.transformed(walk, items, f"{name} walk") for items in (train, val)]
+            auto = self.auto_walk(train, after[0], seeds.auto_threshold)
+            walked = self.swept(name, "+ walk", *after, auto)
             yield walked
-            yield self.crf(walked, "+ walk + crf", crf, train, val)
+            yield self.crf(walked, "+ walk + crf", crf, *after)
 
 
 def items_of(data: Path, folder: Path, limit: int | None) -> list[Item]:

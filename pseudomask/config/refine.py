@@ -102,7 +102,9 @@ class MethodOptions:
         min=0.0,
         max=1.0,
     )
-    auto_sample: int = option(64, "Photos that --threshold auto looks at, evenly spread.", "Method", min=1)
+    auto_sample: int = option(
+        256, "Photos that --threshold auto looks at, evenly spread; a quarter of them for the walk's.", "Method", min=1
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

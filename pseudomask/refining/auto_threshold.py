@@ -1,12 +1,15 @@
-"""A background threshold from photos and scores alone: the one at which the masks agree best with their refinement.
+"""A background threshold from photos and scores alone: the one whose masks part the fewest pixels of like colour.
 
-Scores are refined once by PAMR, which is linear and so does not depend on the threshold. At each threshold t a photo
-then has two masks of "some class here", before and after. Where t cuts through what the photo shows, the two differ
-along the whole cut, as refinement moves it to the next edge; where t is at the edges already, they agree.
+Neighbours of like colour should have one label. At each threshold t a photo has a mask of "some class here". It parts a
+share of the pairs of near pixels, each pair weighing exp(−d/m): d is its difference of colour, m the mean of such
+differences in the photo. Labels thrown at random, with the mask's area a, would part 2a(1 − a) of them. The quotient is
+Geary's contiguity ratio (1954); 1 minus it is the neighbours' agreement: 1 where nothing is parted, 0 where no better
+than chance and where a mask is constant, so that nearly full and nearly empty masks win nothing. The mean over the
+photos decides.
 
-Plain agreement is trivially high at both ends, where nearly all or nearly nothing is foreground. So it is corrected for
-chance (Cohen's kappa): 0 where a mask is constant or the two only agree as much as their areas make them. And it is
-taken in each photo before the mean: over a set, full and empty photos would agree for no reason of edges.
+A walk's scores stop at edges wherever they are cut, so that this tells little of them. But refinement moves edges and
+leaves areas about as they are: the walk's threshold is the one that leaves as much foreground as PAMR does, the seeds
+being cut at theirs.
 """
 
 from __future__ import annotations
@@ -17,31 +20,59 @@ from dataclasses import dataclass
 import numpy as np
 
 from pseudomask.errors import ImageError, UsageError
-from pseudomask.refining.grid import scores_on_grid
+from pseudomask.refining.grid import scores_on_grid, shrink
 from pseudomask.refining.pamr import Pamr
 from pseudomask.refining.work import Job, Step, read_pair, refine_one
 from pseudomask.scores import ScoreMap
 
 THRESHOLDS = tuple(step / 100 for step in range(1, 100))
 REFINER = Pamr()
+REACHES = (1, 2, 4)
+"""Distances of a pair, in pixels of a photo whose long side is at most that of PAMR's."""
+WALKED = 4
+"""One photo of so many is walked: that costs a network's pass a photo, and areas need fewer of them than edges."""
+AROUND = ((0, 1), (1, 0), (1, 1), (1, -1))
 
 
-def agreement(before: np.ndarray, after: np.ndarray, thresholds: Sequence[float] = THRESHOLDS) -> np.ndarray:
-    """Cohen's kappa between `before > t` and `after > t` at each t: two float (h, w) → float64 (T,) in [−1, 1].
+def neighbours(photo: np.ndarray, best: np.ndarray, thresholds: Sequence[float] = THRESHOLDS) -> np.ndarray:
+    """Agreement of near pixels in the mask `best > t` at each t, corrected for chance: float64 (T,), at most 1.
 
-    0 where one of the two is all foreground or all background. `thresholds` ascend.
+    0 where the mask is all foreground or all background. `thresholds` ascend.
+
+    Args:
+        photo: float32 (h, w, 3), any scale: only ratios of differences matter.
+        best: float32 (h, w), a photo's highest scores.
     """
     limits = np.asarray(thresholds, np.float32)
-    bins = len(limits) + 1
-    x, y = (np.searchsorted(limits, plane.ravel(), side="left") for plane in (before, after))
-    joint = np.bincount(x * bins + y, minlength=bins * bins).reshape(bins, bins)
-    # A pixel of bin b is above the thresholds 0..b-1; [i] counts the pixels above threshold i.
-    both = joint[::-1, ::-1].cumsum(0).cumsum(1)[::-1, ::-1].diagonal()[1:] / before.size
-    one, other = (joint.sum(axis)[::-1].cumsum()[::-1][1:] / before.size for axis in (1, 0))
-    observed = 1 - one - other + 2 * both
-    chance = one * other + (1 - one) * (1 - other)
-    constant = (one * (1 - one) == 0) | (other * (1 - other) == 0)
-    return np.divide(observed - chance, 1 - chance, out=np.zeros(len(limits)), where=~constant)
+    above = np.searchsorted(limits, best, side="left")  # a pixel is above the thresholds 0..above-1
+    parted, total = np.zeros(len(limits) + 1), 0.0
+    for reach in REACHES:
+        pairs = [_pairs(reach * y, reach * x, photo, above) for y, x in AROUND]
+        apart = [np.abs(one - other).mean(2) for (one, other), _ in pairs]
+        mean = sum(d.sum() for d in apart) / max(1, sum(d.size for d in apart)) or 1.0
+        for d, (_, (one, other)) in zip(apart, pairs, strict=True):
+            weights = np.exp(-d / mean).ravel()
+            total += weights.sum()
+            # Parted by the thresholds from the lower of the two up to below the higher.
+            for end, sign in ((np.minimum(one, other), 1), (np.maximum(one, other), -1)):
+                parted += sign * np.bincount(end.ravel(), weights, len(parted))
+    areas = _areas(above, len(limits))
+    chance = 2 * areas * (1 - areas) * total
+    return 1 - np.divide(parted.cumsum()[:-1], chance, out=np.ones(len(limits)), where=chance > 0)
+
+
+def _pairs(y: int, x: int, *planes: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Views of each (h, w, …): all pixels whose neighbour at (y, x) is inside, and those neighbours; y ≥ 0."""
+    h, w = planes[0].shape[:2]
+    rows, columns = max(0, h - y), max(0, w - abs(x))
+    left, right = max(0, -x), max(0, x)
+    return [(p[:rows, left : left + columns], p[y : y + rows, right : right + columns]) for p in planes]
+
+
+def _areas(above: np.ndarray, count: int) -> np.ndarray:
+    """Share of the pixels above each of `count` thresholds, from how many of them each pixel is above."""
+    pixels = np.bincount(above.ravel(), minlength=count + 1)
+    return pixels[::-1].cumsum()[::-1][1:] / above.size
 
 
 def photo_agreement(photo: np.ndarray, scores: ScoreMap) -> np.ndarray | None:
@@ -52,8 +83,20 @@ def photo_agreement(photo: np.ndarray, scores: ScoreMap) -> np.ndarray | None:
     """
     if not scores.classes:
         return None
-    refined = REFINER.refine(photo, scores, 0.5).scores
-    return agreement(scores_on_grid(scores, refined.stride).max(0), refined.values.max(0))
+    stride = -(-max(scores.size) // REFINER.side)
+    return neighbours(shrink(photo, stride), scores_on_grid(scores, stride).max(0))
+
+
+def photo_excess(photo: np.ndarray, scores: ScoreMap, threshold: float, walked: ScoreMap) -> np.ndarray | None:
+    """How much more of a photo is foreground after the walk at each of `THRESHOLDS` than after PAMR at `threshold`.
+
+    Shares of the photo, float64 (T,), falling; None where it has no class.
+    """
+    if not scores.classes:
+        return None
+    refined = REFINER.refine(photo, scores, threshold).scores
+    above = np.searchsorted(np.asarray(THRESHOLDS, np.float32), walked.best()[0], side="left")
+    return _areas(above, len(THRESHOLDS)) - float((refined.best()[0] > np.float32(threshold)).mean())
 
 
 def choose(curves: Sequence[np.ndarray]) -> float:
@@ -61,16 +104,26 @@ def choose(curves: Sequence[np.ndarray]) -> float:
     mean = np.mean(curves, axis=0) if curves else np.zeros(1)
     if not mean.max() > 0:
         raise UsageError(
-            f"--threshold auto: in none of {len(curves)} photos do scores and edges agree; give --threshold a number"
+            f"--threshold auto: in none of {len(curves)} photos do scores and colours agree; give --threshold a number"
         )
     return THRESHOLDS[int(mean.argmax())]
+
+
+def carry(excesses: Sequence[np.ndarray]) -> float:
+    """The threshold of the walk that leaves, over all photos, the foreground nearest to what there was before.
+
+    Raises `UsageError` without any photo.
+    """
+    if not excesses:
+        raise UsageError("--threshold auto: no photo could be walked; give --walk-threshold and --threshold numbers")
+    return THRESHOLDS[int(np.abs(np.mean(excesses, axis=0)).argmin())]
 
 
 @dataclass(frozen=True)
 class Look:
     """What a worker does with a photo of the sample; None where the photo or its scores cannot be used.
 
-    With `steps` it is what they make of the scores that is looked at.
+    Its agreement; with `steps`, of which the walk is the last, its excess at `threshold`.
     """
 
     classes: int
@@ -84,9 +137,12 @@ class Look:
             photo, scores = read_pair(
                 job, self.classes, max_pixels=self.max_pixels, allow_truncated=self.allow_truncated
             )
-            return photo_agreement(photo, refine_one(self.steps, photo, scores, self.threshold).scores)
         except ImageError:
             return None
+        if not self.steps:
+            return photo_agreement(photo, scores)
+        walked = refine_one(self.steps, photo, scores, self.threshold).scores
+        return photo_excess(photo, scores, self.threshold, walked)
 
 
 def spread(count: int, most: int) -> list[int]:

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
+
 from pseudomask.config import RefineConfig
 from pseudomask.errors import UsageError
 from pseudomask.refining import REFINERS
-from pseudomask.refining.auto_threshold import Look, choose, spread
+from pseudomask.refining.auto_threshold import WALKED, Look, carry, choose, spread
 from pseudomask.refining.seeds import Seeds
 from pseudomask.refining.work import Job, plan_steps
 from pseudomask.running.reporter import Reporter
@@ -38,7 +40,7 @@ def choose_threshold(
     """The given threshold, else that of SEEDS; `auto` looks at a sample of the photos.
 
     A walk makes scores of another scale, whatever the threshold before it: so `auto` chooses --walk-threshold as well,
-    on walked scores. Raises `UsageError` where none is known or can be found.
+    by the areas of its masks. Raises `UsageError` where none is known or can be found.
     """
     if config.threshold is None:
         if seeds.threshold is None:
@@ -49,26 +51,27 @@ def choose_threshold(
         return Chosen(config.threshold, "given", config)
     sample = [jobs[i] for i in spread(len(jobs), config.auto_sample)]
     look = Look(len(seeds.classes), config.max_pixels, config.allow_truncated)
-    threshold, count = _look(look, sample, workers, stop, reporter, "choosing the threshold")
-    if "walk" in methods:
+    curves = _look(look, sample, workers, stop, reporter, "choosing the threshold")
+    threshold = choose(curves) if not stop.requested else 0.5
+    if "walk" in methods and not stop.requested:
         refiners = [REFINERS[name](config) for name in methods[: methods.index("walk") + 1]]
         look = replace(look, steps=plan_steps(refiners, threshold), threshold=threshold)
-        walked, _ = _look(look, sample, workers, stop, reporter, "choosing the walk's threshold")
-        config = replace(config, walk_threshold=walked)
-    return Chosen(threshold, f"chosen without truth, on {count} photos", config)
+        some = [sample[i] for i in spread(len(sample), max(1, config.auto_sample // WALKED))]
+        excesses = _look(look, some, workers, stop, reporter, "choosing the walk's threshold")
+        if not stop.requested:
+            config = replace(config, walk_threshold=carry(excesses))
+    return Chosen(threshold, f"chosen without truth, on {len(curves)} photos", config)
 
 
 def _look(
     look: Look, sample: Sequence[Job], workers: int, stop: Stop, reporter: Reporter, label: str
-) -> tuple[float, int]:
-    """The threshold, and how many photos had a say; anything at all once `stop` is requested."""
+) -> list[np.ndarray]:
+    """What was seen in the photos that have a say; too little of it once `stop` is requested."""
     curves = {}
     with reporter.progress(len(sample), label) as progress:
         for place, curve in run_jobs(look, sample, workers, stop):
             if curve is not None and not isinstance(curve, Lost):
                 curves[place] = curve
             progress.advance()
-    if stop.requested:
-        return 0.5, 0
     # In the photos' order, so that the sum does not depend on which worker was first.
-    return choose([curves[place] for place in sorted(curves)]), len(curves)
+    return [curves[place] for place in sorted(curves)]

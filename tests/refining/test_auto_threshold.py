@@ -1,4 +1,4 @@
-"""The threshold without truth: its agreement is Cohen's kappa, and it finds planted edges."""
+"""The threshold without truth: its agreement is Geary's ratio, and it finds planted edges and areas."""
 
 from __future__ import annotations
 
@@ -11,44 +11,99 @@ from planted import KEYS, Settings, blurred, truth_of
 from tiny import draw
 
 from pseudomask.errors import UsageError
-from pseudomask.refining.auto_threshold import THRESHOLDS, agreement, choose, photo_agreement, spread
+from pseudomask.refining.auto_threshold import (
+    REACHES,
+    THRESHOLDS,
+    carry,
+    choose,
+    neighbours,
+    photo_agreement,
+    photo_excess,
+    spread,
+)
 from pseudomask.refining.refine import refine
 from pseudomask.scores import ScoreMap, load_scores
 
 
-def kappa(a: np.ndarray, b: np.ndarray) -> float:
-    """From the 2 × 2 table, as in textbooks; 0 where a mask is constant."""
-    if a.all() or b.all() or not a.any() or not b.any():
+def ratio(photo: np.ndarray, mask: np.ndarray) -> float:
+    """1 − Geary's ratio, pair by pair in loops; 0 where the mask is constant."""
+    if mask.all() or not mask.any():
         return 0.0
-    table = np.array([[(a & b).mean(), (a & ~b).mean()], [(~a & b).mean(), (~a & ~b).mean()]])
-    chance = (table.sum(1) * table.sum(0)).sum()
-    return float((np.trace(table) - chance) / (1 - chance))
+    h, w = mask.shape
+    parted = total = 0.0
+    for reach in REACHES:
+        pairs = [
+            ((y, x), (y + reach * dy, x + reach * dx))
+            for y in range(h)
+            for x in range(w)
+            for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1))
+            if y + reach * dy < h and 0 <= x + reach * dx < w
+        ]
+        apart = [np.abs(photo[p] - photo[q]).mean() for p, q in pairs]
+        weights = np.exp(-np.array(apart) / np.mean(apart))
+        parted += sum(weight for weight, (p, q) in zip(weights, pairs, strict=True) if mask[p] != mask[q])
+        total += weights.sum()
+    return float(1 - parted / total / (2 * mask.mean() * (1 - mask.mean())))
 
 
-def test_agreement_is_kappa_at_every_threshold() -> None:
+def test_it_is_gearys_ratio_at_every_threshold() -> None:
     rng = np.random.default_rng(0)
-    before = np.rint(rng.random((20, 30)) * 100).astype(np.float32) / 100  # many lie exactly on a threshold
-    after = np.clip(before + rng.normal(0, 0.2, before.shape), 0, 1).astype(np.float32)
-    found = agreement(before, after)
-    for t, value in zip(THRESHOLDS, found, strict=True):
-        assert value == pytest.approx(kappa(before > np.float32(t), after > np.float32(t)), abs=1e-9)
-    assert agreement(before, before)[:-1] == pytest.approx(1)
+    photo = rng.random((7, 9, 3)).astype(np.float32)
+    best = np.rint(rng.random((7, 9)) * 100).astype(np.float32) / 100  # many lie exactly on a threshold
+    found = neighbours(photo, best, THRESHOLDS[::9])
+    for t, value in zip(THRESHOLDS[::9], found, strict=True):
+        assert value == pytest.approx(ratio(photo, best > np.float32(t)), abs=1e-6)
+
+
+def test_only_ratios_of_colour_count() -> None:
+    rng = np.random.default_rng(1)
+    photo, best = rng.random((20, 30, 3)).astype(np.float32), rng.random((20, 30), np.float32)
+    assert neighbours(255 * photo, best) == pytest.approx(neighbours(photo, best), abs=1e-5)
+    assert neighbours(photo[:, ::-1], best[:, ::-1]) == pytest.approx(neighbours(photo, best), abs=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (3, 1), (2, 2)])
+def test_photos_smaller_than_a_pair(shape: tuple[int, int]) -> None:
+    best = np.linspace(0, 1, shape[0] * shape[1], dtype=np.float32).reshape(shape)
+    assert np.isfinite(neighbours(np.zeros((*shape, 3), np.float32), best)).all()
 
 
 def test_both_ends_win_nothing() -> None:
-    """Where all or nothing is foreground, both masks agree entirely, which means nothing."""
-    constant = np.full((8, 8), 0.5, np.float32)
-    assert (agreement(constant, constant) == 0).all()
-    half = constant.copy()
-    half[:, :4] = 0.1
-    found = agreement(half, constant)
-    assert (found == 0).all(), "one of the two is constant at each threshold"
+    """A mask of all or nothing parts no pixels, which means nothing."""
+    photo = np.random.default_rng(2).random((8, 8, 3)).astype(np.float32)
+    assert (neighbours(photo, np.full((8, 8), 0.5, np.float32)) == 0).all()
 
 
-def test_independent_masks_agree_by_chance_only() -> None:
+def test_random_masks_are_worth_nothing() -> None:
     rng = np.random.default_rng(1)
-    found = agreement(rng.random((300, 300), np.float32), rng.random((300, 300), np.float32))
+    found = neighbours(rng.random((300, 300, 3)).astype(np.float32), rng.random((300, 300), np.float32))
     assert np.abs(found).max() < 0.03
+
+
+def test_it_finds_the_height_of_the_edge() -> None:
+    """A ramp of scores across a photo of two colours: the cut belongs where the colours meet."""
+    photo = np.zeros((40, 80, 3), np.float32)
+    photo[:, 50:] = 1
+    photo += np.random.default_rng(3).normal(0, 0.1, photo.shape).astype(np.float32)
+    ramp = np.broadcast_to((np.arange(80, dtype=np.float32) + 0.5) / 80, (40, 80))
+    assert THRESHOLDS[int(neighbours(photo, ramp).argmax())] == pytest.approx(50 / 80, abs=0.011)
+
+
+def test_the_walks_threshold_leaves_the_area() -> None:
+    """Seeds cut at 0.3 have a quarter of the photo; walked scores have it at another height."""
+    photo = np.zeros((64, 64, 3), np.uint8)
+    photo[:32, :32] = 255
+    quarter = np.where(photo[..., 0] > 0, 1, 0).astype(np.float32)
+    seeds = ScoreMap((1,), 0.9 * quarter[None, ::4, ::4], (64, 64), 4)
+    ramp = np.linspace(1, 0, 64, dtype=np.float32)  # a quarter of it is above 0.75
+    walked = ScoreMap((1,), np.broadcast_to(ramp[:, None], (1, 64, 64)).copy(), (64, 64), 1)
+    excess = photo_excess(photo, seeds, 0.3, walked)
+    assert excess is not None
+    assert (np.diff(excess) <= 0).all()
+    assert carry([excess]) == pytest.approx(0.75, abs=0.011)
+    # where half of the photos have none of it after the walk, the others are to have twice as much
+    none = np.full(len(THRESHOLDS), -0.25)
+    assert carry([excess, none]) == pytest.approx(0.5, abs=0.011)
 
 
 @pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
@@ -74,9 +129,12 @@ def test_it_follows_the_scores_scale(power: float) -> None:
 def test_photos_without_classes_say_nothing() -> None:
     empty = ScoreMap((), np.zeros((0, 3, 4), np.float32), (12, 16), 4)
     assert photo_agreement(np.zeros((12, 16, 3), np.uint8), empty) is None
+    assert photo_excess(np.zeros((12, 16, 3), np.uint8), empty, 0.5, empty) is None
     with pytest.raises(UsageError, match="give --threshold a number") as caught:
         choose([])
     assert caught.value.exit_code == 2
+    with pytest.raises(UsageError, match="give --walk-threshold"):
+        carry([])
 
 
 def test_the_sample_is_spread() -> None:

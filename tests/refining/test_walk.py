@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import pickle
 from pathlib import Path
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from PIL import Image
+from planted import KEYS, Settings
 from torch import Tensor
 
 from pseudomask.config import WalkOptions
@@ -18,9 +21,11 @@ from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import save_network
 from pseudomask.networks.edges import EdgeNetwork
 from pseudomask.refining import REFINERS
+from pseudomask.refining.auto_threshold import carry, photo_excess, spread
 from pseudomask.refining.paths import affinities, highest_points, pad, steps, way
+from pseudomask.refining.refine import refine
 from pseudomask.refining.walk import Walk, chebyshev_weights, random_walk, scaled, transition
-from pseudomask.scores import ScoreMap
+from pseudomask.scores import ScoreMap, load_scores
 
 
 @pytest.fixture(scope="module")
@@ -197,6 +202,21 @@ def test_weights_that_are_not_there(weights: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--amp fp16"):
         Walk.of(WalkOptions(affinity=weights, amp="fp16"))
     assert Walk.of(WalkOptions(affinity=weights, walk_steps=3, amp="off")) == Walk(weights, exponent=3)
+
+
+def test_its_threshold_chosen_without_truth(weights: Path, settings: Settings, source: Path, tmp_path: Path) -> None:
+    """One photo in four of the sample is walked; the masks then have about the seeds' area."""
+    config = settings(tmp_path / "out", method=("walk",), affinity=weights, amp="off", threshold="auto", auto_sample=8)
+    found = refine(config)
+    keys = [KEYS[i] for i in spread(6, 2)]
+    walk, excesses = Walk(weights), []
+    for key in keys:
+        photo = np.asarray(Image.open(source / f"photos/{key}.png"))
+        scores = load_scores(source / f"seeds/scores/{key}.npz")
+        excesses.append(photo_excess(photo, scores, found.threshold, walk.refine(photo, scores, 0.5).scores))
+    record = json.loads((tmp_path / "out/run.json").read_text())
+    assert record["config"]["walk_threshold"] == carry([one for one in excesses if one is not None])
+    assert record["protocol"]["scores_threshold"] == record["config"]["walk_threshold"]
 
 
 def test_it_is_registered() -> None:
