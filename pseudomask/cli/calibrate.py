@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pseudomask.cli.help import GROUPS
-from pseudomask.cli.verb import Result, Verb, weights_file
+from pseudomask.cli.verb import Result, Verb, extract_next, weights_file
 from pseudomask.config import CalibrateConfig
 from pseudomask.running.reporter import Reporter
 
@@ -19,6 +19,7 @@ VERB = Verb(
     config=CalibrateConfig,
     help="Train CPMC's heads on top of train-cls's or reactivate's weights.",
     run=run,
+    next=extract_next,
     data=weights_file,
     shared=True,
     group=GROUPS[2],

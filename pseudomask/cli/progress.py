@@ -149,13 +149,13 @@ def _display() -> RichProgress:
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:
             speed = task.finished_speed or task.speed
-            return Text("" if speed is None else f"{speed:.3g} {task.fields['unit']}/s")
+            unit = task.fields["unit"]
+            return Text(unit if speed is None else f"{speed:.3g} {unit}/s")
 
     return Bars(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[unit]}", markup=False),
         Rate(),
         Remaining(compact=True),
         TextColumn("{task.fields[extra]}", markup=False),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pseudomask.cli.help import GROUPS
-from pseudomask.cli.verb import Result, Verb, weights_file
+from pseudomask.cli.verb import Result, Verb, command, weights_file
 from pseudomask.config import TrainAffinityConfig
 from pseudomask.running.reporter import Reporter
 
@@ -14,11 +14,17 @@ def run(config: TrainAffinityConfig, reporter: Reporter) -> Result:
     return api.train_affinity(config, reporter)
 
 
+def refine(config: TrainAffinityConfig, result: Result) -> str:
+    """What the boundary network is for."""
+    return command("refine", config.images, config.seeds, "REFINED", "--affinity", result.weights)  # type: ignore[attr-defined]
+
+
 VERB = Verb(
     name="train-affinity",
     config=TrainAffinityConfig,
     help="Train the boundary network of refine's walk on what seeds are sure of.",
     run=run,
+    next=refine,
     data=weights_file,
     shared=True,
     group=GROUPS[2],

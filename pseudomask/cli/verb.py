@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import shlex
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ class Result(Protocol):
 class Verb:
     """One verb: its config class, one line of help, and the function of the API that does it.
 
+    `next` gives the command that most people want then, where the summary does not.
     `run` imports what it needs when it is called. `show` gives lines for people instead of the
     summary; `data` gives lines of stdout where --json is not asked for (paths, mostly). `shared`: each process of a
     torchrun does its share; else the first does it all. `group`: its heading in the program's help,
@@ -49,10 +51,21 @@ class Verb:
     help: str
     run: Callable[[Any, Reporter], Result]
     show: Callable[[Any], Sequence[str]] | None = None
+    next: Callable[[Any, Any], str] | None = None
     data: Callable[[Any, Any], Sequence[str]] | None = None
     shared: bool = False
     group: str = GROUPS[0]
     configurable: bool = True  # whether --config can hold its settings
+
+
+def extract_next(config: Any, result: Any) -> str:
+    """What people do with a new classifier."""
+    return command("extract", config.images, "MASKS", "--labels", config.labels, "--weights", result.weights)
+
+
+def command(*words: object) -> str:
+    """`pseudomask WORDS`, to be copied into a shell."""
+    return shlex.join(["pseudomask", *(str(word) for word in words)])
 
 
 def weights_file(config: Any, result: Any) -> list[str]:
@@ -114,7 +127,7 @@ def _execute(verb: Verb, config: Any, common: dict[str, Any]) -> int:
     if not job.first:  # the first tells what became of all
         return result.exit_code
     if not common["cli_quiet"]:
-        for label, text in _lines(verb, result):
+        for label, text in _lines(verb, config, result):
             bad = label.strip() in _BAD and text not in ("none", "0")
             console.err(text, head=label, colour=console.RED if bad else console.CYAN)
     if result.exit_code < 128:  # stopped by a signal: no document that a program could take for whole
@@ -129,11 +142,13 @@ def _execute(verb: Verb, config: Any, common: dict[str, Any]) -> int:
 _BAD = ("failed", "missing")
 
 
-def _lines(verb: Verb, result: Any) -> Sequence[tuple[str, str]]:
+def _lines(verb: Verb, config: Any, result: Any) -> Sequence[tuple[str, str]]:
     """What people read at the end: a label, which may be empty, and a text."""
     if verb.show is not None:
         return [("", line) for line in verb.show(result)]
     rows = list(result.summary())
+    if verb.next is not None and result.weights is not None:
+        rows.append(("next", verb.next(config, result)))
     width = max((len(label) for label, _ in rows), default=0)
     return [(f"{label.ljust(width)}  ", str(value)) for label, value in rows]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -14,6 +15,11 @@ from pseudomask.running.reporter import Reporter
 from pseudomask.running.signals import Stop
 
 _SHOWN = 3  # failures that the summary names
+
+
+def typed(path: Path) -> str:
+    """A path as a shell takes it, whatever is in its name."""
+    return shlex.quote(str(path))
 
 
 @dataclass(kw_only=True)
@@ -84,11 +90,11 @@ class FolderResult:
         """What can be told without true masks."""
         if not self.empty:
             return "not measured; each tag has pixels in its mask"
-        return f"not measured; {self.empty} of {self.done} masks lack a tag: pseudomask report {self.out}"
+        return f"not measured; {self.empty} of {self.done} masks lack a tag: pseudomask report {typed(self.out)}"
 
     def next_steps(self) -> list[tuple[str, str]]:
         """The command that most people want now."""
-        return [("next", f"pseudomask evaluate {self.out} TRUE_MASKS")]
+        return [("next", f"pseudomask evaluate {typed(self.out)} TRUE_MASKS")]
 
     def to_json(self) -> dict[str, Any]:
         plain: dict[str, Any] = jsonable({"schema": 1, **self.__dict__})

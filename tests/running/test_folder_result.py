@@ -36,6 +36,13 @@ def test_some_failures_are_named_and_the_rest_counted() -> None:
     assert dict(rows)["quality"] == "not measured; 1 of 1 masks lack a tag: pseudomask report out"
 
 
+def test_commands_to_copy_are_quoted() -> None:
+    odd = FolderResult(out=Path("my masks"), classes=(), threshold=0.5, threshold_from="given", done=1, empty=1)
+    told = dict(odd.summary())
+    assert told["next"] == "pseudomask evaluate 'my masks' TRUE_MASKS"
+    assert told["quality"].endswith("pseudomask report 'my masks'")
+
+
 def test_nothing_done_has_no_quality_and_no_next_step() -> None:
     assert {"quality", "next"}.isdisjoint(dict(result(failed=1, failures={"a": "b"}).summary()))
 

@@ -1,0 +1,141 @@
+"""The tables of README and docs say what the files in benchmarks/results say."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+_NUMBER = re.compile(r"[−-]?\d+(?:\.\d+)?")
+
+
+def results(name: str) -> Any:
+    return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text("utf-8"))
+
+
+def table(page: str, header: str) -> list[list[str]]:
+    """The cells of the first table whose header line begins so."""
+    text = (ROOT / page).read_text("utf-8")
+    lines = text[text.index(f"| {header}") :].split("\n\n")[0].splitlines()
+    return [[cell.strip(" *`") for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def same(text: str, *values: float) -> None:
+    """The numbers in a cell are these values, as exactly as they are written."""
+    found = _NUMBER.findall(text)
+    assert len(found) == len(values), (text, values)
+    for shown, value in zip(found, values, strict=True):
+        decimals = len(shown.partition(".")[2])
+        assert abs(float(shown) - value) <= 0.5 * 10**-decimals + 0.006, (text, values)
+
+
+def test_a_wrong_figure_would_be_noticed() -> None:
+    same("62.1 (61.8–62.4)", 62.1, 61.77, 62.44)
+    with pytest.raises(AssertionError):
+        same("62.3", 62.1)
+
+
+def test_seeds() -> None:
+    rows = table("docs/results.md", "map | threshold (chosen on train)")
+    found = results("seeds")
+    for row, first, second in zip(rows, found[:5], found[5:], strict=True):
+        same(row[1], first["threshold"], second["threshold"])
+        for cell, name in zip(row[2:4], ("train", "val"), strict=True):
+            both = first[name], second[name]
+            same(cell, mean(both), min(both), max(both))
+        for cell, name in zip(row[4:], ("val_precision", "val_recall"), strict=True):
+            same(cell, mean((first[name], second[name])))
+
+
+def test_cpmc() -> None:
+    rows, found = table("docs/results.md", "weights | map"), results("cpmc_table")
+    for row in rows:
+        rule = {"w": "first", "w″": "second"}[row[0]]
+        shown = [float(row[2]), float(row[3]), float(row[4])]
+        near = [
+            one for one in found
+            if one["rule"] == rule and one["threshold"] == shown[0] and abs(one["train"] - shown[1]) < 0.06
+        ]  # fmt: skip
+        assert any(abs(one["val"] - shown[2]) < 0.06 for one in near), row
+        assert any(abs(one["val_precision"] - float(row[5])) < 0.06 for one in near), row
+        assert any(abs(one["val_recall"] - float(row[6])) < 0.06 for one in near), row
+
+
+def test_refiners() -> None:
+    rows, found = table("docs/results.md", "seeds | refiner"), results("refiners")
+    assert len(rows) == len(found)
+    for row, one in zip(rows, found, strict=True):
+        assert (row[0].lower(), row[1]) == (one["seeds"].removesuffix("_train"), one["refiner"])
+        names = ("truth_threshold", "truth_train", "truth_val", "auto_threshold", "auto_train", "auto_val")
+        for cell, name in zip(row[2:], names, strict=True):
+            same(cell, one[name])
+
+
+def test_what_refiners_and_steps_cost() -> None:
+    for row, one in zip(table("docs/results.md", "labels | torch"), results("crf_engines")["rows"], strict=True):
+        ratios = [one["ratios"][name]["seconds"] for name in ("torch", "cold", "pydensecrf", "all")]
+        assert row[0] == str(one["labels"])
+        for cell, value in zip(row[1:], ratios, strict=True):
+            same(cell, value)
+    steps = results("recam_step")["ratios"]
+    for row, name in zip(table("docs/results.md", "step | time"), ("plain", "recam", "naive"), strict=True):
+        same(row[1], steps[name]["seconds"])
+        same(row[2].split(" ")[0], steps[name]["memory"])
+
+
+def test_how_often_a_photo_is_seen() -> None:
+    full = "1, 0.5, 1.5, 2"
+    passes = [f"{full}, mirrored too", f"{full}, every second one mirrored", full, "1, 0.5, 1.5", "1, 1.5", "1"]
+    found = {name: {one["passes"]: one for one in results(f"tta_{name}")["rows"]} for name in ("recam", "cpmc")}
+    for row, name in zip(table("docs/speed.md", "`--tta`"), passes, strict=True):
+        recam, cpmc = (one[name] for one in found.values())
+        times = sorted((recam["time"], cpmc["time"]))
+        same(row[2], *(times if "to" in row[2] else times[:1]))
+        for cell, value in zip(row[3:], (recam["train"], recam["val"], cpmc["train"], cpmc["val"]), strict=True):
+            same(cell, value)
+
+
+def test_extract_beside_the_reference() -> None:
+    found = results("extract_speed")
+    seconds = {name: found["seconds"][name]["median"] for name in ("reference", "extract", "limit")}
+    names = [seconds["reference"], seconds["extract"], seconds["limit"], *found["fewer_passes"].values()]
+    for row, value in zip(table("docs/speed.md", "| photos a second"), names, strict=True):
+        same(row[1], 1 / value)
+        same(row[2].split(" ")[0], value)
+        same(row[3], seconds["reference"] / value)
+        same(row[4], seconds["limit"] / value)
+
+
+def test_what_the_disagreements_of_maps_are() -> None:
+    rows, found = table("docs/methods-cpmc.md", "reading | FN, share of grid"), results("cpmc_regions")
+    for row, one in zip(rows, found, strict=True):
+        assert row[0] == one["reading"]
+        for cell, name in zip(row[1:], ("fn", "fn_right", "fp", "fp_right"), strict=True):
+            same(cell, 100 * one[name])
+
+
+def test_the_readmes_tables() -> None:
+    """Each mIoU there is that of the longer tables."""
+    seeds = {row[0]: row[2:4] for row in table("docs/results.md", "map | threshold (chosen on train)")}
+    cpmc = {(row[0], row[1]): row[3:5] for row in table("docs/results.md", "weights | map")}
+    refined = {(row[0], row[1]): row[3:5] for row in table("docs/results.md", "seeds | refiner")}
+    default = "prototype map of refined T=4 (default)"
+    known = {
+        "CAM": seeds["CAM, `train-cls"],
+        "ReCAM, w ⊙ w″": seeds["ReCAM, w ⊙ w″ (`product`)"],
+        "ReCAM, w″": seeds["ReCAM, w″ (`second`)"],
+        "CPMC on CAM's w": cpmc["w", default],
+        "CPMC on ReCAM's w″": cpmc["w″", default],
+        **{f"{seed}, refined by {name}": refined[seed, f"+ {name.replace(' and ', ' + ')}"]
+           for seed in ("ReCAM", "CPMC") for name in ("pamr", "crf", "walk", "walk and crf")},
+    }  # fmt: skip
+    rows = table("README.md", "masks | train (457)")
+    assert len(rows) > 8
+    for name, train, val, *_ in rows:
+        shown = name.split(" (")[0].replace("`", "")
+        assert [train, val] == [cell.split(" ")[0].strip("*") for cell in known[shown]], name
