@@ -90,12 +90,16 @@ def plan(path: Path, environment: Mapping[str, str]) -> Chain:
         if not labels:
             verbs = ", ".join(verb for verb in known if _setting(KINDS[verb], known[verb], key) is not None)
             raise UsageError(f"{file.top[key][1]}: no step here takes it from the top; it is a setting of {verbs}")
-        if len(labels) > 1 and key in _OWN:
+        if key in _OWN and len({"training" if _trains(label) else label for label in labels}) > 1:
             raise UsageError(
                 f"{file.top[key][1]}: it would be that of {' and '.join(labels)}, which do not mean the same by it; "
                 "put it into their tables"
             )
     return Chain(path, out, tuple(steps))
+
+
+def _trains(label: str) -> bool:
+    return KINDS[label.partition(" ")[0]].trains
 
 
 def _check_top(file: ChainFile, known: Mapping[str, Mapping[str, Setting]]) -> None:

@@ -94,6 +94,13 @@ def test_photos_to_extract_may_be_others_than_those_trained_on(chain: Write) -> 
     assert (found["refine"].images, found["refine"].list) == (Path("val"), None)  # as the seeds
 
 
+def test_held_out_photos_are_those_of_every_training(chain: Write) -> None:
+    found = configs(chain("train-cls", "reactivate", "extract", more='val-list = "held.txt"'))
+    assert found["train-cls"].val_list == found["reactivate"].val_list == Path("held.txt")
+    with pytest.raises(UsageError, match="val-list: it would be that of train-cls and export, which do not mean"):
+        plan(chain("train-cls", "extract", "export", more='val-list = "held.txt"'), {})
+
+
 def test_a_weights_key_at_the_top_is_that_of_the_first_to_take_it(chain: Write, tmp_path: Path) -> None:
     found = configs(chain("reactivate", "extract", more='weights = "cls.safetensors"'))
     assert found["reactivate"].weights == Path("cls.safetensors")
