@@ -97,7 +97,7 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
     for name in methods:
         REFINERS[name](config)  # what is missing is told now
     workers = (cores() if device.type == "cpu" else 1) if config.workers < 0 else config.workers
-    jobs = _jobs(matched, outputs, seeds)
+    jobs = _jobs(config.images, matched, outputs, seeds)
     for line in problems(config, seeds, matched):
         told.warn(line)
     with graceful() as stop:
@@ -139,13 +139,13 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
     return result
 
 
-def _jobs(matched: Matched, outputs: Sequence[Outputs], seeds: Seeds) -> list[Job]:
+def _jobs(images: Path, matched: Matched, outputs: Sequence[Outputs], seeds: Seeds) -> list[Job]:
     return [
         Job(
             outputs=out,
             relative=item.relative,
-            photo=None if item.key in matched.orphans else item.path,
-            scores=seeds.scores(item.key),
+            images=None if item.key in matched.orphans else images,
+            seeds=seeds.folder,
             tags=tags_of(seeds.entries.get(item.key)),
         )
         for item, out in zip(matched.items, outputs, strict=True)

@@ -39,7 +39,7 @@ class Seeds:
 
     Attributes:
         threshold: the background's height in its scores, None where nothing tells; `threshold_from`: who chose it.
-        entries: its manifest, by key; empty where there is none.
+        entries: what its manifest tells of each photo, by key; empty where there is none.
         hash: of all that decided the scores.
     """
 
@@ -107,8 +107,20 @@ def read_seeds(folder: Path, class_file: Path | None) -> Seeds:
         images_hash=record.images_hash,
         hash=hash_lines([*classes, json.dumps(facts, sort_keys=True)]),
         protocol=record.protocol,
-        entries=Manifest(folder / MANIFEST).load(),
+        entries=_told(Manifest(folder / MANIFEST)),
     )
+
+
+def _told(manifest: Manifest) -> dict[str, Entry]:
+    """Of each line what is asked for later; values that many photos have in common are held once."""
+    seen: dict[str, Any] = {}
+
+    def brief(entry: Entry) -> Entry:
+        found = {name: entry[name] for name in ("tags", "size", "classes", "reason") if name in entry}
+        same: Entry = seen.setdefault(repr(found), found)
+        return same
+
+    return {entry["key"]: brief(entry) for entry in manifest.lines()}
 
 
 def match_photos(config: RefineConfig, seeds: Seeds) -> Matched:

@@ -23,15 +23,26 @@ from pseudomask.scores import ScoreMap, load_scores
 _TOO_LARGE = "not enough memory to refine it"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Job:
-    """One photo; `photo` is None where there is none of the seed's name."""
+    """One photo, of the folder `images`, or None where there is none of the seed's name.
+
+    Its paths are made when they are asked for: they would be most of the memory of 100,000 jobs.
+    """
 
     outputs: Outputs
     relative: str
-    photo: Path | None
-    scores: Path
+    images: Path | None
+    seeds: Path
     tags: str
+
+    @property
+    def photo(self) -> Path | None:
+        return None if self.images is None else self.images / self.relative
+
+    @property
+    def scores(self) -> Path:
+        return Outputs(self.outputs.key, self.seeds).scores
 
 
 @dataclass(frozen=True)

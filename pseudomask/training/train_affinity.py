@@ -107,8 +107,7 @@ def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None
         f"{', after the CRF' if config.confident_crf else ''}"
     )
     jobs = [
-        Job(Outputs(item.key, config.run / LABELS), item.relative, item.path, seeds.scores(item.key), "")
-        for item in items
+        Job(Outputs(item.key, config.run / LABELS), item.relative, config.images, seeds.folder, "") for item in items
     ]
     device = pick_device(config.device)
     crf = Crf.of(CrfOptions(), str(device)) if config.confident_crf else None

@@ -120,7 +120,7 @@ def test_refiners_do_to_many_what_they_do_to_one(refiner: BatchRefiner) -> None:
 
 def jobs(count: int) -> list[Job]:
     names = [f"p{i}" for i in range(count)]
-    return [Job(Outputs(name, Path("out")), f"{name}.png", Path(f"{name}.png"), Path(), "") for name in names]
+    return [Job(Outputs(name, Path("out")), f"{name}.png", Path(), Path(), "") for name in names]
 
 
 def test_a_batch_is_of_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
