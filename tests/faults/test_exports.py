@@ -27,7 +27,7 @@ def test_r9_export_killed_at_random_moments(
     for format in FORMATS:
         words = ["export", "--format", format, whole[0], tmp_path / format / "whole"]
         assert watch.server.run(*words).code == 0
-    for kill in range(10 * kills):  # until one at least has met a run at work
+    for kill in range(kills + 40):  # until one at least has met a run at work
         format = list(FORMATS)[kill % len(FORMATS)]
         dest = tmp_path / format / "dest"
         process = watch.server.start("export", "--format", format, whole[0], dest)
