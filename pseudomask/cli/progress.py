@@ -154,7 +154,7 @@ def _display() -> RichProgress:
 
     return Bars(
         TextColumn("{task.description}", markup=False),
-        BarColumn(),
+        BarColumn(complete_style="cyan", finished_style="green"),
         MofNCompleteColumn(),
         Rate(),
         Remaining(compact=True),
