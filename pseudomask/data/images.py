@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pseudomask.data.decoding import MAX_PIXELS, decode, image_size
 from pseudomask.data.kinds import IMAGE_SUFFIXES, SNIFF_BYTES, sniff
@@ -15,7 +16,7 @@ from pseudomask.data.names import NameIndex
 from pseudomask.errors import UsageError
 from pseudomask.suggest import did_you_mean_path
 
-__all__ = ["MAX_PIXELS", "ImageItem", "decode", "find_images", "image_size", "read_list", "select"]
+__all__ = ["MAX_PIXELS", "ImageItem", "ImagePaths", "decode", "find_images", "image_size", "read_list", "select"]
 
 _NOT_SNIFFED = frozenset(
     {".txt", ".xml", ".json", ".jsonl", ".csv", ".tsv", ".md", ".html", ".yaml", ".py"}
@@ -26,11 +27,28 @@ _NOT_SNIFFED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ImageItem:
-    """One image of a folder: `relative` is its POSIX path in it, `key` the same without extension."""
+    """One image of `folder`: `relative` is its POSIX path in it, `key` the same without extension."""
 
     key: str
     relative: str
-    path: Path
+    folder: Path
+
+    @property
+    def path(self) -> Path:
+        return self.folder / self.relative
+
+
+class ImagePaths(Sequence[Path]):
+    """Paths of images, each made when it is asked for: of 100,000 they would be half of what a run remembers."""
+
+    def __init__(self, items: Sequence[ImageItem]) -> None:
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, i: Any) -> Any:
+        return self.items[i].path
 
 
 def find_images(folder: Path, *, exclude: Path | None = None) -> list[ImageItem]:
@@ -49,7 +67,7 @@ def find_images(folder: Path, *, exclude: Path | None = None) -> list[ImageItem]
     for relative, full in _walk(folder, skipped):
         key, suffix = os.path.splitext(relative)  # noqa: PTH122 - 100,000 names, no Path wanted
         if suffix.lower() in IMAGE_SUFFIXES or (suffix.lower() not in _NOT_SNIFFED and _is_image(full)):
-            items.append(ImageItem(key, relative, Path(full)))
+            items.append(ImageItem(key, relative, folder))
     if not items:
         raise UsageError(f"no image found in {folder}")
     items.sort(key=lambda item: item.relative)

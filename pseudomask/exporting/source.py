@@ -54,7 +54,7 @@ def read_source(config: ExportConfig, *, with_photos: bool) -> Source:
     """
     record, entries = _read(config.out)
     images = _images(config, record) if with_photos else None
-    items = [ImageItem(entry["key"], entry["image"], Path(entry["image"])) for entry in entries]
+    items = [ImageItem(entry["key"], entry["image"], Path()) for entry in entries]
     if config.list is not None:
         items = select(items, read_list(config.list), source=str(config.list))
     status = {entry["key"]: entry for entry in entries}

@@ -14,6 +14,7 @@ import torch
 
 from pseudomask.config import ExtractConfig
 from pseudomask.data.collection import Collection, align_tags, collect, tell_labels
+from pseudomask.data.images import ImagePaths
 from pseudomask.devices import pick_amp, pick_device, pick_workers
 from pseudomask.extracting.engine import Engine
 from pseudomask.extracting.outputs import write_outputs
@@ -124,7 +125,7 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
         largest=config.batch_size,
         reporter=reporter,
     )
-    paths, planned = [item.path for item in collection.items], None
+    paths, planned = ImagePaths(collection.items), None
     if job.alone:
         parts = windows(paths, pending, config.max_side)
     else:

@@ -105,7 +105,7 @@ class Photos(Dataset[Photo]):
         allow_truncated: bool,
         keep_whole: bool,
     ) -> None:
-        self.paths, self.places, self.scales = list(paths), list(places), tuple(scales)
+        self.paths, self.places, self.scales = paths, list(places), tuple(scales)
         self.max_side, self.max_pixels = max_side, max_pixels
         self.allow_truncated, self.keep_whole = allow_truncated, keep_whole
 

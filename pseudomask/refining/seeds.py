@@ -139,7 +139,7 @@ def match_photos(config: RefineConfig, seeds: Seeds) -> Matched:
             f"name in {config.images}, such as {photos[0].key}"
         )
     lost = sorted(made - keys)
-    items = [*photos, *(ImageItem(key, key, config.images / key) for key in lost)]
+    items = [*photos, *(ImageItem(key, key, config.images) for key in lost)]
     if config.list is not None:
         items = select(items, read_list(config.list), source=str(config.list))
     without = tuple(item.key for item in items if item.key not in made)

@@ -26,7 +26,7 @@ def relatives(folder: Path, **options: Path) -> list[str]:
 
 
 def make_items(*names: str) -> list[ImageItem]:
-    return [ImageItem(name.rpartition(".")[0], name, Path(name)) for name in names]
+    return [ImageItem(name.rpartition(".")[0], name, Path()) for name in names]
 
 
 def test_finds_recursively_sorted_any_case_and_skips_hidden(tmp_path: Path) -> None:

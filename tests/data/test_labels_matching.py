@@ -12,7 +12,7 @@ from pseudomask.errors import LabelError
 
 
 def items(*names: str) -> list[ImageItem]:
-    return [ImageItem(name.rpartition(".")[0], name, Path(name)) for name in names]
+    return [ImageItem(name.rpartition(".")[0], name, Path()) for name in names]
 
 
 def rows(tags: dict[str, tuple[int, ...]]) -> LabelTable:
