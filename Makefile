@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= demo-out
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint bench faults mutations fuzz soak clean
+.PHONY: help env demo test lint bench faults mutations fuzz soak man clean
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,5 +49,8 @@ fuzz: $(BIN)/pseudomask ## Damaged files for MINUTES (10); what they find is lef
 soak: $(BIN)/pseudomask ## Disturbed runs over drawn photos for MINUTES (60); memory and failures
 	@$(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),60)
 
+man: $(BIN)/pseudomask ## The manual page, for `man ./pseudomask.1`
+	@$(BIN)/python -m pseudomask.cli.manual > pseudomask.1
+
 clean: ## Remove the environment and what demo made
-	rm -rf $(VENV) $(OUT)
+	rm -rf $(VENV) $(OUT) pseudomask.1

@@ -66,7 +66,9 @@ class DoctorResult:
         return 0 if self.ok else 3
 
     def summary(self) -> list[tuple[str, str]]:
-        return [(check.name, check.told()) for check in self.checks]
+        lacking = [check.name for check in self.checks if check.essential and not check.ok]
+        verdict = f"not ready, for want of: {', '.join(lacking)}" if lacking else "ready"
+        return [*((check.name, check.told()) for check in self.checks), ("verdict", verdict)]
 
     def to_json(self) -> dict[str, Any]:
         plain: dict[str, Any] = jsonable({"schema": 1, "ok": self.ok, **self.__dict__})

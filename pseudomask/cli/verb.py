@@ -128,7 +128,7 @@ def _execute(verb: Verb, config: Any, common: dict[str, Any]) -> int:
         return result.exit_code
     if not common["cli_quiet"]:
         for label, text in _lines(verb, config, result):
-            bad = label.strip() in _BAD and text not in ("none", "0")
+            bad = (label.strip() in _BAD and text not in ("none", "0")) or text.startswith(("MISSING", "not ready"))
             console.err(text, head=label, colour=console.RED if bad else console.CYAN)
     if result.exit_code < 128:  # stopped by a signal: no document that a program could take for whole
         if common.get("cli_json") or getattr(config, "json", False):
