@@ -139,3 +139,19 @@ def test_the_readmes_tables() -> None:
     for name, train, val, *_ in rows:
         shown = name.split(" (")[0].replace("`", "")
         assert [train, val] == [cell.split(" ")[0].strip("*") for cell in known[shown]], name
+
+
+def test_what_a_photo_costs_by_method() -> None:
+    found = results("methods_time")
+    if "tta" not in found:
+        pytest.skip("methods_time.json is of a run before the network was folded; run benchmarks.methods_time again")
+    ratios = {name: one["ratio"] for name, one in found["results"]["375x500"].items()}
+    memory = {name: one["memory"] / 2**20 for name, one in found["results"]["375x500"].items()}
+    names = ["cam", "recam", "cpmc", "cpmc, both kinds of local prototypes"]
+    for row, name in zip(table("docs/results.md", "map | time, CAM = 1"), names, strict=False):
+        same(row[1], ratios[name])
+        same(row[2], memory[name])
+    shown = {row[0]: row[3] for row in table("README.md", "masks | train (457)")}
+    for start, name in (("CAM (", "cam"), ("ReCAM, w″ (", "recam"), ("CPMC on ReCAM", "cpmc")):
+        (cell,) = [cell for label, cell in shown.items() if label.startswith(start)]
+        same(cell, ratios[name])
