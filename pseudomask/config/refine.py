@@ -103,7 +103,7 @@ class MethodOptions:
         max=1.0,
     )
     auto_sample: int = option(
-        256, "Photos that --threshold auto looks at, evenly spread; a quarter of them for the walk's.", "Method", min=1
+        512, "Photos that --threshold auto looks at, evenly spread; an eighth of them for the walk.", "Method", min=1
     )
 
 

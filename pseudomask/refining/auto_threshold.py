@@ -29,7 +29,7 @@ THRESHOLDS = tuple(step / 100 for step in range(1, 100))
 REFINER = Pamr()
 REACHES = (1, 2, 4)
 """Distances of a pair, in pixels of a photo whose long side is at most that of PAMR's."""
-WALKED = 4
+WALKED = 8
 """One photo of so many is walked: that costs a network's pass a photo, and areas need fewer of them than edges."""
 AROUND = ((0, 1), (1, 0), (1, 1), (1, -1))
 

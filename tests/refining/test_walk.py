@@ -205,8 +205,8 @@ def test_weights_that_are_not_there(weights: Path, tmp_path: Path) -> None:
 
 
 def test_its_threshold_chosen_without_truth(weights: Path, settings: Settings, source: Path, tmp_path: Path) -> None:
-    """One photo in four of the sample is walked; the masks then have about the seeds' area."""
-    config = settings(tmp_path / "out", method=("walk",), affinity=weights, amp="off", threshold="auto", auto_sample=8)
+    """One photo in eight of the sample is walked; the masks then have about the seeds' area."""
+    config = settings(tmp_path / "out", method=("walk",), affinity=weights, amp="off", threshold="auto", auto_sample=16)
     found = refine(config)
     keys = [KEYS[i] for i in spread(6, 2)]
     walk, excesses = Walk(weights), []
