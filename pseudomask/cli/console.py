@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import TextIO
 
@@ -41,6 +43,17 @@ def err(text: str, *, head: str = "", colour: int = 0) -> None:
 def error(text: str) -> None:
     """The one line that says why a command failed."""
     err(text, head="error: ", colour=RED)
+
+
+def folded(text: str, indent: int) -> list[str]:
+    """`text` in lines that fit a terminal beside a label of `indent` columns; in one where stderr is none.
+
+    Commands stay whole, to be copied, and so do words: a path is not torn.
+    """
+    if not indent or not is_live(sys.stderr) or "pseudomask " in text:
+        return [text]
+    width = max(20, shutil.get_terminal_size((80, 24)).columns - indent)
+    return textwrap.wrap(printable(text), width, break_long_words=False, break_on_hyphens=False) or [text]
 
 
 def paint(text: str, colour: int) -> str:

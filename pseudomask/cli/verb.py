@@ -129,7 +129,10 @@ def _execute(verb: Verb, config: Any, common: dict[str, Any]) -> int:
     if not common["cli_quiet"]:
         for label, text in _lines(verb, config, result):
             bad = (label.strip() in _BAD and text not in ("none", "0")) or text.startswith(("MISSING", "not ready"))
-            console.err(text, head=label, colour=console.RED if bad else console.CYAN)
+            first, *more = console.folded(text, len(label))
+            console.err(first, head=label, colour=console.RED if bad else console.CYAN)
+            for line in more:
+                console.err(" " * len(label) + line)
     if result.exit_code < 128:  # stopped by a signal: no document that a program could take for whole
         if common.get("cli_json") or getattr(config, "json", False):
             console.out(json.dumps(result.to_json(), indent=2, ensure_ascii=True))

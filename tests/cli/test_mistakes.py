@@ -64,6 +64,18 @@ def test_a_variable_that_sets_nothing_is_told(
     ]
 
 
+def test_long_lines_are_folded_beside_their_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "one two three four five"
+    assert console.folded(text, 10) == [text]  # pytest's stderr is no terminal
+    monkeypatch.setattr(console, "is_live", lambda stream: True)
+    monkeypatch.setenv("COLUMNS", "30")
+    assert console.folded(text, 10) == ["one two three four", "five"]
+    assert console.folded("", 10) == [""]
+    assert console.folded(f"pseudomask {text}", 10) == [f"pseudomask {text}"]
+    path = "/a/path-of/more/than/twenty/columns"
+    assert console.folded(f"in {path}", 10) == ["in", path]
+
+
 def test_colours_only_where_they_are_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
     assert console.paint("error: ", console.RED) == "error: "  # pytest's stderr is no terminal
