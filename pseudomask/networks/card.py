@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from pseudomask.errors import WeightsError
+from pseudomask.running.jsonable import is_text
 
 AFFINITY = "affinity"
 """The method of a boundary network's card: it makes no maps, and `refine --affinity` takes it."""
@@ -76,7 +77,7 @@ class Card:
 def _checked(card: Card) -> Card:
     """A card as read from JSON, with its lists as tuples; `ValueError` says what is wrong with it."""
     names = card.classes
-    if not isinstance(names, list) or not all(isinstance(n, str) and n for n in names) or not names:
+    if not isinstance(names, list) or not all(is_text(n) and n for n in names) or not names:
         raise ValueError("class names missing or empty")
     if len(set(names)) != len(names):
         raise ValueError("class names repeated")

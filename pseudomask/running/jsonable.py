@@ -44,3 +44,14 @@ def _array(value: object) -> Any:
     if tolist is None or not type(value).__module__.startswith("numpy"):
         raise TypeError(f"{type(value).__name__} has no JSON form")
     return jsonable(tolist())
+
+
+def is_text(value: object) -> bool:
+    """Whether a value from JSON is a string that can be written: its escapes may spell halves of characters.
+
+    Bytes of a file's name that are no UTF-8 (surrogate escapes) can.
+    """
+    try:
+        return isinstance(value, str) and value.encode("utf-8", "surrogateescape") is not None
+    except UnicodeEncodeError:
+        return False

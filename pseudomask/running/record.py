@@ -16,7 +16,7 @@ from typing import Any
 from pseudomask._version import __version__
 from pseudomask.errors import RecordMismatch, UsageError
 from pseudomask.running.atomic import atomic_text
-from pseudomask.running.jsonable import jsonable
+from pseudomask.running.jsonable import is_text, jsonable
 
 SCHEMA = 1
 _PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pillow", "safetensors")
@@ -95,8 +95,10 @@ class RunRecord:
         for name, kind in _KINDS.items():
             if name in content and not isinstance(content[name], kind):
                 raise _foreign(path, f"its {name} is no {kind.__name__}")
-        if not all(isinstance(name, str) for name in content.get("classes", ())):
+        if not all(map(is_text, content.get("classes", ()))):
             raise _foreign(path, "a class has no name")
+        if not all(is_text(content.get(name, "")) for name in ("images_hash", "labels_hash")):
+            raise _foreign(path, "a hash of it is no text")
         seconds = content.get("timings", {}).values()
         if not all(isinstance(value, int | float) and 0 <= value < 1e12 for value in seconds):
             raise _foreign(path, "its timings are no seconds")

@@ -83,6 +83,7 @@ def edit(key: str, row: object) -> Callable[[dict[str, Any]], None]:
         (edit("categories", {"id": 2, "name": "person"}), "category 2 'person' is defined twice"),
         (edit("categories", {"id": -2, "name": "cat"}), "category id -2 is negative"),
         (edit("categories", {"id": 2, "name": ""}), "a category wants"),
+        (edit("categories", {"id": 2, "name": "c\ud800t"}), "holds half a character"),
         (edit("categories", {"id": 1.5, "name": "cat"}), "a category wants"),
         (edit("images", {"id": 7, "file_name": "w.jpg"}), "image id 7 is defined twice"),
         (edit("images", {"id": 9, "file_name": "x.jpg"}), "listed twice with different tags"),

@@ -68,6 +68,7 @@ DAMAGED: list[dict[str, object]] = [
     {"classes": ["a", "a"]},
     {"classes": ["a", ""]},
     {"classes": ["a", 3]},
+    {"classes": ["a", "\ud800"]},
     {"classes": None},
     {"classes": "ab"},
     {"method": "absent"},

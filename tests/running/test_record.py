@@ -105,6 +105,8 @@ def test_two_differences_are_both_told_and_unasked_fields_are_not() -> None:
         (b'{"config": {}, "schema": 1, "command": 3}', "command is no str"),
         (b'{"config": {}, "schema": 1, "command": "extract", "classes": "cat"}', "classes is no list"),
         (b'{"config": {}, "schema": 1, "command": "extract", "classes": [["cat"]]}', "a class has no name"),
+        (b'{"config": {}, "schema": 1, "command": "extract", "classes": ["c\\ud800t"]}', "a class has no name"),
+        (b'{"config": {}, "schema": 1, "command": "extract", "images_hash": "\\ud800"}', "a hash of it is no text"),
         (b'{"config": {}, "schema": 1, "command": "extract", "timings": {"extract": "1"}}', "timings are no seconds"),
         (b'{"config": {}, "schema": 1, "command": "extract", "protocol": null}', "protocol is no dict"),
     ],

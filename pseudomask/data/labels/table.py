@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from pseudomask.errors import LabelError
+from pseudomask.running.jsonable import is_text
 from pseudomask.suggest import nearest as nearest_name
 
 MAX_CLASSES = 65_534
@@ -112,6 +113,8 @@ class TableBuilder:
             return position
         if not name:
             raise LabelError("a class name is empty", where, line)
+        if not is_text(name):
+            raise LabelError(f"the class name {name!r} holds half a character, which no file can", where, line)
         if name.lower() in BACKGROUND_NAMES:
             self._saw_background = True
             return -1
