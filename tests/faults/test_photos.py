@@ -154,6 +154,7 @@ def test_r6_a_photo_of_60_megapixels(watch: Watch, tmp_path: Path) -> None:
     Image.new("RGB", (9000, 6667), (90, 120, 60)).save(tmp_path / "photos/large.jpg")
     done = watch.server.run(*watch.extract(tmp_path / "out", photos=tmp_path / "photos", labels=False))
     assert done.code == 0, done.err
+    print(f"{done.peak / 2**30:.2f} GiB")  # -s shows it
     assert done.peak < 4 * 2**30
     assert load_mask(tmp_path / "out/large.png").shape == (6667, 9000)
 
