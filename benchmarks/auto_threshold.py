@@ -56,6 +56,7 @@ class Bench:
     data: Path
     classes: list[str]
     affinity: Path | None
+    power: float
     every: int
     sample: int
 
@@ -72,7 +73,7 @@ class Bench:
         auto = choose(_said(photo_agreement(decode(items[i].path), found[i]) for i in sample))
         yield _row(folder.name, "seeds", found, truths, chosen, auto)
         if self.affinity is not None:
-            walk = Walk.of(replace(config, affinity=self.affinity))
+            walk = Walk.of(replace(config, affinity=self.affinity, walk_power=self.power))
             walked = [
                 quantise(walk.refine(decode(item.path), one, auto).scores)
                 for item, one in zip(items, found, strict=True)
@@ -104,11 +105,19 @@ def main() -> None:
     parser.add_argument("--classes", default=CLASSES)
     parser.add_argument("--sample", type=int, default=DEFAULTS.auto_sample)
     parser.add_argument("--affinity", type=Path, help="weights of train-affinity: also the walk's threshold")
+    parser.add_argument("--walk-power", type=float, default=DEFAULTS.walk_power, help="as refine's")
     parser.add_argument("--every", type=int, default=1, help="only each N-th photo of each folder (a trial)")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     try:
-        bench = Bench(options.data, options.classes.split(","), options.affinity, options.every, options.sample)
+        bench = Bench(
+            options.data,
+            options.classes.split(","),
+            options.affinity,
+            options.walk_power,
+            options.every,
+            options.sample,
+        )
         rows = [row for one in options.seeds for row in bench.rows(one)]
     except PseudomaskError as error:
         parser.exit(error.exit_code, f"error: {error}\n")

@@ -6,7 +6,7 @@ DATA is laid out like PASCAL VOC: JPEGImages and SegmentationClass. Seeds come i
 train and the val photos. Refiners have their default settings. `truth`: the background threshold is the best on the
 train masks (seeds, PAMR and walk: of all; CRF: of that of its start and the --around it, as each costs a run).
 `auto`: as `refine --threshold auto` chooses it, on the train seeds. Val is measured at the thresholds of train.
-Without --affinity the walk's rows are left out.
+Without --affinity the walk's rows are left out; --rows names others to be left out.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from pseudomask.running.signals import graceful
 from pseudomask.running.workers import Lost, run_jobs
 from pseudomask.scores import ScoreMap, load_scores, quantise
 
+ROWS = ("pamr", "crf", "walk", "walk,crf")
 DEFAULTS = RefineConfig(images=Path(), seeds=Path(), out=Path())
 
 
@@ -96,6 +97,7 @@ class Bench:
     around: tuple[float, ...]
     sample: int
     workers: int
+    made: Sequence[str]
 
     def mapped(self, work: Transform | Measure, items: Sequence[Item], label: str) -> Iterator:  # type: ignore[type-arg]
         """Results in the items' order."""
@@ -164,18 +166,21 @@ class Bench:
         name = folders[0].name
         seeds = self.swept(name, "seeds", train, val, self.auto(train))
         yield seeds
-        pamr = REFINERS["pamr"](config)
-        after = [self.transformed(pamr, items, f"{name} pamr") for items in (train, val)]
-        yield self.swept(name, "+ pamr", *after, seeds.auto_threshold)
+        if "pamr" in self.made:
+            pamr = REFINERS["pamr"](config)
+            train_pamr, val_pamr = (self.transformed(pamr, items, f"{name} pamr") for items in (train, val))
+            yield self.swept(name, "+ pamr", train_pamr, val_pamr, seeds.auto_threshold)
         crf = REFINERS["crf"](config)
-        yield self.crf(seeds, "+ crf", crf, train, val)
-        if config.affinity is not None:
+        if "crf" in self.made:
+            yield self.crf(seeds, "+ crf", crf, train, val)
+        if "walk" in self.made and config.affinity is not None:
             walk = REFINERS["walk"](config)
-            after = [self.transformed(walk, items, f"{name} walk") for items in (train, val)]
-            auto = self.auto_walk(train, after[0], seeds.auto_threshold)
-            walked = self.swept(name, "+ walk", *after, auto)
+            train_walk, val_walk = (self.transformed(walk, items, f"{name} walk") for items in (train, val))
+            auto = self.auto_walk(train, train_walk, seeds.auto_threshold)
+            walked = self.swept(name, "+ walk", train_walk, val_walk, auto)
             yield walked
-            yield self.crf(walked, "+ walk + crf", crf, *after)
+            if "walk,crf" in self.made:
+                yield self.crf(walked, "+ walk + crf", crf, train_walk, val_walk)
 
 
 def items_of(data: Path, folder: Path, limit: int | None) -> list[Item]:
@@ -199,6 +204,10 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("seeds", type=Path, nargs="+", help="train, val, train, val, …")
     parser.add_argument("--affinity", type=Path, help="weights of train-affinity")
+    parser.add_argument("--walk-power", type=float, default=DEFAULTS.walk_power, help="as refine's")
+    parser.add_argument(
+        "--rows", nargs="*", default=ROWS, choices=ROWS, help="what follows the seeds' row; default: all"
+    )
     parser.add_argument("--classes", default=CLASSES)
     parser.add_argument("--around", default="-0.05,0,0.05", help="steps from the start's threshold tried with the CRF")
     parser.add_argument("--sample", type=int, default=DEFAULTS.auto_sample)
@@ -214,8 +223,9 @@ def main() -> None:
             names = ("background", *read_seeds(pair[0], None).classes)
             chosen = np.isin(names, options.classes.split(","))
             around = tuple(float(step) for step in options.around.split(","))
-            bench = Bench(options.data, len(names), chosen, around, options.sample, options.workers)
-            rows += bench.rows(pair, replace(DEFAULTS, affinity=options.affinity), options.limit)
+            bench = Bench(options.data, len(names), chosen, around, options.sample, options.workers, options.rows)
+            config = replace(DEFAULTS, affinity=options.affinity, walk_power=options.walk_power)
+            rows += bench.rows(pair, config, options.limit)
     except PseudomaskError as error:
         parser.exit(error.exit_code, f"error: {error}\n")
     print("| seeds | refiner | threshold by truth | train mIoU | val mIoU | threshold auto | train mIoU | val mIoU |")
