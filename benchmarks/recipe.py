@@ -21,7 +21,7 @@ def read(out: Path, seeds: list[int]) -> dict[str, Any]:
         "seeds": seeds,
         "networks": networks,
         "miou": {which: round(value, 2) for which, value in means.items()},
-        "ratio": round(means["tags"] / means["true"], 3),
+        "ratio": round(means["tags"] / means["true"], 3) if means["true"] else None,
         "logs": {f"{which}{seed}": _log(out / f"{which}{seed}") for which in networks for seed in seeds},
     }
 
@@ -55,9 +55,8 @@ def tables(result: dict[str, Any]) -> str:
     for which, name in (("tags", "masks from tags"), ("true", "true masks")):
         each = ", ".join(f"{one['miou']:.1f}" for one in networks[which])
         detail = f" ({each})" if len(networks[which]) > 1 else ""
-        lines.append(
-            f"| {name} | {result['miou'][which]:.1f}{detail} | {result['miou'][which] / result['miou']['true']:.3f} |"
-        )
+        ratio = 1.0 if which == "true" else result["ratio"]
+        lines.append(f"| {name} | {result['miou'][which]:.1f}{detail} | {'-' if ratio is None else f'{ratio:.3f}'} |")
     lines += ["", "| class | masks from tags, on train | network of tags | network of true masks |"]
     lines += ["| --- | --- | --- | --- |"]
     for name, iou in result["masks"]["iou"].items():
