@@ -8,8 +8,8 @@ than chance and where a mask is constant, so that nearly full and nearly empty m
 photos decides.
 
 A walk's scores stop at edges wherever they are cut, so that this tells little of them. But refinement moves edges and
-leaves areas about as they are: the walk's threshold is the one that leaves as much foreground as PAMR does, the seeds
-being cut at theirs.
+leaves areas about as they are: the walk's threshold is the one that leaves as much foreground as the seeds have, cut at
+theirs: the mean of their area before and after PAMR.
 """
 
 from __future__ import annotations
@@ -88,15 +88,17 @@ def photo_agreement(photo: np.ndarray, scores: ScoreMap) -> np.ndarray | None:
 
 
 def photo_excess(photo: np.ndarray, scores: ScoreMap, threshold: float, walked: ScoreMap) -> np.ndarray | None:
-    """How much more of a photo is foreground after the walk at each of `THRESHOLDS` than after PAMR at `threshold`.
+    """How much more of a photo is foreground after the walk at each of `THRESHOLDS` than without it at `threshold`.
 
-    Shares of the photo, float64 (T,), falling; None where it has no class.
+    Without it: the mean of the seeds' area and of that after PAMR. Shares of the photo, float64 (T,), falling; None
+    where it has no class.
     """
     if not scores.classes:
         return None
     refined = REFINER.refine(photo, scores, threshold).scores
     above = np.searchsorted(np.asarray(THRESHOLDS, np.float32), walked.best()[0], side="left")
-    return _areas(above, len(THRESHOLDS)) - float((refined.best()[0] > np.float32(threshold)).mean())
+    without = np.mean([(one.best()[0] > np.float32(threshold)).mean() for one in (scores, refined)])
+    return _areas(above, len(THRESHOLDS)) - without
 
 
 def choose(curves: Sequence[np.ndarray]) -> float:
