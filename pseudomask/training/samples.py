@@ -41,10 +41,13 @@ def random_crop(image: np.ndarray, crop: int, rng: np.random.Generator) -> np.nd
 
     Args:
         image: float32 (C, H, W); photos normalised, so that 0 is the mean colour.
+
+    Returns:
+        (C, crop, crop), laid out channels-last as photos are.
     """
     _, h, w = image.shape
     top, left = int(rng.integers(abs(h - crop) + 1)), int(rng.integers(abs(w - crop) + 1))
-    canvas = np.zeros((len(image), crop, crop), np.float32)
+    canvas = np.zeros((crop, crop, len(image)), np.float32).transpose(2, 0, 1)
     source_y, target_y = (top, 0) if h > crop else (0, top)
     source_x, target_x = (left, 0) if w > crop else (0, left)
     rows, columns = min(h, crop), min(w, crop)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from pseudomask.config import ScheduleOptions, TrainAffinityConfig, TrainingOptions
 from pseudomask.devices import pick_amp, pick_device, pick_workers
@@ -196,6 +196,7 @@ class Trainer:
             num_workers=self.workers,
             pin_memory=self.device.type == "cuda",
             worker_init_fn=_one_thread,
+            collate_fn=_together,
         )
         for images, tags, problems in loader:
             for problem in set(problems) - {""} - self.unreadable:
@@ -273,6 +274,13 @@ class Trainer:
             f"epoch {epoch}: held-out loss {result.loss:.4f}, mean average precision {result.mean_precision:.3f}"
         )
         return result
+
+
+def _together(samples: Sequence[tuple[Tensor, Tensor, str]]) -> tuple[Tensor, Tensor, list[str]]:
+    """A batch of crops, laid out channels-last as they are: nothing is turned around on the way to the network."""
+    images, targets, problems = zip(*samples, strict=True)
+    batch = default_collate([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
+    return batch, default_collate(list(targets)), list(problems)
 
 
 def _one_thread(worker: int) -> None:

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
+import torch
 from torch.utils.data import DataLoader
 
 from pseudomask.data.pixels import MEAN, STD
 from pseudomask.training.samples import TrainingCrops, augment, batch_plan, epoch_order, one_hot, random_crop
+from pseudomask.training.trainer import _together
 
 
 @pytest.fixture(scope="module")
@@ -143,3 +145,13 @@ def test_augment_normalises_with_imagenets_mean_and_deviation() -> None:
 def test_one_hot() -> None:
     assert one_hot((0, 2), 4).tolist() == [1, 0, 1, 0]
     assert one_hot((), 2).tolist() == [0, 0]
+
+
+def test_a_batch_is_laid_out_as_the_network_wants_it(paths: list[Path]) -> None:
+    source = crops(paths)
+    images, tags, problems = _together([source[0, i] for i in range(5)])
+    assert images.shape == (5, 3, 32, 32)
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert all(torch.equal(images[i], source[0, i][0]) for i in range(5))
+    assert torch.equal(tags, torch.eye(5, 3))
+    assert problems == [""] * 5
