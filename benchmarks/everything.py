@@ -28,8 +28,8 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("train_speed", *PHOTOS, "--photos", "64", "--repeats", "1", "--device", DEVICE),
     ("recam_step", "--classes", "20", "--repeats", "1"),
     ("recam_step", "--classes", "80", "--repeats", "1"),
-    ("crf_engines", "--repeats", "1", "--device", DEVICE),
-    ("walk",),
+    ("crf_engines", "--labels", "2,4,21", "--repeats", "1", "--device", DEVICE),
+    ("walk", "--repeats", "1"),
 )
 
 

@@ -20,9 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pseudomask.api import extract
+from pseudomask.api import evaluate, extract
 from pseudomask.config import EvaluateConfig, ExtractConfig
-from pseudomask.measuring.evaluate import evaluate
 
 ROOT = Path(__file__).resolve().parents[1]
 

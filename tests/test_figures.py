@@ -71,8 +71,7 @@ def test_refiners() -> None:
     assert len(rows) == len(found)
     for row, one in zip(rows, found, strict=True):
         assert (row[0].lower(), row[1]) == (one["seeds"].removesuffix("_train"), one["refiner"])
-        names = ("truth_threshold", "truth_train", "truth_val", "auto_threshold", "auto_train", "auto_val")
-        for cell, name in zip(row[2:], names, strict=True):
+        for cell, name in zip(row[2:], ("truth_threshold", "truth_train", "truth_val"), strict=True):
             same(cell, one[name])
 
 
@@ -102,13 +101,23 @@ def test_how_often_a_photo_is_seen() -> None:
 
 def test_extract_beside_the_reference() -> None:
     found = results("extract_speed")
-    seconds = {name: found["seconds"][name]["median"] for name in ("reference", "extract", "limit")}
-    names = [seconds["reference"], seconds["extract"], seconds["limit"], *found["fewer_passes"].values()]
+    seconds = {name: found["seconds"][name]["median"] for name in ("reference", "extract", "flow", "limit")}
+    names = [*seconds.values(), *found["fewer_passes"].values()]
     for row, value in zip(table("docs/speed.md", "| photos a second"), names, strict=True):
         same(row[1], 1 / value)
         same(row[2].split(" ")[0], value)
         same(row[3], seconds["reference"] / value)
         same(row[4], seconds["limit"] / value)
+
+
+def test_training_beside_its_bare_step() -> None:
+    found = results("train_speed")
+    verbs = found["images_per_second"].items()
+    for row, (verb, one) in zip(table("docs/speed.md", "verb | images"), verbs, strict=True):
+        assert row[0] == verb
+        same(row[1], one["verb"][0])
+        same(row[2], one["step"][0])
+        same(row[3], found["share"][verb])
 
 
 def test_what_the_disagreements_of_maps_are() -> None:
@@ -143,15 +152,24 @@ def test_the_readmes_tables() -> None:
 
 def test_what_a_photo_costs_by_method() -> None:
     found = results("methods_time")
-    if "tta" not in found:
-        pytest.skip("methods_time.json is of a run before the network was folded; run benchmarks.methods_time again")
     ratios = {name: one["ratio"] for name, one in found["results"]["375x500"].items()}
     memory = {name: one["memory"] / 2**20 for name, one in found["results"]["375x500"].items()}
-    names = ["cam", "recam", "cpmc", "cpmc, both kinds of local prototypes"]
-    for row, name in zip(table("docs/results.md", "map | time, CAM = 1"), names, strict=False):
+    refiners = {name: ratios[f"refine --method {name}"] for name in ("crf", "pamr", "walk")}
+    names = [
+        "cam",
+        "recam",
+        "cpmc",
+        "cpmc, both kinds of local prototypes",
+        *(f"refine --method {n}" for n in refiners),
+    ]
+    for row, name in zip(table("docs/results.md", "map | time, CAM = 1"), names, strict=True):
         same(row[1], ratios[name])
         same(row[2], memory[name])
     shown = {row[0]: row[3] for row in table("README.md", "masks | train (457)")}
     for start, name in (("CAM (", "cam"), ("ReCAM, w″ (", "recam"), ("CPMC on ReCAM", "cpmc")):
         (cell,) = [cell for label, cell in shown.items() if label.startswith(start)]
         same(cell, ratios[name])
+    for label, cell in shown.items():
+        seeds, _, steps = label.partition(", refined by ")
+        if steps:
+            same(cell, ratios[seeds.lower()] + sum(refiners[step] for step in steps.strip("`").split(" and ")))
