@@ -110,6 +110,15 @@ def test_extract_beside_the_reference() -> None:
         same(row[4], seconds["limit"] / value)
 
 
+def test_where_the_time_goes() -> None:
+    found = results("extract_profile")["seconds"]
+    rows = table("docs/speed.md", "step | reference")
+    for row, name in zip(rows[:-1], next(iter(found.values())), strict=True):
+        for i, one in enumerate(found.values()):
+            same(row[1 + 2 * i], one[name])
+            same(row[2 + 2 * i], 100 * one[name] / sum(one.values()))
+
+
 def test_training_beside_its_bare_step() -> None:
     found = results("train_speed")
     verbs = found["images_per_second"].items()
