@@ -75,6 +75,18 @@ def test_refiners() -> None:
             same(cell, one[name])
 
 
+@pytest.mark.parametrize(
+    ("header", "name"), [("seeds | photos", "auto_threshold"), ("seeds, walked", "auto_threshold_walk")]
+)
+def test_how_far_the_automatic_threshold_falls_short(header: str, name: str) -> None:
+    for row, one in zip(table("docs/refinement.md", header), results(name), strict=True):
+        assert row[0].lower().split(",")[0] == one["seeds"].split("_")[0]
+        assert row[0].endswith(one["seeds"].split("_")[1])
+        names = ("photos", "truth", "truth_miou", "auto", "auto_miou", "short")
+        for cell, what in zip(row[1:], names, strict=True):
+            same(cell, one[what])
+
+
 def test_what_refiners_and_steps_cost() -> None:
     for row, one in zip(table("docs/results.md", "labels | torch"), results("crf_engines")["rows"], strict=True):
         ratios = [one["ratios"][name]["seconds"] for name in ("torch", "cold", "pydensecrf", "all")]
