@@ -115,7 +115,7 @@ def known_flags() -> set[str]:
         for parameter in verb.params:
             found |= {*parameter.opts, *parameter.secondary_opts}
     for script in (*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "examples").glob("*.py")):
-        found |= set(re.findall(r'add_argument\("(--[a-z-]+)"', script.read_text("utf-8")))
+        found |= set(re.findall(r'add_argument\(\s*"(--[a-z-]+)"', script.read_text("utf-8")))
     for action in get_args_parser()._actions:  # torchrun's
         found |= set(action.option_strings)
     return found | {"--nodes", "--ntasks-per-node", "--gpus-per-node", "--cpus-per-task", "--time"}  # SLURM's
