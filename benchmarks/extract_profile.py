@@ -10,7 +10,6 @@ processes and threads, beside the network. Seconds a photo: means over the photo
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from collections import defaultdict
@@ -23,6 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks.recam_step import publish
 from benchmarks.seeds import DEFAULTS
 from pseudomask.config import ExtractConfig
 from pseudomask.data.collection import align_tags, collect
@@ -173,10 +173,8 @@ def main() -> None:
     keep_pages()
     with tempfile.TemporaryDirectory(prefix="pseudomask-profile-") as out:
         found = measure(options, Path(out))
-    print("\n".join(table(found)))
-    if options.json:
-        settings = {"photos": options.photos, "torch": torch.__version__}
-        options.json.write_text(json.dumps({**settings, "seconds": found}, indent=1) + "\n", encoding="utf-8")
+    document = {"photos": options.photos, "torch": torch.__version__, "seconds": found}
+    publish(table(found), document, options.json)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks.recam_step import publish
 from benchmarks.seeds import DEFAULTS
 from pseudomask.config import ExtractConfig
 from pseudomask.data.collection import Collection, align_tags, collect
@@ -259,9 +260,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="pseudomask-speed-") as room:
         found = compare(options, Path(room))
-    print("\n".join(table(found)))
-    if options.json:
-        options.json.write_text(json.dumps(found | {"targets": TARGETS}, indent=1) + "\n", encoding="utf-8")
+    publish(table(found), found | {"targets": TARGETS}, options.json)
 
 
 if __name__ == "__main__":

@@ -262,9 +262,14 @@ def tell(options: argparse.Namespace, measure: Job, compare: Job, table: Callabl
         print(json.dumps(measure(options)))
         return
     result = compare(options)
-    print("\n".join(table(result)))
-    if options.json is not None:
-        options.json.write_text(json.dumps(result, indent=2) + "\n")
+    publish(table(result), result, options.json)
+
+
+def publish(lines: Sequence[str], result: object, file: Path | None) -> None:
+    """A benchmark's table on stdout, and all that it measured in `file`."""
+    print("\n".join(lines))
+    if file is not None:
+        file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -11,7 +11,6 @@ less. All are compared with the first size of the list.
 from __future__ import annotations
 
 import argparse
-import json
 import resource
 import statistics
 import sys
@@ -21,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.recam_step import cores
+from benchmarks.recam_step import cores, publish
 from benchmarks.refine_folder import equal_pixels, refine
 
 
@@ -108,9 +107,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     result = compare(options)
-    print("\n".join(table(result)))
-    if options.json is not None:
-        options.json.write_text(json.dumps(result, indent=2) + "\n")
+    publish(table(result), result, options.json)
 
 
 if __name__ == "__main__":

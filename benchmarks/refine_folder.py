@@ -9,7 +9,6 @@ folder of its own; the engines take turns, so that each turn has a ratio. Needs 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from benchmarks.recam_step import cores
+from benchmarks.recam_step import cores, publish
 
 ENGINES = ("torch", "pydensecrf")
 TARGET = 1.0
@@ -119,9 +118,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     result = compare(options)
-    print("\n".join(table(result)))
-    if options.json is not None:
-        options.json.write_text(json.dumps(result, indent=2) + "\n")
+    publish(table(result), result, options.json)
 
 
 if __name__ == "__main__":

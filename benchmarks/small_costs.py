@@ -9,7 +9,6 @@ Start-up is a fresh process for `pseudomask --help`, beside one that imports tor
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import statistics
 import subprocess
@@ -20,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.recam_step import publish
 from pseudomask.api import evaluate, extract
 from pseudomask.config import EvaluateConfig, ExtractConfig
 
@@ -95,9 +95,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="pseudomask-costs-") as room:
         found = measure(options, Path(room))
-    print("\n".join(table(found)))
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    publish(table(found), found, options.json)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.recam_step import publish
+
 BATCH = 16
 VERBS = ("train-cls", "reactivate")
 TARGET = 0.9
@@ -172,9 +174,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="pseudomask-training-") as room:
         found = compare(options, Path(room))
-    print("\n".join(table(found)))
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    publish(table(found), found, options.json)
 
 
 if __name__ == "__main__":

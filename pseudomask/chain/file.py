@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pseudomask.chain.kinds import KINDS
+from pseudomask.cli.sources import load_toml
 from pseudomask.errors import UsageError
 from pseudomask.suggest import did_you_mean
 
@@ -36,7 +35,7 @@ class ChainFile:
 
 def read_file(path: Path) -> ChainFile:
     """Raises `UsageError` where the file is missing, is no TOML, or has tables that are no steps, or none."""
-    content = _load(path)
+    content = load_toml(path, str(path))
     tables = {name: value for name, value in content.items() if _is_table(value)}
     for name, value in tables.items():
         if name == "run":
@@ -72,12 +71,3 @@ def _entries(table: Mapping[str, object], where: str) -> Entries:
             raise UsageError(f"{where}: '{key}' is given twice, with a dash and with an underscore")
         found[key] = (value, f"{where}: {name}")
     return found
-
-
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not a TOML file: {error}") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pseudomask.cli.help import GROUPS
-from pseudomask.cli.verb import Result, Verb
+from pseudomask.cli.verb import Result, Verb, columns
 from pseudomask.config import ExportConfig
 from pseudomask.running.reporter import Reporter
 
@@ -19,9 +19,7 @@ def run(config: ExportConfig, reporter: Reporter) -> Result:
 
 def show(result: Any) -> list[str]:
     """The summary, and under it the lines to paste."""
-    rows = result.summary()
-    width = max(len(label) for label, _ in rows)
-    lines = [f"{label.ljust(width)}  {value}" for label, value in rows]
+    lines = [label + value for label, value in columns(result.summary())]
     return [*lines, "", *result.paste.split("\n")] if result.paste else lines
 
 

@@ -75,7 +75,7 @@ def read_config(path: Path, verb: str, found: list[Setting], verbs: Iterable[str
     wins over the top, so one file can serve a whole chain of verbs. A key is a flag's name, with
     dashes or underscores. Raises `UsageError` for a file that is not TOML and for an unknown key.
     """
-    content = _load(path)
+    content = load_toml(path, f"--config {path}")
     tables = {name: value for name, value in content.items() if isinstance(value, dict)}
     for name in tables:
         if name not in verbs:
@@ -94,10 +94,11 @@ def read_config(path: Path, verb: str, found: list[Setting], verbs: Iterable[str
     return values
 
 
-def _load(path: Path) -> dict[str, Any]:
+def load_toml(path: Path, told: str) -> dict[str, Any]:
+    """A TOML file's content. Raises `UsageError`, beginning with `told`, where it cannot be read or is none."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise UsageError(f"--config {path}: {error.strerror}") from error
+        raise UsageError(f"{told}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"--config {path}: not a TOML file: {error}") from error
+        raise UsageError(f"{told}: not a TOML file: {error}") from error

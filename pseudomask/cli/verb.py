@@ -152,6 +152,11 @@ def _lines(verb: Verb, config: Any, result: Any) -> Sequence[tuple[str, str]]:
     rows = list(result.summary())
     if verb.next is not None and result.weights is not None:
         rows.append(("next", verb.next(config, result)))
+    return columns(rows)
+
+
+def columns(rows: Sequence[tuple[str, object]]) -> list[tuple[str, str]]:
+    """A summary's rows, their labels padded to one width."""
     width = max((len(label) for label, _ in rows), default=0)
     return [(f"{label.ljust(width)}  ", str(value)) for label, value in rows]
 
