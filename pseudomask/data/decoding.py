@@ -97,14 +97,12 @@ def decode(path: Path, *, max_pixels: int = MAX_PIXELS, allow_truncated: bool = 
 
 def image_size(path: Path, *, max_pixels: int | None = None) -> tuple[int, int]:
     """(H, W) of the upright image, from the header alone. Raises ImageError as `decode` does."""
-    with _opened(path, max_pixels, False) as image:
-        width, height = image.size
-        return (width, height) if _orientation(image) >= 5 else (height, width)
+    return read_header(path, max_pixels=max_pixels).size
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path, *, max_pixels: int | None = None) -> Header:
     """What a file's header tells of its photo. Raises ImageError as `decode` does."""
-    with _opened(path, None, False) as image:
+    with _opened(path, max_pixels, False) as image:
         width, height = image.size
         turn = _orientation(image)
         return Header(image.format or "", (width, height) if turn >= 5 else (height, width), turn != 1)

@@ -18,7 +18,7 @@ from pseudomask.data.images import ImagePaths
 from pseudomask.devices import pick_amp, pick_device, pick_workers
 from pseudomask.extracting.engine import Engine
 from pseudomask.extracting.outputs import write_outputs
-from pseudomask.extracting.photos import Photo, Photos, batches, load, windows
+from pseudomask.extracting.photos import Photo, Photos, batches, header_size, load, windows
 from pseudomask.extracting.shards import as_planned, own_batches
 from pseudomask.maps import check_method, make_method, weight_rule
 from pseudomask.maps.method import MapMethod
@@ -127,7 +127,7 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
     )
     paths, planned = ImagePaths(collection.items), None
     if job.alone:
-        parts = windows(paths, pending, config.max_side)
+        parts = windows(pending, lambda place: header_size(paths[place]), config.max_side)
     else:
         planned = own_batches(paths, pending, config.batch_size, scales=seen.scales, max_side=config.max_side, job=job)
         pending = [place for batch in planned for place in batch]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,11 +62,11 @@ def view_sizes(size: tuple[int, int], scales: Sequence[float], max_side: int) ->
 WINDOW = 2048  # photos whose headers are read before the first of them is decoded
 
 
-def windows(paths: Sequence[Path], places: Sequence[int], max_side: int) -> Iterator[list[int]]:
-    """`places`, `WINDOW` at a time, each window in the order of `by_shape`; its headers are read as it is asked for."""
+def windows(places: Sequence[int], size_of: Callable[[int], tuple[int, int]], max_side: int) -> Iterator[list[int]]:
+    """`places`, `WINDOW` at a time, each window in the order of `by_shape`; sizes are asked for as it is."""
     for start in range(0, len(places), WINDOW):
         part = places[start : start + WINDOW]
-        yield by_shape(part, [header_size(paths[place]) for place in part], max_side)
+        yield by_shape(part, [size_of(place) for place in part], max_side)
 
 
 def by_shape(places: Sequence[int], sizes: Iterable[tuple[int, int]], max_side: int) -> list[int]:

@@ -13,7 +13,17 @@ from PIL import Image
 
 from pseudomask.errors import PseudomaskError, UsageError
 from pseudomask.extracting.engine import Engine, pack
-from pseudomask.extracting.photos import Photo, Photos, batches, by_shape, load, reduction, windows, working_size
+from pseudomask.extracting.photos import (
+    Photo,
+    Photos,
+    batches,
+    by_shape,
+    header_size,
+    load,
+    reduction,
+    windows,
+    working_size,
+)
 from pseudomask.maps.cam import LinearMaps
 from pseudomask.maps.passes import parse_scales
 from pseudomask.scores import MAX_SIDE, ScoreMap
@@ -66,10 +76,11 @@ def test_photos_seen_at_one_size_are_neighbours_within_a_window(
 ) -> None:
     sizes = [(4, 6), (6, 4), (0, 0), (4, 6), (80, 120), (40, 60), (6, 4)]
     assert by_shape([10, 11, 12, 13, 14, 15, 16], sizes, 60) == [10, 13, 11, 16, 12, 14, 15]
+    size_of = [header_size(path) for path in files].__getitem__
     a, b, c = range(3)  # of two sizes, b unreadable
-    assert list(windows(files, [a, c, b, a, c], 90)) == [[a, a, c, c, b]]
+    assert list(windows([a, c, b, a, c], size_of, 90)) == [[a, a, c, c, b]]
     monkeypatch.setattr("pseudomask.extracting.photos.WINDOW", 3)
-    assert list(windows(files, [a, c, a, c, b, c], 90)) == [[a, a, c], [c, c, b]]
+    assert list(windows([a, c, a, c, b, c], size_of, 90)) == [[a, a, c], [c, c, b]]
 
 
 def test_reduction_and_working_size() -> None:
