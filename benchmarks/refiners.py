@@ -5,7 +5,8 @@
 DATA is laid out like PASCAL VOC: JPEGImages and SegmentationClass. Seeds come in pairs, as `extract` wrote them for the
 train and the val photos. Refiners have their default settings. `truth`: the background threshold is the best on the
 train masks (seeds, PAMR and walk: of all; CRF: of that of its start and the --around it, as each costs a run).
-`auto`: as `refine --threshold auto` chooses it, on the train seeds. Val is measured at the thresholds of train.
+`auto`: as `refine --threshold auto` chooses it, on the train seeds; the walk's own follows from it, and so does its
+power, in all rows. Val is measured at the thresholds of train.
 Without --affinity the walk's rows are left out; --rows names others to be left out.
 """
 
@@ -28,9 +29,10 @@ from pseudomask.masks import load_mask
 from pseudomask.measuring.confusion import Confusion, Counts, count
 from pseudomask.measuring.sweep import Sweep
 from pseudomask.refining import REFINERS
-from pseudomask.refining.auto_threshold import THRESHOLDS, WALKED, carry, choose, photo_agreement, photo_excess, spread
+from pseudomask.refining.auto_threshold import THRESHOLDS, choose, photo_agreement, spread
 from pseudomask.refining.refiner import Refiner
 from pseudomask.refining.seeds import match_photos, read_seeds
+from pseudomask.refining.walk import threshold_of
 from pseudomask.running.machine import cores
 from pseudomask.running.signals import graceful
 from pseudomask.running.workers import Lost, run_jobs
@@ -52,12 +54,13 @@ class Item:
 
 @dataclass(frozen=True)
 class Transform:
-    """Worker: refined scores, rounded as files hold them. For refiners that no threshold changes."""
+    """Worker: refined scores, rounded as files hold them."""
 
     refiner: Refiner
+    threshold: float
 
     def __call__(self, item: Item) -> ScoreMap:
-        return quantise(self.refiner.refine(decode(item.photo), item.scores, 0.5).scores)
+        return quantise(self.refiner.refine(decode(item.photo), item.scores, self.threshold).scores)
 
 
 @dataclass(frozen=True)
@@ -113,9 +116,9 @@ class Bench:
                 sys.exit(stop.exit_code)
         return iter(found[place] for place in range(len(items)))
 
-    def curve(self, items: Sequence[Item]) -> np.ndarray:
-        """Mean IoU at `THRESHOLDS`."""
-        sweep = Sweep(THRESHOLDS, self.n_classes)
+    def curve(self, items: Sequence[Item], thresholds: Sequence[float]) -> np.ndarray:
+        """Mean IoU at each threshold."""
+        sweep = Sweep(thresholds, self.n_classes)
         for item in items:
             sweep.update(item.scores, load_mask(item.truth))
         return np.array([100 * float(m.mean_iou(self.chosen)) for m in sweep.curve()])
@@ -125,15 +128,8 @@ class Bench:
         curves = [photo_agreement(decode(item.photo), item.scores) for item in looked]
         return choose([curve for curve in curves if curve is not None])
 
-    def auto_walk(self, items: Sequence[Item], walked: Sequence[Item], threshold: float) -> float:
-        """The walk's threshold, the seeds' being `threshold`; on the photos that `refine` would take."""
-        sample = spread(len(items), self.sample)
-        looked = [(items[sample[i]], walked[sample[i]]) for i in spread(len(sample), max(1, self.sample // WALKED))]
-        found = [photo_excess(decode(one.photo), one.scores, threshold, after.scores) for one, after in looked]
-        return carry([excess for excess in found if excess is not None])
-
-    def transformed(self, refiner: Refiner, items: Sequence[Item], label: str) -> list[Item]:
-        results = self.mapped(Transform(refiner), items, label)
+    def transformed(self, refiner: Refiner, items: Sequence[Item], threshold: float, label: str) -> list[Item]:
+        results = self.mapped(Transform(refiner, threshold), items, label)
         return [replace(item, scores=scores) for item, scores in zip(items, results, strict=True)]
 
     def refined(self, refiner: Refiner, items: Sequence[Item], thresholds: Sequence[float], label: str) -> list[float]:
@@ -147,9 +143,10 @@ class Bench:
 
     def swept(self, seeds: str, name: str, train: Sequence[Item], val: Sequence[Item], auto: float) -> Row:
         """A row of scores whose mask is a cut at the threshold."""
-        on_train, on_val = self.curve(train), self.curve(val)
-        best, found = int(np.nanargmax(on_train)), THRESHOLDS.index(auto)
-        return _row(seeds, name, THRESHOLDS[best], on_train[best], on_val[best], auto, on_train[found], on_val[found])
+        thresholds = sorted({*THRESHOLDS, auto})
+        on_train, on_val = self.curve(train, thresholds), self.curve(val, thresholds)
+        best, found = int(np.nanargmax(on_train)), thresholds.index(auto)
+        return _row(seeds, name, thresholds[best], on_train[best], on_val[best], auto, on_train[found], on_val[found])
 
     def crf(self, start: Row, name: str, crf: Refiner, train: Sequence[Item], val: Sequence[Item]) -> Row:
         """A row of masks that the CRF makes from those of another row's scores."""
@@ -166,18 +163,18 @@ class Bench:
         name = folders[0].name
         seeds = self.swept(name, "seeds", train, val, self.auto(train))
         yield seeds
+        auto = seeds.auto_threshold
         if "pamr" in self.made:
             pamr = REFINERS["pamr"](config)
-            train_pamr, val_pamr = (self.transformed(pamr, items, f"{name} pamr") for items in (train, val))
-            yield self.swept(name, "+ pamr", train_pamr, val_pamr, seeds.auto_threshold)
+            train_pamr, val_pamr = (self.transformed(pamr, items, auto, f"{name} pamr") for items in (train, val))
+            yield self.swept(name, "+ pamr", train_pamr, val_pamr, auto)
         crf = REFINERS["crf"](config)
         if "crf" in self.made:
             yield self.crf(seeds, "+ crf", crf, train, val)
         if "walk" in self.made and config.affinity is not None:
             walk = REFINERS["walk"](config)
-            train_walk, val_walk = (self.transformed(walk, items, f"{name} walk") for items in (train, val))
-            auto = self.auto_walk(train, train_walk, seeds.auto_threshold)
-            walked = self.swept(name, "+ walk", train_walk, val_walk, auto)
+            train_walk, val_walk = (self.transformed(walk, items, auto, f"{name} walk") for items in (train, val))
+            walked = self.swept(name, "+ walk", train_walk, val_walk, threshold_of(auto))
             yield walked
             if "walk,crf" in self.made:
                 yield self.crf(walked, "+ walk + crf", crf, train_walk, val_walk)

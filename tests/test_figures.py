@@ -68,25 +68,33 @@ def test_cpmc() -> None:
 
 def test_refiners() -> None:
     rows = table("docs/results.md", "seeds | refiner")
-    powered = [one | {"refiner": f"{one['refiner']}, power 3"} for one in results("refiners_power3")[1:]]
-    found = [*results("refiners"), *powered]
+    found = results("refiners")
     assert len(rows) == len(found)
     for row, one in zip(rows, found, strict=True):
         assert (row[0].lower(), row[1]) == (one["seeds"].removesuffix("_train"), one["refiner"])
-        for cell, name in zip(row[2:], ("truth_threshold", "truth_train", "truth_val"), strict=True):
+        names = [f"{who}_{what}" for who in ("truth", "auto") for what in ("threshold", "train", "val")]
+        for cell, name in zip(row[2:], names, strict=True):
             same(cell, one[name])
 
 
-@pytest.mark.parametrize(
-    ("header", "name"), [("seeds | photos", "auto_threshold"), ("seeds, walked", "auto_threshold_walk")]
-)
-def test_how_far_the_automatic_threshold_falls_short(header: str, name: str) -> None:
-    for row, one in zip(table("docs/refinement.md", header), results(name), strict=True):
-        assert row[0].lower().split(",")[0] == one["seeds"].split("_")[0]
-        assert row[0].endswith(one["seeds"].split("_")[1])
+def test_how_far_the_automatic_threshold_falls_short() -> None:
+    for row, one in zip(table("docs/refinement.md", "seeds | photos"), results("auto_threshold"), strict=True):
+        assert row[0].lower().replace(", ", "_") == one["seeds"]
         names = ("photos", "truth", "truth_miou", "auto", "auto_miou", "short")
         for cell, what in zip(row[1:], names, strict=True):
             same(cell, one[what])
+
+
+def test_the_walks_power() -> None:
+    """A row a power, two columns a folder of seeds; the last row's power follows from the seeds' threshold."""
+    found = results("walk_power")
+    folders = [[one for one in found if one["seeds"] == name] for name in dict.fromkeys(one["seeds"] for one in found)]
+    rows = table("docs/refinement-walk.md", "power | CAM")
+    for row, *those in zip(rows, *folders, strict=True):
+        same(row[0].rpartition(": ")[2], *sorted({one["power"] for one in those}))
+        for i, one in enumerate(those):
+            same(row[1 + 2 * i], one["miou"], one["threshold"])
+            same(row[2 + 2 * i], one["follows_miou"], one["follows"])
 
 
 def test_what_refiners_and_steps_cost() -> None:
@@ -165,7 +173,6 @@ def test_the_readmes_tables() -> None:
         "CPMC on ReCAM's w″": cpmc["w″", default],
         **{f"{seed}, refined by {name}": refined[seed, f"+ {name.replace(' and ', ' + ')}"]
            for seed in ("ReCAM", "CPMC") for name in ("pamr", "crf", "walk", "walk and crf")},
-        "CPMC, refined by walk and crf": refined["CPMC", "+ walk + crf, power 3"],
     }  # fmt: skip
     rows = table("README.md", "masks | train (457)")
     assert len(rows) > 8

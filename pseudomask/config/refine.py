@@ -63,8 +63,13 @@ class WalkOptions:
     """The affinity random walk (METHODS 1.8)."""
 
     affinity: Path | None = option(None, "Weights that train-affinity wrote; walk needs them.", "Walk")
-    walk_power: float = option(
-        1.0, "Exponent of the scores before the walk; 1.5 for seeds that spread too far.", "Walk", min=0.01, max=100.0
+    walk_power: float | None = option(
+        None,
+        "Each pixel takes its neighbours' power mean of this exponent: above 1 the high scores win; by default 1.6 / "
+        "(1 - threshold).",
+        "Walk",
+        min=0.1,
+        max=100.0,
     )
     walk_radius: int = option(
         5, "How far one step reaches, in working pixels of 4 photo pixels.", "Walk", min=2, max=32
@@ -73,8 +78,13 @@ class WalkOptions:
         10.0, "Exponent of the affinity: higher lets less pass an edge.", "Walk", min=0.01, max=1000.0
     )
     walk_steps: int = option(8, "The walk takes 2 to the power of this many steps.", "Walk", min=0, max=16)
-    walk_threshold: float = option(
-        0.28, "Background's height after the walk, where a photo's highest score is 1.", "Walk", min=0.0, max=1.0
+    walk_threshold: float | None = option(
+        None,
+        "Background's height after the walk, where a photo's highest score is 1; by default 0.12 of the way from the "
+        "threshold to 1.",
+        "Walk",
+        min=0.0,
+        max=1.0,
     )
     walk_side: int = option(
         640, "Larger photos are reduced by a whole number, so that their long side is at most this.", "Walk", min=64
@@ -97,14 +107,12 @@ class MethodOptions:
     threshold: float | Literal["auto"] | None = option(
         None,
         "Background's height in the scores of SEEDS; by default that of SEEDS' masks. auto: chosen from photos and "
-        "scores alone, without true masks (and so is --walk-threshold).",
+        "scores alone, without true masks.",
         "Method",
         min=0.0,
         max=1.0,
     )
-    auto_sample: int = option(
-        512, "Photos that --threshold auto looks at, evenly spread; an eighth of them for the walk.", "Method", min=1
-    )
+    auto_sample: int = option(512, "Photos that --threshold auto looks at, evenly spread.", "Method", min=1)
 
 
 @dataclass(frozen=True, kw_only=True)

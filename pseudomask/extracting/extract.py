@@ -28,6 +28,7 @@ from pseudomask.networks.checkpoint import load_network
 from pseudomask.networks.store import find_weights
 from pseudomask.running.folder_result import FolderResult, typed
 from pseudomask.running.folder_run import FAILED, FolderRun
+from pseudomask.running.helpers import thread_stands_back
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.layout import Outputs, plan_outputs
 from pseudomask.running.ranks import ranks
@@ -175,7 +176,7 @@ class _Flow:
 
     def run(self, groups: Iterator[list[Photo]], total: int, label: str) -> None:
         with (
-            ThreadPoolExecutor(2, thread_name_prefix="write") as pool,
+            ThreadPoolExecutor(2, "write", thread_stands_back) as pool,
             self.reporter.progress(total, label) as progress,
         ):
             for batch in groups:

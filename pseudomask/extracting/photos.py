@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from pseudomask.data.decoding import decode, image_size
 from pseudomask.data.pixels import resize, with_long_side
 from pseudomask.errors import ImageError
+from pseudomask.running.helpers import stand_back
 from pseudomask.scores import MAX_SIDE
 
 
@@ -167,7 +168,7 @@ def _start(photos: Photos, part: range, workers: int, *, alone: bool) -> Iterato
             collate_fn=_as_it_is,
             num_workers=1 if alone else workers,
             prefetch_factor=None if not workers else 1 if alone else _AHEAD,
-            worker_init_fn=_one_thread,
+            worker_init_fn=stand_back,
             pin_memory=False,
             # Threads are writing by now, and a forked process could wait for their locks for ever.
             multiprocessing_context="spawn" if alone else None,
@@ -177,10 +178,6 @@ def _start(photos: Photos, part: range, workers: int, *, alone: bool) -> Iterato
         # torch's handler would raise in the midst of whatever this thread does; the iterator finds a death by itself
         signal.signal(signal.SIGCHLD, before)
     return photos_of_part
-
-
-def _one_thread(worker: int) -> None:
-    torch.set_num_threads(1)
 
 
 def batches(photos: Iterable[Photo], size: int, *, most_waiting: int | None = None) -> Iterator[list[Photo]]:

@@ -21,10 +21,14 @@ def present_class_maps(features: Tensor, weights: Tensor, index: Tensor) -> Tens
     Returns:
         (B, N, h, w), ≥ 0.
     """
+    h, w = features.shape[-2:]
+    rows = features.permute(0, 2, 3, 1).flatten(1, 2)  # (B, hw, D), as channels-last features lie in memory
+    # On a CPU as many as its cache holds: in float32 the features then never go to memory.
+    step = 256 if features.device.type == "cpu" else h * w
     with torch.autocast(features.device.type, enabled=False):
         chosen = weights.flatten(1)[index].float()  # (B, N, D)
-        maps = chosen @ features.flatten(2).float()  # (B, N, hw)
-    return torch.relu(maps).unflatten(2, features.shape[-2:])
+        maps = torch.cat([chosen @ part.float().mT for part in rows.split(step, 1)], 2)  # (B, N, hw)
+    return torch.relu(maps).unflatten(2, (h, w))
 
 
 @dataclass(frozen=True)

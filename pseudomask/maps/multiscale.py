@@ -4,23 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pseudomask.data.pixels import MEAN, STD
+from pseudomask.data.pixels import LEVELS, MEAN, STD
 from pseudomask.maps.method import MapMethod
 from pseudomask.maps.passes import Mirrored
 from pseudomask.networks.network import CamNetwork
 from pseudomask.training.losses import normalise_maps
 
 
-def to_input(pixels: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """uint8 (B, h, w, 3) → normalised float32, or `dtype`, (B, 3, h, w), channels-last in memory."""
+def to_input(pixels: Tensor, dtype: torch.dtype | None = None, ways: Sequence[bool] = (False,)) -> Tensor:
+    """The photos once for each of `ways`, mirrored where that is True, ImageNet's mean and deviation taken out.
+
+    Args:
+        pixels: uint8 (B, h, w, 3).
+        dtype: of the result; None is float32.
+
+    Returns:
+        (len(ways)·B, 3, h, w), channels-last in memory.
+    """
+    if pixels.device.type == "cpu":
+        return _looked_up(pixels, dtype or torch.float32, ways)
     scale = torch.from_numpy(1 / (255 * STD)).to(pixels.device)
     shift = torch.from_numpy(-MEAN / STD).to(pixels.device)
-    # One pass over the pixels, and the cast before anything is copied: half the traffic where it is bf16.
-    return torch.addcmul(shift, pixels.float(), scale).to(dtype).permute(0, 3, 1, 2)
+    x = torch.addcmul(shift, pixels.float(), scale).to(dtype).permute(0, 3, 1, 2)
+    return torch.cat([x.flip(-1) if mirrored else x for mirrored in ways])
+
+
+def _looked_up(pixels: Tensor, dtype: torch.dtype, ways: Sequence[bool]) -> Tensor:
+    """`to_input` by a table of the 256 levels in the bits of `dtype`: a sixth of the time."""
+    bits = torch.int16 if dtype.itemsize == 2 else torch.float32
+    table = torch.from_numpy(LEVELS).to(dtype).view(bits).numpy()
+    out = torch.empty((len(ways) * len(pixels), *pixels.shape[1:]), dtype=bits)
+    photos = [photo.numpy() for photo in pixels]
+    views = [cv2.flip(photo, 1) if mirrored else photo for mirrored in ways for photo in photos]
+    for view, place in zip(views, out.numpy(), strict=True):
+        cv2.LUT(view, table, dst=place)
+    return out.view(dtype).permute(0, 3, 1, 2)
 
 
 @torch.inference_mode()
@@ -56,14 +79,9 @@ def multiscale_maps(
     """
     total = torch.zeros((*index.shape, *grid), device=index.device)
     for i, pixels in enumerate(views):
-        x = to_input(pixels, amp)  # (B, 3, h_s, w_s)
         both, turned = mirrored is True, mirrored == "alternately" and i % 2 == 1
-        places, used = index, valid
-        if both:
-            x = torch.cat([x, x.flip(-1)])
-            places, used = torch.cat([index, index]), torch.cat([valid, valid])
-        elif turned:
-            x = x.flip(-1)
+        x = to_input(pixels, amp, (False, True) if both else (turned,))  # (B or 2B, 3, h_s, w_s)
+        places, used = (torch.cat([index, index]), torch.cat([valid, valid])) if both else (index, valid)
         with torch.autocast(x.device.type, amp, enabled=amp is not None):
             maps = method.activate(network, x, places, used)
         if both:

@@ -131,7 +131,8 @@ def _network_of(card: Card, source: str, build: Callable[[], AnyNetwork], tensor
     if card.backbone not in BACKBONES:
         raise WeightsError(f"{source}: backbone {card.backbone!r} is unknown here; there are {', '.join(BACKBONES)}")
     try:
-        network = build()
+        with torch.device("meta"):  # without memory: drawing 25 million random numbers takes longer than reading them
+            network = build()
     except UsageError as error:
         raise WeightsError(f"{source}: its card is damaged ({error})") from None
     _load_strict(network, tensors, source)
@@ -140,14 +141,18 @@ def _network_of(card: Card, source: str, build: Callable[[], AnyNetwork], tensor
 
 
 def _load_strict(network: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
-    own = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
-    wrong = [k for k in own if k not in tensors or tensors[k].shape != own[k].shape]
-    wrong += [k for k in tensors if k not in own]
+    wanted = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
+    wrong = [k for k in wanted if k not in tensors or tensors[k].shape != wanted[k].shape]
+    wrong += [k for k in tensors if k not in wanted]
     if wrong:
         raise WeightsError(f"{source}: {len(wrong)} tensors do not fit its card (first: {wrong[0]})")
     if not _finite(tensors):
         raise WeightsError(f"{source}: holds NaN or infinite values")
-    network.load_state_dict({k: v.float() for k, v in tensors.items()}, strict=False)
+    own = {k: v.to(torch.float32, copy=True) for k, v in tensors.items()}  # never the file's own pages
+    network.load_state_dict(own, strict=False, assign=True)
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.num_batches_tracked = torch.zeros((), dtype=torch.int64)
 
 
 def update_card(path: Path, **changes: Any) -> Card:

@@ -6,10 +6,6 @@ differences in the photo. Labels thrown at random, with the mask's area a, would
 Geary's contiguity ratio (1954); 1 minus it is the neighbours' agreement: 1 where nothing is parted, 0 where no better
 than chance and where a mask is constant, so that nearly full and nearly empty masks win nothing. The mean over the
 photos decides.
-
-A walk's scores stop at edges wherever they are cut, so that this tells little of them. But refinement moves edges and
-leaves areas about as they are: the walk's threshold is the one that leaves as much foreground as the seeds have, cut at
-theirs: the mean of their area before and after PAMR.
 """
 
 from __future__ import annotations
@@ -21,16 +17,14 @@ import numpy as np
 
 from pseudomask.errors import ImageError, UsageError
 from pseudomask.refining.grid import scores_on_grid, shrink
-from pseudomask.refining.pamr import Pamr
-from pseudomask.refining.work import Job, Step, read_pair, refine_one
+from pseudomask.refining.work import Job, read_pair
 from pseudomask.scores import ScoreMap
 
 THRESHOLDS = tuple(step / 100 for step in range(1, 100))
-REFINER = Pamr()
+SIDE = 160
+"""Photos are reduced by a whole number, so that their long side is at most this."""
 REACHES = (1, 2, 4)
-"""Distances of a pair, in pixels of a photo whose long side is at most that of PAMR's."""
-WALKED = 8
-"""One photo of so many is walked: that costs a network's pass a photo, and areas need fewer of them than edges."""
+"""Distances of a pair, in pixels of the reduced photo."""
 AROUND = ((0, 1), (1, 0), (1, 1), (1, -1))
 
 
@@ -83,22 +77,8 @@ def photo_agreement(photo: np.ndarray, scores: ScoreMap) -> np.ndarray | None:
     """
     if not scores.classes:
         return None
-    stride = -(-max(scores.size) // REFINER.side)
+    stride = -(-max(scores.size) // SIDE)
     return neighbours(shrink(photo, stride), scores_on_grid(scores, stride).max(0))
-
-
-def photo_excess(photo: np.ndarray, scores: ScoreMap, threshold: float, walked: ScoreMap) -> np.ndarray | None:
-    """How much more of a photo is foreground after the walk at each of `THRESHOLDS` than without it at `threshold`.
-
-    Without it: the mean of the seeds' area and of that after PAMR. Shares of the photo, float64 (T,), falling; None
-    where it has no class.
-    """
-    if not scores.classes:
-        return None
-    refined = REFINER.refine(photo, scores, threshold).scores
-    above = np.searchsorted(np.asarray(THRESHOLDS, np.float32), walked.best()[0], side="left")
-    without = np.mean([(one.best()[0] > np.float32(threshold)).mean() for one in (scores, refined)])
-    return _areas(above, len(THRESHOLDS)) - without
 
 
 def choose(curves: Sequence[np.ndarray]) -> float:
@@ -111,28 +91,13 @@ def choose(curves: Sequence[np.ndarray]) -> float:
     return THRESHOLDS[int(mean.argmax())]
 
 
-def carry(excesses: Sequence[np.ndarray]) -> float:
-    """The threshold of the walk that leaves, over all photos, the foreground nearest to what there was before.
-
-    Raises `UsageError` without any photo.
-    """
-    if not excesses:
-        raise UsageError("--threshold auto: no photo could be walked; give --walk-threshold and --threshold numbers")
-    return THRESHOLDS[int(np.abs(np.mean(excesses, axis=0)).argmin())]
-
-
 @dataclass(frozen=True)
 class Look:
-    """What a worker does with a photo of the sample; None where the photo or its scores cannot be used.
-
-    Its agreement; with `steps`, of which the walk is the last, its excess at `threshold`.
-    """
+    """What a worker does with a photo of the sample: its agreement, None where photo or scores cannot be used."""
 
     classes: int
     max_pixels: int
     allow_truncated: bool
-    steps: tuple[Step, ...] = ()
-    threshold: float = 0.5
 
     def __call__(self, job: Job) -> np.ndarray | None:
         try:
@@ -141,10 +106,7 @@ class Look:
             )
         except ImageError:
             return None
-        if not self.steps:
-            return photo_agreement(photo, scores)
-        walked = refine_one(self.steps, photo, scores, self.threshold).scores
-        return photo_excess(photo, scores, self.threshold, walked)
+        return photo_agreement(photo, scores)
 
 
 def spread(count: int, most: int) -> list[int]:

@@ -58,15 +58,18 @@ class RefineResult(FolderResult):
         method: the refiners in turn.
         seeds: the folder they started from.
         without_seeds: keys of photos that have no scores; `orphans`: scores without a photo.
+        scores_threshold: the background's height in what was made; `threshold` is that in the seeds.
     """
 
     method: tuple[str, ...]
     seeds: Path
+    scores_threshold: float = 0.5
     without_seeds: tuple[str, ...] = ()
     orphans: tuple[str, ...] = ()
 
     def details(self) -> list[tuple[str, str]]:
-        return [("method", ", then ".join(self.method)), ("seeds", str(self.seeds))]
+        afterwards = ("threshold afterwards", f"{self.scores_threshold:g}")
+        return [("method", ", then ".join(self.method)), ("seeds", str(self.seeds)), afterwards]
 
 
 def check_methods(config: RefineConfig) -> tuple[str, ...]:
@@ -101,7 +104,7 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
     for line in problems(config, seeds, matched):
         told.warn(line)
     with graceful() as stop:
-        threshold, chosen, config = choose_threshold(config, methods, seeds, jobs, workers, stop, told)
+        threshold, chosen = choose_threshold(config, seeds, jobs, workers, stop, told)
         result = RefineResult(
             out=config.out,
             classes=seeds.classes,
@@ -118,7 +121,8 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
         refiners = [REFINERS[name](config) for name in methods]
         batch = pick_batch(config, device)
         work = Work(config, plan_steps(refiners, threshold), seeds.classes, threshold, batch)
-        record = _record(config, methods, seeds, matched, device, result, work.steps[-1].level)
+        result.scores_threshold = work.steps[-1].level
+        record = _record(config, methods, seeds, matched, device, result)
         fields = [*_COMPARED, *(f"config.{name}" for name in _deciding(methods))]
         run = FolderRun(config.out, record, outputs, fields=fields, overwrite=config.overwrite)
         pending = run.pending(with_scores=config.scores, with_overlays=config.overlay)
@@ -197,9 +201,7 @@ def _record(
     matched: Matched,
     device: torch.device,
     result: RefineResult,
-    scores_threshold: float,
 ) -> RunRecord:
-    """`config.threshold` is the background's height in the seeds, `scores_threshold` that in what was made."""
     named = [item.relative for item in matched.items] if config.list or config.limit else []
     settings: dict[str, Any] = jsonable(replace(config, method=methods)) | {"threshold": result.threshold}
     affinity = hash_file(config.affinity) if config.affinity is not None and "walk" in methods else None
@@ -215,7 +217,7 @@ def _record(
             "method": ",".join(methods),
             "threshold": result.threshold,
             "threshold_chosen": result.threshold_from,
-            "scores_threshold": scores_threshold,
+            "scores_threshold": result.scores_threshold,
             "affinity_sha256": affinity,
             "images": len(matched.items),
             "seeds_hash": seeds.hash,

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from pseudomask.config import RefineConfig
 from pseudomask.errors import UsageError
-from pseudomask.refining import REFINERS
-from pseudomask.refining.auto_threshold import WALKED, Look, carry, choose, spread
+from pseudomask.refining.auto_threshold import Look, choose, spread
 from pseudomask.refining.seeds import Seeds
-from pseudomask.refining.work import Job, plan_steps
+from pseudomask.refining.work import Job
 from pseudomask.running.reporter import Reporter
 from pseudomask.running.signals import Stop
 from pseudomask.running.workers import Lost, run_jobs
@@ -21,16 +19,14 @@ from pseudomask.scores import check_threshold
 
 
 class Chosen(NamedTuple):
-    """The background's height in the seeds' scores, in words who chose it, and the settings that follow."""
+    """The background's height in the seeds' scores, and in words who chose it."""
 
     threshold: float
     source: str
-    config: RefineConfig
 
 
 def choose_threshold(
     config: RefineConfig,
-    methods: Sequence[str],
     seeds: Seeds,
     jobs: Sequence[Job],
     workers: int,
@@ -39,28 +35,20 @@ def choose_threshold(
 ) -> Chosen:
     """The given threshold, else that of SEEDS; `auto` looks at a sample of the photos.
 
-    A walk makes scores of another scale, whatever the threshold before it: so `auto` chooses --walk-threshold as well,
-    by the areas of its masks. Raises `UsageError` where none is known or can be found.
+    Raises `UsageError` where none is known or can be found.
     """
     if config.threshold is None:
         if seeds.threshold is None:
             raise UsageError(f"{seeds.folder}: no run.json in it that tells a threshold; give --threshold X or auto")
-        return Chosen(seeds.threshold, seeds.threshold_from, config)
+        return Chosen(seeds.threshold, seeds.threshold_from)
     if config.threshold != "auto":
         check_threshold(config.threshold)
-        return Chosen(config.threshold, "given", config)
+        return Chosen(config.threshold, "given")
     sample = [jobs[i] for i in spread(len(jobs), config.auto_sample)]
     look = Look(len(seeds.classes), config.max_pixels, config.allow_truncated)
     curves = _look(look, sample, workers, stop, reporter, "choosing the threshold")
     threshold = choose(curves) if not stop.requested else 0.5
-    if "walk" in methods and not stop.requested:
-        refiners = [REFINERS[name](config) for name in methods[: methods.index("walk") + 1]]
-        look = replace(look, steps=plan_steps(refiners, threshold), threshold=threshold)
-        some = [sample[i] for i in spread(len(sample), max(1, config.auto_sample // WALKED))]
-        excesses = _look(look, some, workers, stop, reporter, "choosing the walk's threshold")
-        if not stop.requested:
-            config = replace(config, walk_threshold=carry(excesses))
-    return Chosen(threshold, f"chosen without truth, on {len(curves)} photos", config)
+    return Chosen(threshold, f"chosen without truth, on {len(curves)} photos")
 
 
 def _look(

@@ -119,11 +119,11 @@ class Walk:
     """
 
     affinity: Path
-    power: float = 1.0
+    power: float | None = None
     radius: int = 5
     beta: float = 10.0
     exponent: int = 8
-    threshold: float = 0.28
+    threshold: float | None = None
     side: int = 640
     device: str = "cpu"
     amp: Amp = "off"
@@ -163,24 +163,27 @@ class Walk:
         return {name: value for name, value in self.__dict__.items() if name != "_network"}
 
     def refine(self, photo: np.ndarray, scores: ScoreMap, threshold: float) -> Refined:
-        """Scores at the walk's grid, their highest 1 once they are at the photo's size; `threshold` is not used.
+        """Power means of the scores, at the walk's grid, their highest 1 once they are at the photo's size.
 
-        A photo without classes, or without any score off its boundaries, passes through.
+        Power and threshold that are not given follow from `threshold` (`power_of`, `threshold_of`). A photo without
+        classes, or without any score off its boundaries, passes through.
         """
         if not scores.classes:
             return Refined(scores, threshold)
+        power = power_of(threshold) if self.power is None else self.power
         reduced = -(-max(scores.size) // self.side)
         small = shrink(photo, reduced)
         with torch.inference_mode():
             edges = self.edges(normalise(small))
-            grid = torch.from_numpy(scores_on_grid(scores, EDGE_STRIDE * reduced)).pow(self.power)
+            grid = torch.from_numpy(scores_on_grid(scores, EDGE_STRIDE * reduced)).pow(power)
             walked = random_walk(
                 grid.to(edges.device), edges, radius=self.radius, beta=self.beta, exponent=self.exponent
-            )
+            ).pow(1 / power)
         values = walked.cpu().numpy()
         if not values.any():
             return Refined(scores, threshold)
-        return Refined(scaled(scores, values, EDGE_STRIDE * reduced), self.threshold)
+        level = threshold_of(threshold) if self.threshold is None else self.threshold
+        return Refined(scaled(scores, values, EDGE_STRIDE * reduced), level)
 
     def edges(self, image: np.ndarray) -> Tensor:
         """The boundary's probability, where the walk is to be: (3, H, W) float32 normalised → (⌈H/4⌉, ⌈W/4⌉)."""
@@ -190,6 +193,20 @@ class Walk:
         with torch.autocast(device.type, amp, enabled=amp is not None):
             found = boundaries(self._network, x)[0]
         return found if device.type == "cuda" else found.cpu()  # no sparse float64 elsewhere
+
+
+def power_of(threshold: float) -> float:
+    """The power for seeds whose background has this height: 1.6 of its distance from 1, at most 16.
+
+    A mean over an object's pixels and the background's that leak in is the object's only where the two differ by much.
+    The higher the background, the more of a power that takes.
+    """
+    return 1.6 / max(1 - threshold, 0.1)
+
+
+def threshold_of(threshold: float) -> float:
+    """The background's height after the walk: 0.12 of the way from that before it to 1."""
+    return round(threshold + 0.12 * (1 - threshold), 6)
 
 
 def scaled(scores: ScoreMap, values: np.ndarray, stride: int) -> ScoreMap:

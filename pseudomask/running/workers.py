@@ -15,6 +15,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
 
 from pseudomask.errors import PseudomaskError
+from pseudomask.running.helpers import one_thread
 from pseudomask.running.signals import Stop
 
 Job = TypeVar("Job")
@@ -157,7 +158,7 @@ def _ending(code: int | None) -> str:
 def _serve(work: Callable[[Any], Any], link: Connection) -> None:
     """A worker's life: say that it is ready, do what comes, end with the link."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    _one_thread()
+    one_thread()
     try:
         link.send(("ready", None))
         while (job := link.recv()) is not None:
@@ -173,11 +174,3 @@ def _serve(work: Callable[[Any], Any], link: Connection) -> None:
 def _plain(error: Exception) -> PseudomaskError:
     """An exception that surely crosses processes."""
     return PseudomaskError(f"internal error in a worker: {type(error).__name__}: {error}")
-
-
-def _one_thread() -> None:
-    import cv2
-    import torch
-
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)

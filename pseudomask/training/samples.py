@@ -6,7 +6,7 @@ middle of an epoch sees exactly the crops that the uninterrupted one would have 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,14 +36,20 @@ def batch_plan(seed: int, epochs: int, n: int, batch_size: int) -> list[list[tup
     return steps
 
 
-def random_crop(image: np.ndarray, crop: int, rng: np.random.Generator) -> np.ndarray:
+def random_crop(
+    image: np.ndarray,
+    crop: int,
+    rng: np.random.Generator,
+    finish: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> np.ndarray:
     """A crop × crop window; a smaller image lies at a random place on a canvas of zeros.
 
     Args:
-        image: float32 (C, H, W); photos normalised, so that 0 is the mean colour.
+        image: (C, H, W); photos normalised, so that 0 is the mean colour.
+        finish: what makes float32 (C, h, w) of the pixels that are kept, such as normalising them.
 
     Returns:
-        (C, crop, crop), laid out channels-last as photos are.
+        float32 (C, crop, crop), laid out channels-last as photos are.
     """
     _, h, w = image.shape
     top, left = int(rng.integers(abs(h - crop) + 1)), int(rng.integers(abs(w - crop) + 1))
@@ -51,19 +57,22 @@ def random_crop(image: np.ndarray, crop: int, rng: np.random.Generator) -> np.nd
     source_y, target_y = (top, 0) if h > crop else (0, top)
     source_x, target_x = (left, 0) if w > crop else (0, left)
     rows, columns = min(h, crop), min(w, crop)
-    canvas[:, target_y : target_y + rows, target_x : target_x + columns] = image[
-        :, source_y : source_y + rows, source_x : source_x + columns
-    ]
+    kept = image[:, source_y : source_y + rows, source_x : source_x + columns]
+    canvas[:, target_y : target_y + rows, target_x : target_x + columns] = finish(kept) if finish else kept
     return canvas
 
 
 def augment(image: np.ndarray, *, crop: int, sides: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     """Random long side, random mirror, random crop: uint8 (H, W, 3) → float32 (3, crop, crop)."""
     long_side = int(rng.integers(sides[0], sides[1] + 1))
-    values = normalise(resize(image, with_long_side(image.shape[:2], long_side)))
+    pixels = resize(image, with_long_side(image.shape[:2], long_side)).transpose(2, 0, 1)
     if rng.random() < 0.5:
-        values = values[:, :, ::-1]
-    return random_crop(values, crop, rng)
+        pixels = pixels[:, :, ::-1]
+    return random_crop(pixels, crop, rng, finish=_normalised)
+
+
+def _normalised(pixels: np.ndarray) -> np.ndarray:
+    return normalise(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
 
 
 def one_hot(tags: Sequence[int], n_classes: int) -> np.ndarray:

@@ -21,6 +21,7 @@ from pseudomask.devices import pick_amp, pick_device, pick_workers
 from pseudomask.errors import PseudomaskError, TrainingDiverged, UsageError
 from pseudomask.networks.edges import EdgeNetwork
 from pseudomask.networks.network import CamNetwork
+from pseudomask.running.helpers import stand_back
 from pseudomask.running.ranks import ranks
 from pseudomask.running.reporter import Progress, Reporter
 from pseudomask.running.signals import Stop
@@ -195,7 +196,7 @@ class Trainer:
             batch_sampler=[list(share) for share in self.shares[done:]],
             num_workers=self.workers,
             pin_memory=self.device.type == "cuda",
-            worker_init_fn=_one_thread,
+            worker_init_fn=stand_back,
             collate_fn=_together,
         )
         for images, tags, problems in loader:
@@ -281,8 +282,3 @@ def _together(samples: Sequence[tuple[Tensor, Tensor, str]]) -> tuple[Tensor, Te
     images, targets, problems = zip(*samples, strict=True)
     batch = default_collate([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
     return batch, default_collate(list(targets)), list(problems)
-
-
-def _one_thread(worker: int) -> None:
-    """A decoder that took every core would fight the network for them."""
-    torch.set_num_threads(1)

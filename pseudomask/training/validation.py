@@ -17,6 +17,7 @@ from pseudomask.data.pixels import normalise, resize, with_long_side
 from pseudomask.errors import ImageError
 from pseudomask.measuring.average_precision import average_precision, best_f1_threshold
 from pseudomask.networks.network import CamNetwork
+from pseudomask.running.helpers import stand_back
 from pseudomask.training.losses import classification_loss
 
 MAX_SIDE = 640
@@ -91,7 +92,9 @@ def validate(
     was_training = network.training
     network.eval()
     rows, kept = [], []
-    loader = DataLoader(WholePhotos(paths), batch_size=1, num_workers=workers, collate_fn=_alone)
+    loader = DataLoader(
+        WholePhotos(paths), batch_size=1, num_workers=workers, collate_fn=_alone, worker_init_fn=stand_back
+    )
     for i, image in enumerate(loader):
         if image is None:
             continue

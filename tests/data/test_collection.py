@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -96,11 +97,27 @@ def test_hashes_follow_what_they_stand_for(folder: Path) -> None:
     assert len({c.labels_hash for c in [one, *changed]}) == 4
 
 
-def test_resize_is_pillows_bicubic_and_leaves_the_right_size_alone() -> None:
+@pytest.mark.parametrize("size", [(7, 9), (24, 40), (30, 33), (1, 1), (40, 3)])
+def test_resize_is_pillows_bicubic_to_rounding(size: tuple[int, int]) -> None:
     image = np.random.default_rng(0).integers(0, 255, (12, 20, 3), dtype=np.uint8)
+    image = cv2.GaussianBlur(image, (0, 0), 1.5)
+    found = resize(image, size)
+    expected = np.asarray(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BICUBIC))
+    assert (found.shape, found.dtype) == ((*size, 3), np.uint8)
+    assert found.flags.c_contiguous
+    assert np.abs(found.astype(int) - expected).max() <= 2
+
+
+def test_resize_leaves_the_right_size_alone() -> None:
+    image = np.zeros((12, 20, 3), np.uint8)
     assert resize(image, (12, 20)) is image
-    expected = np.asarray(Image.fromarray(image).resize((9, 7), Image.Resampling.BICUBIC))
-    assert np.array_equal(resize(image, (7, 9)), expected)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1)])
+def test_resize_of_lines_and_points(shape: tuple[int, int]) -> None:
+    image = np.full((*shape, 3), 200, np.uint8)
+    for size in ((1, 1), (3, 5), (64, 64)):
+        assert (resize(image, size) == 200).all()
 
 
 def test_with_long_side() -> None:

@@ -19,6 +19,7 @@ from torchvision.models import resnet18
 from torchvision.models.resnet import ResNet
 from torchvision.transforms.functional import normalize, to_tensor
 
+from pseudomask.data.pixels import resize
 from pseudomask.extracting.engine import pack
 from pseudomask.extracting.photos import Photos
 from pseudomask.maps.cam import LinearMaps
@@ -74,13 +75,19 @@ def by_recipe(
     *,
     scales: tuple[float, ...] = SCALES,
     flip: bool | str = True,
+    pillow: bool = False,
 ) -> Tensor:
+    """Views are those of `pixels.resize`, a test of which holds it to Pillow's; or Pillow's own."""
     photo = Image.open(path)
     grid = (math.ceil(photo.height / 4), math.ceil(photo.width / 4))
     total = torch.zeros(len(tags), *grid)
     for i, scale in enumerate(scales):
         size = (round(photo.width * scale), round(photo.height * scale))
-        image = photo.resize(size, Image.Resampling.BICUBIC)
+        image = (
+            photo.resize(size, Image.Resampling.BICUBIC)
+            if pillow
+            else Image.fromarray(resize(np.asarray(photo), (size[1], size[0])))
+        )
         mirror = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         views = [image, mirror] if flip is True else [mirror if flip and i % 2 else image]
         maps = [torch.einsum("kd,dhw->khw", weights[list(tags)], features_of(reference, v)).relu() for v in views]
@@ -133,6 +140,14 @@ def test_single_photos_equal_the_recipe(
     found = ours(network, rule, [paths[place]], [TAGS[place]])
     expected = by_recipe(reference, weights_by_rule(network, rule), paths[place], TAGS[place])
     assert float((found[0] - expected).abs().max()) < 1e-4
+
+
+def test_pillows_views_give_the_same_maps_to_rounding(
+    network: CamNetwork, reference: ResNet, paths: list[Path]
+) -> None:
+    found = ours(network, "product", [paths[1]], [TAGS[1]])
+    expected = by_recipe(reference, weights_by_rule(network, "product"), paths[1], TAGS[1], pillow=True)
+    assert float((found[0] - expected).abs().max()) < 3e-3
 
 
 def test_other_scales_and_no_mirror(network: CamNetwork, reference: ResNet, paths: list[Path]) -> None:

@@ -1,4 +1,4 @@
-"""The threshold without truth: its agreement is Geary's ratio, and it finds planted edges and areas."""
+"""The threshold without truth: its agreement is Geary's ratio, and it finds planted edges."""
 
 from __future__ import annotations
 
@@ -14,11 +14,9 @@ from pseudomask.errors import UsageError
 from pseudomask.refining.auto_threshold import (
     REACHES,
     THRESHOLDS,
-    carry,
     choose,
     neighbours,
     photo_agreement,
-    photo_excess,
     spread,
 )
 from pseudomask.refining.refine import refine
@@ -89,23 +87,6 @@ def test_it_finds_the_height_of_the_edge() -> None:
     assert THRESHOLDS[int(neighbours(photo, ramp).argmax())] == pytest.approx(50 / 80, abs=0.011)
 
 
-def test_the_walks_threshold_leaves_the_area() -> None:
-    """Seeds cut at 0.3 have a quarter of the photo; walked scores have it at another height."""
-    photo = np.zeros((64, 64, 3), np.uint8)
-    photo[:32, :32] = 255
-    quarter = np.where(photo[..., 0] > 0, 1, 0).astype(np.float32)
-    seeds = ScoreMap((1,), 0.9 * quarter[None, ::4, ::4], (64, 64), 4)
-    ramp = np.linspace(1, 0, 64, dtype=np.float32)  # a quarter of it is above 0.75
-    walked = ScoreMap((1,), np.broadcast_to(ramp[:, None], (1, 64, 64)).copy(), (64, 64), 1)
-    excess = photo_excess(photo, seeds, 0.3, walked)
-    assert excess is not None
-    assert (np.diff(excess) <= 0).all()
-    assert carry([excess]) == pytest.approx(0.75, abs=0.011)
-    # where half of the photos have none of it after the walk, the others are to have twice as much
-    none = np.full(len(THRESHOLDS), -0.25)
-    assert carry([excess, none]) == pytest.approx(0.5, abs=0.011)
-
-
 @pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
 def test_it_follows_the_scores_scale(power: float) -> None:
     """The same blobs raised to a power want another threshold; the chosen one is nearly as good as the best."""
@@ -129,12 +110,9 @@ def test_it_follows_the_scores_scale(power: float) -> None:
 def test_photos_without_classes_say_nothing() -> None:
     empty = ScoreMap((), np.zeros((0, 3, 4), np.float32), (12, 16), 4)
     assert photo_agreement(np.zeros((12, 16, 3), np.uint8), empty) is None
-    assert photo_excess(np.zeros((12, 16, 3), np.uint8), empty, 0.5, empty) is None
     with pytest.raises(UsageError, match="give --threshold a number") as caught:
         choose([])
     assert caught.value.exit_code == 2
-    with pytest.raises(UsageError, match="give --walk-threshold"):
-        carry([])
 
 
 def test_the_sample_is_spread() -> None:

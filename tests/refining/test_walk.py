@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import math
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny
 import torch
-from PIL import Image
-from planted import KEYS, Settings
+from planted import Settings
 from torch import Tensor
 
 from pseudomask.config import WalkOptions
@@ -21,11 +21,10 @@ from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import save_network
 from pseudomask.networks.edges import EdgeNetwork
 from pseudomask.refining import REFINERS
-from pseudomask.refining.auto_threshold import carry, photo_excess, spread
 from pseudomask.refining.paths import affinities, highest_points, pad, steps, way
 from pseudomask.refining.refine import refine
-from pseudomask.refining.walk import Walk, chebyshev_weights, random_walk, scaled, transition
-from pseudomask.scores import ScoreMap, load_scores
+from pseudomask.refining.walk import Walk, chebyshev_weights, power_of, random_walk, scaled, threshold_of, transition
+from pseudomask.scores import ScoreMap
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +130,7 @@ def boxed() -> tuple[np.ndarray, ScoreMap]:
 def test_scores_fill_the_box_and_stay_in_it(walled: Walk) -> None:
     photo, scores = boxed()
     refined = walled.refine(photo, scores, 0.5)
-    assert (refined.threshold, refined.scores.stride, refined.scores.classes) == (0.28, 4, (2,))
+    assert (refined.threshold, refined.scores.stride, refined.scores.classes) == (0.56, 4, (2,))
     full = refined.scores.upsample()[0]
     assert full.max() == pytest.approx(1, abs=1e-6)
     mask = refined.scores.mask(refined.threshold)
@@ -204,19 +203,58 @@ def test_weights_that_are_not_there(weights: Path, tmp_path: Path) -> None:
     assert Walk.of(WalkOptions(affinity=weights, walk_steps=3, amp="off")) == Walk(weights, exponent=3)
 
 
-def test_its_threshold_chosen_without_truth(weights: Path, settings: Settings, source: Path, tmp_path: Path) -> None:
-    """One photo in eight of the sample is walked; the masks then have about the seeds' area."""
-    config = settings(tmp_path / "out", method=("walk",), affinity=weights, amp="off", threshold="auto", auto_sample=16)
+def test_power_and_threshold_follow_from_the_seeds_threshold() -> None:
+    assert [round(power_of(t), 2) for t in (0.0, 0.2, 0.52, 1.0)] == [1.6, 2.0, 3.33, 16.0]
+    assert [threshold_of(t) for t in (0.0, 0.2, 0.5, 1.0)] == [0.12, 0.296, 0.56, 1.0]
+
+
+def test_unless_they_are_given(weights: Path) -> None:
+    photo, scores = boxed()
+
+    def refined(seeds: float, **settings: float) -> tuple[np.ndarray, float]:
+        walk = Walk(weights, **settings)  # type: ignore[arg-type]
+        walk.__dict__["_network"] = _Walled(tiny.NARROW)
+        found = walk.refine(photo, scores, seeds)
+        return found.scores.values, found.threshold
+
+    for threshold in (0.2, 0.6):
+        values, level = refined(threshold)
+        assert level == threshold_of(threshold)
+        assert np.array_equal(values, refined(threshold, power=power_of(threshold))[0])
+        assert refined(threshold, threshold=0.28)[1] == 0.28
+    assert not np.array_equal(refined(0.2)[0], refined(0.6)[0])
+    assert np.array_equal(refined(0.2, power=1.5)[0], refined(0.6, power=1.5)[0])
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 3.0])
+def test_each_pixel_takes_a_power_mean(weights: Path, power: float) -> None:
+    """(Σ w·x^p)^(1/p), so that scores keep their scale: a constant stays what it is."""
+    photo, scores = boxed()
+    walk = Walk(weights, power=power, amp="off")
+    walk.__dict__["_network"] = _Walled(tiny.NARROW)
+    found = walk.refine(photo, scores, 0.5).scores.values
+    logits = torch.full((24, 32), -8.0)
+    logits[5:19, 6:26] = 8
+    logits[7:17, 8:24] = -8
+    edges = logits.sigmoid()
+    means = random_walk(torch.from_numpy(scores.values).double() ** power, edges, radius=5, beta=10, exponent=8)
+    wanted = scaled(scores, (means ** (1 / power)).numpy(), 4).values
+    assert abs(found - wanted).max() < 0.01
+    flat = ScoreMap((1,), np.full((1, 24, 32), 0.4, np.float32), (96, 128), 4)
+    even = walk.refine(np.zeros_like(photo), flat, 0.5).scores.values
+    assert np.ptp(even) < 1e-3
+
+
+def test_refine_tells_what_follows(weights: Path, settings: Settings, tmp_path: Path) -> None:
+    config = settings(tmp_path / "out", method=("walk",), affinity=weights, amp="off", threshold="auto")
+    understood = dict(refine(replace(config, dry_run=True)).understood)
     found = refine(config)
-    keys = [KEYS[i] for i in spread(6, 2)]
-    walk, excesses = Walk(weights), []
-    for key in keys:
-        photo = np.asarray(Image.open(source / f"photos/{key}.png"))
-        scores = load_scores(source / f"seeds/scores/{key}.npz")
-        excesses.append(photo_excess(photo, scores, found.threshold, walk.refine(photo, scores, 0.5).scores))
+    level = threshold_of(found.threshold)
+    assert understood["threshold afterwards"] == f"{level:g}"
+    assert f"threshold afterwards {level:g}; threshold {found.threshold:g}" in dict(found.summary())["made with"]
     record = json.loads((tmp_path / "out/run.json").read_text())
-    assert record["config"]["walk_threshold"] == carry([one for one in excesses if one is not None])
-    assert record["protocol"]["scores_threshold"] == record["config"]["walk_threshold"]
+    assert record["protocol"]["scores_threshold"] == level
+    assert record["config"]["threshold"] == found.threshold
 
 
 def test_it_is_registered() -> None:

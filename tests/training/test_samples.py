@@ -10,7 +10,7 @@ import tiny
 import torch
 from torch.utils.data import DataLoader
 
-from pseudomask.data.pixels import MEAN, STD
+from pseudomask.data.pixels import MEAN, STD, normalise
 from pseudomask.training.samples import TrainingCrops, augment, batch_plan, epoch_order, one_hot, random_crop
 from pseudomask.training.trainer import _together
 
@@ -110,6 +110,16 @@ def test_random_crop_keeps_what_fits_and_pads_with_zero(size: tuple[int, int]) -
     assert len(corners) >= min(places, 10), "every place should come up"
     if places < 10:
         assert len(corners) == places
+
+
+def test_augment_normalises_what_it_keeps_and_nothing_else() -> None:
+    """A grey photo smaller than the crop: its level is that of the whole photo normalised, the canvas is 0."""
+    image = np.full((20, 40, 3), 90, np.uint8)
+    found = augment(image, crop=48, sides=(40, 40), rng=np.random.default_rng(0))
+    inside = found != 0
+    assert inside.sum() == 3 * 20 * 40
+    for channel, level in zip(found, normalise(image)[:, 0, 0], strict=True):
+        assert set(np.unique(channel)) == {np.float32(0), level}
 
 
 def test_augment_draws_sides_in_the_range_and_mirrors_half(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,33 @@
+"""What processes are told that work for this one."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+
+def one_thread() -> None:
+    """Compute with one thread: there is a process for each core already."""
+    import cv2
+    import torch
+
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+
+
+def stand_back(worker: int = 0) -> None:
+    """One thread, and a low priority; a `worker_init_fn` of torch's DataLoader.
+
+    The threads of a network wait for each other, so that a decoder that takes the processor from one of them for a
+    moment stops them all. With a low priority it runs while they have nothing to do, ahead of need.
+    """
+    one_thread()
+    if hasattr(os, "nice"):
+        os.nice(10)
+
+
+def thread_stands_back() -> None:
+    """The same for a thread of this process, where the system knows priorities of threads."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + 10)
