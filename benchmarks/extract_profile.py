@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -76,7 +77,8 @@ def reference(clock: Clock, network: CamNetwork, weights: Tensor, path: Path, ta
     full = torch.zeros(len(tags), h, w)
     for size in view_sizes((h, w), SCALES, max(h, w)):
         with clock.step("resize"):
-            seen = torch.from_numpy(np.array(resize(image, size)))
+            pillow = Image.fromarray(image).resize(size[::-1], Image.Resampling.BICUBIC)
+            seen = torch.from_numpy(np.array(pillow))
         with clock.step("normalise"):
             x = to_input(seen[None])
             x = torch.cat([x, x.flip(-1)])
@@ -108,10 +110,9 @@ def ours(
     total = torch.zeros(1, len(tags), *grid)
     for view in view_sizes(size, SCALES, 1024):
         with clock.step("resize"):
-            seen = torch.from_numpy(np.array(resize(image, view)))
+            seen = torch.from_numpy(resize(image, view))
         with clock.step("normalise"):
-            x = to_input(seen[None], amp)
-            x = torch.cat([x, x.flip(-1)])
+            x = to_input(seen[None], amp, (False, True))
         with clock.step("backbone"), torch.autocast("cpu", amp, enabled=amp is not None):
             features = network.backbone(x)
         with clock.step("maps"):

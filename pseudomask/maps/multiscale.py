@@ -26,8 +26,11 @@ def to_input(pixels: Tensor, dtype: torch.dtype | None = None, ways: Sequence[bo
     Returns:
         (len(ways)·B, 3, h, w), channels-last in memory.
     """
-    if pixels.device.type == "cpu":
-        return _looked_up(pixels, dtype or torch.float32, ways)
+    how = _looked_up if pixels.device.type == "cpu" else _computed
+    return how(pixels, dtype or torch.float32, ways)
+
+
+def _computed(pixels: Tensor, dtype: torch.dtype, ways: Sequence[bool]) -> Tensor:
     scale = torch.from_numpy(1 / (255 * STD)).to(pixels.device)
     shift = torch.from_numpy(-MEAN / STD).to(pixels.device)
     x = torch.addcmul(shift, pixels.float(), scale).to(dtype).permute(0, 3, 1, 2)
@@ -35,7 +38,7 @@ def to_input(pixels: Tensor, dtype: torch.dtype | None = None, ways: Sequence[bo
 
 
 def _looked_up(pixels: Tensor, dtype: torch.dtype, ways: Sequence[bool]) -> Tensor:
-    """`to_input` by a table of the 256 levels in the bits of `dtype`: a sixth of the time."""
+    """By a table of the 256 levels, in the bits of `dtype`: a fifth of the time."""
     bits = torch.int16 if dtype.itemsize == 2 else torch.float32
     table = torch.from_numpy(LEVELS).to(dtype).view(bits).numpy()
     out = torch.empty((len(ways) * len(pixels), *pixels.shape[1:]), dtype=bits)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from contextlib import suppress
+
+_LESS = 10  # steps of priority
 
 
 def one_thread() -> None:
@@ -24,10 +27,12 @@ def stand_back(worker: int = 0) -> None:
     """
     one_thread()
     if hasattr(os, "nice"):
-        os.nice(10)
+        with suppress(OSError):
+            os.nice(_LESS)
 
 
 def thread_stands_back() -> None:
     """The same for a thread of this process, where the system knows priorities of threads."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + 10)
+        with suppress(OSError):  # a sandbox may forbid it
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + _LESS)
