@@ -24,8 +24,12 @@ def stand_back(worker: int = 0) -> None:
 
     The threads of a network wait for each other, so that a decoder that takes the processor from one of them for a
     moment stops them all. With a low priority it runs while they have nothing to do, ahead of need.
+
+    OpenCV's threads are left alone: in a forked process it would wait for ever for those of its parent to end.
     """
-    one_thread()
+    import torch
+
+    torch.set_num_threads(1)
     if hasattr(os, "nice"):
         with suppress(OSError):
             os.nice(_LESS)
