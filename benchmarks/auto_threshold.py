@@ -10,12 +10,12 @@ photos of DATA that have a true mask. Both thresholds are chosen on the same pho
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.recam_step import publish
 from benchmarks.seeds import CLASSES
 from pseudomask.config import RefineConfig
 from pseudomask.data.decoding import decode
@@ -78,16 +78,16 @@ def main() -> None:
         ]
     except PseudomaskError as error:
         parser.exit(error.exit_code, f"error: {error}\n")
-    print("| seeds | photos | threshold by truth | mIoU | threshold auto | mIoU | short by |")
-    print("|---|---|---|---|---|---|---|")
+    lines = [
+        "| seeds | photos | threshold by truth | mIoU | threshold auto | mIoU | short by |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for one in rows:
-        print(
+        lines.append(
             f"| {one.seeds} | {one.photos} | {one.truth:.2f} | {one.truth_miou:.1f} "
             f"| {one.auto:.2f} | {one.auto_miou:.1f} | {one.short:.1f} |"
         )
-    if options.json:
-        found = [asdict(one) | {"short": one.short} for one in rows]
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    publish(lines, [asdict(one) | {"short": one.short} for one in rows], options.json)
 
 
 if __name__ == "__main__":

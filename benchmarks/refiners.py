@@ -13,14 +13,15 @@ Without --affinity the walk's rows are left out; --rows names others to be left 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from benchmarks.recam_step import publish
 from benchmarks.seeds import CLASSES
 from pseudomask.config import RefineConfig
 from pseudomask.data.decoding import decode
@@ -90,6 +91,21 @@ class Row:
     auto_val: float
 
 
+def mapped(work: Callable[[Any], Any], items: Sequence[Any], workers: int, label: str) -> list[Any]:
+    """Results in the items' order; what is lost, or a signal, ends the benchmark."""
+    found = {}
+    with graceful() as stop:
+        for place, result in run_jobs(work, items, workers, stop):
+            if isinstance(result, Lost):
+                sys.exit(f"{items[place].photo}: {result.reason}")
+            found[place] = result
+            if len(found) % 20 == 0:
+                print(f"{label}: {len(found)} of {len(items)}", file=sys.stderr, flush=True)
+        if stop.requested:
+            sys.exit(stop.exit_code)
+    return [found[place] for place in range(len(items))]
+
+
 @dataclass(frozen=True)
 class Bench:
     """What all rows of a table share."""
@@ -101,20 +117,6 @@ class Bench:
     sample: int
     workers: int
     made: Sequence[str]
-
-    def mapped(self, work: Transform | Measure, items: Sequence[Item], label: str) -> Iterator:  # type: ignore[type-arg]
-        """Results in the items' order."""
-        found = {}
-        with graceful() as stop:
-            for place, result in run_jobs(work, items, self.workers, stop):
-                if isinstance(result, Lost):
-                    sys.exit(f"{items[place].photo}: {result.reason}")
-                found[place] = result
-                if len(found) % 20 == 0:
-                    print(f"{label}: {len(found)} of {len(items)}", file=sys.stderr, flush=True)
-            if stop.requested:
-                sys.exit(stop.exit_code)
-        return iter(found[place] for place in range(len(items)))
 
     def curve(self, items: Sequence[Item], thresholds: Sequence[float]) -> np.ndarray:
         """Mean IoU at each threshold."""
@@ -129,14 +131,14 @@ class Bench:
         return choose([curve for curve in curves if curve is not None])
 
     def transformed(self, refiner: Refiner, items: Sequence[Item], threshold: float, label: str) -> list[Item]:
-        results = self.mapped(Transform(refiner, threshold), items, label)
+        results = mapped(Transform(refiner, threshold), items, self.workers, label)
         return [replace(item, scores=scores) for item, scores in zip(items, results, strict=True)]
 
     def refined(self, refiner: Refiner, items: Sequence[Item], thresholds: Sequence[float], label: str) -> list[float]:
         """Mean IoU of the refined masks at each threshold."""
         tables = [Confusion(self.n_classes) for _ in thresholds]
         todo = [replace(item, thresholds=tuple(thresholds)) for item in items]
-        for counts in self.mapped(Measure(refiner, self.n_classes), todo, label):
+        for counts in mapped(Measure(refiner, self.n_classes), todo, self.workers, label):
             for table, one in zip(tables, counts, strict=True):
                 table.add(one)
         return [100 * float(table.measures().mean_iou(self.chosen)) for table in tables]
@@ -225,15 +227,16 @@ def main() -> None:
             rows += bench.rows(pair, config, options.limit)
     except PseudomaskError as error:
         parser.exit(error.exit_code, f"error: {error}\n")
-    print("| seeds | refiner | threshold by truth | train mIoU | val mIoU | threshold auto | train mIoU | val mIoU |")
-    print("|---|---|---|---|---|---|---|---|")
+    lines = [
+        "| seeds | refiner | threshold by truth | train mIoU | val mIoU | threshold auto | train mIoU | val mIoU |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for row in rows:
-        print(
+        lines.append(
             f"| {row.seeds} | {row.refiner} | {row.truth_threshold:.2f} | {row.truth_train:.1f} | {row.truth_val:.1f} "
             f"| {row.auto_threshold:.2f} | {row.auto_train:.1f} | {row.auto_val:.1f} |"
         )
-    if options.json:
-        options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", encoding="utf-8")
+    publish(lines, [asdict(row) for row in rows], options.json)
 
 
 if __name__ == "__main__":

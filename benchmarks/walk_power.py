@@ -11,8 +11,6 @@ computed once a photo; all else of the walk is as `refine --method walk` has it.
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +18,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.recam_step import publish
+from benchmarks.refiners import DEFAULTS, mapped
 from benchmarks.seeds import CLASSES
 from pseudomask.config import RefineConfig
 from pseudomask.data.decoding import decode
@@ -34,11 +34,7 @@ from pseudomask.refining.grid import scores_on_grid, shrink
 from pseudomask.refining.seeds import match_photos, read_seeds
 from pseudomask.refining.walk import Walk, power_of, random_walk, scaled, threshold_of
 from pseudomask.running.machine import cores
-from pseudomask.running.signals import graceful
-from pseudomask.running.workers import Lost, run_jobs
 from pseudomask.scores import load_scores, quantise
-
-DEFAULTS = RefineConfig(images=Path(), seeds=Path(), out=Path())
 
 
 @dataclass(frozen=True)
@@ -105,14 +101,9 @@ def rows(data: Path, folder: Path, options: argparse.Namespace) -> Iterator[Row]
     follows = thresholds.index(threshold_of(of_seeds))
     work = Work(Walk.of(config), powers, thresholds, len(names))
     sweeps = [Sweep(thresholds, len(names)) for _ in powers]
-    with graceful() as stop:
-        for place, result in run_jobs(work, items, options.workers, stop):
-            if isinstance(result, Lost):
-                sys.exit(f"{items[place].photo}: {result.reason}")
-            for sweep, one in zip(sweeps, result, strict=True):
-                sweep.add(one)
-        if stop.requested:
-            sys.exit(stop.exit_code)
+    for counts in mapped(work, items, options.workers, folder.name):
+        for sweep, one in zip(sweeps, counts, strict=True):
+            sweep.add(one)
     for power, sweep in zip(powers, sweeps, strict=True):
         means = [round(100 * float(measures.mean_iou(chosen)), 2) for measures in sweep.curve()]
         best = best_index(means)
@@ -136,15 +127,16 @@ def main() -> None:
         found = [row for folder in options.seeds for row in rows(options.data, folder, options)]
     except PseudomaskError as error:
         parser.exit(error.exit_code, f"error: {error}\n")
-    print("| seeds | photos | power | threshold by truth | mIoU | that follows | mIoU |")
-    print("|---|---:|---:|---:|---:|---:|---:|")
+    lines = [
+        "| seeds | photos | power | threshold by truth | mIoU | that follows | mIoU |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
     for row in found:
-        print(
+        lines.append(
             f"| {row.seeds} | {row.photos} | {row.power:g} | {row.threshold:.2f} | {row.miou:.1f} "
             f"| {row.follows:.2f} | {row.follows_miou:.1f} |"
         )
-    if options.json:
-        options.json.write_text(json.dumps([asdict(row) for row in found], indent=1) + "\n", encoding="utf-8")
+    publish(lines, [asdict(row) for row in found], options.json)
 
 
 if __name__ == "__main__":
