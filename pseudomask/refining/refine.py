@@ -68,8 +68,10 @@ class RefineResult(FolderResult):
     orphans: tuple[str, ...] = ()
 
     def details(self) -> list[tuple[str, str]]:
-        afterwards = ("threshold afterwards", f"{self.scores_threshold:g}")
-        return [("method", ", then ".join(self.method)), ("seeds", str(self.seeds)), afterwards]
+        return [("method", ", then ".join(self.method)), ("seeds", str(self.seeds))]
+
+    def made_with(self) -> list[tuple[str, str]]:
+        return [*super().made_with(), ("threshold afterwards", f"{self.scores_threshold:g}")]
 
 
 def check_methods(config: RefineConfig) -> tuple[str, ...]:
@@ -240,8 +242,7 @@ def _understood(
         ("photos without scores", counted(result.without_seeds)),
         ("scores without a photo", counted(result.orphans)),
         ("classes", counted(result.classes)),
-        *result.details(),
-        ("threshold", f"{result.threshold:g}, {result.threshold_from}"),
+        *result.made_with(),
         ("device", f"{device}, {f'{workers} processes' if workers else 'this process'}"),
         ("output", f"{config.out}: {pending} masks to make, {total - pending} there already; nothing was written"),
     ]

@@ -65,6 +65,10 @@ class FolderResult:
         """What a verb tells of how masks were made, before the threshold."""
         return []
 
+    def made_with(self) -> list[tuple[str, str]]:
+        """How masks were made, the threshold among it."""
+        return [*self.details(), ("threshold", f"{self.threshold:g}, {self.threshold_from}")]
+
     def summary(self) -> list[tuple[str, str]]:
         if self.understood:
             return self.understood
@@ -72,8 +76,7 @@ class FolderResult:
         speed = f" ({new / self.seconds:.2f} a second)" if new and self.seconds > 0 else ""
         before = f", {self.skipped if new else 'all'} of them from before" if self.skipped else ""
         rows = [("done", f"{self.done} masks{speed}{before}"), *self._failed(), ("where", str(self.out))]
-        made = [*self.details(), ("threshold", f"{self.threshold:g}, {self.threshold_from}")]
-        rows.append(("made with", "; ".join(f"{what} {value}" for what, value in made)))
+        rows.append(("made with", "; ".join(f"{what} {value}" for what, value in self.made_with())))
         if self.done:
             rows += [("quality", self._quality()), *self.next_steps()]
         return rows

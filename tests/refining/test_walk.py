@@ -251,7 +251,9 @@ def test_refine_tells_what_follows(weights: Path, settings: Settings, tmp_path: 
     found = refine(config)
     level = threshold_of(found.threshold)
     assert understood["threshold afterwards"] == f"{level:g}"
-    assert f"threshold afterwards {level:g}; threshold {found.threshold:g}" in dict(found.summary())["made with"]
+    assert dict(found.summary())["made with"].endswith(
+        f"; threshold {found.threshold:g}, {found.threshold_from}; threshold afterwards {level:g}"
+    )
     record = json.loads((tmp_path / "out/run.json").read_text())
     assert record["protocol"]["scores_threshold"] == level
     assert record["config"]["threshold"] == found.threshold
