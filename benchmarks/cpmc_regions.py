@@ -21,13 +21,13 @@ import torch
 
 from benchmarks.seeds import DEFAULTS, tagged_photos
 from pseudomask.data.decoding import decode
+from pseudomask.data.pixels import to_input
 from pseudomask.devices import pick_amp, pick_device
 from pseudomask.extracting.engine import pack
 from pseudomask.maps import weight_rule
 from pseudomask.maps.cpmc import Cpmc, CpmcSettings
 from pseudomask.maps.cpmc.prototypes import background_of, seeds
 from pseudomask.maps.cpmc.stages import disagreement
-from pseudomask.maps.multiscale import to_input
 from pseudomask.masks import load_mask
 from pseudomask.networks.checkpoint import load_network
 

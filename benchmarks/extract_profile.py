@@ -28,12 +28,11 @@ from benchmarks.seeds import DEFAULTS
 from pseudomask.config import ExtractConfig
 from pseudomask.data.collection import align_tags, collect
 from pseudomask.data.decoding import decode
-from pseudomask.data.pixels import resize
+from pseudomask.data.pixels import resize, to_input
 from pseudomask.devices import pick_amp
 from pseudomask.extracting.photos import header_size, view_sizes, windows
 from pseudomask.maps import weight_rule
 from pseudomask.maps.cam import present_class_maps
-from pseudomask.maps.multiscale import to_input
 from pseudomask.maps.passes import PRESETS
 from pseudomask.masks import save_mask
 from pseudomask.networks.checkpoint import load_network

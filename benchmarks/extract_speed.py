@@ -40,11 +40,10 @@ from benchmarks.recam_step import publish
 from benchmarks.seeds import DEFAULTS
 from pseudomask.config import ExtractConfig
 from pseudomask.data.collection import Collection, align_tags, collect
-from pseudomask.data.pixels import normalise
+from pseudomask.data.pixels import normalise, to_input
 from pseudomask.devices import pick_amp, pick_device, pick_workers
 from pseudomask.extracting.photos import Photos, batches, header_size, load, windows
 from pseudomask.maps import weight_rule
-from pseudomask.maps.multiscale import to_input
 from pseudomask.maps.passes import PRESETS
 from pseudomask.masks import load_mask, save_mask
 from pseudomask.networks.card import Card

@@ -26,11 +26,11 @@ from torch.nn import functional as F
 from benchmarks.seeds import CLASSES, DEFAULTS, summarise
 from pseudomask.config import ExtractConfig
 from pseudomask.data.collection import align_tags, collect
+from pseudomask.data.pixels import to_input
 from pseudomask.devices import pick_amp, pick_device, pick_workers
 from pseudomask.extracting.photos import Photos, load
 from pseudomask.maps import make_method
 from pseudomask.maps.method import MapMethod
-from pseudomask.maps.multiscale import to_input
 from pseudomask.maps.passes import PRESETS
 from pseudomask.masks import load_mask
 from pseudomask.measuring.sweep import Sweep

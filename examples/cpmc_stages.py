@@ -20,11 +20,10 @@ from torch import Tensor
 from pseudomask.config import ExtractConfig
 from pseudomask.data.collection import align_tags, collect
 from pseudomask.data.decoding import decode
-from pseudomask.data.pixels import resize
+from pseudomask.data.pixels import resize, to_input
 from pseudomask.extracting.photos import working_size
 from pseudomask.maps import card_rule
 from pseudomask.maps.cpmc import Cpmc, CpmcSettings
-from pseudomask.maps.multiscale import to_input
 from pseudomask.masks import overlay
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import load_network

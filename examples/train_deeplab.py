@@ -28,14 +28,14 @@ from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 from pseudomask.data.decoding import decode, image_size
 from pseudomask.data.images import ImageItem, find_images, read_list, select
 from pseudomask.data.labels import read_classes
-from pseudomask.data.pixels import normalise, resize, with_long_side
+from pseudomask.data.pixels import MEAN_LEVEL, resize, to_input, with_long_side
 from pseudomask.devices import pick_amp, pick_device, pick_workers
 from pseudomask.errors import PseudomaskError, TrainingDiverged, UsageError, WeightsError
 from pseudomask.masks import IGNORE, load_mask, save_mask
 from pseudomask.networks.backbones import Backbone
 from pseudomask.networks.checkpoint import load_network, new_backbone, read_tensors, write_tensors
 from pseudomask.running.atomic import atomic_text
-from pseudomask.training.samples import batch_plan, random_crop
+from pseudomask.training.samples import Window, batch_plan
 from pseudomask.training.state import Log, load_state, save_state
 from pseudomask.training.trainer import learning_rate_factor
 
@@ -95,7 +95,7 @@ def for_training(network: DeepLabV3) -> None:
 
 
 class Crops(Dataset[tuple[Tensor, Tensor]]):
-    """By (epoch, photo): a random scale, mirror and crop, (3, crop, crop) float32 and its labels (crop, crop) int64.
+    """By (epoch, photo): a random scale, mirror and crop; pixels (crop, crop, 3) uint8, labels (crop, crop) int64.
 
     A crop follows from the seed, the epoch and the photo alone. Where the photo does not reach is 255.
     """
@@ -109,10 +109,11 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         photo, mask = decode(self.pairs[index][0]), load_mask(self.pairs[index][1])
         size = with_long_side(mask.shape, int(self.crop * rng.uniform(1, 2.25)))
         labels = cv2.resize(mask, (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT)
-        # labels ride along as a fourth plane, less 255: the canvas, which is 0, then means ignore
-        both = np.concatenate([normalise(resize(photo, size)), labels[None].astype(np.float32) - IGNORE])
-        both = random_crop(both[:, :, ::-1] if rng.random() < 0.5 else both, self.crop, rng)
-        return torch.from_numpy(both[:3]), torch.from_numpy(both[3] + IGNORE).long()
+        pixels = resize(photo, size)
+        if rng.random() < 0.5:
+            pixels, labels = pixels[:, ::-1], labels[:, ::-1]
+        window = Window.random(size, self.crop, rng)
+        return torch.from_numpy(window.cut(pixels, MEAN_LEVEL)), torch.from_numpy(window.cut(labels, IGNORE)).long()
 
 
 def find_pairs(photos: Path, masks: Path, names: Path | None, labels: int) -> list[tuple[Path, Path]]:
@@ -162,10 +163,10 @@ def train(options: argparse.Namespace) -> None:
         torch.manual_seed(options.seed + epoch)  # of dropout
         began, losses = time.monotonic(), []
         steps = plan[epoch * per_epoch : (epoch + 1) * per_epoch]
-        for images, truth in DataLoader(crops, batch_sampler=steps, num_workers=pick_workers(options.workers)):
+        for pixels, truth in DataLoader(crops, batch_sampler=steps, num_workers=pick_workers(options.workers)):
             for group in optimizer.param_groups:
                 group["lr"] = group["base"] * learning_rate_factor(done, len(plan), power=0.9, warmup=0)
-            images, truth = images.to(device, memory_format=torch.channels_last), truth.to(device)
+            images, truth = to_input(pixels.to(device), amp), truth.to(device)
             with torch.autocast(device.type, amp, enabled=amp is not None):
                 scores = network(images)["out"]  # (B, labels, crop, crop)
             loss = F.cross_entropy(scores.float(), truth, ignore_index=IGNORE)
@@ -207,9 +208,9 @@ def predict(options: argparse.Namespace) -> None:
     network.to(device).to(memory_format=torch.channels_last).eval()
     for item in find_photos(options.photos, options.list):
         photo = decode(item.path)
-        seen = normalise(resize(photo, with_long_side(photo.shape[:2], int(card["side"]))))
+        seen = resize(photo, with_long_side(photo.shape[:2], int(card["side"])))
         with torch.inference_mode(), torch.autocast(device.type, amp, enabled=amp is not None):
-            images = torch.from_numpy(seen)[None].to(device, memory_format=torch.channels_last)
+            images = to_input(torch.from_numpy(seen)[None].to(device), amp)
             scores = F.interpolate(network(images)["out"].float(), photo.shape[:2], mode="bilinear")
         save_mask(options.out / f"{item.key}.png", scores[0].argmax(0).cpu().numpy().astype(np.uint8))
 

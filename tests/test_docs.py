@@ -23,9 +23,10 @@ from pseudomask import config as configs
 from pseudomask.cli import app, options
 from pseudomask.cli.verb import make_config
 from pseudomask.config import ExtractConfig
+from pseudomask.data.pixels import to_input
 from pseudomask.maps import METHODS, make_method
 from pseudomask.maps.cam import present_class_maps
-from pseudomask.maps.multiscale import multiscale_maps, to_input
+from pseudomask.maps.multiscale import multiscale_maps
 from pseudomask.networks.card import Card
 
 ROOT = Path(__file__).resolve().parents[1]

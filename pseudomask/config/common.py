@@ -69,7 +69,12 @@ class DeviceOptions:
 
     device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps; one asked for and absent is an error.", "Machine")
     amp: Amp = option("auto", "Mixed precision: auto is bf16 on GPUs and CPUs that have it, else off.", "Machine")
-    workers: int = option(-1, "Processes that decode photos; -1 chooses by the machine.", "Machine", min=-1)
+    workers: int = option(
+        -1,
+        "Processes (in training on a CPU: threads) that decode photos; -1: by the machine.",
+        "Machine",
+        min=-1,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
+MEAN_LEVEL = np.round(255 * MEAN).astype(np.uint8)
+"""(3,) the level nearest to the mean colour: within 0.01 of 0 as a network sees it."""
 
 
 def _normal(values: np.ndarray) -> np.ndarray:
@@ -46,3 +51,36 @@ def normalise(image: np.ndarray) -> np.ndarray:
     if image.dtype == np.uint8:
         return cv2.LUT(image, LEVELS).transpose(2, 0, 1)
     return _normal(image).transpose(2, 0, 1)
+
+
+def to_input(pixels: Tensor, dtype: torch.dtype | None = None, ways: Sequence[bool] = (False,)) -> Tensor:
+    """The photos once for each of `ways`, mirrored where that is True, ImageNet's mean and deviation taken out.
+
+    Args:
+        pixels: uint8 (B, h, w, 3).
+        dtype: of the result; None is float32.
+
+    Returns:
+        (len(ways)·B, 3, h, w), channels-last in memory.
+    """
+    how = _looked_up if pixels.device.type == "cpu" else _computed
+    return how(pixels, dtype or torch.float32, ways)
+
+
+def _computed(pixels: Tensor, dtype: torch.dtype, ways: Sequence[bool]) -> Tensor:
+    scale = torch.from_numpy(1 / (255 * STD)).to(pixels.device)
+    shift = torch.from_numpy(-MEAN / STD).to(pixels.device)
+    x = torch.addcmul(shift, pixels.float(), scale).to(dtype).permute(0, 3, 1, 2)
+    return torch.cat([x.flip(-1) if mirrored else x for mirrored in ways])
+
+
+def _looked_up(pixels: Tensor, dtype: torch.dtype, ways: Sequence[bool]) -> Tensor:
+    """By a table of the 256 levels, in the bits of `dtype`: a fifth of the time."""
+    bits = torch.int16 if dtype.itemsize == 2 else torch.float32
+    table = torch.from_numpy(LEVELS).to(dtype).view(bits).numpy()
+    out = torch.empty((len(ways) * len(pixels), *pixels.shape[1:]), dtype=bits)
+    photos = [photo.numpy() for photo in pixels]
+    views = [cv2.flip(photo, 1) if mirrored else photo for mirrored in ways for photo in photos]
+    for view, place in zip(views, out.numpy(), strict=True):
+        cv2.LUT(view, table, dst=place)
+    return out.view(dtype).permute(0, 3, 1, 2)

@@ -19,6 +19,13 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+def compute_alone() -> None:
+    """One thread for what torch computes in this thread; the others of the process keep theirs."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 def stand_back(worker: int = 0) -> None:
     """One thread, and a low priority; a `worker_init_fn` of torch's DataLoader.
 

@@ -13,14 +13,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pseudomask.data.decoding import decode
-from pseudomask.data.pixels import normalise, resize, with_long_side
+from pseudomask.data.pixels import MEAN_LEVEL, resize, with_long_side
 from pseudomask.errors import ImageError, UsageError
 from pseudomask.masks import load_mask, save_mask
 from pseudomask.networks.edges import EDGE_STRIDE
 from pseudomask.refining.refiner import Refined, Refiner
 from pseudomask.refining.work import Job, read_pair
 from pseudomask.scores import ScoreMap
-from pseudomask.training.samples import random_crop
+from pseudomask.training.samples import Window, empty_crop
 
 MAX_PIXELS = 200_000_000
 ABOVE, BELOW = 0.12, 0.10
@@ -78,7 +78,7 @@ class LabelWork:
 
 
 class LabelledCrops(Dataset[tuple[Tensor, Tensor, str]]):
-    """Indexed by (epoch, photo): (3, crop, crop) float32, its labels, and "" or what went wrong.
+    """Indexed by (epoch, photo): pixels (crop, crop, 3) uint8, its labels, and "" or what went wrong.
 
     Labels are (⌈crop/4⌉, ⌈crop/4⌉) int32, one for each of the network's places: 0 ignore, 1 background, k + 1 the
     class of mask index k. A photo without them, or unreadable, becomes an empty crop where all is ignored.
@@ -96,18 +96,18 @@ class LabelledCrops(Dataset[tuple[Tensor, Tensor, str]]):
     def __getitem__(self, place: tuple[int, int]) -> tuple[Tensor, Tensor, str]:
         epoch, photo = place
         rng = np.random.default_rng([self.seed, epoch, photo])
-        problem = ""
         try:
-            values = self._augmented(photo, rng)
+            pixels, labels = self._augmented(photo, rng)
+            problem = ""
         except (ImageError, UsageError) as error:
-            values, problem = np.zeros((4, self.crop, self.crop), np.float32), str(error)
+            pixels, labels = empty_crop(self.crop), np.zeros((self.crop, self.crop), np.int32)
+            problem = str(error)
         # The pixel nearest to the middle of each 4 × 4 block.
         at = np.minimum(np.arange(EDGE_STRIDE // 2, self.crop + EDGE_STRIDE // 2, EDGE_STRIDE), self.crop - 1)
-        labels = values[3][np.ix_(at, at)].astype(np.int32)
-        return torch.from_numpy(values[:3]), torch.from_numpy(labels), problem
+        return torch.from_numpy(pixels), torch.from_numpy(labels[np.ix_(at, at)]), problem
 
-    def _augmented(self, photo: int, rng: np.random.Generator) -> np.ndarray:
-        """Random long side, mirror and crop, of photo and labels alike: float32 (4, crop, crop)."""
+    def _augmented(self, photo: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Random long side, mirror and crop, the same for both: uint8 (crop, crop, 3), int32 (crop, crop)."""
         image = decode(self.paths[photo])
         if not self.labels[photo].exists():
             raise ImageError(self.paths[photo], "it has no confident labels")
@@ -118,7 +118,8 @@ class LabelledCrops(Dataset[tuple[Tensor, Tensor, str]]):
         known = np.where(labels == np.iinfo(labels.dtype).max, 0, labels.astype(np.int32) + 1)
         height, width = with_long_side(labels.shape, int(rng.integers(self.sides[0], self.sides[1] + 1)))
         nearest = Image.fromarray(known).resize((width, height), Image.Resampling.NEAREST)
-        values = np.concatenate(
-            [normalise(resize(image, (height, width))), np.asarray(nearest, np.float32)[None]], dtype=np.float32
-        )
-        return random_crop(values[:, :, ::-1] if rng.random() < 0.5 else values, self.crop, rng)
+        pixels, known = resize(image, (height, width)), np.asarray(nearest)
+        if rng.random() < 0.5:
+            pixels, known = pixels[:, ::-1], known[:, ::-1]
+        window = Window.random((height, width), self.crop, rng)
+        return window.cut(pixels, MEAN_LEVEL), window.cut(known, 0)

@@ -6,7 +6,8 @@ middle of an epoch sees exactly the crops that the uninterrupted one would have 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pseudomask.data.decoding import decode
-from pseudomask.data.pixels import normalise, resize, with_long_side
+from pseudomask.data.pixels import MEAN_LEVEL, resize, with_long_side
 from pseudomask.errors import ImageError
 
 
@@ -36,43 +37,51 @@ def batch_plan(seed: int, epochs: int, n: int, batch_size: int) -> list[list[tup
     return steps
 
 
-def random_crop(
-    image: np.ndarray,
-    crop: int,
-    rng: np.random.Generator,
-    finish: Callable[[np.ndarray], np.ndarray] | None = None,
-) -> np.ndarray:
-    """A crop × crop window; a smaller image lies at a random place on a canvas of zeros.
+@dataclass(frozen=True)
+class Window:
+    """A square of `side` pixels on an image; a smaller image lies within it.
 
-    Args:
-        image: (C, H, W); photos normalised, so that 0 is the mean colour.
-        finish: what makes float32 (C, h, w) of the pixels that are kept, such as normalising them.
-
-    Returns:
-        float32 (C, crop, crop), laid out channels-last as photos are.
+    Attributes:
+        kept: rows and columns of the image that the square shows.
+        place: where these lie in the square.
     """
-    _, h, w = image.shape
-    top, left = int(rng.integers(abs(h - crop) + 1)), int(rng.integers(abs(w - crop) + 1))
-    canvas = np.zeros((crop, crop, len(image)), np.float32).transpose(2, 0, 1)
-    source_y, target_y = (top, 0) if h > crop else (0, top)
-    source_x, target_x = (left, 0) if w > crop else (0, left)
-    rows, columns = min(h, crop), min(w, crop)
-    kept = image[:, source_y : source_y + rows, source_x : source_x + columns]
-    canvas[:, target_y : target_y + rows, target_x : target_x + columns] = finish(kept) if finish else kept
-    return canvas
+
+    side: int
+    kept: tuple[slice, slice]
+    place: tuple[slice, slice]
+
+    @classmethod
+    def random(cls, size: tuple[int, int], side: int, rng: np.random.Generator) -> Window:
+        """Any place is as likely, for an image of `size` (H, W)."""
+        kept, place = [], []
+        for length in size:
+            offset, n = int(rng.integers(abs(length - side) + 1)), min(length, side)
+            first, start = (offset, 0) if length > side else (0, offset)
+            kept.append(slice(first, first + n))
+            place.append(slice(start, start + n))
+        return cls(side, (kept[0], kept[1]), (place[0], place[1]))
+
+    def cut(self, image: np.ndarray, around: np.ndarray | int) -> np.ndarray:
+        """(H, W, …) → (side, side, …) of the same type; `around` is what lies beside the image."""
+        square = np.empty((self.side, self.side, *image.shape[2:]), image.dtype)
+        if image.shape[0] < self.side or image.shape[1] < self.side:
+            square[:] = around
+        square[self.place] = image[self.kept]
+        return square
 
 
 def augment(image: np.ndarray, *, crop: int, sides: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Random long side, random mirror, random crop: uint8 (H, W, 3) → float32 (3, crop, crop)."""
+    """Random long side, random mirror, random crop: uint8 (H, W, 3) → uint8 (crop, crop, 3), the mean colour around."""
     long_side = int(rng.integers(sides[0], sides[1] + 1))
-    pixels = resize(image, with_long_side(image.shape[:2], long_side)).transpose(2, 0, 1)
+    pixels = resize(image, with_long_side((image.shape[0], image.shape[1]), long_side))
     if rng.random() < 0.5:
-        pixels = pixels[:, :, ::-1]
-    return random_crop(pixels, crop, rng, finish=_normalised)
+        pixels = pixels[:, ::-1]
+    return Window.random((pixels.shape[0], pixels.shape[1]), crop, rng).cut(pixels, MEAN_LEVEL)
 
 
-def _normalised(pixels: np.ndarray) -> np.ndarray:
-    return normalise(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+def empty_crop(crop: int) -> np.ndarray:
+    """uint8 (crop, crop, 3) of the mean colour, for a photo that cannot be read."""
+    return np.full((crop, crop, 3), MEAN_LEVEL)
 
 
 def one_hot(tags: Sequence[int], n_classes: int) -> np.ndarray:
@@ -83,7 +92,9 @@ def one_hot(tags: Sequence[int], n_classes: int) -> np.ndarray:
 
 
 class TrainingCrops(Dataset[tuple[Tensor, Tensor, str]]):
-    """Indexed by (epoch, photo): (3, crop, crop) float32, tags (C,) float32, and "" or what went wrong.
+    """Indexed by (epoch, photo): pixels (crop, crop, 3) uint8, tags (C,) float32, and "" or what went wrong.
+
+    Pixels travel from the decoding processes, and to a GPU, as bytes; `to_input` makes the network's input of them.
 
     An unreadable photo becomes a crop of the mean colour without tags; the trainer names it and leaves it
     out of its batch, so that one bad file in ten thousand does not end a night's work.
@@ -104,7 +115,6 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor, str]]):
         try:
             image = decode(self.paths[photo])
         except ImageError as error:
-            empty = torch.zeros(3, self.crop, self.crop)
-            return empty, torch.zeros(self.tags.shape[1]), str(error)
-        values = augment(image, crop=self.crop, sides=self.sides, rng=rng)
-        return torch.from_numpy(values), torch.from_numpy(self.tags[photo]), ""
+            return torch.from_numpy(empty_crop(self.crop)), torch.zeros(self.tags.shape[1]), str(error)
+        pixels = augment(image, crop=self.crop, sides=self.sides, rng=rng)
+        return torch.from_numpy(pixels), torch.from_numpy(self.tags[photo]), ""

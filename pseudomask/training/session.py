@@ -25,12 +25,12 @@ from pseudomask.running.ranks import ranks
 from pseudomask.running.record import RunRecord, check_resume, package_versions, peak_memory
 from pseudomask.running.reporter import Reporter
 from pseudomask.running.signals import Stop, graceful
+from pseudomask.training.loading import Crops
 from pseudomask.training.samples import one_hot
 from pseudomask.training.state import CHECKPOINT, LOG, PREVIOUS
 from pseudomask.training.team import agree, group
 from pseudomask.training.trainer import (
     AnyNetwork,
-    Crops,
     Group,
     LossFunction,
     TaggedPhotos,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,17 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
-from torch.utils.data import DataLoader, Dataset, default_collate
 
 from pseudomask.config import ScheduleOptions, TrainAffinityConfig, TrainingOptions
+from pseudomask.data.pixels import to_input
 from pseudomask.devices import pick_amp, pick_device, pick_workers
 from pseudomask.errors import PseudomaskError, TrainingDiverged, UsageError
 from pseudomask.networks.edges import EdgeNetwork
 from pseudomask.networks.network import CamNetwork
-from pseudomask.running.helpers import stand_back
 from pseudomask.running.ranks import ranks
 from pseudomask.running.reporter import Progress, Reporter
 from pseudomask.running.signals import Stop
+from pseudomask.training.loading import Crops, load_batches
 from pseudomask.training.samples import TrainingCrops, batch_plan
 from pseudomask.training.state import LOG, Log, load_state, save_state
 from pseudomask.training.team import Step, agree, averaged, joined, split
@@ -33,8 +33,6 @@ from pseudomask.training.validation import Validation, validate
 AnyNetwork = CamNetwork | EdgeNetwork
 LossFunction = Callable[[Any, Tensor, Tensor], tuple[Tensor, dict[str, Tensor]]]
 """(network, images (B, 3, S, S), tags (B, C) or labels (B, h, w)) → the loss to descend, and parts for the log."""
-Crops = Dataset[tuple[Tensor, Tensor, str]]
-"""By (epoch, photo): the image, its tags or labels, and "" or what is wrong with it."""
 
 LOG_EVERY = 10
 
@@ -118,7 +116,6 @@ class Trainer:
         self.classes, self.photos, self.held_out, self.crops = classes, photos, held_out, crops
         self.device = pick_device(options.device)
         self.amp = pick_amp(options.amp, self.device)
-        self.workers = pick_workers(options.workers)
         self.network: AnyNetwork = network.on(self.device)
         self.step = joined(Step(self.network, loss), self.job, self.device)
         self.optimizer = torch.optim.SGD(
@@ -191,23 +188,16 @@ class Trainer:
         )
         if done >= len(self.plan):
             return
-        loader = DataLoader(
-            crops,
-            batch_sampler=[list(share) for share in self.shares[done:]],
-            num_workers=self.workers,
-            pin_memory=self.device.type == "cuda",
-            worker_init_fn=stand_back,
-            collate_fn=_together,
-        )
-        for images, tags, problems in loader:
+        batches = load_batches(crops, self.shares[done:], workers=self.options.workers, device=self.device)
+        for pixels, tags, problems in batches:
             for problem in set(problems) - {""} - self.unreadable:
                 self.unreadable.add(problem)
                 self.reporter.warn(f"left out: {problem}")
             sound = torch.tensor([not problem for problem in problems])
             if sound.any() and not sound.all():  # with none left the step is made on the empty crops
-                images, tags = images[sound], tags[sound]
+                pixels, tags = pixels[sound], tags[sound]
             yield (
-                images.to(self.device, non_blocking=True, memory_format=torch.channels_last),
+                to_input(pixels.to(self.device, non_blocking=True), self.amp),
                 tags.to(self.device, non_blocking=True),
                 int(sound.sum()),
             )
@@ -259,7 +249,7 @@ class Trainer:
             self.classes,
             device=self.device,
             amp=self.amp,
-            workers=self.workers,
+            workers=pick_workers(self.options.workers),
         )
         if result is None:
             return None
@@ -275,10 +265,3 @@ class Trainer:
             f"epoch {epoch}: held-out loss {result.loss:.4f}, mean average precision {result.mean_precision:.3f}"
         )
         return result
-
-
-def _together(samples: Sequence[tuple[Tensor, Tensor, str]]) -> tuple[Tensor, Tensor, list[str]]:
-    """A batch of crops, laid out channels-last as they are: nothing is turned around on the way to the network."""
-    images, targets, problems = zip(*samples, strict=True)
-    batch = default_collate([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
-    return batch, default_collate(list(targets)), list(problems)

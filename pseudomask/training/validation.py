@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from pseudomask.data.decoding import decode
-from pseudomask.data.pixels import normalise, resize, with_long_side
+from pseudomask.data.pixels import resize, to_input, with_long_side
 from pseudomask.errors import ImageError
 from pseudomask.measuring.average_precision import average_precision, best_f1_threshold
 from pseudomask.networks.network import CamNetwork
@@ -50,7 +50,7 @@ class Validation:
 
 
 class WholePhotos(Dataset[Tensor | None]):
-    """Whole photos, (3, h, w) float32; None where one cannot be read."""
+    """Whole photos, (h, w, 3) uint8; None where one cannot be read."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = list(paths)
@@ -66,7 +66,7 @@ class WholePhotos(Dataset[Tensor | None]):
         size = image.shape[:2]
         if max(size) > MAX_SIDE:
             image = resize(image, with_long_side((size[0], size[1]), MAX_SIDE))
-        return torch.from_numpy(np.ascontiguousarray(normalise(image)))
+        return torch.from_numpy(image)
 
 
 def _alone(batch: list[Tensor | None]) -> Tensor | None:
@@ -98,7 +98,7 @@ def validate(
     for i, image in enumerate(loader):
         if image is None:
             continue
-        x = image[None].to(device, memory_format=torch.channels_last)  # (1, 3, h, w)
+        x = to_input(image[None].to(device), amp)  # (1, 3, h, w)
         with torch.autocast(device.type, amp, enabled=amp is not None):
             rows.append(network(x).float().cpu()[0])
         kept.append(i)

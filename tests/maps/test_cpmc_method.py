@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 
 from pseudomask.config import ExtractConfig, WeightRule
+from pseudomask.data.pixels import to_input
 from pseudomask.errors import UsageError, WeightsError
 from pseudomask.maps import make_method
 from pseudomask.maps.cam import LinearMaps
 from pseudomask.maps.cpmc import Cpmc, CpmcSettings
 from pseudomask.maps.cpmc.method import hierarchical, strides_of
 from pseudomask.maps.cpmc.settings import FIELDS, flag
-from pseudomask.maps.multiscale import multiscale_maps, to_input
+from pseudomask.maps.multiscale import multiscale_maps
 from pseudomask.networks.card import Card
 from pseudomask.networks.network import CamNetwork
 

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from pseudomask.config import ExtractConfig
+from pseudomask.data.pixels import to_input
 from pseudomask.errors import UsageError, WeightsError
 from pseudomask.maps import METHODS, make_method
 from pseudomask.maps.cam import LinearMaps, present_class_maps
-from pseudomask.maps.multiscale import multiscale_maps, tag_probabilities, to_input
+from pseudomask.maps.multiscale import multiscale_maps, tag_probabilities
 from pseudomask.networks.card import Card
 from pseudomask.networks.network import CamNetwork, class_activation
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.functional import normalize
 
-from pseudomask.maps.multiscale import _computed, _looked_up, to_input
+from pseudomask.data.pixels import _computed, _looked_up, to_input
 
 SIZES = [(2, 7, 5), (1, 1, 1), (3, 1, 4), (1, 600, 700)]
 

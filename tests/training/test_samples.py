@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from torch.utils.data import DataLoader
 
-from pseudomask.data.pixels import MEAN, STD, normalise
-from pseudomask.training.samples import TrainingCrops, augment, batch_plan, epoch_order, one_hot, random_crop
-from pseudomask.training.trainer import _together
+from pseudomask.data.pixels import MEAN_LEVEL, to_input
+from pseudomask.training.samples import TrainingCrops, Window, augment, batch_plan, epoch_order, one_hot
 
 
 @pytest.fixture(scope="module")
@@ -38,19 +36,9 @@ def test_a_crop_depends_on_seed_epoch_and_photo_alone(paths: list[Path]) -> None
     assert not np.array_equal(crops(paths, seed=1)[0, 1][0].numpy(), forward[0, 1])
 
 
-@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # Python 3.12 and a fork
-def test_workers_change_nothing(paths: list[Path]) -> None:
-    plan = batch_plan(3, 2, 5, 2)
-    runs = [list(DataLoader(crops(paths), batch_sampler=plan, num_workers=n)) for n in (0, 2)]
-    assert len(runs[0]) == len(plan)
-    for (images, tags, _), (others, other_tags, _) in zip(*runs, strict=True):
-        assert images.equal(others)
-        assert tags.equal(other_tags)
-
-
 def test_items_have_tags_and_shape(paths: list[Path]) -> None:
     image, tags, problem = crops(paths)[0, 1]
-    assert (tuple(image.shape), image.dtype.is_floating_point, problem) == ((3, 32, 32), True, "")
+    assert (tuple(image.shape), image.dtype, problem) == ((32, 32, 3), torch.uint8, "")
     assert tags.tolist() == [0, 1, 0]
     assert len(crops(paths)) == 5
 
@@ -59,7 +47,8 @@ def test_an_unreadable_photo_is_grey_and_loses_its_tags(paths: list[Path], tmp_p
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n nothing more")
     data = TrainingCrops([tmp_path / "broken.png"], np.ones((1, 3), np.float32), crop=32, sides=(20, 40), seed=0)
     image, tags, problem = data[0, 0]
-    assert not image.any()
+    assert (image == torch.from_numpy(MEAN_LEVEL)).all()
+    assert to_input(image[None]).abs().max() < 0.01
     assert tags.tolist() == [0, 0, 0]
     assert str(tmp_path / "broken.png") in problem
     assert "\n" not in problem
@@ -89,22 +78,24 @@ def test_batch_plan_of_few_photos_keeps_the_only_batch() -> None:
 
 
 @pytest.mark.parametrize("size", [(8, 8), (5, 12), (12, 5), (20, 30), (8, 9), (1, 1)])
-def test_random_crop_keeps_what_fits_and_pads_with_zero(size: tuple[int, int]) -> None:
+def test_a_window_keeps_what_fits_and_fills_the_rest(size: tuple[int, int]) -> None:
     """Pixels carry their own place, so that each crop can be checked by itself."""
     h, w = size
-    y, x = np.mgrid[1 : h + 1, 1 : w + 1].astype(np.float32)
-    image = np.stack([y, x, np.ones_like(x)])
+    image = np.stack(np.mgrid[1 : h + 1, 1 : w + 1], 2)  # (h, w, 2)
     corners = set()
     for seed in range(60):
-        found = random_crop(image, 8, np.random.default_rng(seed))
-        assert found.shape == (3, 8, 8)
-        assert found.dtype == np.float32
-        rows, columns = np.flatnonzero(found[2].any(1)), np.flatnonzero(found[2].any(0))
+        window = Window.random(size, 8, np.random.default_rng(seed))
+        found = window.cut(image, np.array([0, -1]))
+        assert (found.shape, found.dtype) == ((8, 8, 2), image.dtype)
+        inside = found[..., 0] > 0
+        rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
         assert (len(rows), len(columns)) == (min(h, 8), min(w, 8))
-        assert found[2].sum() == len(rows) * len(columns)
-        part = found[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        top, left = int(part[0, 0, 0]), int(part[1, 0, 0])
-        assert np.array_equal(part, image[:, top - 1 : top - 1 + len(rows), left - 1 : left - 1 + len(columns)])
+        assert inside.sum() == len(rows) * len(columns)
+        assert (found[~inside] == (0, -1)).all()
+        part = found[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        top, left = part[0, 0]
+        assert np.array_equal(part, image[top - 1 : top - 1 + len(rows), left - 1 : left - 1 + len(columns)])
+        assert np.array_equal(window.cut(image[..., 0], 0), found[..., 0]), "planes are cut alike"
         corners.add((rows[0], columns[0], top, left))
     places = (abs(h - 8) + 1) * (abs(w - 8) + 1)
     assert len(corners) >= min(places, 10), "every place should come up"
@@ -112,14 +103,11 @@ def test_random_crop_keeps_what_fits_and_pads_with_zero(size: tuple[int, int]) -
         assert len(corners) == places
 
 
-def test_augment_normalises_what_it_keeps_and_nothing_else() -> None:
-    """A grey photo smaller than the crop: its level is that of the whole photo normalised, the canvas is 0."""
-    image = np.full((20, 40, 3), 90, np.uint8)
-    found = augment(image, crop=48, sides=(40, 40), rng=np.random.default_rng(0))
-    inside = found != 0
-    assert inside.sum() == 3 * 20 * 40
-    for channel, level in zip(found, normalise(image)[:, 0, 0], strict=True):
-        assert set(np.unique(channel)) == {np.float32(0), level}
+def test_augment_lays_a_small_photo_on_the_mean_colour() -> None:
+    found = augment(np.full((20, 40, 3), 90, np.uint8), crop=48, sides=(40, 40), rng=np.random.default_rng(0))
+    inside = (found == 90).all(2)
+    assert inside.sum() == 20 * 40
+    assert (found[~inside] == MEAN_LEVEL).all()
 
 
 def test_augment_draws_sides_in_the_range_and_mirrors_half(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,31 +125,15 @@ def test_augment_draws_sides_in_the_range_and_mirrors_half(monkeypatch: pytest.M
     mirrored = 0
     for seed in range(300):
         found = augment(ramp, crop=64, sides=(10, 14), rng=np.random.default_rng(seed))
-        row = found[0, found[0].any(1)][0]
-        row = row[row != 0]
+        there = found[..., 0] != MEAN_LEVEL[0]
+        row = found[there.any(1)][0, :, 0]
+        row = row[row != MEAN_LEVEL[0]].astype(int)
         mirrored += bool(row[0] > row[-1])
     assert {max(size) for size in seen} == {10, 11, 12, 13, 14}
     assert all(size[0] == round(size[1] / 2) for size in seen)
     assert 110 < mirrored < 190
 
 
-def test_augment_normalises_with_imagenets_mean_and_deviation() -> None:
-    image = np.full((16, 16, 3), (10, 128, 250), np.uint8)
-    found = augment(image, crop=16, sides=(16, 16), rng=np.random.default_rng(0))
-    expected = (np.array([10, 128, 250]) / 255 - MEAN) / STD
-    assert np.allclose(found, expected[:, None, None], atol=1e-5)
-
-
 def test_one_hot() -> None:
     assert one_hot((0, 2), 4).tolist() == [1, 0, 1, 0]
     assert one_hot((), 2).tolist() == [0, 0]
-
-
-def test_a_batch_is_laid_out_as_the_network_wants_it(paths: list[Path]) -> None:
-    source = crops(paths)
-    images, tags, problems = _together([source[0, i] for i in range(5)])
-    assert images.shape == (5, 3, 32, 32)
-    assert images.is_contiguous(memory_format=torch.channels_last)
-    assert all(torch.equal(images[i], source[0, i][0]) for i in range(5))
-    assert torch.equal(tags, torch.eye(5, 3))
-    assert problems == [""] * 5

@@ -90,5 +90,5 @@ def test_large_photos_are_reduced(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for name, size in {"wide": (20, 60), "small": (20, 30)}.items():
         Image.fromarray(np.zeros((*size, 3), np.uint8)).save(tmp_path / f"{name}.png")
     data = WholePhotos([tmp_path / "wide.png", tmp_path / "small.png"])
-    assert [tuple(data[i].shape) for i in range(len(data))] == [(3, 10, 30), (3, 20, 30)]  # type: ignore[union-attr]
+    assert [tuple(data[i].shape) for i in range(len(data))] == [(10, 30, 3), (20, 30, 3)]  # type: ignore[union-attr]
     assert Validation(0.1, {"a": 0.25, "b": 0.75}, ()).mean_precision == 0.5
