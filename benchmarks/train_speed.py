@@ -33,6 +33,8 @@ BATCH = 16
 VERBS = ("train-cls", "reactivate")
 TARGET = 0.9
 """The share of the bare step's images a second that a verb is to reach."""
+ENOUGH = 500
+"""Photos from which on that is judged: of few steps the first ones, in which oneDNN prepares, are too large a part."""
 
 
 def step(options: argparse.Namespace) -> float:
@@ -140,7 +142,7 @@ def compare(options: argparse.Namespace, room: Path) -> dict[str, Any]:
         "torch": torch.__version__,
         "images_per_second": found,
         "share": shares,
-        "target": {"share": TARGET, "met": min(shares.values()) >= TARGET},
+        "target": {"share": TARGET, "met": min(shares.values()) >= TARGET if options.photos >= ENOUGH else None},
     }
 
 
@@ -154,7 +156,8 @@ def table(found: dict[str, Any]) -> list[str]:
     for verb, one in found["images_per_second"].items():
         ours, bare = statistics.median(one["verb"]), statistics.median(one["step"])
         lines.append(f"| {verb} | {ours:.2f} | {bare:.2f} | {found['share'][verb]:.2f} |")
-    return [*lines, "", f"target: at least {TARGET}: {'met' if found['target']['met'] else 'missed'}"]
+    verdict = {True: "met", False: "missed", None: f"not judged by fewer than {ENOUGH} photos"}[found["target"]["met"]]
+    return [*lines, "", f"target: at least {TARGET}: {verdict}"]
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ set -euo pipefail
 data=$1 backbone=$2 out=$3
 seeds=("${@:4}")
 [ ${#seeds[@]} -gt 0 ] || seeds=(0)
-style=${STYLE:-caffe} epochs=${EPOCHS:-3} crop=${CROP:-225} workers=${WORKERS:-0}
+style=${STYLE:-caffe} epochs=${EPOCHS:-6} crop=${CROP:-225} workers=${WORKERS:-0}
 classes=${CLASSES:-background,cat,cow,dog,horse,sheep,person}
 here=$(dirname "$0")
 
