@@ -151,6 +151,21 @@ def test_training_beside_its_bare_step() -> None:
         same(row[3], found["share"][verb])
 
 
+def test_the_recipe_that_closes_the_loop() -> None:
+    found = results("recipe")
+    for row, which in zip(table("docs/recipe.md", "trained on | val mIoU"), ("tags", "true"), strict=True):
+        same(row[1], found["miou"][which], *(one["miou"] for one in found["networks"][which]))
+        same(row[2], found["miou"][which] / found["miou"]["true"])
+    rows = table("docs/recipe.md", "class | masks from tags")
+    for row, (name, iou) in zip(rows[:-1], found["masks"]["iou"].items(), strict=True):
+        assert row[0] == name
+        same(row[1], iou)
+        for cell, which in zip(row[2:], ("tags", "true"), strict=True):
+            same(cell, mean(one["iou"][name] for one in found["networks"][which]))
+    for cell, value in zip(rows[-1][1:], (found["masks"]["miou"], *found["miou"].values()), strict=True):
+        same(cell, value)
+
+
 def test_what_the_disagreements_of_maps_are() -> None:
     rows, found = table("docs/methods-cpmc.md", "reading | FN, share of grid"), results("cpmc_regions")
     for row, one in zip(rows, found, strict=True):
