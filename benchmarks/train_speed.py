@@ -90,7 +90,7 @@ def whole(options: argparse.Namespace, verb: str, room: Path, backbone: Path, we
     command = [sys.executable, "-m", "pseudomask", verb, str(room / "photos"), str(room / "run"), "--overwrite"]
     command += [
         "--labels",
-        str(options.labels),
+        str(room / "labels.csv"),
         "--epochs",
         "1",
         "--batch-size",
@@ -106,24 +106,34 @@ def whole(options: argparse.Namespace, verb: str, room: Path, backbone: Path, we
     return float(json.loads(done.stdout)["speed"].split()[0])
 
 
+def copy_photos(options: argparse.Namespace, room: Path) -> int:
+    """Fill room/photos and room/labels.csv with `options.photos` tagged photos; the number of classes."""
+    from pseudomask.config import LabelOptions
+    from pseudomask.data.collection import collect
+
+    found = collect(options.images, LabelOptions(labels=options.labels))
+    tags = found.tags or {}
+    tagged = [item for item in found.items if item.key in tags]
+    chosen = tagged[:: max(1, len(tagged) // options.photos)][: options.photos]
+    lines = ["filename,labels"]
+    (room / "photos").mkdir()
+    for i in range(options.photos):  # where there are fewer, they come again
+        item = chosen[i % len(chosen)]
+        name = f"{i}{item.path.suffix}"
+        shutil.copy(item.path, room / "photos" / name)
+        lines.append(f"{name},{';'.join(found.classes[c] for c in tags[item.key])}")
+    (room / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return len({name for line in lines[1:] for name in line.split(",")[1].split(";")})
+
+
 def compare(options: argparse.Namespace, room: Path) -> dict[str, Any]:
     import torch
     from safetensors.torch import save_file
     from torchvision.models import resnet50
 
-    from pseudomask.config import LabelOptions
-    from pseudomask.data.collection import collect
     from pseudomask.networks.store import find_weights
 
-    (room / "photos").mkdir()
-    files = sorted(path for path in options.images.iterdir() if path.is_file())
-    chosen = files[:: max(1, len(files) // options.photos)][: options.photos]
-    for i in range(options.photos):  # where there are fewer, they come again
-        source = chosen[i % len(chosen)]
-        place = room / "photos" / (source.name if i < len(chosen) else f"{i // len(chosen)}/{source.name}")
-        place.parent.mkdir(exist_ok=True)
-        shutil.copy(source, place)
-    classes = len(collect(room / "photos", LabelOptions(labels=options.labels)).classes)
+    classes = copy_photos(options, room)
     backbone = room / "backbone.safetensors"
     save_file(resnet50().state_dict(), backbone)
     found: dict[str, dict[str, list[float]]] = {verb: {"verb": [], "step": []} for verb in VERBS}

@@ -237,7 +237,8 @@ class Trainer:
             log.write(step=done, **{k: round(v, 6) for k, v in parts.items()}, images_per_second=round(speed, 2))
 
     def _speed(self, done: int, started: float, first: int) -> float:
-        return (done - first) * self.options.batch_size / max(time.monotonic() - started, 1e-9)
+        """Photos a second; a batch holds fewer than asked for where there are fewer photos."""
+        return (done - first) * len(self.plan[0]) / max(time.monotonic() - started, 1e-9)
 
     def _validate(self, done: int, epoch: int, log: Log | None) -> Validation | None:
         if not self.job.first or not self.held_out.paths or not isinstance(self.network, CamNetwork):

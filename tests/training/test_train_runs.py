@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,8 @@ from pseudomask.networks.network import CamNetwork
 from pseudomask.training import samples
 from pseudomask.training import train_cls as train_cls_module
 from pseudomask.training.reactivate import recam_step
+from pseudomask.training.samples import batch_plan
+from pseudomask.training.trainer import Trainer
 
 Settings = Callable[..., TrainClsConfig]
 
@@ -391,3 +395,10 @@ def test_cards_keep_their_history(trained: tuple[TrainClsConfig, TrainingResult,
     card = load_network(result.weights)[1]
     assert "history" not in card.training
     assert Card.from_metadata(card.to_metadata(), "x") == card
+
+
+@pytest.mark.parametrize(("photos", "batch"), [(5, 16), (32, 16)])
+def test_its_speed_counts_photos_that_were_there(photos: int, batch: int) -> None:
+    shown = SimpleNamespace(plan=batch_plan(0, 2, photos, batch))
+    speed = Trainer._speed(shown, 2, time.monotonic() - 10, 0)  # type: ignore[arg-type]
+    assert speed == pytest.approx(2 * min(photos, batch) / 10, rel=0.05)
