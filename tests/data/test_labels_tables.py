@@ -177,6 +177,11 @@ def test_bad_tables(tmp_path: Path, text: str | bytes, message: str) -> None:
     assert message in str(refused(tmp_path, text, format="csv"))
 
 
+def test_lines_of_white_space_are_blank(tmp_path: Path) -> None:
+    found = table(tmp_path, "\t\n\x1e\n \u2003\r\nx.jpg cat\n", "labels.txt", format="text")
+    assert found.tags == {"x.jpg": (0,)}
+
+
 def test_unknown_one_hot_column(tmp_path: Path) -> None:
     error = refused(tmp_path, "filename,cat,dgo\nx.jpg,1,0\n", classes=PETS)
     assert "did you mean 'dog'?" in str(error)

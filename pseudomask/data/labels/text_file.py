@@ -24,7 +24,7 @@ def read_text_lines(path: Path, options: ReadOptions) -> LabelTable:
     tagged = False
     for line, content in enumerate(read_text(path).split("\n"), start=1):
         content = content.strip(" \r")
-        if not content or content == "#" or content.startswith(("# ", "#\t")):
+        if not content.strip() or content == "#" or content.startswith(("# ", "#\t")):
             continue
         name, *names = content.split("\t") if "\t" in content else content.split()
         names = [tag for tag in names if tag]
