@@ -123,7 +123,7 @@ def copy_photos(options: argparse.Namespace, room: Path) -> int:
         shutil.copy(item.path, room / "photos" / name)
         lines.append(f"{name},{';'.join(found.classes[c] for c in tags[item.key])}")
     (room / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return len({name for line in lines[1:] for name in line.split(",")[1].split(";")})
+    return len({c for item in chosen for c in tags[item.key]})
 
 
 def compare(options: argparse.Namespace, room: Path) -> dict[str, Any]:

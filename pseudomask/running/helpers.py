@@ -10,20 +10,19 @@ from contextlib import suppress
 _LESS = 10  # steps of priority
 
 
-def one_thread() -> None:
-    """Compute with one thread: there is a process for each core already."""
-    import cv2
-    import torch
-
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
-
-
 def compute_alone() -> None:
     """One thread for what torch computes in this thread; the others of the process keep theirs."""
     import torch
 
     torch.set_num_threads(1)
+
+
+def one_thread() -> None:
+    """The same for OpenCV too: there is a process for each core already."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    compute_alone()
 
 
 def stand_back(worker: int = 0) -> None:
@@ -34,9 +33,7 @@ def stand_back(worker: int = 0) -> None:
 
     OpenCV's threads are left alone: in a forked process it would wait for ever for those of its parent to end.
     """
-    import torch
-
-    torch.set_num_threads(1)
+    compute_alone()
     if hasattr(os, "nice"):
         with suppress(OSError):
             os.nice(_LESS)

@@ -72,14 +72,6 @@ def test_present_class_maps_are_float32_under_autocast() -> None:
     assert torch.equal(found, expected)
 
 
-def test_to_input_normalises() -> None:
-    pixels = torch.randint(0, 256, (2, 4, 6, 3), dtype=torch.uint8)
-    found = to_input(pixels)
-    expected = (pixels[1, 2, 3, 1].item() / 255 - 0.456) / 0.224
-    assert found.shape == (2, 3, 4, 6)
-    assert found[1, 1, 2, 3].item() == pytest.approx(expected, rel=1e-5)
-
-
 def test_tag_probabilities_are_the_classifiers(network: CamNetwork) -> None:
     pixels = torch.randint(0, 256, (2, 32, 48, 3), dtype=torch.uint8)
     with torch.no_grad():
