@@ -39,6 +39,7 @@ from pseudomask.running.signals import Stop, graceful
 # What may change between a run and its resumption; all else decides the masks.
 _FREE = {"out", "device", "amp", "workers", "batch_size", "overlay", "max_failures", "overwrite", "dry_run", "tta"}
 _PLACES = {"images", "labels", "list", "weights", "class_file"}  # their contents are compared by hash
+_WELL_SEEN = 100  # photos of a class in training
 _COMPARED = ("command", "classes", "weights.sha256", "images_hash", "labels_hash")
 
 
@@ -91,7 +92,7 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
     method.check(network)
     collection = align_tags(collection, card.classes)
     threshold, threshold_from = _threshold(config, card, method)
-    tags_from = _tell_tags(collection, told)
+    tags_from = _tell_tags(collection, card, told)
     result = ExtractResult(
         out=config.out,
         classes=card.classes,
@@ -233,9 +234,17 @@ def _threshold(config: ExtractConfig, card: Card, method: MapMethod) -> tuple[fl
     return method.default_threshold, "the method's default"
 
 
-def _tell_tags(collection: Collection, reporter: Reporter) -> str:
+def _tell_tags(collection: Collection, card: Card, reporter: Reporter) -> str:
     if collection.tags is None:
         reporter.warn("no --labels: the classes that the classifier is sure of serve as tags")
+        seen = card.training.get("photos_per_class")
+        counts = seen if isinstance(seen, dict) else {}
+        well = [name for name, n in counts.items() if isinstance(n, int) and n >= _WELL_SEEN]
+        if well and len(well) < len(counts):
+            reporter.warn(
+                f"these weights learned {', '.join(well[:8])}{', …' if len(well) > 8 else ''} from {_WELL_SEEN} photos "
+                f"or more each; the {len(counts) - len(well)} other classes from fewer: their tags are often wrong"
+            )
         return "the classifier"
     tell_labels(collection, reporter, "the classifier's sure classes serve as their tags")
     return collection.labels

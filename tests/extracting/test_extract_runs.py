@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,10 @@ from PIL import Image
 
 import pseudomask
 from pseudomask.config import ExtractConfig
+from pseudomask.data.collection import Collection
 from pseudomask.errors import CollisionError, LabelError, PseudomaskError, RecordMismatch, UsageError, WeightsError
 from pseudomask.extracting import extract as extract_module
-from pseudomask.extracting.extract import ExtractResult, extract
+from pseudomask.extracting.extract import ExtractResult, _tell_tags, extract
 from pseudomask.maps.multiscale import tag_probabilities
 from pseudomask.masks import load_mask
 from pseudomask.networks.checkpoint import load_network
@@ -285,6 +287,26 @@ def test_foreign_files_are_never_written_over(settings: Settings, few: Path, tmp
     result = extract(settings(out, images=few, overwrite=True, scales="1.0"))
     assert result.done == 3
     assert load_mask(out / "p05.png").ndim == 2
+
+
+@pytest.mark.parametrize(
+    ("seen", "told"),
+    [
+        ({"bar": 100, "disc": 99, "square": 3}, "learned bar from 100 photos or more each; the 2 other classes"),
+        ({"bar": 100, "disc": 120, "square": 300}, ""),
+        ({"bar": 5, "disc": 9, "square": 3}, ""),
+        ({"bar": "many", "disc": None}, ""),
+        (["bar"], ""),
+        (None, ""),
+    ],
+)
+def test_classes_that_the_weights_hardly_saw_are_told(seen: object, told: str) -> None:
+    ear = tiny.Ear()
+    card = SimpleNamespace(training={"photos_per_class": seen})
+    _tell_tags(Collection(()), card, ear)  # type: ignore[arg-type]
+    assert ear.warnings[0].startswith("no --labels")
+    assert len(ear.warnings) == 1 + bool(told)
+    assert told in ear.warnings[-1]
 
 
 def test_without_labels_the_classifier_tags(
