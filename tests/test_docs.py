@@ -30,7 +30,11 @@ from pseudomask.maps.multiscale import multiscale_maps
 from pseudomask.networks.card import Card
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "benchmarks" / "README.md"]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "benchmarks" / "README.md",
+]
 NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -146,9 +150,11 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert not broken
 
 
-def test_every_page_is_reached_from_the_readme() -> None:
-    text = PAGES[0].read_text("utf-8")
-    assert [name for name in NAMES[1:] if name not in text] == []
+def test_every_page_is_in_the_index_and_the_readme_leads_there() -> None:
+    index = ROOT / "docs" / "README.md"
+    links = {(index.parent / link.partition("#")[0]).resolve() for link in _LINK.findall(index.read_text("utf-8"))}
+    assert {page.resolve() for page in PAGES if page != index} - links == set()
+    assert "(docs/README.md)" in PAGES[0].read_text("utf-8")
 
 
 def test_the_readme_has_its_picture() -> None:
