@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pycocotools import mask as coco_mask
 
 from pseudomask._version import __version__
-from pseudomask.exporting import rle
 from pseudomask.exporting.source import Piece
 from pseudomask.exporting.writer import Writer
 
@@ -34,16 +34,16 @@ class Coco(Writer):
         )
         found = self.annotations.setdefault(piece.split, [])
         for index in self.present(mask):
-            region = mask == index
+            code = encode(mask == index)
             self.count += 1
             found.append(
                 {
                     "id": self.count,
                     "image_id": image,
                     "category_id": index,
-                    "segmentation": rle.encode(region),
-                    "area": int(region.sum()),
-                    "bbox": _box(region),
+                    "segmentation": code,
+                    "area": int(coco_mask.area(code)),
+                    "bbox": [int(side) for side in coco_mask.toBbox(code)],
                     "iscrowd": 0,
                 }
             )
@@ -79,8 +79,7 @@ class Coco(Writer):
         return self.lost_ignored()
 
 
-def _box(region: np.ndarray) -> list[int]:
-    """[x, y, width, height] around the pixels of a region."""
-    rows, columns = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
-    top, left = int(rows[0]), int(columns[0])
-    return [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1]
+def encode(region: np.ndarray) -> dict[str, Any]:
+    """bool (H, W) → `{"size": [H, W], "counts": "…"}`, COCO's compressed run-length code as text."""
+    code = coco_mask.encode(np.asfortranarray(region, dtype=np.uint8))
+    return {"size": list(region.shape), "counts": code["counts"].decode("ascii")}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import cv2
 import numpy as np
-import pytest
+from pycocotools import mask as coco_mask
 
+from pseudomask.exporting.coco import encode
 from pseudomask.exporting.polygons import outline
-from pseudomask.exporting.rle import decode, encode
 
 
 def regions(count: int = 1000) -> Iterator[np.ndarray]:
@@ -24,15 +25,11 @@ def regions(count: int = 1000) -> Iterator[np.ndarray]:
 
 
 def test_r24_a_thousand_masks_come_back() -> None:
-    """From our decoder, and from COCO's own; our code is COCO's to the letter."""
-    coco = pytest.importorskip("pycocotools.mask")
     filled = []
     for region in regions():
         code = encode(region)
-        theirs = coco.encode(np.asfortranarray(region.astype(np.uint8)))
-        assert code == {"size": list(region.shape), "counts": theirs["counts"].decode("ascii")}
-        assert (decode(code) == region).all()
-        assert (coco.decode(code | {"counts": code["counts"].encode("ascii")}) == region).all()
+        assert json.loads(json.dumps(code)) == code
+        assert (coco_mask.decode(code) == region).all()
         filled.append(region.mean())
     assert 0 in filled[:1]
     assert filled[2] == 1
@@ -41,13 +38,7 @@ def test_r24_a_thousand_masks_come_back() -> None:
 def test_long_runs_and_large_sides() -> None:
     region = np.zeros((3000, 2000), bool)
     region[2999, 1999] = True
-    assert (decode(encode(region)) == region).all()
-
-
-@pytest.mark.parametrize("counts", ["4", "0", "X", "", "0L", "P"])
-def test_codes_of_other_sizes_are_refused(counts: str) -> None:
-    with pytest.raises(ValueError, match=r"runs of|cut in"):
-        decode({"size": [3, 3], "counts": counts})
+    assert (coco_mask.decode(encode(region)) == region).all()
 
 
 def test_filled_polygons_give_the_region_back() -> None:
