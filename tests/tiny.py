@@ -23,6 +23,7 @@ from pseudomask.config import TrainAffinityConfig, TrainClsConfig
 from pseudomask.networks.backbones import BACKBONES, BackboneSpec, spec_of
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import save_network
+from pseudomask.networks.edges import EdgeNetwork
 from pseudomask.networks.network import CamNetwork
 from pseudomask.running.reporter import SilentReporter
 
@@ -115,6 +116,14 @@ def write_weights(path: Path, backbone: str = NARROW, *, reactivated: bool = Tru
     }
     network = make_network(backbone, reactivated=reactivated, seed=seed)
     save_network(path, network, Card(**settings | card), torch.float32)
+    return path
+
+
+def write_affinity(path: Path, backbone: str = NARROW, seed: int = 0) -> Path:
+    """A boundary network with random weights, saved in float32 with a card."""
+    torch.manual_seed(seed)
+    card = Card(classes=CLASSES, method="affinity", backbone=backbone, license="CC0-1.0")
+    save_network(path, EdgeNetwork(backbone), card, torch.float32)
     return path
 
 

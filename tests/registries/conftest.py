@@ -1,0 +1,17 @@
+"""What every entry of a registry is tried on."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+
+sys.path.append(str(Path(__file__).parents[1] / "refining"))  # for `planted`
+
+
+@pytest.fixture(scope="session")
+def affinity(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a boundary network that was never trained."""
+    return tiny.write_affinity(tmp_path_factory.mktemp("affinity") / "edges.safetensors")
