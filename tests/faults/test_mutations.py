@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
+import pytest
 from machinery import HERE
 from mutations import TABLE
 from without.patching import mutation
@@ -15,5 +17,18 @@ def test_every_fault_test_is_tried_without_its_protection() -> None:
     assert names - {key.partition("[")[0] for key in TABLE} == set()
 
 
-def test_every_protection_is_there_to_be_taken_away() -> None:
-    assert all(mutation(name).__doc__ for names in TABLE.values() for name in names)
+@pytest.mark.parametrize("name", sorted({name for names in TABLE.values() for name in names}))
+def test_every_protection_is_there_to_be_taken_away(name: str) -> None:
+    """So that a private name that moves or goes fails here, not only in `make mutations`."""
+    assert mutation(name).__doc__
+    taken = []
+
+    def patch(owner: Any, attribute: str, value: Any) -> None:
+        assert hasattr(owner, attribute), f"{name}: {owner} has no {attribute}"
+        taken.append(attribute)
+        monkey.setattr(owner, attribute, value)
+
+    with pytest.MonkeyPatch.context() as monkey:
+        monkey.setattr("resource.setrlimit", lambda *limits: None)
+        mutation(name)(patch)
+    assert taken

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,7 +96,8 @@ def labels_of_the_list(patch: Patch) -> None:
 
 def rule_against_pickles(patch: Patch) -> None:
     """no module of the package calls torch.load"""
-    tests = sys.modules["test_inputs"]
+    import test_inputs as tests
+
     root = Path(tempfile.mkdtemp())
     (root / "pseudomask").mkdir()
     (root / "pseudomask/new.py").write_text("import torch\n\nweights = torch.load('weights.pth')\n")
