@@ -7,6 +7,10 @@ import sys
 import threading
 from contextlib import suppress
 
+COULD_NOT_START = (
+    "a worker process could not start; use --workers 0, or, in a script of your own, put the call under "
+    '`if __name__ == "__main__":`'
+)
 _LESS = 10  # steps of priority
 
 

@@ -1,7 +1,7 @@
 """Locks that no child process inherits: a forked child would keep them for as long as it lives.
 
-A lock of `flock` belongs to the open file, and a forked child shares that: it outlives the parent's `close`, and even the
-parent. So every lock on a file is taken here, where a child closes its copies first of all.
+A lock of `flock` belongs to the open file, and a forked child shares that: the lock outlives the parent's `close`, and
+even the parent. So every lock on a file is taken here, where a child closes its copies first of all.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
 
 from pseudomask.errors import PseudomaskError
-from pseudomask.running.helpers import one_thread
+from pseudomask.running.helpers import COULD_NOT_START, one_thread
 from pseudomask.running.signals import Stop
 
 Job = TypeVar("Job")
@@ -127,10 +127,7 @@ class _Pool(Generic[Job, Result]):
         worker.process.join()
         worker.link.close()
         if not worker.ready:
-            raise PseudomaskError(
-                f"a worker process could not start ({_ending(worker.process.exitcode)}); use --workers 0, or, in a "
-                'script of your own, put the call under `if __name__ == "__main__":`'
-            )
+            raise PseudomaskError(f"{COULD_NOT_START} ({_ending(worker.process.exitcode)})")
         if worker.place is not None:
             yield worker.place, Lost(f"its worker process died ({_ending(worker.process.exitcode)})")
         if self.next < len(self.jobs) and not self.stop.requested:

@@ -21,7 +21,7 @@ Batch = tuple[Tensor, Tensor, Sequence[str]]
 def load_batches(
     crops: Crops, batches: Sequence[Sequence[tuple[int, int]]], *, workers: int, device: torch.device
 ) -> Iterator[Batch]:
-    """The crops of each batch, in order.
+    """The crops of each batch, in order. Call it while no other thread runs: processes may be forked here.
 
     For a GPU, processes decode ahead of the need. On a CPU that would take a processor from the network: its threads
     wait for each other, so that all stand still until the one is back. There as many threads decode a batch between two
