@@ -26,7 +26,8 @@ from pseudomask.maps.passes import passes
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import load_network
 from pseudomask.networks.store import find_weights
-from pseudomask.running.folder_result import FolderResult, typed
+from pseudomask.quoting import command
+from pseudomask.running.folder_result import FolderResult
 from pseudomask.running.folder_run import FAILED, FolderRun
 from pseudomask.running.helpers import thread_stands_back
 from pseudomask.running.jsonable import jsonable
@@ -65,8 +66,8 @@ class ExtractResult(FolderResult):
     def next_steps(self) -> list[tuple[str, str]]:
         if not self.with_scores:
             return super().next_steps()
-        measure = f"with true masks: pseudomask evaluate {typed(self.out)} TRUE_MASKS --sweep"
-        return [("next", f"pseudomask refine {typed(self.images)} {typed(self.out)} REFINED"), ("or", measure)]
+        measure = f"with true masks: {command('evaluate', self.out, 'TRUE_MASKS', '--sweep')}"
+        return [("next", command("refine", self.images, self.out, "REFINED")), ("or", measure)]
 
 
 def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractResult:

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from pseudomask.data.decoding import decode, image_size
 from pseudomask.data.pixels import resize, with_long_side
 from pseudomask.errors import ImageError, PseudomaskError
-from pseudomask.running.helpers import COULD_NOT_START, stand_back
+from pseudomask.running.helpers import COULD_NOT_START, stand_back, starting
 from pseudomask.scores import MAX_SIDE
 
 
@@ -215,19 +215,19 @@ def _start(
     """
     ready.value = False
     before = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
-    decoded = iter(
-        DataLoader(
-            photos,
-            sampler=order,
-            batch_size=None,
-            collate_fn=_as_it_is,
-            num_workers=1 if alone else workers,
-            prefetch_factor=None if not workers else 1 if alone else _AHEAD,
-            worker_init_fn=partial(_begin, ready),
-            pin_memory=False,
-            multiprocessing_context="spawn" if workers and (anew or alone) else None,
-        )
+    loader = DataLoader(
+        photos,
+        sampler=order,
+        batch_size=None,
+        collate_fn=_as_it_is,
+        num_workers=1 if alone else workers,
+        prefetch_factor=None if not workers else 1 if alone else _AHEAD,
+        worker_init_fn=partial(_begin, ready),
+        pin_memory=False,
+        multiprocessing_context="spawn" if workers and (anew or alone) else None,
     )
+    with starting():
+        decoded = iter(loader)
     if workers and before is not None and threading.current_thread() is threading.main_thread():
         # torch's handler would raise in the midst of whatever this thread does; the iterator finds a death by itself
         signal.signal(signal.SIGCHLD, before)
