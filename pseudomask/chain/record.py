@@ -13,6 +13,7 @@ from pseudomask.errors import UsageError
 from pseudomask.quoting import double_quoted
 from pseudomask.running.atomic import atomic_text
 from pseudomask.running.jsonable import jsonable
+from pseudomask.running.reading import read_bytes
 from pseudomask.running.record import hash_file, package_versions, platform_facts
 
 SCHEMA = 1
@@ -41,7 +42,7 @@ def read_entries(chain: Chain) -> dict[str, Entry]:
     """The steps of an earlier run, by label; none where there was none. Raises `UsageError` for a foreign file."""
     path = chain.out / SUMMARY
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_bytes(path))
         if content["schema"] != SCHEMA:
             raise KeyError
         return {entry["step"]: entry for entry in content["steps"] if isinstance(entry["results"], dict)}

@@ -13,6 +13,7 @@ from pseudomask.errors import UsageError
 from pseudomask.running.atomic import atomic_write, write_error
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.locks import locked
+from pseudomask.running.reading import open_file
 
 Entry = dict[str, Any]
 
@@ -52,7 +53,7 @@ class Manifest:
     def lines(self) -> Iterator[Entry]:
         """Every whole line, as it stands; errors as `load`."""
         try:
-            with self.path.open("rb") as stream:
+            with open_file(self.path) as stream:
                 for number, line in enumerate(stream, start=1):
                     entry = self._parse(line, number)
                     if entry is not None:
