@@ -22,7 +22,7 @@ OTHERS = (
 )  # fmt: skip
 # Started where its own folder is the first of `sys.path`, as a user's script is; trains as for a GPU, with processes.
 _DRIVER = """
-import multiprocessing, sys
+import beside, multiprocessing, sys
 from pathlib import Path
 
 def as_for_a_gpu(real):
@@ -62,6 +62,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = ExtractConfig(images=place / "photos", out=place / "made", weights=place / "weights.safetensors")
     extract(replace(made, device="cpu", workers=0, scales="1"))
     (place / "driver").mkdir()
+    (place / "driver/beside.py").touch()
     (place / "driver/driver.py").write_text(_DRIVER)
     return place
 
