@@ -30,7 +30,7 @@ from pseudomask.data.collection import align_tags, collect
 from pseudomask.data.decoding import decode
 from pseudomask.data.pixels import resize, to_input
 from pseudomask.devices import pick_amp
-from pseudomask.extracting.photos import header_size, view_sizes, windows
+from pseudomask.extracting.photos import header_size, view_sizes, windowed
 from pseudomask.maps import weight_rule
 from pseudomask.maps.cam import present_class_maps
 from pseudomask.maps.passes import PRESETS
@@ -139,9 +139,7 @@ def measure(options: argparse.Namespace, out: Path) -> dict[str, dict[str, float
     chosen = items.items[:: max(1, len(items.items) // options.photos)][: options.photos]
     paths = [item.path for item in chosen]
     tags = [sorted((items.tags or {})[item.key]) for item in chosen]
-    order = [
-        place for part in windows(range(len(paths)), lambda i: header_size(paths[i]), config.max_side) for place in part
-    ]
+    order = list(windowed(range(len(paths)), lambda i: header_size(paths[i]), config.max_side))
     found = {}
     for kind in ("reference-shaped loop", "extract, float32, not folded", "extract"):
         for warm in (True, False):

@@ -42,7 +42,7 @@ from pseudomask.config import ExtractConfig
 from pseudomask.data.collection import Collection, align_tags, collect
 from pseudomask.data.pixels import normalise, to_input
 from pseudomask.devices import pick_amp, pick_device, pick_workers
-from pseudomask.extracting.photos import Photos, batches, header_size, load, windows
+from pseudomask.extracting.photos import Photos, batches, header_size, load, windowed
 from pseudomask.maps import weight_rule
 from pseudomask.maps.passes import PRESETS
 from pseudomask.masks import load_mask, save_mask
@@ -93,9 +93,7 @@ def reference(
 def ready(config: ExtractConfig, collection: Collection, device: torch.device, dtype: torch.dtype) -> list[Tensor]:
     """The network's inputs, batched as `extract` batches them, mirrored ones included: (2B, 3, h, w) each."""
     paths = [item.path for item in collection.items]
-    order = [
-        place for part in windows(range(len(paths)), lambda i: header_size(paths[i]), config.max_side) for place in part
-    ]
+    order = list(windowed(range(len(paths)), lambda i: header_size(paths[i]), config.max_side))
     photos = Photos(
         paths,
         order,

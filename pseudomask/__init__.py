@@ -11,6 +11,13 @@
 
 from __future__ import annotations
 
+import sys
+
+if sys.argv[:1] == ["-m"]:  # Python says so while it looks for the module that it was told to run
+    from pseudomask._safe_path import leave_current_folder
+
+    leave_current_folder()
+
 from typing import TYPE_CHECKING, Any
 
 from pseudomask._version import __version__

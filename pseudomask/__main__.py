@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import NoReturn
 
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    os.environ["PYTHONSAFEPATH"] = "1"  # for every process that this one starts
     try:
         from pseudomask.cli.app import run
         from pseudomask.running.memory import keep_pages
@@ -29,7 +31,6 @@ def _leave_quickly(code: int) -> NoReturn:
     machine, in which a stopped run would still seem to hang.
     """
     import atexit
-    import os
 
     atexit._run_exitfuncs()  # worker processes end here
     for stream in (sys.stdout, sys.stderr):

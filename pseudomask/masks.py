@@ -19,6 +19,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from pseudomask.errors import ImageError, UsageError
 from pseudomask.running.atomic import atomic_write
+from pseudomask.running.reading import read_bytes
 
 IGNORE = 255
 IGNORE_16 = 65_535
@@ -72,7 +73,7 @@ def load_mask(path: Path, *, max_pixels: int = 200_000_000) -> np.ndarray:
     huge file or one that is no PNG.
     """
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
         with PngImageFile(io.BytesIO(data)) as image:
             image.verify()  # checksums, which decoding alone would not look at
         with PngImageFile(io.BytesIO(data)) as image:  # not Image.open: its pixel limit warns and is global

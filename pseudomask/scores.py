@@ -33,6 +33,7 @@ import numpy as np
 
 from pseudomask.errors import UsageError
 from pseudomask.running.atomic import atomic_write
+from pseudomask.running.reading import open_file
 
 Bits = Literal[8, 16]
 
@@ -167,7 +168,7 @@ def load_scores(path: Path) -> ScoreMap:
     the file is missing, damaged or something else.
     """
     try:
-        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+        with open_file(path) as file, zipfile.ZipFile(file) as archive:
             return _read(file, archive)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from error

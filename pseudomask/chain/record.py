@@ -10,8 +10,10 @@ from typing import Any
 from pseudomask.chain.kinds import Chain, Step
 from pseudomask.cli.options import settings
 from pseudomask.errors import UsageError
+from pseudomask.quoting import double_quoted
 from pseudomask.running.atomic import atomic_text
 from pseudomask.running.jsonable import jsonable
+from pseudomask.running.reading import read_bytes
 from pseudomask.running.record import hash_file, package_versions, platform_facts
 
 SCHEMA = 1
@@ -40,7 +42,7 @@ def read_entries(chain: Chain) -> dict[str, Entry]:
     """The steps of an earlier run, by label; none where there was none. Raises `UsageError` for a foreign file."""
     path = chain.out / SUMMARY
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_bytes(path))
         if content["schema"] != SCHEMA:
             raise KeyError
         return {entry["step"]: entry for entry in content["steps"] if isinstance(entry["results"], dict)}
@@ -92,11 +94,11 @@ def resolved(chain: Chain) -> str:
 
 
 def _toml(value: object) -> str:
-    """A setting's value; JSON's strings are TOML's, but for one character."""
+    """A setting's value."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
         return f"[{', '.join(_toml(one) for one in value)}]"
     if isinstance(value, Path | str):
-        return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+        return double_quoted(str(value))
     return repr(value)

@@ -10,24 +10,11 @@ import textwrap
 from collections.abc import Sequence
 from typing import TextIO
 
+from pseudomask.quoting import printable
+
 RED, YELLOW, CYAN = 31, 33, 36
 
 _NUMBER = re.compile(r"([-+]?[\d.,]+|-|)")
-
-
-def printable(text: str) -> str:
-    """`text` on one line and without anything a terminal would obey or cannot show."""
-    if text.isprintable():
-        return text
-    return "".join(_visible(character) for character in text)
-
-
-def _visible(character: str) -> str:
-    if character.isprintable() or character == "\u200d":  # the joiner inside emoji
-        return character
-    if "\udc80" <= character <= "\udcff":  # a byte of a name that is not UTF-8
-        return f"\\x{ord(character) - 0xDC00:02x}"
-    return character.encode("unicode_escape").decode("ascii")
 
 
 def out(text: str) -> None:

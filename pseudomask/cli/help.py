@@ -18,6 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 from pseudomask.cli import console
 from pseudomask.cli.values import nearest
 from pseudomask.errors import UsageError
+from pseudomask.quoting import printable
 
 EVERYDAY = """\
 pseudomask extract images/ masks/ --labels labels.csv --overlay
@@ -53,7 +54,7 @@ class Group(TyperGroup):
         found = self.commands.get(cmd_name)
         if found is None and not ctx.resilient_parsing and not cmd_name.startswith("-"):
             near = nearest(cmd_name, self.commands)
-            raise UsageError(f"unknown verb {console.printable(cmd_name)!r}{near}; see '{ctx.command_path} --help'")
+            raise UsageError(f"unknown verb {printable(cmd_name)!r}{near}; see '{ctx.command_path} --help'")
         return found
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pseudomask.cli import console
+from pseudomask.quoting import printable
 from pseudomask.running.reporter import Progress, SilentProgress
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class ConsoleReporter:
         else:  # above the bars, with no markup read
             from rich.text import Text
 
-            line = Text.assemble((head, "yellow"), console.printable(text))
+            line = Text.assemble((head, "yellow"), printable(text))
             self._bars.console.print(line, highlight=False, soft_wrap=True)
 
     @contextmanager
@@ -131,7 +132,7 @@ class _RichTask:
     def __init__(self, bars: RichProgress, total: int | None, label: str, unit: str) -> None:
         self.bars = bars
         self.fields: dict[str, object] = {}
-        self.task = bars.add_task(console.printable(label), total=total, unit=unit, extra="")
+        self.task = bars.add_task(printable(label), total=total, unit=unit, extra="")
 
     def advance(self, n: int = 1, **fields: object) -> None:
         self.fields.update(fields)

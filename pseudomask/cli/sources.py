@@ -10,6 +10,7 @@ from typing import Any
 from pseudomask.cli.options import Setting
 from pseudomask.cli.values import nearest
 from pseudomask.errors import UsageError
+from pseudomask.running.reading import read_bytes
 
 PREFIX = "PSEUDOMASK_"
 
@@ -97,7 +98,8 @@ def read_config(path: Path, verb: str, found: list[Setting], verbs: Iterable[str
 def load_toml(path: Path, told: str) -> dict[str, Any]:
     """A TOML file's content. Raises `UsageError`, beginning with `told`, where it cannot be read or is none."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        text = read_bytes(path, pipe=True).decode("utf-8-sig")
+        return tomllib.loads(text.replace("\r\n", "\n").replace("\r", "\n"))
     except OSError as error:
         raise UsageError(f"{told}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

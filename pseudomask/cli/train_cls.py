@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pseudomask.cli.help import GROUPS
-from pseudomask.cli.verb import Result, Verb, command, weights_file
+from pseudomask.cli.verb import Result, Verb, weights_file
 from pseudomask.config import TrainClsConfig
+from pseudomask.quoting import command
 from pseudomask.running.reporter import Reporter
 
 

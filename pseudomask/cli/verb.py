@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 import os
-import shlex
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pseudomask.cli import console, options, sources
 from pseudomask.cli.help import GROUPS, Command
 from pseudomask.cli.progress import ConsoleReporter
 from pseudomask.errors import UsageError
+from pseudomask.quoting import command
 from pseudomask.running.ranks import ranks
 from pseudomask.running.reporter import Reporter
 
@@ -61,11 +61,6 @@ class Verb:
 def extract_next(config: Any, result: Any) -> str:
     """What people do with a new classifier."""
     return command("extract", config.images, "MASKS", "--labels", config.labels, "--weights", result.weights)
-
-
-def command(*words: object) -> str:
-    """`pseudomask WORDS`, to be copied into a shell."""
-    return shlex.join(["pseudomask", *(str(word) for word in words)])
 
 
 def weights_file(config: Any, result: Any) -> list[str]:

@@ -12,7 +12,6 @@ import logging
 import os
 import stat
 import struct
-import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from PIL import Image, ImageFile, JpegImagePlugin
 
 from pseudomask.data.kinds import SNIFF_BYTES, sniff
 from pseudomask.errors import ImageError
+from pseudomask.running.locks import fork_safe_lock
 
 MAX_PIXELS = 200_000_000
 
@@ -36,7 +36,7 @@ _PLUGINS = {
     "WEBP": ("PIL.WebPImagePlugin", "WebPImageFile"),
     "PPM": ("PIL.PpmImagePlugin", "PpmImageFile"),
 }
-_warnings_lock = threading.Lock()
+_warnings_lock = fork_safe_lock()
 # Else Pillow's complaints about a damaged file reach stderr beside the ImageError that tells the same.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 

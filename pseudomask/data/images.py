@@ -14,6 +14,7 @@ from pseudomask.data.decoding import MAX_PIXELS, decode, image_size
 from pseudomask.data.kinds import IMAGE_SUFFIXES, SNIFF_BYTES, sniff
 from pseudomask.data.names import NameIndex
 from pseudomask.errors import UsageError
+from pseudomask.running.reading import open_file, read_bytes
 from pseudomask.suggest import did_you_mean_path
 
 __all__ = ["MAX_PIXELS", "ImageItem", "ImagePaths", "decode", "find_images", "image_size", "read_list", "select"]
@@ -119,7 +120,7 @@ def _identity(path: Path | str) -> tuple[int, int]:
 
 def _is_image(path: str) -> bool:
     try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - many small opens
+        with open_file(path) as file:
             return sniff(file.read(SNIFF_BYTES)) is not None
     except OSError:
         return False
@@ -141,7 +142,7 @@ def read_list(source: Path | str) -> list[str]:
     else:
         where = str(source)
         try:
-            data = Path(source).read_bytes()
+            data = read_bytes(source, pipe=True)
         except OSError as error:
             raise UsageError(f"{where}: cannot read this list ({error.strerror})") from error
     text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")

@@ -66,7 +66,7 @@ class Coco(Writer):
         lines = ["from detectron2.data.datasets import register_coco_instances", ""]
         for split in self.splits:
             file = f"{place}/annotations/instances_{split}.json"
-            lines.append(f"register_coco_instances('pseudo_{split}', {{}}, {file!r}, {place + '/images'!r})")
+            lines.append(f"register_coco_instances({f'pseudo_{split}'!r}, {{}}, {file!r}, {place + '/images'!r})")
         return "\n".join(
             [
                 *lines,

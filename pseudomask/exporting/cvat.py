@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 from PIL import Image
 
-from pseudomask.exporting.names import no_line
+from pseudomask.exporting.names import no_line, no_member
 from pseudomask.exporting.source import Piece
 from pseudomask.exporting.writer import Writer, colours
 from pseudomask.masks import palette
@@ -24,7 +24,7 @@ class Cvat(Writer):
 
     @staticmethod
     def fault(name: str) -> str | None:
-        return no_line(name)
+        return no_member(name)
 
     @staticmethod
     def class_fault(name: str) -> str | None:

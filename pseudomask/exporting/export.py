@@ -16,11 +16,12 @@ from pseudomask.config import ExportConfig
 from pseudomask.data.decoding import read_header
 from pseudomask.errors import CollisionError, ImageError, PseudomaskError, UsageError
 from pseudomask.exporting import FORMATS
-from pseudomask.exporting.names import plan_names
+from pseudomask.exporting.names import no_member, on_windows, plan_names
 from pseudomask.exporting.photo import put_photo
 from pseudomask.exporting.source import VAL, Piece, Source, read_source
 from pseudomask.exporting.writer import Writer, write_lines
 from pseudomask.masks import MAX_8BIT_CLASSES, load_mask
+from pseudomask.quoting import printable
 from pseudomask.running.atomic import atomic_folder
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.layout import check_folders
@@ -114,7 +115,7 @@ def _check_settings(config: ExportConfig) -> None:
     check_folders(config.out, config.dest, what="masks'")
     _check_place(config)
     name = config.split_name
-    if not name or "/" in name or name.startswith(".") or name == VAL or not name.isprintable():
+    if not name or "/" in name or name.startswith(".") or name == VAL or not name.isprintable() or no_member(name):
         raise UsageError(f"--split-name {name!r} cannot name a list; use a word such as train, other than {VAL}")
     if config.val_list is not None and config.val_fraction:
         raise UsageError("--val-list names the photos to hold out, --val-fraction draws them: give one of the two")
@@ -134,6 +135,8 @@ def _check(config: ExportConfig, kind: type[Writer], source: Source) -> None:
         )
     for name in source.classes:
         problem = kind.class_fault(name)
+        if name.splitlines() != [name]:
+            problem = "the name holds a line break, which classes.txt cannot hold"
         if problem:
             raise UsageError(f"class {name!r}: {problem}; rename it")
 
@@ -210,18 +213,24 @@ def _mask(piece: Piece, classes: int, ignore: int) -> np.ndarray:
     return mask
 
 
+def _unportable(writer: Writer) -> list[str]:
+    """The sentence about names that only some systems can hold, where there are any."""
+    found = [name for name in writer.names.values() if not on_windows(name)]
+    return [f"{len(found)} names cannot be files on Windows, such as {found[0]}"] if found else []
+
+
 def _tell(writer: Writer, config: ExportConfig, source: Source, result: ExportResult) -> None:
     """README.md for people, export.json for programs, classes.txt for both."""
-    result.lost = writer.lost()
+    result.lost = [*writer.lost(), *_unportable(writer)]
     result.paste = writer.paste(os.path.abspath(config.dest))  # noqa: PTH100 - links stay as they were named
     protocol = source.record.protocol
     made = [f"{what}: {protocol[what]}" for what in ("method", "threshold", "threshold_chosen") if what in protocol]
     lines = [
         f"{writer.front_matter()}# Pseudo masks, {config.format}",
         "",
-        f"Made by pseudomask {source.record.command} ({', '.join(made)}), not drawn by hand.",
+        printable(f"Made by pseudomask {source.record.command} ({', '.join(made)}), not drawn by hand."),
         "",
-        *(f"- {label}: {value}" for label, value in result.summary() if label != "where"),
+        *(printable(f"- {label}: {value}") for label, value in result.summary() if label != "where"),
         "",
         f"```{writer.language}",
         writer.paste("path/to/this/folder"),

@@ -9,6 +9,7 @@ import numpy as np
 
 from pseudomask.exporting.source import Piece
 from pseudomask.exporting.writer import Writer, copy_mask, write_lines
+from pseudomask.quoting import yaml_word
 
 _SPLITS = {"val": "validation"}
 """What the library calls them."""
@@ -47,7 +48,7 @@ class Imagefolder(Writer):
         ]
         for split in self.splits:
             name = _SPLITS.get(split, split)
-            lines += [f"  - split: {name}", f"    path: data/{name}/**"]
+            lines += [f"  - split: {yaml_word(name)}", f"    path: {yaml_word(f'data/{name}/**')}"]
         return "\n".join([*lines, "---", "", ""])
 
     def paste(self, place: str) -> str:

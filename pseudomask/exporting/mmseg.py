@@ -44,7 +44,7 @@ class Mmseg(Writer):
                 f"{split}_dataset = dict(" if split.isidentifier() else "dataset = dict(",
                 "    type='BaseSegDataset',",
                 f"    data_root={place!r},",
-                f"    data_prefix=dict(img_path='img_dir/{split}', seg_map_path='ann_dir/{split}'),",
+                f"    data_prefix=dict(img_path={f'img_dir/{split}'!r}, seg_map_path={f'ann_dir/{split}'!r}),",
                 f"    img_suffix={self.suffix!r},",
                 "    seg_map_suffix='.png',",
                 "    metainfo=metainfo,",

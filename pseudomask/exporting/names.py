@@ -13,11 +13,15 @@ from pseudomask.exporting.source import Piece
 _LONGEST = 255 - len(".jpeg")  # bytes of a file's name
 _UNWRITABLE = ("Cc", "Cs", "Zl", "Zp")  # control characters, bytes that are not UTF-8, line and paragraph ends
 _EDGES = re.compile(r"^\s+|\s+$")
+_DRIVE = re.compile(r"(?<![^/])([A-Za-z]):")
+_WINDOWS_DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\..*)?", re.IGNORECASE)
+_NOT_ON_WINDOWS = re.compile(r'[<>:"|?*\\\x00-\x1f]|[. ]$')
 
 
 def flat_name(key: str) -> str:
-    """A key as one file name: `_` for `/` and for what a line of a list cannot hold."""
-    name = "".join("_" if letter == "/" or unicodedata.category(letter) in _UNWRITABLE else letter for letter in key)
+    """A key as one file name: `_` for `/`, for what a line of a list cannot hold, and for what is a path on Windows."""
+    key = _DRIVE.sub(r"\1_", key)
+    name = "".join("_" if letter in "/\\" or unicodedata.category(letter) in _UNWRITABLE else letter for letter in key)
     return _EDGES.sub(lambda spaces: "_" * len(spaces[0]), name)
 
 
@@ -60,6 +64,21 @@ def no_line(name: str) -> str | None:
     if name != name.strip() or name.startswith("#"):
         return "a list cannot hold a name that begins or ends with a space, or begins with #"
     return no_utf8(name)
+
+
+def no_member(name: str) -> str | None:
+    """A fault of names that an archive cannot hold: on another system they could lead out of the folder it is unpacked
+    in.
+    """
+    if "\\" in name or _DRIVE.search(name) or any(part in ("", ".", "..") for part in name.split("/")):
+        return "the name would be another path where the archive is unpacked on Windows"
+    return no_line(name)
+
+
+def on_windows(name: str) -> bool:
+    """Whether Windows can hold a relative path: no device's name, no stream, no dot or space at an end."""
+    parts = name.split("/")
+    return not any(_NOT_ON_WINDOWS.search(part) or _WINDOWS_DEVICE.fullmatch(part) for part in parts)
 
 
 def _encodable(name: str) -> bool:

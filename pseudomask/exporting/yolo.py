@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from pseudomask.exporting.polygons import outline
 from pseudomask.exporting.source import Piece
 from pseudomask.exporting.writer import Writer, write_lines
+from pseudomask.quoting import double_quoted, shell_word, yaml_word
 
 
 class Yolo(Writer):
@@ -35,14 +35,14 @@ class Yolo(Writer):
 
     def finish(self) -> None:
         first, last = self.splits[0], self.splits[-1]
-        lines = [f"train: images/{first}", f"val: images/{last}"]
+        lines = [f"train: {yaml_word(f'images/{first}')}", f"val: {yaml_word(f'images/{last}')}"]
         if first == last:
             lines[1] += "  # nothing was held out: see --val-fraction and --val-list of pseudomask export"
-        names = [f"  {place}: {json.dumps(name, ensure_ascii=False)}" for place, name in enumerate(self.classes)]
+        names = [f"  {place}: {double_quoted(name)}" for place, name in enumerate(self.classes)]
         write_lines(self.folder / "data.yaml", [*lines, "names:", *names])
 
     def paste(self, place: str) -> str:
-        return f"yolo segment train data={place}/data.yaml"
+        return f"yolo segment train data={shell_word(f'{place}/data.yaml')}"
 
     def lost(self) -> list[str]:
         told = self.told

@@ -18,7 +18,7 @@ from pseudomask.data.images import ImagePaths
 from pseudomask.devices import pick_amp, pick_device, pick_workers
 from pseudomask.extracting.engine import Engine
 from pseudomask.extracting.outputs import write_outputs
-from pseudomask.extracting.photos import Photo, Photos, batches, header_size, load, windows
+from pseudomask.extracting.photos import Photo, Photos, batches, header_size, load, windowed
 from pseudomask.extracting.shards import as_planned, own_batches
 from pseudomask.maps import check_method, make_method, weight_rule
 from pseudomask.maps.method import MapMethod
@@ -26,7 +26,8 @@ from pseudomask.maps.passes import passes
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import load_network
 from pseudomask.networks.store import find_weights
-from pseudomask.running.folder_result import FolderResult, typed
+from pseudomask.quoting import command
+from pseudomask.running.folder_result import FolderResult
 from pseudomask.running.folder_run import FAILED, FolderRun
 from pseudomask.running.helpers import thread_stands_back
 from pseudomask.running.jsonable import jsonable
@@ -65,8 +66,8 @@ class ExtractResult(FolderResult):
     def next_steps(self) -> list[tuple[str, str]]:
         if not self.with_scores:
             return super().next_steps()
-        measure = f"with true masks: pseudomask evaluate {typed(self.out)} TRUE_MASKS --sweep"
-        return [("next", f"pseudomask refine {typed(self.images)} {typed(self.out)} REFINED"), ("or", measure)]
+        measure = f"with true masks: {command('evaluate', self.out, 'TRUE_MASKS', '--sweep')}"
+        return [("next", command("refine", self.images, self.out, "REFINED")), ("or", measure)]
 
 
 def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractResult:
@@ -127,32 +128,27 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
         largest=config.batch_size,
         reporter=reporter,
     )
-    paths, planned = ImagePaths(collection.items), None
+    paths, planned, order = ImagePaths(collection.items), None, None
     if job.alone:
-        parts = windows(pending, lambda place: header_size(paths[place]), config.max_side)
+        order = windowed(range(len(pending)), lambda i: header_size(paths[pending[i]]), config.max_side)
     else:
         planned = own_batches(paths, pending, config.batch_size, scales=seen.scales, max_side=config.max_side, job=job)
         pending = [place for batch in planned for place in batch]
-        parts = iter([pending])
-
-    def decoded() -> Iterator[Photo]:
-        for part in parts:
-            photos = Photos(
-                paths,
-                part,
-                scales=seen.scales,
-                max_side=config.max_side,
-                max_pixels=config.max_pixels,
-                allow_truncated=config.allow_truncated,
-                keep_whole=config.overlay,
-            )
-            yield from load(photos, workers=pick_workers(config.workers), device=device)
-
+    photos = Photos(
+        paths,
+        pending,
+        scales=seen.scales,
+        max_side=config.max_side,
+        max_pixels=config.max_pixels,
+        allow_truncated=config.allow_truncated,
+        keep_whole=config.overlay,
+    )
     started = time.monotonic()
     with graceful() as stop:
         if pending:
+            decoded = load(photos, workers=pick_workers(config.workers), device=device, order=order)
+            groups = as_planned(decoded, planned) if planned is not None else batches(decoded, config.batch_size)
             flow = _Flow(config, collection, outputs, run, engine, threshold, reporter, stop)
-            groups = as_planned(decoded(), planned) if planned is not None else batches(decoded(), config.batch_size)
             flow.run(groups, len(pending), job.label("extracting"))
         job.wait(stop)
     result.seconds = time.monotonic() - started

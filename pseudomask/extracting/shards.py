@@ -7,13 +7,12 @@ photos share one follows from their sizes, and those stand in the files' headers
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from pseudomask.extracting.photos import Photo, batches, header_size, view_sizes, windows
+from pseudomask.extracting.photos import Photo, batches, header_size, view_sizes, windowed
 from pseudomask.running.ranks import Ranks
 
 
@@ -29,7 +28,7 @@ def own_batches(
     for rank, part in enumerate(job.gather(np.array(own, np.int32).tobytes())):
         found[rank :: job.world] = np.frombuffer(part, np.int32).reshape(-1, 2)
     sizes = {place: (int(h), int(w)) for place, (h, w) in zip(places, found, strict=True)}
-    order = chain.from_iterable(windows(places, sizes.__getitem__, max_side))
+    order = windowed(places, sizes.__getitem__, max_side)
     headers = (_header(place, sizes[place], scales, max_side) for place in order)
     return [[photo.place for photo in batch] for batch in job.share(list(batches(headers, size)))]
 

@@ -80,12 +80,17 @@ class PairCounter:
         return renumbered
 
 
-def in_order(function: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Generator[Result, None, None]:
-    """`map` on threads: results in the order of `items`, at most two items a worker under way."""
+def in_order(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    workers: int,
+    initializer: Callable[[], None] | None = None,
+) -> Generator[Result, None, None]:
+    """`map` on threads, which each begin with `initializer`: results in order, at most two items a thread under way."""
     if workers <= 1:
         yield from map(function, items)
         return
-    pool = ThreadPoolExecutor(workers)
+    pool = ThreadPoolExecutor(workers, initializer=initializer)
     waiting: deque[Future[Result]] = deque()
     try:
         for item in items:

@@ -18,6 +18,7 @@ from pseudomask.measuring.pairing import File, Missing, Pairing, find_files, pai
 from pseudomask.measuring.reports import Evidence, Report
 from pseudomask.measuring.sweep import checked_thresholds
 from pseudomask.measuring.tally import BACKGROUND, Circumstances, Tally
+from pseudomask.running.reading import read_bytes
 from pseudomask.suggest import nearest as nearest_name
 
 
@@ -132,7 +133,7 @@ class _Made:
         if path is None:
             return _Made()
         try:
-            record = json.loads(path.read_text("utf-8"))
+            record = json.loads(read_bytes(path))
         except (OSError, ValueError) as error:
             raise UsageError(f"cannot read {path} ({error}); give a class file, or repair it") from error
         if not isinstance(record, dict):

@@ -21,6 +21,7 @@ from pseudomask.running.folder_run import FAILED
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.layout import MANIFEST, RECORD
 from pseudomask.running.manifest import Entry, Manifest
+from pseudomask.running.reading import read_bytes
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def read_folder(pred: Path, images: Path | None) -> Made:
 
 def _record(path: Path) -> dict[str, Any]:
     try:
-        record = json.loads(path.read_bytes())
+        record = json.loads(read_bytes(path))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from pseudomask.quoting import command
 from pseudomask.running.folder_run import DONE, FAILED, FolderRun
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.layout import MANIFEST
@@ -15,11 +15,6 @@ from pseudomask.running.reporter import Reporter
 from pseudomask.running.signals import Stop
 
 _SHOWN = 3  # failures that the summary names
-
-
-def typed(path: Path) -> str:
-    """A path as a shell takes it, whatever is in its name."""
-    return shlex.quote(str(path))
 
 
 @dataclass(kw_only=True)
@@ -93,11 +88,11 @@ class FolderResult:
         """What can be told without true masks."""
         if not self.empty:
             return "not measured; each tag has pixels in its mask"
-        return f"not measured; {self.empty} of {self.done} masks lack a tag: pseudomask report {typed(self.out)}"
+        return f"not measured; {self.empty} of {self.done} masks lack a tag: {command('report', self.out)}"
 
     def next_steps(self) -> list[tuple[str, str]]:
         """The command that most people want now."""
-        return [("next", f"pseudomask evaluate {typed(self.out)} TRUE_MASKS")]
+        return [("next", command("evaluate", self.out, "TRUE_MASKS"))]
 
     def to_json(self) -> dict[str, Any]:
         plain: dict[str, Any] = jsonable({"schema": 1, **self.__dict__})

@@ -5,9 +5,30 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
+COULD_NOT_START = (
+    "a worker process could not start; use --workers 0, or, in a script of your own, put the call under "
+    '`if __name__ == "__main__":`'
+)
 _LESS = 10  # steps of priority
+
+
+@contextmanager
+def starting(**variables: str) -> Iterator[None]:
+    """Processes that start within the block have these environment variables, and modules of the current folder are
+    out of their sight: without `PYTHONSAFEPATH` a new Python takes its `pickle` from there, before it is told where
+    this one looks for modules.
+    """
+    variables["PYTHONSAFEPATH"] = "1"
+    old = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in old.items():
+            os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
 
 
 def compute_alone() -> None:

@@ -17,6 +17,7 @@ from pseudomask._version import __version__
 from pseudomask.errors import RecordMismatch, UsageError
 from pseudomask.running.atomic import atomic_text
 from pseudomask.running.jsonable import is_text, jsonable
+from pseudomask.running.reading import read_bytes
 
 SCHEMA = 1
 _PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pillow", "safetensors")
@@ -81,7 +82,7 @@ class RunRecord:
     def read(cls, path: Path) -> RunRecord | None:
         """The record at `path`, or None where there is none. Raises `UsageError` for a foreign file."""
         try:
-            content = json.loads(path.read_bytes())
+            content = json.loads(read_bytes(path))
         except FileNotFoundError:
             return None
         except OSError as error:

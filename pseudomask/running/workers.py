@@ -6,7 +6,6 @@ Not `ProcessPoolExecutor`: there one killed worker breaks the pool, and nobody k
 from __future__ import annotations
 
 import multiprocessing as mp
-import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
 
 from pseudomask.errors import PseudomaskError
-from pseudomask.running.helpers import one_thread
+from pseudomask.running.helpers import COULD_NOT_START, one_thread, starting
 from pseudomask.running.signals import Stop
 
 Job = TypeVar("Job")
@@ -95,13 +94,8 @@ class _Pool(Generic[Job, Result]):
     def _start(self) -> None:
         link, theirs = self.context.Pipe()
         process = self.context.Process(target=_serve, args=(self.work, theirs), daemon=True)
-        old = {name: os.environ.get(name) for name in _THREADS}
-        os.environ.update(dict.fromkeys(_THREADS, "1"))  # read when the child loads its libraries
-        try:
+        with starting(**dict.fromkeys(_THREADS, "1")):  # read when the child loads its libraries
             process.start()
-        finally:
-            for name, value in old.items():
-                os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
         theirs.close()
         self.workers.append(_Worker(process, link))
 
@@ -127,10 +121,7 @@ class _Pool(Generic[Job, Result]):
         worker.process.join()
         worker.link.close()
         if not worker.ready:
-            raise PseudomaskError(
-                f"a worker process could not start ({_ending(worker.process.exitcode)}); use --workers 0, or, in a "
-                'script of your own, put the call under `if __name__ == "__main__":`'
-            )
+            raise PseudomaskError(f"{COULD_NOT_START} ({_ending(worker.process.exitcode)})")
         if worker.place is not None:
             yield worker.place, Lost(f"its worker process died ({_ending(worker.process.exitcode)})")
         if self.next < len(self.jobs) and not self.stop.requested:

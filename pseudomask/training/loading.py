@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from pseudomask.devices import pick_workers
-from pseudomask.running.helpers import compute_alone, stand_back
+from pseudomask.running.helpers import compute_alone, stand_back, starting
 
 Crops = Dataset[tuple[Tensor, Tensor, str]]
 """By (epoch, photo): pixels (S, S, 3) uint8, its tags or labels, and "" or what is wrong with it."""
@@ -21,7 +21,7 @@ Batch = tuple[Tensor, Tensor, Sequence[str]]
 def load_batches(
     crops: Crops, batches: Sequence[Sequence[tuple[int, int]]], *, workers: int, device: torch.device
 ) -> Iterator[Batch]:
-    """The crops of each batch, in order.
+    """The crops of each batch, in order. Call it while no other thread runs: processes may be forked here.
 
     For a GPU, processes decode ahead of the need. On a CPU that would take a processor from the network: its threads
     wait for each other, so that all stand still until the one is back. There as many threads decode a batch between two
@@ -40,7 +40,8 @@ def load_batches(
         pin_memory=device.type == "cuda",
         worker_init_fn=stand_back,
     )
-    return iter(loader)
+    with starting():
+        return iter(loader)
 
 
 def _between_steps(crops: Crops, batches: Sequence[Sequence[tuple[int, int]]], threads: int) -> Iterator[Batch]:

@@ -24,7 +24,7 @@ from pseudomask.networks.network import CamNetwork
 from pseudomask.running.ranks import ranks
 from pseudomask.running.reporter import Progress, Reporter
 from pseudomask.running.signals import Stop
-from pseudomask.training.loading import Crops, load_batches
+from pseudomask.training.loading import Batch, Crops, load_batches
 from pseudomask.training.samples import TrainingCrops, batch_plan
 from pseudomask.training.state import LOG, Log, load_state, save_state
 from pseudomask.training.team import Step, agree, averaged, joined, split
@@ -137,10 +137,11 @@ class Trainer:
         validation = None
         self.network.train()
         started, first = time.monotonic(), done
+        loaded = self._load(done)  # before a display starts a thread: processes may be forked here
         with self.told.progress(len(self.plan), "training", unit="steps") as progress:
             if done:
                 progress.advance(done)
-            for images, tags, sound in self._batches(done):
+            for images, tags, sound in self._batches(loaded):
                 weight, asked = agree(sound, self.stop, self.job, self.device)
                 parts = self._step(done, images, tags, weight if self.mean_of_photos else 1.0)
                 done += 1
@@ -180,16 +181,19 @@ class Trainer:
             self.told.info(f"going on from step {done} of {len(self.plan)}")
         return done
 
-    def _batches(self, done: int) -> Iterator[tuple[Tensor, Tensor, int]]:
-        """This process's share of the steps that are left, on the device, and how many of its photos are sound."""
+    def _load(self, done: int) -> Iterator[Batch]:
+        """The crops of this process's share of the steps that are left."""
         sides = training_sides(self.options)
         crops = self.crops or TrainingCrops(
             self.photos.paths, self.photos.tags, crop=self.options.crop, sides=sides, seed=self.options.seed
         )
         if done >= len(self.plan):
-            return
-        batches = load_batches(crops, self.shares[done:], workers=self.options.workers, device=self.device)
-        for pixels, tags, problems in batches:
+            return iter(())
+        return load_batches(crops, self.shares[done:], workers=self.options.workers, device=self.device)
+
+    def _batches(self, loaded: Iterator[Batch]) -> Iterator[tuple[Tensor, Tensor, int]]:
+        """What was loaded, on the device, and how many of its photos are sound."""
+        for pixels, tags, problems in loaded:
             for problem in set(problems) - {""} - self.unreadable:
                 self.unreadable.add(problem)
                 self.reporter.warn(f"left out: {problem}")

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from pseudomask.data.decoding import decode
 from pseudomask.data.pixels import resize, to_input, with_long_side
 from pseudomask.errors import ImageError
 from pseudomask.measuring.average_precision import average_precision, best_f1_threshold
+from pseudomask.measuring.counting import in_order
 from pseudomask.networks.network import CamNetwork
-from pseudomask.running.helpers import stand_back
+from pseudomask.running.helpers import thread_stands_back
 from pseudomask.training.losses import classification_loss
 
 MAX_SIDE = 640
@@ -49,28 +49,16 @@ class Validation:
         return float(np.mean(list(self.precision.values()))) if self.precision else math.nan
 
 
-class WholePhotos(Dataset[Tensor | None]):
-    """Whole photos, (h, w, 3) uint8; None where one cannot be read."""
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self.paths = list(paths)
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, i: int) -> Tensor | None:
-        try:
-            image = decode(self.paths[i])
-        except ImageError:
-            return None
-        size = image.shape[:2]
-        if max(size) > MAX_SIDE:
-            image = resize(image, with_long_side((size[0], size[1]), MAX_SIDE))
-        return torch.from_numpy(image)
-
-
-def _alone(batch: list[Tensor | None]) -> Tensor | None:
-    return batch[0]
+def whole_photo(path: Path) -> Tensor | None:
+    """A whole photo, (h, w, 3) uint8; None where it cannot be read."""
+    try:
+        image = decode(path)
+    except ImageError:
+        return None
+    size = image.shape[:2]
+    if max(size) > MAX_SIDE:
+        image = resize(image, with_long_side((size[0], size[1]), MAX_SIDE))
+    return torch.from_numpy(image)
 
 
 @torch.inference_mode()
@@ -88,14 +76,14 @@ def validate(
 
     Args:
         tags: (N, C) float32 of 0 and 1.
+        workers: threads that decode ahead.
     """
     was_training = network.training
     network.eval()
     rows, kept = [], []
-    loader = DataLoader(
-        WholePhotos(paths), batch_size=1, num_workers=workers, collate_fn=_alone, worker_init_fn=stand_back
-    )
-    for i, image in enumerate(loader):
+    # Threads, not processes: those would be forked amid a training, whose threads hold locks at that moment.
+    threads = workers + 1 if workers else 0  # of one alone `in_order` makes none
+    for i, image in enumerate(in_order(whole_photo, paths, threads, thread_stands_back)):
         if image is None:
             continue
         x = to_input(image[None].to(device), amp)  # (1, 3, h, w)

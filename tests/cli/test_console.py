@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pseudomask.cli import console
+from pseudomask.quoting import printable
 
 PROGRAM = str(Path(__file__).with_name("fake_program.py"))
 
@@ -242,8 +243,8 @@ def test_no_color_keeps_the_bar_and_a_dumb_terminal_gets_plain_lines() -> None:
 
 
 def test_printable() -> None:
-    assert console.printable("é 猫 👩‍🌾 [x]") == "é 猫 👩‍🌾 [x]"
-    assert console.printable("a\nb\x1b[1m\u202e\udcff\x7f") == "a\\nb\\x1b[1m\\u202e\\xff\\x7f"
+    assert printable("é 猫 👩‍🌾 [x]") == "é 猫 👩‍🌾 [x]"
+    assert printable("a\nb\x1b[1m\u202e\udcff\x7f") == "a\\nb\\x1b[1m\\u202e\\xff\\x7f"
 
 
 def test_table() -> None:

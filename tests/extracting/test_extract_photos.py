@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from ctypes import c_bool
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,7 @@ from pseudomask.extracting.photos import (
     header_size,
     load,
     reduction,
-    windows,
+    windowed,
     working_size,
 )
 from pseudomask.maps.cam import LinearMaps
@@ -78,9 +80,9 @@ def test_photos_seen_at_one_size_are_neighbours_within_a_window(
     assert by_shape([10, 11, 12, 13, 14, 15, 16], sizes, 60) == [10, 13, 11, 16, 12, 14, 15]
     size_of = [header_size(path) for path in files].__getitem__
     a, b, c = range(3)  # of two sizes, b unreadable
-    assert list(windows([a, c, b, a, c], size_of, 90)) == [[a, a, c, c, b]]
+    assert list(windowed([a, c, b, a, c], size_of, 90)) == [a, a, c, c, b]
     monkeypatch.setattr("pseudomask.extracting.photos.WINDOW", 3)
-    assert list(windows([a, c, a, c, b, c], size_of, 90)) == [[a, a, c], [c, c, b]]
+    assert list(windowed([a, c, a, c, b, c], size_of, 90)) == [a, a, c, c, c, b]
 
 
 def test_reduction_and_working_size() -> None:
@@ -123,16 +125,23 @@ def test_photos_have_a_view_each_scale(files: list[Path]) -> None:
 DEATHS = (ConnectionResetError(), EOFError(), FileNotFoundError(), RuntimeError("DataLoader worker (pid 7) is killed"))
 
 
-def dying(monkeypatch: pytest.MonkeyPatch, error: Exception, *, once: bool) -> list[tuple[range, bool]]:
+def dying(monkeypatch: pytest.MonkeyPatch, error: Exception, *, once: bool) -> list[tuple[list[int], bool, bool]]:
     """Decoders die while they hand over photo 3, each time or the first time; what they are started with."""
-    started: list[tuple[range, bool]] = []
+    started: list[tuple[list[int], bool, bool]] = []
 
-    def start(photos: Photos, part: range, workers: int, *, alone: bool) -> Iterator[Photo]:
-        started.append((part, alone))
-        for i in part:
-            if i == 3 and not (once and alone):
-                raise error
-            yield photos[i]
+    def start(
+        photos: Photos, order: Iterable[int], workers: int, ready: c_bool, *, anew: bool = False, alone: bool = False
+    ) -> Iterator[Photo]:
+        ready.value = True
+        taken: list[int] = []
+        started.append((taken, anew, alone))
+        source = iter(order)
+        while ahead := list(islice(source, 4)):
+            taken += ahead
+            for i in ahead:
+                if i == 3 and not (once and alone):
+                    raise error
+                yield photos[i]
 
     monkeypatch.setattr("pseudomask.extracting.photos._start", start)
     return started
@@ -145,15 +154,33 @@ def test_a_decoder_that_dies_loses_the_photo_at_hand(
     """Torch tells of a death; where the photo is on its way, the connection breaks first."""
     options = {"scales": (1.0,), "max_side": 64, "max_pixels": 10**6, "allow_truncated": False, "keep_whole": False}
     photos = Photos(files[:1] * 9, range(9), **options)  # type: ignore[arg-type]
+    order = [0, 8, 3, 7, 6, 2, 1, 5, 4]
     for once, lost in ((True, []), (False, [3])):
         started = dying(monkeypatch, error, once=once)
-        found = list(load(photos, workers=1, device=torch.device("cpu")))
-        assert [one.place for one in found] == list(range(9))
+        found = list(load(photos, workers=1, device=torch.device("cpu"), order=order))
+        assert [one.place for one in found] == order
         assert [one.place for one in found if one.problem] == lost
-        again = [(range(4, 7), True)] if lost else []
-        assert started == [(range(9), False), (range(3, 7), True), *again, (range(7, 9), False)]
+        again = [([7], False, True)] if lost else []
+        assert started == [(order[:4], False, False), ([3, 7], False, True), *again, (order[4:], True, False)]
     with pytest.raises(type(error)):  # this process itself is no decoder that can be replaced
         list(load(photos, workers=0, device=torch.device("cpu")))
+
+
+def test_decoders_that_never_begin_are_told_and_no_photo_is_blamed(
+    files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a script without a guard for its main part is imported by each process that starts anew."""
+
+    def start(photos: Photos, order: Iterable[int], workers: int, ready: c_bool, **more: bool) -> Iterator[Photo]:
+        yield from (photos[i] for i in islice(order, 2))
+        ready.value = False
+        raise RuntimeError("DataLoader worker (pid 7) exited unexpectedly")
+
+    monkeypatch.setattr("pseudomask.extracting.photos._start", start)
+    options = {"scales": (1.0,), "max_side": 64, "max_pixels": 10**6, "allow_truncated": False, "keep_whole": False}
+    decoded = load(Photos(files, [0] * 9, **options), workers=1, device=torch.device("cpu"))  # type: ignore[arg-type]
+    with pytest.raises(PseudomaskError, match=r"could not start.*--workers 0"):
+        assert not [photo for photo in decoded if photo.problem]
 
 
 def test_an_error_of_another_kind_is_told(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:

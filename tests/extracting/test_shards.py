@@ -9,7 +9,7 @@ import pytest
 import tiny
 import torch
 
-from pseudomask.extracting.photos import Photo, Photos, batches, header_size, windows
+from pseudomask.extracting.photos import Photo, Photos, batches, header_size, windowed
 from pseudomask.extracting.shards import as_planned, own_batches
 from pseudomask.running.ranks import Ranks
 
@@ -55,7 +55,7 @@ def test_the_batches_of_one_process_dealt_out(
     monkeypatch.setattr("pseudomask.extracting.photos.WINDOW", window)
     places = [i for i in range(len(paths)) if i % 5 != 3]
     options = {"scales": SCALES, "max_side": MAX_SIDE, "max_pixels": 10**6}
-    order = [place for part in windows(places, lambda place: header_size(paths[place]), MAX_SIDE) for place in part]
+    order = list(windowed(places, lambda place: header_size(paths[place]), MAX_SIDE))
     photos = Photos(paths, order, **options, allow_truncated=False, keep_whole=False)  # type: ignore[arg-type]
     alone = [[one.place for one in batch] for batch in batches(photos, 4)]
     assert [7] in alone

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pseudomask.data.decoding import decode
 from pseudomask.data.pixels import normalise
 from pseudomask.training import validation
-from pseudomask.training.validation import Validation, WholePhotos, validate
+from pseudomask.training.validation import Validation, validate
 
 CPU = torch.device("cpu")
 
@@ -89,6 +89,6 @@ def test_large_photos_are_reduced(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(validation, "MAX_SIDE", 30)
     for name, size in {"wide": (20, 60), "small": (20, 30)}.items():
         Image.fromarray(np.zeros((*size, 3), np.uint8)).save(tmp_path / f"{name}.png")
-    data = WholePhotos([tmp_path / "wide.png", tmp_path / "small.png"])
-    assert [tuple(data[i].shape) for i in range(len(data))] == [(10, 30, 3), (20, 30, 3)]  # type: ignore[union-attr]
+    found = [validation.whole_photo(tmp_path / name) for name in ("wide.png", "small.png")]
+    assert [tuple(one.shape) for one in found] == [(10, 30, 3), (20, 30, 3)]  # type: ignore[union-attr]
     assert Validation(0.1, {"a": 0.25, "b": 0.75}, ()).mean_precision == 0.5

@@ -17,6 +17,7 @@ from pseudomask.data.labels.text_file import read_per_image, read_text_lines
 from pseudomask.data.labels.voc_main import read_voc_main
 from pseudomask.data.labels.voc_xml import read_voc
 from pseudomask.errors import LabelError, UsageError
+from pseudomask.quoting import shell_word
 from pseudomask.suggest import did_you_mean_path
 from pseudomask.suggest import nearest as nearest_name
 
@@ -24,11 +25,14 @@ __all__ = ["FORMATS", "LabelTable", "Matched", "match", "read_classes", "read_la
 
 
 def _refuse_pickle(path: Path, options: ReadOptions) -> LabelTable:
+    # -P: without it `python -c` would take its numpy from the current folder.
+    convert = (
+        "import sys, numpy as n; d=n.load(sys.argv[1],allow_pickle=1).item(); print('filename,labels'); "
+        "[print(f'{k},'+';'.join(str(i+1) for i in n.flatnonzero(v))) for k,v in d.items()]"
+    )
     raise LabelError(
         "is a pickle, which can run any code when opened, and is refused; if you trust its source, convert "
-        f'it once: python -c "import numpy as n; d=n.load({path.name!r},allow_pickle=1).item(); '
-        "print('filename,labels'); [print(f'{k},'+';'.join(str(i+1) for i in n.flatnonzero(v))) "
-        'for k,v in d.items()]" > labels.csv',
+        f'it once: python -P -c "{convert}" {shell_word(path)} > labels.csv',
         path,
     )
 

@@ -11,6 +11,7 @@ from pseudomask.data.labels.text_file import label_files
 from pseudomask.data.labels.voc_main import class_files
 from pseudomask.data.labels.voc_xml import voc_root
 from pseudomask.errors import LabelError, UsageError
+from pseudomask.running.reading import open_file
 
 _BY_SUFFIX = {".csv": "csv", ".tsv": "csv", ".json": "coco", ".jsonl": "imagefolder", ".npy": "npy"}
 _BY_SUFFIX |= dict.fromkeys((".npz", ".pkl", ".pickle", ".pt", ".pth"), "npy")
@@ -21,9 +22,11 @@ def detect(path: Path) -> str | None:
     if path.is_dir():
         return _detect_folder(path)
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             head = file.read(4096)
     except OSError as error:
+        if path.is_fifo():
+            return None  # what is read here would be lost
         raise LabelError(f"cannot be read ({error.strerror})", path) from error
     if head.startswith((b"\x93NUMPY", b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
         return "npy"

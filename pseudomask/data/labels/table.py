@@ -11,6 +11,7 @@ from typing import Literal
 
 from pseudomask.errors import LabelError
 from pseudomask.running.jsonable import is_text
+from pseudomask.running.reading import read_bytes
 from pseudomask.suggest import nearest as nearest_name
 
 MAX_CLASSES = 65_534
@@ -207,7 +208,7 @@ def nearest(name: str, valid: Sequence[str]) -> str:
 def read_text(path: Path) -> str:
     """The text of a label file: UTF-8 with or without BOM; other bytes survive as surrogates."""
     try:
-        data = path.read_bytes()
+        data = read_bytes(path, pipe=True)
     except OSError as error:
         raise LabelError(f"cannot be read ({error.strerror})", path) from error
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):

@@ -8,6 +8,7 @@ from xml.parsers import expat
 from pseudomask.data.images import read_list
 from pseudomask.data.labels.table import LabelTable, ReadOptions, TableBuilder
 from pseudomask.errors import LabelError
+from pseudomask.running.reading import read_bytes
 
 Objects = list[tuple[str, bool]]
 """(class name, is difficult) of each annotated object."""
@@ -70,7 +71,7 @@ def read_objects(file: Path) -> Objects:
     """
     reader = _ObjectReader()
     try:
-        reader.parser.Parse(file.read_bytes(), True)
+        reader.parser.Parse(read_bytes(file), True)
     except OSError as error:
         raise LabelError(f"cannot be read ({error.strerror})", file) from error
     except expat.ExpatError as error:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from ctypes import c_bool
+from multiprocessing.sharedctypes import RawValue
 from pathlib import Path
 from typing import Any
 
@@ -140,8 +142,8 @@ def new_workers(patch: Patch) -> None:
     """a dead decoder is replaced"""
     from pseudomask.extracting import extract, photos
 
-    def load(some: Any, *, workers: int, device: object) -> Iterator[Any]:
-        return photos._start(some, range(len(some)), workers, alone=False)
+    def load(some: Any, *, workers: int, device: object, order: Iterable[int]) -> Iterator[Any]:
+        return photos._start(some, order, workers, RawValue(c_bool))
 
     patch(extract, "load", load)
 

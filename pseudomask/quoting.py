@@ -1,0 +1,68 @@
+"""Names that others chose, written so that a shell, a YAML or TOML file and a person read them as what they are."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from pathlib import PurePath
+
+_PLAIN = re.compile(r"[A-Za-z_][\w./*-]*", re.ASCII)
+
+
+def command(*words: object) -> str:
+    """`pseudomask WORDS`, to be pasted into a shell; a path is never taken for a flag."""
+    return " ".join(["pseudomask", *map(shell_word, words)])
+
+
+def shell_word(word: object) -> str:
+    """One word as bash, zsh and their kin read it, on one line and without anything that a terminal obeys.
+
+    A path that begins with a dash gets `./` before it. What cannot be printed becomes an escape within `$'…'`.
+    """
+    text = str(word)
+    if isinstance(word, PurePath) and text.startswith("-"):
+        text = f"./{text}"
+    if text.isprintable():
+        return shlex.quote(text)
+    return f"$'{''.join(_escaped(letter) for letter in text)}'"
+
+
+def _escaped(letter: str) -> str:
+    if letter.isprintable() and letter not in "\\'!":
+        return letter
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(letter))
+
+
+def double_quoted(text: str) -> str:
+    """A string as YAML and TOML both read it."""
+    return f'"{"".join(_in_double_quotes(letter) for letter in text)}"'
+
+
+def _in_double_quotes(letter: str) -> str:
+    if letter in '\\"':
+        return f"\\{letter}"
+    if letter.isprintable() or "\udc80" <= letter <= "\udcff":  # such a byte of a name stays what it is in the file
+        return letter
+    return f"\\u{ord(letter):04x}" if letter <= "\uffff" else f"\\U{ord(letter):08x}"
+
+
+def yaml_word(text: str) -> str:
+    """`text` as YAML reads a string, without quotes where it needs none."""
+    reserved = text.lower() in ("null", "true", "false", "yes", "no", "on", "off", "y", "n")
+    return text if _PLAIN.fullmatch(text) and not reserved else double_quoted(text)
+
+
+def printable(text: str) -> str:
+    """`text` on one line and without anything a terminal would obey or cannot show."""
+    if text.isprintable():
+        return text
+    return "".join(_visible(letter) for letter in text)
+
+
+def _visible(letter: str) -> str:
+    if letter.isprintable() or letter == "\u200d":  # the joiner inside emoji
+        return letter
+    if "\udc80" <= letter <= "\udcff":  # a byte of a name that is not UTF-8
+        return f"\\x{ord(letter) - 0xDC00:02x}"
+    return letter.encode("unicode_escape").decode("ascii")
