@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
 from pseudomask.config import ExportConfig
 from pseudomask.data.images import ImageItem, read_list, select
 from pseudomask.errors import UsageError
 from pseudomask.measuring.pairing import find_files
 from pseudomask.running.folder_run import DONE
-from pseudomask.running.layout import MANIFEST, RECORD, Outputs
+from pseudomask.running.layout import MANIFEST, RECORD, Outputs, is_below
 from pseudomask.running.manifest import Entry, Manifest
 from pseudomask.running.record import RunRecord
 
@@ -98,17 +97,9 @@ def _read(folder: Path) -> tuple[RunRecord, list[Entry]]:
         raise UsageError(f"{folder}: {what}; OUT must be what extract or refine wrote")
     for entry in entries:
         entry.setdefault("image", entry["key"])
-        if not (_is_below(entry["key"]) and _is_below(entry["image"])):
+        if not (is_below(entry["key"]) and is_below(entry["image"])):
             raise UsageError(f"{folder / MANIFEST}: {entry['key']!r} leads out of the folder")
     return record, entries
-
-
-def _is_below(name: Any) -> bool:
-    """Whether a manifest's path stays in its folder."""
-    if not isinstance(name, str) or not name or "\0" in name:
-        return False
-    path = PurePosixPath(name)
-    return not path.is_absolute() and ".." not in path.parts
 
 
 def _images(config: ExportConfig, record: RunRecord) -> Path:

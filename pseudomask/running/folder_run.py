@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from pseudomask.errors import CollisionError, UsageError
 from pseudomask.running.atomic import sweep_leftovers
-from pseudomask.running.layout import MANIFEST, RECORD, Outputs, check_foreign
+from pseudomask.running.layout import MANIFEST, RECORD, Outputs, check_foreign, is_below
 from pseudomask.running.manifest import Entry, Manifest
 from pseudomask.running.ranks import ranks
 from pseudomask.running.record import RunRecord, check_resume, peak_memory
@@ -67,8 +67,7 @@ class FolderRun:
         """Else masks made with other settings, of photos that are not asked for now, would stay among the new."""
         with suppress(UsageError):  # a manifest that cannot be read tells of no files
             for key in self.manifest.load():
-                name = PurePosixPath(key)
-                if name.is_absolute() or ".." in name.parts:
+                if not is_below(key):
                     continue
                 one = Outputs(key, self.out)
                 for path in (one.mask, one.scores, one.overlay):

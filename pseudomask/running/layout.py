@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Protocol
 
 from pseudomask.errors import CollisionError
@@ -42,6 +42,14 @@ class Outputs:
     @property
     def overlay(self) -> Path:
         return self.out / "overlays" / f"{self.key}.jpg"
+
+
+def is_below(name: object) -> bool:
+    """Whether a path that a manifest tells stays in its folder: on Windows `C:x` and `..\\x` do not."""
+    if not isinstance(name, str) or not name or "\0" in name:
+        return False
+    path = PurePath(name)
+    return not path.anchor and ".." not in path.parts
 
 
 def plan_outputs(items: Iterable[Keyed], images_dir: Path, out_dir: Path) -> list[Outputs]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import pytest
 
 from pseudomask.errors import CollisionError
+from pseudomask.running import layout
 from pseudomask.running.layout import check_foreign, plan_outputs
 
 
@@ -90,3 +91,16 @@ def test_foreign_files_are_counted(tmp_path: Path) -> None:
         (tmp_path / "out" / f"{name}.png").symlink_to("nowhere")
     with pytest.raises(CollisionError, match="and 2 more would be overwritten"):
         check_foreign(planned)
+
+
+@pytest.mark.parametrize("name", ["../x", "a/../../x", "/x", "", "a\0b", None, 3])
+def test_paths_that_leave_their_folder(name: object) -> None:
+    assert not layout.is_below(name)
+
+
+@pytest.mark.parametrize("name", ["..\\x", "C:x", "C:\\x", "\\\\host\\share\\x", "/x", "a\\..\\..\\x"])
+def test_paths_that_leave_their_folder_on_windows_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert layout.is_below(name) == (not name.startswith("/"))
+    monkeypatch.setattr(layout, "PurePath", PureWindowsPath)
+    assert not layout.is_below(name)
+    assert layout.is_below("a/b c.d")
