@@ -36,12 +36,18 @@ def check_method(name: str) -> None:
 
 def weight_rule(config: ExtractConfig, card: Card) -> WeightRule:
     """What was asked for, else `card_rule`."""
-    return config.recam_weights or card_rule(card)
+    rule = config.recam_weights or card_rule(card)
+    if len(card.classes) == 1 and rule != "first":
+        raise UsageError(
+            f"--recam-weights {rule}: weights of one class have no second classifier of use, for a softmax over one "
+            "class learns nothing; use --recam-weights first, or --method cam"
+        )
+    return rule
 
 
 def card_rule(card: Card) -> WeightRule:
-    """What the card recommends, else the paper's product."""
-    rule = card.weight_rule or "product"
+    """What the card recommends, else the paper's product; `first` for one class, of which a softmax learns nothing."""
+    rule = "first" if len(card.classes) == 1 else card.weight_rule or "product"
     if rule not in get_args(WeightRule):
         raise UsageError(f"weight rule {rule!r} in the weights' card is unknown; give --recam-weights")
     return rule  # type: ignore[return-value]
