@@ -64,7 +64,8 @@ class Finding:
         return group[0] if len(group) == 1 else f"{group[0]} ({photos}, always with {' and '.join(group[1:])})"
 
     def to_json(self) -> dict[str, object]:
-        return {"kind": self.kind, "classes": self.classes, "photos": self.photos, "text": self.text}
+        groups = [list(group) for group in self.classes]
+        return {"kind": self.kind, "classes": groups, "photos": list(self.photos), "text": self.text}
 
 
 def examine(tags: np.ndarray, classes: Sequence[str], held_out: np.ndarray | None = None) -> list[Finding]:
@@ -76,6 +77,8 @@ def examine(tags: np.ndarray, classes: Sequence[str], held_out: np.ndarray | Non
         tags: (N, C) of 0 and 1, the photos to train on.
         held_out: (M, C), those held out.
     """
+    if not len(classes):
+        return []
     shown = np.asarray(tags, np.float32)
     counts = shown.sum(0).astype(int)  # (C,)
     lacking = len(shown) - counts
@@ -110,7 +113,8 @@ def _company(shown: np.ndarray, counts: np.ndarray) -> tuple[list[list[int]], li
     grouped[[c for group in groups for c in group]] = True
     others = within & ~equal
     implied = [[int(c), *np.flatnonzero(others[c]).tolist()] for c in np.flatnonzero(~grouped & others.any(1))]
-    alone = shown[shown.sum(1) == 1].sum(0)  # (C,)
+    telling = shown * (counts < len(shown))
+    alone = telling[telling.sum(1) == 1].sum(0)  # (C,)
     return groups, implied, usual & (counts >= FEW) & (alone == 0) & ~grouped & ~others.any(1)
 
 

@@ -31,7 +31,7 @@ def recam_step(sce_weight: float) -> LossFunction:
     return step
 
 
-def _check(config: ReactivateConfig, training: Collection) -> None:
+def check_teachable(config: ReactivateConfig, training: Collection) -> None:
     """Raise `UsageError` where the second classifier would stay as it is drawn, at random."""
     shown = [name for name, n in training.tag_counts().items() if n]
     if len(shown) < 2:
@@ -53,7 +53,7 @@ def reactivate(config: ReactivateConfig, reporter: Reporter | None = None) -> Tr
         raise UsageError("reactivate starts from a classifier: give --weights RUN/weights.safetensors of train-cls")
     card = read_card(config.weights)
     split = gather(config, card.classes)
-    _check(config, split.training)
+    check_teachable(config, split.training)
 
     def build() -> tuple[CamNetwork, list[Group], LossFunction, dict[str, Any]]:
         assert config.weights is not None
