@@ -13,8 +13,8 @@ def keep(result: Any) -> dict[str, Any]:
     """Plain values of any verb's result; of a dry run only what it knows."""
     if hasattr(result, "facts"):
         told = {name: result.facts[name] for name in _FACTS if name in result.facts}
-        plain: dict[str, Any] = jsonable({"tag_problems": [one.to_json() for one in result.findings]})
-        return told | plain | {"doubts": list(result.doubts)}
+        problems = [finding.to_json() for finding in result.findings]
+        return told | {"tag_problems": problems, "doubts": list(result.doubts)}
     if hasattr(result, "threshold_from"):
         made = {"masks": result.skipped if result.understood else result.done, "failed": result.failed}
         return made | {"threshold": result.threshold, "threshold_from": result.threshold_from}

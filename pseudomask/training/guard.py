@@ -94,10 +94,8 @@ class Guard:
 
         `seen`: there was a photo to learn from.
         """
-        if not math.isfinite(loss):
-            raise self.diverged(step, "the loss is not a number")
-        if abs(loss) > EXPLODED:
-            raise self.diverged(step, f"the loss has exploded ({loss:.3g})")
+        if problem := _ruined("loss", loss):
+            raise self.diverged(step, problem)
         self.losses = [*self.losses[:1], loss]
         if math.isfinite(norm):
             if seen:
@@ -113,15 +111,15 @@ class Guard:
         """Why no checkpoint may be written of this state; "" where one may. `images` are tried once more."""
         if broken(state_tensors(self.network, self.optimizer)):
             return "the loss is not a number: nor are the weights"
-        if validation is not None and not math.isfinite(validation.loss):
-            return "the held-out loss is not a number"
+        if validation is not None and (problem := _ruined("held-out loss", validation.loss)):
+            return problem
         if validation is not None and validation.dead:
             return "the network answers 0 to every held-out photo: its features are dead"
         if images is None:
             return ""
         with torch.autocast(images.device.type, self.amp, enabled=self.amp is not None):
             answers = self.network(images)  # finite weights may be too large to be of use
-        return "" if bool(torch.isfinite(answers).all()) else "the loss is not a number"
+        return _ruined("loss", float(answers.abs().mean(dtype=torch.float32)))
 
     def diverged(self, step: int, problem: str) -> TrainingDiverged:
         """The error that says what, when, what to change, and what is left."""
@@ -165,6 +163,12 @@ class Guard:
                     f"precision {reached:.3f}, of a random order {level:.3f}): masks made with it are of no use"
                 )
         return found
+
+
+def _ruined(what: str, value: float) -> str:
+    if not math.isfinite(value):
+        return f"the {what} is not a number"
+    return f"the {what} has exploded (to {value:.3g})" if abs(value) > EXPLODED else ""
 
 
 def _advice(options: ScheduleOptions, amp: torch.dtype | None) -> str:

@@ -140,7 +140,7 @@ def test_a_loss_that_explodes_without_nan(runs: Path, settings: Settings, monkey
         return loss * (1e30 if count == 4 else 1), parts
 
     monkeypatch.setattr(train_cls_module, "bce_step", step)
-    fails(settings(runs / "x"), r"epoch 2, step 4: the loss has exploded \(\d\S*e\+\d+\)")
+    fails(settings(runs / "x"), r"epoch 2, step 4: the loss has exploded \(to \d\S*e\+\d+\)")
     assert read_tensors(runs / "x" / CHECKPOINT)[1]["step"] == "3"
 
 
@@ -222,7 +222,7 @@ def test_reactivate_refuses_what_leaves_its_classifier_random(runs: Path, settin
     labels.write_text("filename,labels\n" + "".join(f"p{i:02d}.png,disc\n" for i in range(1, 9, 2)))
     weights = tiny.write_weights(runs / "w", reactivated=False)
     base = settings(runs / "x")
-    with pytest.raises(UsageError, match="two classes or more.*disc.*--method cam"):
+    with pytest.raises(UsageError, match=r"two classes or more.*disc.*--method cam"):
         reactivate(again(ReactivateConfig, base, weights, labels=labels, dry_run=True))
     with pytest.raises(UsageError, match="--sce-weight 0"):
         reactivate(again(ReactivateConfig, base, weights, sce_weight=0.0))
@@ -264,6 +264,17 @@ def test_a_scale_that_never_finds_its_step() -> None:
         assert word in str(caught.value)
     with pytest.raises(TrainingDiverged, match="the gradient is not a number"):
         guard().step(1, 0.7, math.inf, seen=True)
+
+
+def test_finite_losses_beyond_return() -> None:
+    good = Validation(9000.0, {}, (0.5,))
+    assert guard().fault(good, None) == ""
+    assert "the held-out loss has exploded (to 2.8e+19)" in guard().fault(replace(good, loss=2.8e19), None)
+    one = guard()
+    assert one.fault(None, torch.ones(1, 2)) == ""
+    with torch.no_grad():
+        one.network.weight.fill_(1e9)  # type: ignore[union-attr,operator]
+    assert "the loss has exploded" in one.fault(None, torch.ones(1, 2)), "the next step's"
 
 
 def test_features_that_died() -> None:
