@@ -36,13 +36,7 @@ def check_method(name: str) -> None:
 
 def weight_rule(config: ExtractConfig, card: Card) -> WeightRule:
     """What was asked for, else `card_rule`."""
-    rule = config.recam_weights or card_rule(card)
-    if len(card.classes) == 1 and rule != "first":
-        raise UsageError(
-            f"--recam-weights {rule}: weights of one class have no second classifier of use, for a softmax over one "
-            "class learns nothing; use --recam-weights first, or --method cam"
-        )
-    return rule
+    return config.recam_weights or card_rule(card)
 
 
 def card_rule(card: Card) -> WeightRule:

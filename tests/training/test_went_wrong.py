@@ -33,6 +33,7 @@ from pseudomask.training import reactivate as reactivate_module
 from pseudomask.training import train_cls as train_cls_module
 from pseudomask.training import trainer
 from pseudomask.training.guard import Guard, broken
+from pseudomask.training.session import gather
 from pseudomask.training.state import CHECKPOINT, PREVIOUS
 from pseudomask.training.trainer import Trainer
 from pseudomask.training.validation import Validation, chance_precision
@@ -342,10 +343,12 @@ def test_tags_that_cannot_teach_are_told_before_training(room: Path, runs: Path,
 
 
 def test_all_tags_held_out(room: Path, runs: Path, settings: Settings) -> None:
+    """By the draw: the photos that are left would teach that the class is never there."""
+    held = gather(settings(runs / "x")).held_out.items[0].relative
     rows = (room / "photos.csv").read_text().splitlines()
-    held = runs / "val.txt"
-    held.write_text("p01\n")
+    names = [row.partition(",")[0] for row in rows[1:]]
     labels = runs / "l.csv"
-    labels.write_text("\n".join([rows[0], *(f"{r.partition(',')[0]},{'bar' * ('p01.' in r)}" for r in rows[1:])]))
+    labels.write_text("\n".join([rows[0], *(f"{name},{'bar' if name == held else ''}" for name in names)]) + "\n")
     with pytest.raises(LabelError, match="no photo has a tag"):
-        train_cls(settings(runs / "x", labels=labels, val_list=held))
+        train_cls(settings(runs / "x", labels=labels))
+    assert not (runs / "x").exists()
