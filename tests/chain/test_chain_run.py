@@ -349,7 +349,7 @@ def test_one_class_is_known_before_train_cls(chain: Write, room: Path, tmp_path:
     labels.write_text("\n".join([rows[0], *(f"{row.partition(',')[0]},bar" for row in rows[1:])]) + "\n")
     file = chain("train-cls", "reactivate")
     change(file, "photos.csv", str(labels))
-    with pytest.raises(UsageError, match="^reactivate: .*two classes or more"):
+    with pytest.raises(UsageError, match=r"^reactivate: .*two classes or more"):
         do(file)
     assert not (tmp_path / "out").exists()
 
