@@ -79,6 +79,8 @@ class Guard:
         self.options, self.amp = options, amp
         self.steps, self.per_epoch = steps, steps // options.epochs
         self.learning = Learning(optimizer)
+        self.newest = optimizer.param_groups[-1]["params"]
+        self.drawn = [p.detach().clone() for p in self.newest]
         self.skipped = 0  # steps whose gradient overflowed in fp16
         self.losses: list[float] = []  # the first and the last
         self.kept = 0
@@ -132,6 +134,11 @@ class Guard:
     def must_have_learned(self, step: int, unreadable: int) -> None:
         """Raise `NothingLearned` where whole epochs (with steps skipped in fp16: all) gave a group no gradient."""
         asleep, whole = self.learning.asleep, step % self.per_epoch == 0 and not self.skipped
+        if step == self.steps and not asleep and all(map(torch.equal, self.newest, self.drawn)):
+            raise NothingLearned(
+                f"step {step}: the new part of the network is as it was drawn, for no descent was large enough to "
+                "change it; raise --lr (or --lr-head), or give a shorter --warmup; no weights were written"
+            )
         if not asleep or not (whole or step == self.steps):
             return
         if self.skipped:

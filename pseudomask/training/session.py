@@ -256,11 +256,9 @@ def run_training(
         record.write(options.run / RECORD)
     job.wait()
     if trained.validation:
-        facts |= {
-            "held_out_loss": f"{trained.validation.loss:.4f}",
-            "held_out_precision": f"{trained.validation.mean_precision:.3f} (mean over "
-            f"{len(trained.validation.precision)} classes)",
-        }
+        facts["held_out_loss"] = f"{trained.validation.loss:.4f}"
+        if measured := len(trained.validation.precision):
+            facts["held_out_precision"] = f"{trained.validation.mean_precision:.3f} (mean over {measured} classes)"
     return TrainingResult(target, facts | {"weights": str(target)}, findings=findings, doubts=doubts)
 
 

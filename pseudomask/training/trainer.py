@@ -198,6 +198,9 @@ class Trainer:
         """Steps done. Raises `PseudomaskError` where the processes do not go on from one checkpoint."""
         done, warning = load_state(self.run, self.network, self.optimizer, self.scaler, self.guard.learning)
         self.guard.start(done)
+        if self.options.warmup >= len(self.plan):
+            long = f"--warmup {self.options.warmup} is as long as the whole training of {len(self.plan)} steps"
+            self.told.warn(f"{long}: the full learning rate is never reached")
         if warning:
             self.told.warn(warning)
         steps = {int(told) for told in self.job.gather(str(done).encode(), self.stop)}

@@ -267,6 +267,18 @@ def test_a_scale_that_never_finds_its_step() -> None:
         guard().step(1, 0.7, math.inf, seen=True)
 
 
+def test_descents_too_small_to_change_anything(runs: Path, settings: Settings) -> None:
+    """There is a gradient, and every step was made; weights that are those drawn are no result."""
+    ear = tiny.Ear()
+    config = settings(runs / "x", lr=1e-25, lr_head=1e-25, warmup=50)
+    with pytest.raises(NothingLearned, match="step 6: the new part of the network is as it was drawn"):
+        train_cls(config, ear)
+    assert any("--warmup 50 is as long as the whole training of 6 steps" in w for w in ear.warnings)
+    with pytest.raises(NothingLearned, match="as it was drawn"):  # the second time too, from the last checkpoint
+        train_cls(config)
+    assert not (runs / "x/weights.safetensors").exists()
+
+
 def test_finite_losses_beyond_return() -> None:
     good = Validation(9000.0, {}, (0.5,))
     assert guard().fault(good, None) == ""
