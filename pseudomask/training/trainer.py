@@ -166,7 +166,7 @@ class Trainer:
             problems, numbers = json.loads(told)
             self.unreadable.update(problems)
             self.lost.update(numbers)
-        if validation is None and done == len(self.plan):  # all steps were done before; so was the log's line
+        if first == len(self.plan):  # all steps were done before; so was the log's line
             validation = self._validate(done, self.options.epochs, None)
             self._must_be_sound(done, validation, None)
         self.guard.must_have_learned(done, len(self.unreadable))
