@@ -2,7 +2,8 @@
 
 PseudomaskError                 1   something failed while the work ran
 ├── ImageError                  1   one image cannot be read (recorded; the others go on)
-├── TrainingDiverged            1   the loss or a gradient stopped being a number
+├── TrainingDiverged            1   the loss, a gradient or the weights stopped being numbers
+├── NothingLearned              1   a training ran and taught the network nothing
 ├── UsageError                  2   wrong arguments, labels or files, found before any work
 │   ├── LabelError              2   a label file: carries the file and the line
 │   ├── CollisionError          2   two images would write one mask, or an output would harm an input
@@ -37,7 +38,11 @@ class ImageError(PseudomaskError):
 
 
 class TrainingDiverged(PseudomaskError):
-    """The loss or a gradient is NaN or infinite; nothing was written over the last good checkpoint."""
+    """The loss, a gradient or the weights are NaN, infinite or beyond use; the last sound checkpoint stays."""
+
+
+class NothingLearned(PseudomaskError):
+    """No photo gave the network, or its new part, a gradient; no weights were written."""
 
 
 class UsageError(PseudomaskError):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pseudomask.chain.kinds import Chain, Step
-from pseudomask.config import TrainingOptions
+from pseudomask.config import ReactivateConfig, TrainingOptions
 from pseudomask.errors import DeviceError, UsageError
 from pseudomask.suggest import did_you_mean
 
@@ -65,9 +65,12 @@ def _check(step: Step) -> None:
 
         training_sides(config)
     if isinstance(config, TrainingOptions):
+        from pseudomask.training.reactivate import check_teachable
         from pseudomask.training.session import gather
 
-        gather(config)
+        split = gather(config)
+        if isinstance(config, ReactivateConfig):
+            check_teachable(config, split.training)
     elif step.kind.verb == "extract":
         from pseudomask.data.collection import collect
         from pseudomask.maps import check_method

@@ -12,7 +12,9 @@ _FACTS = ("photos", "held_out", "classes", "steps", "held_out_loss", "held_out_p
 def keep(result: Any) -> dict[str, Any]:
     """Plain values of any verb's result; of a dry run only what it knows."""
     if hasattr(result, "facts"):
-        return {name: result.facts[name] for name in _FACTS if name in result.facts}
+        told = {name: result.facts[name] for name in _FACTS if name in result.facts}
+        problems = [finding.to_json() for finding in result.findings]
+        return told | {"tag_problems": problems, "doubts": list(result.doubts)}
     if hasattr(result, "threshold_from"):
         made = {"masks": result.skipped if result.understood else result.done, "failed": result.failed}
         return made | {"threshold": result.threshold, "threshold_from": result.threshold_from}

@@ -106,6 +106,9 @@ def run(config: RunConfig, reporter: Reporter | None = None) -> RunResult:
     if config.dry_run:
         for label, standing in standings.items():
             by_label[label] |= {"status": _WORDS[standing.state], "why": standing.why}
+        told = (finding.text for one in standings.values() for finding in getattr(one.result, "findings", ()))
+        for text in dict.fromkeys(told):  # trainings on the same tags find the same
+            reporter.warn(text)
         return RunResult(chain.out, entries, dry=True, document=document(chain, entries, None))
     write_resolved(chain)
     walk = _Walk(chain, entries, survey, reporter)

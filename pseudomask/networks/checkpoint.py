@@ -60,8 +60,15 @@ def save_network(path: Path, network: CamNetwork | EdgeNetwork, card: Card, dtyp
     }
     if not _finite(tensors):
         raise TrainingDiverged(
-            f"the trained weights hold values that are no numbers or too large for {dtype}; nothing was written; "
-            "lower --lr, or try --weights-dtype fp32"
+            f"the trained weights hold values that are not numbers or too large for {dtype}; no weights were written; "
+            "lower --lr, or give --weights-dtype fp32, and --overwrite with it"
+        )
+    state = network.state_dict()
+    vanished = [name for name, value in tensors.items() if bool(state[name].any()) and not value.any()]
+    if vanished:
+        raise TrainingDiverged(
+            f"the trained weights are too small for {dtype} ({vanished[0]} would be all 0); no weights were written; "
+            "lower --weight-decay, or give --weights-dtype fp32, and --overwrite with it"
         )
     write_tensors(path, tensors, card.to_metadata())
 

@@ -70,10 +70,15 @@ class CamNetwork(OnBackbone):
     def map_weights(self, rule: WeightRule) -> Tensor:
         """The (C, D, 1, 1) weights that `rule` makes of w and w″.
 
-        Raises `WeightsError` when the rule needs the second classifier and there is none.
+        Raises `WeightsError` when the rule needs the second classifier and there is none, or none that could learn.
         """
         if rule == "first":
             return self.classifier.weight
+        if self.n_classes == 1:
+            raise WeightsError(
+                "the second classifier of these weights is random, for they know one class and a softmax over one "
+                "class learns nothing; ask for `--method cam`, or the weights `first`"
+            )
         if self.reclassifier is None:
             raise WeightsError(
                 "these weights have no second classifier; make one with `pseudomask reactivate`, "

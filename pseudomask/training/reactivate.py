@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from pseudomask.config import ReactivateConfig
+from pseudomask.data.collection import Collection
 from pseudomask.errors import UsageError
 from pseudomask.networks.checkpoint import load_network, read_card
 from pseudomask.networks.network import CamNetwork
@@ -30,6 +31,18 @@ def recam_step(sce_weight: float) -> LossFunction:
     return step
 
 
+def check_teachable(config: ReactivateConfig, training: Collection) -> None:
+    """Raise `UsageError` where the second classifier would stay as it is drawn, at random."""
+    shown = [name for name, n in training.tag_counts().items() if n]
+    if len(shown) < 2:
+        raise UsageError(
+            f"reactivate needs photos of two classes or more, and there are only those of {shown[0]}: its softmax has "
+            "nothing to tell apart; use extract --method cam with the weights of train-cls"
+        )
+    if not config.sce_weight:
+        raise UsageError("--sce-weight 0 leaves the second classifier as it is drawn, at random; give more than 0")
+
+
 def reactivate(config: ReactivateConfig, reporter: Reporter | None = None) -> TrainingResult:
     """Fine-tune a classifier together with a second, softmax one; writes RUN/weights.safetensors.
 
@@ -40,6 +53,7 @@ def reactivate(config: ReactivateConfig, reporter: Reporter | None = None) -> Tr
         raise UsageError("reactivate starts from a classifier: give --weights RUN/weights.safetensors of train-cls")
     card = read_card(config.weights)
     split = gather(config, card.classes)
+    check_teachable(config, split.training)
 
     def build() -> tuple[CamNetwork, list[Group], LossFunction, dict[str, Any]]:
         assert config.weights is not None

@@ -15,9 +15,10 @@ from pseudomask._version import __version__
 from pseudomask.config import TrainAffinityConfig, TrainingOptions
 from pseudomask.data.collection import Collection, align_tags, collect, need_tags, tell_labels
 from pseudomask.data.images import ImageItem, read_list, select
+from pseudomask.data.teachable import Finding, examine
 from pseudomask.devices import pick_device
 from pseudomask.errors import UsageError
-from pseudomask.networks.card import Card
+from pseudomask.networks.card import AFFINITY, Card
 from pseudomask.networks.checkpoint import save_network
 from pseudomask.running.atomic import sweep_leftovers
 from pseudomask.running.jsonable import jsonable
@@ -68,12 +69,16 @@ class TrainingResult:
         facts: what was trained, how far and how well, by name.
         understood: (label, value) lines instead of the facts, when only a description was asked for.
         exit_code: 0, or 130/143 after a signal.
+        findings: what the tags leave no way to learn.
+        doubts: what speaks against the weights, one line each.
     """
 
     weights: Path | None
     facts: dict[str, Any]
     understood: list[tuple[str, str]] = field(default_factory=list)
     exit_code: int = 0
+    findings: Sequence[Finding] = ()
+    doubts: Sequence[str] = ()
 
     def summary(self) -> list[tuple[str, str]]:
         if self.understood:
@@ -82,6 +87,8 @@ class TrainingResult:
 
     def to_json(self) -> dict[str, Any]:
         plain: dict[str, Any] = jsonable({"schema": 1, **self.facts, "weights": self.weights})
+        plain["tag_problems"] = [finding.to_json() for finding in self.findings]
+        plain["doubts"] = list(self.doubts)
         plain["understood"] = [{"what": what, "value": value} for what, value in self.understood]
         return plain
 
@@ -98,7 +105,7 @@ def gather(options: TrainingOptions, classes: tuple[str, ...] | None = None) -> 
         tagged = need_tags(collection)
         held = _draw(tagged.items, options.val_fraction, options.seed)
         return Split(
-            tagged.subset([i for i in tagged.items if i.key not in held]),
+            need_tags(tagged.subset([i for i in tagged.items if i.key not in held])),
             tagged.subset([i for i in tagged.items if i.key in held]),
         )
     # Held-out photos may lie outside --list, which names those to train on.
@@ -131,22 +138,23 @@ def _photos(collection: Collection) -> TaggedPhotos:
 def describe(split: Split, reporter: Reporter) -> dict[str, Any]:
     """Tell what was understood, with warnings for what was not."""
     training = split.training
-    counts = training.tag_counts()
     reporter.info(
         f"{len(training.items)} photos to train on, {len(split.held_out.items)} held out, "
         f"{len(training.classes)} classes, tags from {training.labels}"
     )
     tell_labels(training, reporter, "they are left out")
-    rare = [name for name, n in counts.items() if n < 20]
-    if rare:
-        reporter.warn(
-            f"{len(rare)} classes have fewer than 20 photos: {', '.join(rare[:8])}{', …' if len(rare) > 8 else ''}"
-        )
     return {
         "photos": len(training.items),
         "held_out": len(split.held_out.items),
         "classes": len(training.classes),
     }
+
+
+def find_problems(split: Split, method: str) -> list[Finding]:
+    """What the tags leave no way to learn. Boundaries (`affinity`) are learned from masks: only rarity counts there."""
+    photos, held = _photos(split.training), _photos(split.held_out)
+    found = examine(photos.tags, split.training.classes, held.tags)
+    return [one for one in found if method != AFFINITY or one.kind in ("absent", "few")]
 
 
 def run_training(
@@ -179,9 +187,13 @@ def run_training(
     told = job.once(reporter)
     options = replace(options, overwrite=job.anew(options.overwrite))
     facts = describe(split, told)
+    findings = find_problems(split, method)
+    for finding in findings:
+        told.warn(finding.text)
     training_sides(options)
     device = pick_device(options.device)
     record = _new_record(options, split, command, source)
+    record.protocol = {"tag_problems": [finding.to_json() for finding in findings]}
     if options.dry_run:
         understood = [
             *split.training.describe(),
@@ -190,7 +202,7 @@ def run_training(
             ("device", str(device)),
             ("output", f"{options.run}; nothing was written"),
         ]
-        return TrainingResult(None, facts, understood)
+        return TrainingResult(None, facts, understood, findings=findings)
     torch.manual_seed(options.seed)
     network, groups, loss, network_facts = build()
     with graceful() as stop, group(job, device):
@@ -215,7 +227,7 @@ def run_training(
             prepare(stop)
             if agree(0, stop, job, device)[1]:
                 told.warn("stopped before the first step; the same command goes on from there")
-                return TrainingResult(None, facts, exit_code=stop.exit_code)
+                return TrainingResult(None, facts, exit_code=stop.exit_code, findings=findings)
         told.info(f"training on {trainer.device}, {'float32' if trainer.amp is None else trainer.amp}")
         started = time.monotonic()
         trained = trainer.train()
@@ -231,7 +243,11 @@ def run_training(
         if job.first:
             record.write(options.run / RECORD)
         told.warn(f"stopped at step {trained.steps}; the same command goes on from there")
-        return TrainingResult(None, facts, exit_code=stop.exit_code)
+        return TrainingResult(None, facts, exit_code=stop.exit_code, findings=findings)
+    doubts = [*trained.doubts, *_unseen(split.training, trained.lost)]
+    for doubt in doubts:
+        told.warn(doubt)
+    record.protocol["doubts"] = doubts
     target = options.run / WEIGHTS
     if job.first:
         card = _card(options, split, method, source, network_facts, base_card, trained)
@@ -240,12 +256,19 @@ def run_training(
         record.write(options.run / RECORD)
     job.wait()
     if trained.validation:
-        facts |= {
-            "held_out_loss": f"{trained.validation.loss:.4f}",
-            "held_out_precision": f"{trained.validation.mean_precision:.3f} (mean over "
-            f"{len(trained.validation.precision)} classes)",
-        }
-    return TrainingResult(target, facts | {"weights": str(target)})
+        facts["held_out_loss"] = f"{trained.validation.loss:.4f}"
+        if measured := len(trained.validation.precision):
+            facts["held_out_precision"] = f"{trained.validation.mean_precision:.3f} (mean over {measured} classes)"
+    return TrainingResult(target, facts | {"weights": str(target)}, findings=findings, doubts=doubts)
+
+
+def _unseen(training: Collection, lost: frozenset[int]) -> list[str]:
+    """Classes of which no photo could be read."""
+    readable = training.subset([item for i, item in enumerate(training.items) if i not in lost])
+    before, after = training.tag_counts(), readable.tag_counts()
+    names = [name for name, n in before.items() if n and not after[name]]
+    some = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    return [f"nothing was learned of {some}: none of the photos that show it could be read"] if names else []
 
 
 def _new_record(options: AnyOptions, split: Split, command: str, source: dict[str, Any]) -> RunRecord:

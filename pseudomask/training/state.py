@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pseudomask.errors import WeightsError
+from pseudomask.errors import TrainingDiverged, WeightsError
 from pseudomask.networks.checkpoint import read_tensors, write_tensors
 from pseudomask.running.atomic import atomic_text
+from pseudomask.running.jsonable import jsonable
+from pseudomask.training.guard import Learning, broken, state_tensors
 
 CHECKPOINT = "checkpoint.safetensors"
 PREVIOUS = "checkpoint.previous.safetensors"
@@ -25,25 +26,33 @@ def save_state(
     optimizer: torch.optim.Optimizer,
     step: int,
     scaler: torch.amp.GradScaler | None = None,
+    learning: Learning | None = None,
 ) -> None:
-    """Write the checkpoint of `step` (steps done); the last one stays as the previous."""
-    tensors: dict[str, Tensor] = {f"network.{k}": v for k, v in network.state_dict().items()}
-    for i, state in optimizer.state_dict()["state"].items():
-        for name, value in state.items():
-            if isinstance(value, Tensor):
-                tensors[f"optimizer.{i}.{name}"] = value
+    """Write the checkpoint of `step` (steps done); the last one stays as the previous.
+
+    What it is given must be finite (`guard.broken`): it takes the place of a sound one.
+    """
+    tensors = state_tensors(network, optimizer)
     current = run / CHECKPOINT
     if current.exists():
         current.replace(run / PREVIOUS)
     scale = scaler.state_dict() if scaler is not None else {}
-    write_tensors(current, tensors, {"step": str(step), "scaler": json.dumps(scale)})
+    asleep = sorted(learning.asleep) if learning is not None else []
+    write_tensors(current, tensors, {"step": str(step), "scaler": json.dumps(scale), "asleep": json.dumps(asleep)})
 
 
 def load_state(
-    run: Path, network: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler | None = None
+    run: Path,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler | None = None,
+    learning: Learning | None = None,
 ) -> tuple[int, str | None]:
-    """Take up the newest sound checkpoint: (steps done, a warning or None); (0, None) when there is none."""
-    warning = None
+    """Take up the newest sound checkpoint: (steps done, a warning or None); (0, None) when there is none.
+
+    Raises `TrainingDiverged` where one holds NaN or infinite values and no other is sound.
+    """
+    warning, ruined = None, None
     for name in (CHECKPOINT, PREVIOUS):
         path = run / name
         if not path.exists():
@@ -52,14 +61,26 @@ def load_state(
             tensors, metadata = read_tensors(path)
             step = int(metadata["step"])
             scale = json.loads(metadata.get("scaler", "{}"))
+            asleep = [int(i) for i in json.loads(metadata.get("asleep", "[]"))]
+            if broken(tensors):
+                ruined = path
+                warning = f"{path} holds NaN or infinite values and was passed over"
+                continue
             _restore(tensors, network, optimizer)
             if scaler is not None and scale:
                 scaler.load_state_dict(scale)
+            if learning is not None:
+                learning.resume(asleep)
         except (WeightsError, KeyError, ValueError, RuntimeError, TypeError, AttributeError) as error:
             reason = str(error).partition("\n")[0]
             warning = f"{path} is damaged and was passed over ({reason})"
             continue
         return step, warning
+    if ruined is not None:
+        raise TrainingDiverged(
+            f"{ruined}: this training went wrong before, and no checkpoint without NaN or infinite values is left; "
+            "add --overwrite to start anew, with a lower --lr"
+        )
     return 0, warning
 
 
@@ -76,7 +97,7 @@ def _restore(tensors: dict[str, Tensor], network: nn.Module, optimizer: torch.op
 
 
 class Log:
-    """JSON lines; a resumed run forgets what was logged after the step it goes on from."""
+    """JSON lines without NaN; a resumed run forgets what was logged after the step it goes on from."""
 
     def __init__(self, path: Path, *, from_step: int) -> None:
         self.path = path
@@ -92,6 +113,6 @@ class Log:
 
     def write(self, **entry: Any) -> None:
         """Append one line; numbers that are not finite become null."""
-        clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in entry.items()}
+        line = json.dumps(jsonable(entry), allow_nan=False)
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(clean) + "\n")
+            file.write(line + "\n")

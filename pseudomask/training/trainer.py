@@ -18,12 +18,13 @@ from torch.nn.utils import clip_grad_norm_
 from pseudomask.config import ScheduleOptions, TrainAffinityConfig, TrainingOptions
 from pseudomask.data.pixels import to_input
 from pseudomask.devices import pick_amp, pick_device, pick_workers
-from pseudomask.errors import PseudomaskError, TrainingDiverged, UsageError
+from pseudomask.errors import PseudomaskError, UsageError
 from pseudomask.networks.edges import EdgeNetwork
 from pseudomask.networks.network import CamNetwork
 from pseudomask.running.ranks import ranks
 from pseudomask.running.reporter import Progress, Reporter
 from pseudomask.running.signals import Stop
+from pseudomask.training.guard import Guard
 from pseudomask.training.loading import Batch, Crops, load_batches
 from pseudomask.training.samples import TrainingCrops, batch_plan
 from pseudomask.training.state import LOG, Log, load_state, save_state
@@ -80,6 +81,8 @@ class Trained:
     validation: Validation | None
     unreadable: int
     images_per_second: float
+    lost: frozenset[int] = frozenset()  # numbers of the photos to train on that could not be read
+    doubts: tuple[str, ...] = ()
 
     @property
     def finished(self) -> bool:
@@ -127,13 +130,19 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp is torch.float16)
         self.plan = batch_plan(options.seed, options.epochs, len(photos.paths), options.batch_size)
         self.shares = split(self.plan, self.job)
+        self.per_epoch = len(self.plan) // options.epochs
         self.unreadable: set[str] = set()
+        self.lost: set[int] = set()
+        self.guard = Guard(self.network, self.optimizer, self.scaler, options, self.amp, len(self.plan))
 
     def train(self) -> Trained:
-        """Run all steps that are left. Raises `TrainingDiverged`; a stop request ends it early."""
+        """Run all steps that are left; a stop request ends it early.
+
+        Raises `TrainingDiverged`, and `NothingLearned` where no photo taught the network anything; the last sound
+        checkpoint stays.
+        """
         done = self._resume()
         log = Log(self.run / LOG, from_step=done) if self.job.first else None
-        per_epoch = len(self.plan) // self.options.epochs
         validation = None
         self.network.train()
         started, first = time.monotonic(), done
@@ -141,34 +150,58 @@ class Trainer:
         with self.told.progress(len(self.plan), "training", unit="steps") as progress:
             if done:
                 progress.advance(done)
-            for images, tags, sound in self._batches(loaded):
+            for images, tags, sound in self._batches(loaded, done):
                 weight, asked = agree(sound, self.stop, self.job, self.device)
-                parts = self._step(done, images, tags, weight if self.mean_of_photos else 1.0)
+                seen = sound > 0 or weight == 0  # weight 0: others of this job have photos
+                parts = self._step(done, images, tags, weight if self.mean_of_photos else 1.0, seen)
                 done += 1
                 self._report(done, parts, log, progress, started, first)
-                if done % per_epoch == 0:
-                    validation = self._validate(done, done // per_epoch, log)
+                if done % self.per_epoch == 0:
+                    validation = self._validate(done, done // self.per_epoch, log)
                 stopping = self.stop.requested if self.job.alone else asked
-                due = done % per_epoch == 0 or done % self.options.checkpoint_every == 0 or stopping
-                if due and self.job.first:
-                    save_state(self.run, self.network, self.optimizer, done, self.scaler)
+                if done % self.per_epoch == 0 or done % self.options.checkpoint_every == 0 or stopping:
+                    self._save(done, images, validation)
                 if stopping:
                     break
-        for told in self.job.gather(json.dumps(sorted(self.unreadable)).encode(), self.stop):
-            self.unreadable.update(json.loads(told))
-        if validation is None and done == len(self.plan):  # all steps were done before; so was the log's line
+        for told in self.job.gather(json.dumps([sorted(self.unreadable), sorted(self.lost)]).encode(), self.stop):
+            problems, numbers = json.loads(told)
+            self.unreadable.update(problems)
+            self.lost.update(numbers)
+        if first == len(self.plan):  # all steps were done before; so was the log's line
             validation = self._validate(done, self.options.epochs, None)
+            self._must_be_sound(done, validation, None)
+        self.guard.must_have_learned(done, len(self.unreadable))
         return Trained(
             steps=done,
             total=len(self.plan),
             validation=validation,
             unreadable=len(self.unreadable),
             images_per_second=self._speed(done, started, first),
+            lost=frozenset(self.lost),
+            doubts=tuple(self.guard.doubts(validation)) if done == len(self.plan) else (),
         )
+
+    def _save(self, done: int, images: Tensor, validation: Validation | None) -> None:
+        """Write the checkpoint of a state that one can go on from."""
+        self._must_be_sound(done, validation, images)
+        self.guard.must_have_learned(done, len(self.unreadable))
+        if self.job.first:
+            save_state(self.run, self.network, self.optimizer, done, self.scaler, self.guard.learning)
+        self.guard.kept = done
+
+    def _must_be_sound(self, done: int, validation: Validation | None, images: Tensor | None) -> None:
+        """Raise `TrainingDiverged`, in all processes."""
+        problem = self.job.tell(self.guard.fault(validation, images) if self.job.first else "", self.stop)
+        if problem:
+            raise self.guard.diverged(done, problem)
 
     def _resume(self) -> int:
         """Steps done. Raises `PseudomaskError` where the processes do not go on from one checkpoint."""
-        done, warning = load_state(self.run, self.network, self.optimizer, self.scaler)
+        done, warning = load_state(self.run, self.network, self.optimizer, self.scaler, self.guard.learning)
+        self.guard.start(done)
+        if self.options.warmup >= len(self.plan):
+            long = f"--warmup {self.options.warmup} is as long as the whole training of {len(self.plan)} steps"
+            self.told.warn(f"{long}: the full learning rate is never reached")
         if warning:
             self.told.warn(warning)
         steps = {int(told) for told in self.job.gather(str(done).encode(), self.stop)}
@@ -191,9 +224,10 @@ class Trainer:
             return iter(())
         return load_batches(crops, self.shares[done:], workers=self.options.workers, device=self.device)
 
-    def _batches(self, loaded: Iterator[Batch]) -> Iterator[tuple[Tensor, Tensor, int]]:
-        """What was loaded, on the device, and how many of its photos are sound."""
-        for pixels, tags, problems in loaded:
+    def _batches(self, loaded: Iterator[Batch], done: int) -> Iterator[tuple[Tensor, Tensor, int]]:
+        """What was loaded from step `done` on, on the device, and how many of its photos are sound."""
+        for (pixels, tags, problems), places in zip(loaded, self.shares[done:], strict=True):
+            self.lost.update(photo for (_, photo), problem in zip(places, problems, strict=True) if problem)
             for problem in set(problems) - {""} - self.unreadable:
                 self.unreadable.add(problem)
                 self.reporter.warn(f"left out: {problem}")
@@ -206,8 +240,11 @@ class Trainer:
                 int(sound.sum()),
             )
 
-    def _step(self, done: int, images: Tensor, tags: Tensor, weight: float) -> dict[str, float]:
-        """One descent; returns the numbers for the log. `weight`: of this process's loss among all."""
+    def _step(self, done: int, images: Tensor, tags: Tensor, weight: float, seen: bool) -> dict[str, float]:
+        """One descent; returns the numbers for the log.
+
+        `weight`: of this process's loss among all; `seen`: some process has a photo.
+        """
         options = self.options
         factor = learning_rate_factor(done, len(self.plan), power=options.power, warmup=options.warmup)
         for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
@@ -219,14 +256,7 @@ class Trainer:
         self.scaler.unscale_(self.optimizer)
         trained = [p for group in self.optimizer.param_groups for p in group["params"]]
         norm = float(clip_grad_norm_(trained, options.clip or math.inf))
-        value = float(shown["loss"])
-        # With fp16 a gradient may overflow; the scaler then skips the step and lowers its scale.
-        if not math.isfinite(value) or (not math.isfinite(norm) and not self.scaler.is_enabled()):
-            raise TrainingDiverged(
-                f"step {done + 1}: the {'loss' if not math.isfinite(value) else 'gradient'} is not a number; "
-                f"lower --lr (now {options.lr:g}), or give --warmup 100 or --clip 1; "
-                "the last checkpoint is as it was"
-            )
+        self.guard.step(done + 1, float(shown["loss"]), norm, seen=seen)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -37,11 +37,18 @@ class Validation:
         precision: average precision by class name; classes without a positive photo are left out.
         tag_thresholds: (C,) the probability of the best F1 per class, where the held-out photos show the
             class at least twice, else 0.5; never below `LEAST_CONFIDENCE`.
+        photos: how many could be read.
+        chance: the average precision to expect of a random order, by class name; classes that all photos show, or
+            none, are left out.
+        dead: every logit is exactly 0, whatever the photo.
     """
 
     loss: float
     precision: dict[str, float]
     tag_thresholds: tuple[float, ...]
+    photos: int = 0
+    chance: dict[str, float] = field(default_factory=dict)
+    dead: bool = False
 
     @property
     def mean_precision(self) -> float:
@@ -95,7 +102,7 @@ def validate(
         return None
     logits, truth = torch.stack(rows), tags[kept]
     loss = classification_loss(logits, torch.from_numpy(truth)).item()
-    if not math.isfinite(loss):
+    if not math.isfinite(loss):  # as it is where any logit is not
         return Validation(math.nan, {}, (0.5,) * len(classes))
     probability = logits.sigmoid().double().numpy()
     scores = average_precision(probability, truth)
@@ -103,7 +110,20 @@ def validate(
         loss=loss,
         precision={name: float(s) for name, s in zip(classes, scores, strict=True) if not math.isnan(s)},
         tag_thresholds=tuple(_tag_threshold(probability[:, c], truth[:, c]) for c in range(len(classes))),
+        photos=len(kept),
+        chance={
+            name: chance_precision(len(kept), int(n))
+            for name, n in zip(classes, truth.sum(0), strict=True)
+            if 0 < n < len(kept)
+        },
+        dead=not bool(logits.any()),
     )
+
+
+def chance_precision(photos: int, positive: int) -> float:
+    """The average precision to expect of a random order (Bestgen, 2015): a little above the share of positives."""
+    harmonic = float(np.sum(1 / np.arange(1, photos + 1)))
+    return ((positive - 1) / (photos - 1) * (photos - harmonic) + harmonic) / photos
 
 
 def _tag_threshold(probability: np.ndarray, truth: np.ndarray) -> float:

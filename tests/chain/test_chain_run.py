@@ -17,7 +17,7 @@ from pseudomask import api
 from pseudomask.chain.run import RunResult, run
 from pseudomask.chain.standing import fingerprint
 from pseudomask.config import ExtractConfig, RefineConfig, RunConfig
-from pseudomask.errors import DeviceError, RecordMismatch, UsageError, WeightsError
+from pseudomask.errors import DeviceError, RecordMismatch, TrainingDiverged, UsageError, WeightsError
 from pseudomask.running import ranks
 
 Write = Callable[..., Path]
@@ -325,3 +325,43 @@ def test_the_fingerprint_hangs_on_masks_without_a_record_too(chain: Write, room:
     assert before == fingerprint(step)
     (tmp_path / "masks/p01.png").write_bytes(b"other")
     assert before != fingerprint(step)
+
+
+def test_tags_that_cannot_teach_are_told_by_a_dry_run_once(chain: Write, room: Path, tmp_path: Path) -> None:
+    rows = (room / "photos.csv").read_text().splitlines()
+    labels = tmp_path / "l.csv"
+    odd = [f"{row.partition(',')[0]},bar{';disc' * (i % 2)}" for i, row in enumerate(rows[1:])]
+    labels.write_text("\n".join([rows[0], *odd]) + "\n")
+    file = chain("train-cls", "reactivate", "extract")
+    change(file, "photos.csv", str(labels))
+    ear = tiny.Ear()
+    do(file, ear, dry_run=True)
+    assert sum("in every photo: bar" in line for line in ear.warnings) == 1
+    result = do(file, ear)
+    assert [one["kind"] for one in told(tmp_path)["steps"][0]["results"]["tag_problems"]] == ["few", "everywhere"]
+    assert result.exit_code == 0
+
+
+def test_one_class_is_known_before_train_cls(chain: Write, room: Path, tmp_path: Path) -> None:
+    """What reactivate would refuse, after hours."""
+    rows = (room / "photos.csv").read_text().splitlines()
+    labels = tmp_path / "l.csv"
+    labels.write_text("\n".join([rows[0], *(f"{row.partition(',')[0]},bar" for row in rows[1:])]) + "\n")
+    file = chain("train-cls", "reactivate")
+    change(file, "photos.csv", str(labels))
+    with pytest.raises(UsageError, match=r"^reactivate: .*two classes or more"):
+        do(file)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_training_that_diverges_fails_the_chain(chain: Write, tmp_path: Path) -> None:
+    file = chain("train-cls", "extract")
+    change(file, "lr = 0.01", "lr = 1e9")
+    with pytest.raises(TrainingDiverged, match=r"^train-cls: epoch 1, step \d: ") as caught:
+        do(file)
+    assert caught.value.exit_code == 1
+    assert {entry["step"]: entry["status"] for entry in told(tmp_path)["steps"]} == {
+        "train-cls": "failed",
+        "extract": "waiting",
+    }
+    assert not list((tmp_path / "out").rglob("weights.safetensors"))

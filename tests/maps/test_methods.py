@@ -121,3 +121,21 @@ def test_companions_do_not_change_a_photos_maps(network: CamNetwork) -> None:
     alone = multiscale_maps(network, method, [pixels[:1]], index[:1, :1], valid[:1, :1], grid=grid)
     assert torch.allclose(together[0, 0], alone[0, 0], atol=1e-4)
     assert not together.requires_grad
+
+
+@pytest.mark.parametrize("method", ["recam", "cpmc"])
+def test_one_class_never_uses_the_second_classifier(method: str) -> None:
+    """Its softmax learned nothing: the product with it is the product with noise."""
+    torch.manual_seed(0)
+    network = CamNetwork(1, tiny.NARROW, reactivated=True)
+    card = replace(CARD, classes=("thing",), weight_rule="product")
+    images, index = torch.randn(1, 3, 64, 64), torch.zeros(1, 1, dtype=torch.int64)
+    made = make_method(config(method=method), card)
+    made.check(network)
+    maps = made.activate(network, images, index, index == 0)
+    network.reclassifier = None
+    assert torch.equal(maps, made.activate(network, images, index, index == 0))
+    network.add_reclassifier()
+    flag = {"recam": "recam_weights", "cpmc": "cpmc_weights"}[method]
+    with pytest.raises(WeightsError, match="one class"):
+        make_method(config(method=method, **{flag: "product"}), card).check(network)

@@ -19,7 +19,7 @@ from torch import Tensor
 from pseudomask.api import refine, train_affinity
 from pseudomask.config import RefineConfig, TrainAffinityConfig
 from pseudomask.data.decoding import decode
-from pseudomask.errors import RecordMismatch, UsageError
+from pseudomask.errors import NothingLearned, RecordMismatch, TrainingDiverged, UsageError
 from pseudomask.masks import load_mask
 from pseudomask.networks.checkpoint import load_edges, load_network, read_tensors
 from pseudomask.networks.edges import EdgeNetwork
@@ -296,3 +296,23 @@ def test_what_cannot_be(affinity: Settings, runs: Path, seeds: Path, changes: di
     with pytest.raises(UsageError, match=complaint):
         train_affinity(config)
     assert not (runs / "x").exists()
+
+
+def test_a_rate_that_ruins_the_boundaries(affinity: Settings, runs: Path) -> None:
+    with pytest.raises(TrainingDiverged, match=r"epoch \d+, step \d+: .*lower --lr \(now 1e\+20") as caught:
+        train_affinity(affinity(runs / "x", lr=1e20))
+    assert "--lr-head" not in str(caught.value), "it has none"
+    assert not (runs / "x/weights.safetensors").exists()
+    for path in (runs / "x").glob("checkpoint*"):
+        assert all(bool(torch.isfinite(value).all()) for value in read_tensors(path)[0].values())
+
+
+def test_seeds_without_a_sure_label_teach_nothing(
+    affinity: Settings, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All is ignored, and the weights would be those that were drawn."""
+    ignored = lambda photo, *more: np.full(photo.shape[:2], 255, np.uint8)  # noqa: E731
+    monkeypatch.setattr("pseudomask.training.confident.confident_labels", ignored)
+    with pytest.raises(NothingLearned, match="the new part of the network"):
+        train_affinity(affinity(runs / "x"))
+    assert not (runs / "x/weights.safetensors").exists()
