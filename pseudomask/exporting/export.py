@@ -26,6 +26,7 @@ from pseudomask.running.jsonable import jsonable
 from pseudomask.running.layout import check_folders
 from pseudomask.running.reporter import Reporter, SilentReporter
 from pseudomask.running.signals import Stop, graceful
+from pseudomask.running.threshold import made_threshold
 
 RECORD = "export.json"
 
@@ -215,7 +216,10 @@ def _tell(writer: Writer, config: ExportConfig, source: Source, result: ExportRe
     result.lost = writer.lost()
     result.paste = writer.paste(os.path.abspath(config.dest))  # noqa: PTH100 - links stay as they were named
     protocol = source.record.protocol
-    made = [f"{what}: {protocol[what]}" for what in ("method", "threshold", "threshold_chosen") if what in protocol]
+    threshold, chosen = made_threshold(source.record.config, protocol)
+    made = [f"method: {protocol['method']}"] if "method" in protocol else []
+    if threshold is not None:
+        made.append(f"threshold: {threshold:g}, {chosen}")
     lines = [
         f"{writer.front_matter()}# Pseudo masks, {config.format}",
         "",
