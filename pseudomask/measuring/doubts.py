@@ -92,9 +92,7 @@ def _check_meaning(table: np.ndarray, names: tuple[str, ...], named: bool, seen:
         )
 
 
-def _doubts(
-    table: np.ndarray, names: tuple[str, ...], named: bool, seen: Seen, setting: Setting
-) -> Iterator[Doubt]:
+def _doubts(table: np.ndarray, names: tuple[str, ...], named: bool, seen: Seen, setting: Setting) -> Iterator[Doubt]:
     truth, predicted = table.sum(1), table.sum(0)
     if not truth[1:].any():
         yield Doubt("truth-background", "the truth holds no class but background: only false positives are measured")
@@ -122,7 +120,9 @@ def _doubts(
             f"--truth-map {setting.ignore}=CLASS, else {setting.ignore}=ignore",
         )
     if seen.empty:
-        yield Doubt("empty-truth", f"in {seen.empty} of {seen.images} images no pixel counts (first: {seen.first_empty})")
+        yield Doubt(
+            "empty-truth", f"in {seen.empty} of {seen.images} images no pixel counts (first: {seen.first_empty})"
+        )
     moved = _moved(table)
     if moved:
         pairs = ", ".join(f"{names[a]} as {names[b]}" for a, b in moved[:4]) + (", ..." if len(moved) > 4 else "")

@@ -76,8 +76,8 @@ def evaluate(
     names = None if foreground is None else (BACKGROUND, *foreground)
     if names is not None and ignore < len(names):
         raise UsageError(
-            f"{ignore} is a class here and cannot mean ignore; choose {IGNORE_16}, and where {ignore} marks pixels that "
-            f"do not count in the truth, say --truth-map {ignore}=ignore"
+            f"{ignore} is a class here and cannot mean ignore; choose {IGNORE_16}, and where {ignore} marks pixels of "
+            f"the truth that do not count, say --truth-map {ignore}=ignore"
         )
     if use_scores and (pred_map or pred_palette):
         raise UsageError("--pred-map and --pred-palette read masks; scores name their classes themselves")
@@ -143,8 +143,8 @@ def _others(folder: Path) -> str:
         return ""
     suffix, count = kinds.most_common(1)[0]
     return (
-        f", but {count} {suffix} files: photos, overlays, or masks to be converted to PNG (of JPEG, whose values are not "
-        "exact, the original is needed)"
+        f", but {count} {suffix} files: photos, overlays, or masks to be converted to PNG (not from JPEG, "
+        "which blurs values: take the original)"
     )
 
 

@@ -225,8 +225,8 @@ class Report:
         absent = self.protocol.absent if self.protocol.classes_named else ()
         if not absent:
             return f"over {self._counted()} class{'es' * (self._counted() != 1)}"
-        names = f"{_some(absent)}"
-        return f"over {self._counted()} of {self._counted() + len(absent)} classes; in neither truth nor prediction: {names}"
+        of = self._counted() + len(absent)
+        return f"over {self._counted()} of {of} classes; in neither truth nor prediction: {_some(absent)}"
 
     def _counted(self) -> int:
         return sum(row.in_mean and not math.isnan(row.iou) for row in self.classes)

@@ -15,6 +15,7 @@ from pseudomask.measuring.pairing import Pairing
 from pseudomask.measuring.reports import ClassRow, ImageRow, Parts, Protocol, Report
 from pseudomask.measuring.sweep import Sweep, best_index, tables
 
+
 @dataclass(frozen=True)
 class Circumstances:
     """What a report tells beside the counts."""
