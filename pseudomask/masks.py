@@ -72,14 +72,12 @@ class MaskFile:
 
     mode: Pillow's; values: uint8 or uint16 (H, W) indices or grey levels, None for colours; colours: of an image in
     colours, uint8 (H, W, 3) RGB, else None; palette: uint8 (n, 3) RGB of a palette image, else None.
-    plain: whether values are stored in whole bytes, so that every reader sees the same numbers.
     """
 
     mode: str
     values: np.ndarray | None
     colours: np.ndarray | None = None
     palette: np.ndarray | None = None
-    plain: bool = True
 
     def in_colours(self) -> np.ndarray | None:
         """uint8 (H, W, 3) RGB of a colour or palette image; None for grey levels of 16 bits."""
@@ -107,23 +105,31 @@ def read_mask_file(path: Path, *, max_pixels: int = 200_000_000) -> MaskFile:
                 reason = f"{image.width} x {image.height} pixels are more than the limit of {max_pixels}"
                 raise ImageError(path, reason)
             image.load()
-            return _mask_file(image, bits=data[24], grey=data[25] == 0)
+            return _mask_file(image, bits=data[_BITS], grey=data[_COLOUR_TYPE] == 0)
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise ImageError(path, _reason(error)) from error
+
+
+_BITS, _COLOUR_TYPE = 24, 25  # of a PNG's header
+
+
+def stored_in_bytes(data: bytes) -> bool:
+    """Whether a mask PNG has 8 or 16 bits a number: fewer are stretched to 255 by some readers and not by others."""
+    return data[_BITS] >= 8 and data[_COLOUR_TYPE] in (0, 3)
 
 
 def _mask_file(image: Image.Image, *, bits: int, grey: bool) -> MaskFile:
     """`bits` (of a sample) and `grey` are those of the file's header, which Pillow's mode hides."""
     mode = image.mode
     if mode not in ("1", "L", "P", "I;16", "I;16B", "I"):
-        return MaskFile(mode, None, np.asarray(image.convert("RGB")), plain=False)
+        return MaskFile(mode, None, np.asarray(image.convert("RGB")))
     values = np.asarray(image)
     if grey and bits in (2, 4):
         values = values // (255 // (2**bits - 1))
     values = values.astype(np.uint8 if values.dtype.itemsize == 1 else np.uint16)
     flat = image.getpalette("RGB") if mode == "P" else None
     table = None if flat is None else np.array(flat, np.uint8).reshape(-1, 3)
-    return MaskFile(mode, values, palette=table, plain=bits >= 8)
+    return MaskFile(mode, values, palette=table)
 
 
 def load_mask(path: Path, *, max_pixels: int = 200_000_000) -> np.ndarray:

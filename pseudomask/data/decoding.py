@@ -43,11 +43,15 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 @dataclass(frozen=True)
 class Header:
-    """`kind`: JPEG, PNG, …; `size`: (H, W) upright; `turned`: whether its EXIF data asks for a rotation."""
+    """`kind`: JPEG, PNG, …; `size`: (H, W) upright; `turned`: whether its EXIF data asks for a rotation.
+
+    `plain`: 8-bit grey or RGB in a single frame, without transparency: what any program shows as `decode` does.
+    """
 
     kind: str
     size: tuple[int, int]
     turned: bool
+    plain: bool = False
 
 
 class _Jpeg(JpegImagePlugin.JpegImageFile):
@@ -105,7 +109,19 @@ def read_header(path: Path, *, max_pixels: int | None = None) -> Header:
     with _opened(path, max_pixels, False) as image:
         width, height = image.size
         turn = _orientation(image)
-        return Header(image.format or "", (width, height) if turn >= 5 else (height, width), turn != 1)
+        size = (width, height) if turn >= 5 else (height, width)
+        return Header(image.format or "", size, turn != 1, _plain(image))
+
+
+_STORED = {"JPEG": ("L", "RGB"), "PNG": ("L", "RGB"), "BMP": ("BGR",), "WEBP": ("RGB",)}
+"""How plain pixels lie in a file, in Pillow's words; a kind that is not here has too many variants."""
+
+
+def _plain(image: ImageFile.ImageFile) -> bool:
+    if image.has_transparency_data or getattr(image, "is_animated", False):
+        return False
+    stored = image.tile[0].args if image.tile else image.mode  # WebP has no tile before it is decoded
+    return (stored[0] if isinstance(stored, tuple) else stored) in _STORED.get(image.format or "", ())
 
 
 @contextmanager
