@@ -72,12 +72,14 @@ class MaskFile:
 
     mode: Pillow's; values: uint8 or uint16 (H, W) indices or grey levels, None for colours; colours: of an image in
     colours, uint8 (H, W, 3) RGB, else None; palette: uint8 (n, 3) RGB of a palette image, else None.
+    by_alpha: whether all pixels have one colour, and only their transparency tells them apart.
     """
 
     mode: str
     values: np.ndarray | None
     colours: np.ndarray | None = None
     palette: np.ndarray | None = None
+    by_alpha: bool = False
 
     def in_colours(self) -> np.ndarray | None:
         """uint8 (H, W, 3) RGB of a colour or palette image; None for grey levels of 16 bits."""
@@ -122,7 +124,9 @@ def _mask_file(image: Image.Image, *, bits: int, grey: bool) -> MaskFile:
     """`bits` (of a sample) and `grey` are those of the file's header, which Pillow's mode hides."""
     mode = image.mode
     if mode not in ("1", "L", "P", "I;16", "I;16B", "I"):
-        return MaskFile(mode, None, np.asarray(image.convert("RGB")))
+        colours = np.asarray(image.convert("RGB"))
+        hidden = mode in ("LA", "RGBA") and np.ptp(np.asarray(image.getchannel("A"))) > 0
+        return MaskFile(mode, None, colours, by_alpha=bool(hidden and (colours == colours[:1, :1]).all()))
     values = np.asarray(image)
     if grey and bits in (2, 4):
         values = values // (255 // (2**bits - 1))

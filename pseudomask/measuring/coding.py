@@ -60,6 +60,8 @@ class Coding:
         ImageError where it cannot be read.
         """
         file = read_mask_file(path)
+        if file.by_alpha:
+            raise UsageError(f"{path}: is of one colour and differs in its transparency alone; save that as a grey PNG")
         if self.colours is not None:
             return self._by_colour(path, file), False
         if self.values is not None:

@@ -128,6 +128,14 @@ def test_black_and_white_of_every_mode(pred: Path, tmp_path: Path, mode: str) ->
             evaluate(pred, truth, class_names=ONE_CLASS)
 
 
+@pytest.mark.parametrize("said", [None, "255=cat"])
+def test_a_shape_that_lies_in_the_transparency_alone(pred: Path, tmp_path: Path, said: str | None) -> None:
+    """Its colours are one everywhere: read by them, all would be background."""
+    truth = put(tmp_path / "gt", np.dstack([np.zeros((*CAT.shape, 3), np.uint8), CAT * 255]))
+    with pytest.raises(UsageError, match="transparency alone"):
+        evaluate(pred, truth, class_names=ONE_CLASS, truth_map=said)
+
+
 @pytest.mark.parametrize("bits", [1, 2, 4])
 def test_grey_levels_below_8_bits_are_the_stored_numbers(tmp_path: Path, bits: int) -> None:
     """Pillow stretches 2 and 4 bits to 0..255: class 1 would be read as 85 or 17."""
