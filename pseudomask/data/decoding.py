@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import re
 import stat
 import struct
 import threading
@@ -117,9 +118,14 @@ _STORED = {"JPEG": ("L", "RGB"), "PNG": ("L", "RGB"), "BMP": ("BGR",), "WEBP": (
 """How plain pixels lie in a file, in Pillow's words; a kind that is not here has too many variants."""
 
 
+_XMP_TURN = re.compile(r'tiff:Orientation(="|>)[2-8]')
+
+
 def _plain(image: ImageFile.ImageFile) -> bool:
     if image.has_transparency_data or getattr(image, "is_animated", False):
         return False
+    if _XMP_TURN.search(str(image.info.get("xmp") or image.info.get("XML:com.adobe.xmp"))):
+        return False  # Pillow's exif_transpose obeys it; `decode` and OpenCV know EXIF alone
     stored = image.tile[0].args if image.tile else image.mode  # WebP has no tile before it is decoded
     return (stored[0] if isinstance(stored, tuple) else stored) in _STORED.get(image.format or "", ())
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from made_masks import Made, drawn
-from PIL import Image
+from PIL import Image, ImageOps
 
 from pseudomask.data.decoding import decode
 from pseudomask.exporting import FORMATS
@@ -56,6 +56,7 @@ ODD: dict[str, Callable[[], bytes]] = {
     "turned.jpg": lambda: turned("JPEG"),
     "turned.png": lambda: turned("PNG"),
     "turned.webp": lambda: turned("WEBP"),
+    "turned by xmp.jpg": lambda: stored("JPEG", quality=95, xmp=b'<x tiff:Orientation="6"/>'),
     "deep.png": lambda: stored("PNG", GREY.astype(np.uint16) * 257),
     "rgb16.png": lambda: by_opencv(".png", RGB.astype(np.uint16) * 257),
     "alpha.png": lambda: stored("PNG", ALPHA),
@@ -117,7 +118,7 @@ def test_both_readers_see_what_extract_saw(tmp_path: Path, format: str) -> None:
             assert getattr(image, "n_frames", 1) == 1, relative
             assert image.mode in ("RGB", "L"), relative
             assert Image.MIME[image.format or ""] == Image.MIME[Image.registered_extensions()[path.suffix.lower()]]
-            seen = np.asarray(image.convert("RGB"))
+            seen = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
         for pixels in (opened[..., ::-1], seen):
             assert pixels.shape == wanted.shape, relative
             difference = np.abs(pixels.astype(int) - wanted).mean()
