@@ -118,6 +118,16 @@ def test_a_map_reads_the_values(tmp_path: Path, pixels: np.ndarray, said: str, n
         assert evaluate(truth, pred, class_names=names, pred_map=one).mean_iou == 1
 
 
+def test_a_map_of_many_values_on_the_command_line(tmp_path: Path) -> None:
+    """Longer than the name of a file may be."""
+    said = ",".join(f"{100 + value}=ignore" for value in range(150)) + ",50=cat,0=background"
+    pred, truth = put(tmp_path / "pred", CAT), put(tmp_path / "gt", CAT * 50)
+    assert evaluate(pred, truth, class_names=ONE_CLASS, truth_map=said).mean_iou == 1
+    put(tmp_path / "gt", palette()[TWO])
+    with pytest.raises(UsageError, match="--truth-palette"):
+        evaluate(pred, truth, class_names=ONE_CLASS, truth_map=said)
+
+
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "1"])
 def test_black_and_white_of_every_mode(pred: Path, tmp_path: Path, mode: str) -> None:
     truth = put(tmp_path / "gt", CAT * 255, mode)
