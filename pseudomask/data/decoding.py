@@ -274,9 +274,10 @@ def _exif_orientation(block: object) -> int:
         (start,) = struct.unpack_from(order + "I", tiff, 4)
         (count,) = struct.unpack_from(order + "H", tiff, start)
         for entry in range(start + 2, start + 2 + 12 * count, 12):
-            tag, kind, _, value = struct.unpack_from(order + "HHIH", tiff, entry)
+            tag, kind, _ = struct.unpack_from(order + "HHI", tiff, entry)
             if tag == 0x0112:
-                return int(value) if kind == 3 else 1
+                number = {1: "B", 3: "H", 4: "I"}.get(kind)  # other readers obey wider numbers, too
+                return int(struct.unpack_from(order + number, tiff, entry + 8)[0]) if number else 1
     except struct.error:
         pass
     return 1

@@ -40,6 +40,7 @@ def turned(format: str) -> bytes:
     return stored(format, np.ascontiguousarray(RGB.transpose(1, 0, 2)), exif=exif.tobytes())
 
 
+LONG = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x04\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
 ALPHA = np.dstack([RGB, GREY])
 FRAMES = [Image.fromarray(255 - RGB)]
 ODD: dict[str, Callable[[], bytes]] = {
@@ -54,6 +55,7 @@ ODD: dict[str, Callable[[], bytes]] = {
     "white is zero.tif": lambda: stored("TIFF", (GREY > 99).astype(np.uint8) * 255, "1", tiffinfo={262: 0}),
     "cmyk.jpg": lambda: stored("JPEG", mode="CMYK", quality=95),
     "turned.jpg": lambda: turned("JPEG"),
+    "turned by a long number.jpg": lambda: stored("JPEG", np.ascontiguousarray(RGB.transpose(1, 0, 2)), exif=LONG),
     "turned.png": lambda: turned("PNG"),
     "turned.webp": lambda: turned("WEBP"),
     "turned by xmp.jpg": lambda: stored("JPEG", quality=95, xmp=b'<x tiff:Orientation="6"/>'),
