@@ -13,6 +13,7 @@ from pseudomask.measuring.confusion import Counts
 
 _SWAPPED = 0.6  # of a class's pixels, taken for one other class
 _MOSTLY = 0.5
+_MUCH = 0.25
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,13 @@ def _doubts(table: np.ndarray, names: tuple[str, ...], named: bool, seen: Seen, 
             "ignored",
             f"{100 * share:.0f} % of the truth's pixels are {setting.ignore} and do not count; if it is a class, say "
             f"--truth-map {setting.ignore}=CLASS, else {setting.ignore}=ignore",
+        )
+    share = seen.ignored[1] / max(seen.pixels, 1)
+    if share > _MUCH and not setting.own and not setting.pred.settles(setting.ignore):
+        yield Doubt(
+            "pred-ignored",
+            f"{100 * share:.0f} % of the predictions' pixels are {setting.ignore} and count as background; if it is a "
+            f"class, say --pred-map {setting.ignore}=CLASS, else {setting.ignore}=ignore",
         )
     if seen.empty:
         yield Doubt(

@@ -32,7 +32,8 @@ class Protocol:
     not_in_mean: classes that the caller left out. without_truth, without_prediction: keys not measured.
     threshold_chosen: of masks, who chose theirs, as their record says. classes_named: whether there is a class list.
     truth_read_as, predictions_read_as: what the files' numbers or colours were taken for.
-    ignored_share: of the truth's pixels, in [0, 1]; images_without_counted_pixels: images that are ignored throughout.
+    ignored_share, predicted_ignored_share: of the pixels of truth and of masks, in [0, 1].
+    images_without_counted_pixels: images that are ignored throughout.
     """
 
     images: int
@@ -53,6 +54,7 @@ class Protocol:
     truth_read_as: str = "class indices"
     predictions_read_as: str = "class indices"
     ignored_share: float = 0.0
+    predicted_ignored_share: float = 0.0
     images_without_counted_pixels: int = 0
 
     def lines(self) -> list[tuple[str, str]]:

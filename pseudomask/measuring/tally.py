@@ -119,6 +119,7 @@ class Tally:
             truth_read_as=counter.truth_coding.told,
             predictions_read_as=counter.pred_coding.told,
             ignored_share=seen.ignored[0] / seen.pixels if seen.pixels else 0.0,
+            predicted_ignored_share=seen.ignored[1] / seen.pixels if seen.pixels else 0.0,
             images_without_counted_pixels=seen.empty,
         )
         return Report(

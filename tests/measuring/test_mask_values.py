@@ -239,6 +239,10 @@ def test_what_is_doubtful_is_told(pred: Path, tmp_path: Path) -> None:
     report = evaluate(pred, hidden, class_names=TWO_CLASSES)
     assert codes(report) == ["ignored"]
     assert report.protocol.ignored_share == 10 / 16
+    white = put(tmp_path / "white", np.where(np.arange(16) < 5, 255, TWO).astype(np.uint8))
+    report = evaluate(white, truth, class_names=TWO_CLASSES)
+    assert codes(report) == ["pred-ignored"]
+    assert report.protocol.predicted_ignored_share == 5 / 16
     (truth / "run.json").write_text(json.dumps({"classes": TWO_CLASSES}))
     assert codes(evaluate(pred, truth, class_names=TWO_CLASSES)) == ["order"]
 
