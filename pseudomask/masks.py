@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -66,11 +67,37 @@ def save_mask(path: Path, mask: np.ndarray, *, mode: MaskMode = "palette") -> No
         image.save(file, format="PNG")
 
 
-def load_mask(path: Path, *, max_pixels: int = 200_000_000) -> np.ndarray:
-    """Read a label map PNG as uint8 or uint16 (H, W); palette images give indices, not colours.
+@dataclass(frozen=True, eq=False)
+class MaskFile:
+    """What a mask PNG holds.
 
-    Raises UsageError for a PNG that holds colours instead of classes, ImageError for a missing, damaged or
-    huge file or one that is no PNG.
+    mode: Pillow's; values: uint8 or uint16 (H, W) indices or grey levels, None for colours; colours: of an image in
+    colours, uint8 (H, W, 3) RGB, else None; palette: uint8 (n, 3) RGB of a palette image, else None.
+    by_alpha: whether all pixels have one colour, and only their transparency tells them apart.
+    """
+
+    mode: str
+    values: np.ndarray | None
+    colours: np.ndarray | None = None
+    palette: np.ndarray | None = None
+    by_alpha: bool = False
+
+    def in_colours(self) -> np.ndarray | None:
+        """uint8 (H, W, 3) RGB of a colour or palette image; None for grey levels of 16 bits."""
+        if self.colours is not None or self.values is None:
+            return self.colours
+        if self.palette is not None:
+            table = np.zeros((256, 3), np.uint8)
+            table[: len(self.palette)] = self.palette
+            return table[self.values]
+        return None if self.values.dtype != np.uint8 else np.repeat(self.values[..., None], 3, 2)
+
+
+def read_mask_file(path: Path, *, max_pixels: int = 200_000_000) -> MaskFile:
+    """Read a mask PNG with all that its numbers or colours may mean; transparency is left out.
+
+    Grey levels of 2 and 4 bits are the stored numbers (0..3, 0..15), as in 1-bit files, not stretched to 255.
+    Raises ImageError for a missing, damaged or huge file or one that is no PNG.
     """
     try:
         data = read_bytes(path)
@@ -80,12 +107,45 @@ def load_mask(path: Path, *, max_pixels: int = 200_000_000) -> np.ndarray:
             if image.width * image.height > max_pixels:
                 reason = f"{image.width} x {image.height} pixels are more than the limit of {max_pixels}"
                 raise ImageError(path, reason)
-            if image.mode not in ("1", "L", "P", "I;16", "I;16B", "I"):
-                raise UsageError(f"{path}: holds colours ({image.mode}), not class indices; a palette or grey PNG")
-            values = np.asarray(image)
+            image.load()
+            return _mask_file(image, bits=data[_BITS], grey=data[_COLOUR_TYPE] == 0)
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise ImageError(path, _reason(error)) from error
-    return values.astype(np.uint8 if values.dtype.itemsize == 1 else np.uint16)
+
+
+_BITS, _COLOUR_TYPE = 24, 25  # of a PNG's header
+
+
+def stored_in_bytes(data: bytes) -> bool:
+    """Whether a mask PNG has 8 or 16 bits a number: fewer are stretched to 255 by some readers and not by others."""
+    return data[_BITS] >= 8 and data[_COLOUR_TYPE] in (0, 3)
+
+
+def _mask_file(image: Image.Image, *, bits: int, grey: bool) -> MaskFile:
+    """`bits` (of a sample) and `grey` are those of the file's header, which Pillow's mode hides."""
+    mode = image.mode
+    if mode not in ("1", "L", "P", "I;16", "I;16B", "I"):
+        colours = np.asarray(image.convert("RGB"))
+        hidden = mode in ("LA", "RGBA") and np.ptp(np.asarray(image.getchannel("A"))) > 0
+        return MaskFile(mode, None, colours, by_alpha=bool(hidden and (colours == colours[:1, :1]).all()))
+    values = np.asarray(image)
+    if grey and bits in (2, 4):
+        values = values // (255 // (2**bits - 1))
+    values = values.astype(np.uint8 if values.dtype.itemsize == 1 else np.uint16)
+    flat = image.getpalette("RGB") if mode == "P" else None
+    table = None if flat is None else np.array(flat, np.uint8).reshape(-1, 3)
+    return MaskFile(mode, values, palette=table)
+
+
+def load_mask(path: Path, *, max_pixels: int = 200_000_000) -> np.ndarray:
+    """Read a label map PNG as uint8 or uint16 (H, W); palette images give indices, not colours.
+
+    Raises UsageError for a PNG that holds colours instead of classes, and ImageError as `read_mask_file` does.
+    """
+    file = read_mask_file(path, max_pixels=max_pixels)
+    if file.values is None:
+        raise UsageError(f"{path}: holds colours ({file.mode}), not class indices; a palette or grey PNG")
+    return file.values
 
 
 def overlay(

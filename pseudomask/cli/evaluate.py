@@ -19,7 +19,7 @@ def run(config: EvaluateConfig, reporter: Reporter) -> Result:
 
 
 def show(result: Any) -> list[str]:
-    """The table of classes, and under it the protocol that belongs beside its number.
+    """The number, the table of classes, and under it the protocol that belongs beside them.
 
     A class that is in no mask has no row; the protocol names it.
     """
@@ -30,6 +30,8 @@ def show(result: Any) -> list[str]:
     lines = report.protocol.lines()
     width = max(len(label) for label, _ in lines)
     return [
+        report.headline(),
+        "",
         *console.table(HEADER, rows),
         "",
         *(f"{label.ljust(width)}  {value}" for label, value in lines),

@@ -18,6 +18,17 @@ class EvaluateConfig(PageOptions):
     gt: Path = argument("Folder of true masks (PNG of class indices; 255 is ignored).")
     list: Path | None = option(None, "Evaluate only what this file names; all of it must be there.", "Input")
     class_file: Path | None = option(None, "Class names, one a line, `background` first.", "Input")
+    truth_map: str | None = option(
+        None,
+        "What the numbers in GT mean where they are not class indices: 255=cat,0=background,1-9=ignore, or a file of "
+        "such lines.",
+        "Input",
+    )
+    truth_palette: str | None = option(
+        None, "What the colours in GT mean: voc, or a file of lines R G B NAME or #RRGGBB NAME.", "Input"
+    )
+    pred_map: str | None = option(None, "The same for the numbers in PRED, made by another program.", "Input")
+    pred_palette: str | None = option(None, "The same for the colours in PRED.", "Input")
     classes: str | None = option(None, "Restrict the mean to these classes, comma-separated.", "Measure")
     sweep: bool = option(False, "Use PRED's scores and try every threshold.", "Measure")
     threshold: float | None = option(

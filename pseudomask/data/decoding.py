@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import re
 import stat
 import struct
 import warnings
@@ -43,11 +44,15 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 @dataclass(frozen=True)
 class Header:
-    """`kind`: JPEG, PNG, …; `size`: (H, W) upright; `turned`: whether its EXIF data asks for a rotation."""
+    """`kind`: JPEG, PNG, …; `size`: (H, W) upright; `turned`: whether its EXIF data asks for a rotation.
+
+    `plain`: 8-bit grey or RGB in a single frame, without transparency: what any program shows as `decode` does.
+    """
 
     kind: str
     size: tuple[int, int]
     turned: bool
+    plain: bool = False
 
 
 class _Jpeg(JpegImagePlugin.JpegImageFile):
@@ -105,7 +110,24 @@ def read_header(path: Path, *, max_pixels: int | None = None) -> Header:
     with _opened(path, max_pixels, False) as image:
         width, height = image.size
         turn = _orientation(image)
-        return Header(image.format or "", (width, height) if turn >= 5 else (height, width), turn != 1)
+        size = (width, height) if turn >= 5 else (height, width)
+        return Header(image.format or "", size, turn != 1, _plain(image))
+
+
+_STORED = {"JPEG": ("L", "RGB"), "PNG": ("L", "RGB"), "BMP": ("BGR",), "WEBP": ("RGB",)}
+"""How plain pixels lie in a file, in Pillow's words; a kind that is not here has too many variants."""
+
+
+_XMP_TURN = re.compile(r'tiff:Orientation(="|>)[2-8]')
+
+
+def _plain(image: ImageFile.ImageFile) -> bool:
+    if image.has_transparency_data or getattr(image, "is_animated", False):
+        return False
+    if _XMP_TURN.search(str(image.info.get("xmp") or image.info.get("XML:com.adobe.xmp"))):
+        return False  # Pillow's exif_transpose obeys it; `decode` and OpenCV know EXIF alone
+    stored = image.tile[0].args if image.tile else image.mode  # WebP has no tile before it is decoded
+    return (stored[0] if isinstance(stored, tuple) else stored) in _STORED.get(image.format or "", ())
 
 
 @contextmanager
@@ -252,9 +274,10 @@ def _exif_orientation(block: object) -> int:
         (start,) = struct.unpack_from(order + "I", tiff, 4)
         (count,) = struct.unpack_from(order + "H", tiff, start)
         for entry in range(start + 2, start + 2 + 12 * count, 12):
-            tag, kind, _, value = struct.unpack_from(order + "HHIH", tiff, entry)
+            tag, kind, _ = struct.unpack_from(order + "HHI", tiff, entry)
             if tag == 0x0112:
-                return int(value) if kind == 3 else 1
+                number = {1: "B", 3: "H", 4: "I"}.get(kind)  # other readers obey wider numbers, too
+                return int(struct.unpack_from(order + number, tiff, entry + 8)[0]) if number else 1
     except struct.error:
         pass
     return 1

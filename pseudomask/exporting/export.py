@@ -17,7 +17,7 @@ from pseudomask.data.decoding import read_header
 from pseudomask.errors import CollisionError, ImageError, PseudomaskError, UsageError
 from pseudomask.exporting import FORMATS
 from pseudomask.exporting.names import no_member, on_windows, plan_names
-from pseudomask.exporting.photo import put_photo
+from pseudomask.exporting.photo import Reading, put_photo
 from pseudomask.exporting.source import VAL, Piece, Source, read_source
 from pseudomask.exporting.writer import Writer, write_lines
 from pseudomask.masks import MAX_8BIT_CLASSES, load_mask
@@ -27,6 +27,7 @@ from pseudomask.running.jsonable import jsonable
 from pseudomask.running.layout import check_folders
 from pseudomask.running.reporter import Reporter, SilentReporter
 from pseudomask.running.signals import Stop, graceful
+from pseudomask.running.threshold import made_threshold
 
 RECORD = "export.json"
 
@@ -36,7 +37,8 @@ class ExportResult:
     """What `export` did.
 
     Attributes:
-        splits: photos in each list; photos: what became of their files (copied, hard-linked, linked, rewritten).
+        splits: photos in each list; photos: what became of their files (copied, hard-linked, linked, rewritten);
+            rewritten: how many for which reason.
         failures: reason by photo, for masks that could not be exported; left_out: for photos that OUT has no mask of.
         lost: what the format had no room for; paste: the lines for a trainer's config.
         exit_code: 0; 1 where more masks failed than `max_failures`; 130 or 143 after a signal.
@@ -47,6 +49,7 @@ class ExportResult:
     classes: tuple[str, ...]
     splits: dict[str, int] = field(default_factory=dict)
     photos: dict[str, int] = field(default_factory=dict)
+    rewritten: dict[str, int] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
@@ -64,6 +67,8 @@ class ExportResult:
                 rows.append((label, f"{len(reasons)} (first: {name}: {reason})"))
         if self.photos:
             rows.append(("photos", ", ".join(f"{count} {what}" for what, count in self.photos.items())))
+        if self.rewritten:
+            rows.append(("rewritten", ", ".join(f"{count} {why}" for why, count in self.rewritten.items())))
         rows += [("note", line) for line in self.lost]
         return [*rows, ("where", str(self.dest))]
 
@@ -94,7 +99,8 @@ def export(config: ExportConfig, reporter: Reporter | None = None) -> ExportResu
     with graceful() as stop:
         try:
             with atomic_folder(config.dest, replace=config.overwrite) as folder:
-                with closing(kind(folder, source.classes, source.pieces, names)) as writer:
+                reading = Reading.of(source.record.config)
+                with closing(kind(folder, source.classes, source.pieces, names, reading)) as writer:
                     _fill(writer, config, result, reporter, stop)
                 _tell(writer, config, source, result)
         except _Stopped:
@@ -159,32 +165,38 @@ def _check_place(config: ExportConfig) -> None:
 def _fill(writer: Writer, config: ExportConfig, result: ExportResult, reporter: Reporter, stop: Stop) -> None:
     """Each photo and mask in turn, then the lists."""
     fates: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
     with reporter.progress(len(writer.pieces), "exporting") as progress:
         for piece in writer.pieces:
             if stop.requested:
                 raise _Stopped
             try:
-                fates.update(_one(writer, piece, link=config.link))
+                fate, reason = _one(writer, piece, link=config.link)
             except ImageError as error:
                 result.failures[piece.relative] = error.reason
                 reporter.warn(f"{piece.relative}: {error.reason}")
             else:
+                fates.update([fate] if fate else [])
+                reasons.update([reason] if reason else [])
                 writer.written.setdefault(piece.split, []).append(piece)
             progress.advance()
     if not writer.written:
         name, reason = next(iter(result.failures.items()))
         raise PseudomaskError(f"none of the {len(writer.pieces)} masks can be exported; the first, {name}: {reason}")
     writer.finish()
-    result.photos = dict(fates)
+    result.photos, result.rewritten = dict(fates), dict(reasons)
     result.splits = {split: len(writer.written[split]) for split in writer.splits}
 
 
-def _one(writer: Writer, piece: Piece, *, link: bool) -> list[str]:
-    """What became of the photo. Raises `ImageError` where photo or mask cannot be used; then nothing of it stays."""
+def _one(writer: Writer, piece: Piece, *, link: bool) -> tuple[str | None, str | None]:
+    """What became of the photo, and why if it was rewritten.
+
+    Raises `ImageError` where photo or mask cannot be used; then nothing of it stays.
+    """
     mask = _mask(piece, len(writer.classes), writer.ignore)
     if piece.photo is None:
         writer.add(piece, mask)
-        return []
+        return None, None
     if not piece.photo.is_file():
         raise ImageError(piece.photo, "there is no such photo")
     header = read_header(piece.photo)
@@ -192,10 +204,10 @@ def _one(writer: Writer, piece: Piece, *, link: bool) -> list[str]:
         sizes = [f"{height}x{width}" for height, width in (mask.shape, header.size)]
         raise ImageError(piece.photo, f"its mask has {sizes[0]} pixels, the photo {sizes[1]}; extract it again")
     target = writer.photo(piece)
-    fate = []
+    fate: tuple[str | None, str | None] = (None, None)
     if target is not None:
         target.parent.mkdir(parents=True, exist_ok=True)
-        fate.append(put_photo(piece.photo, target, header, link=link))
+        fate = put_photo(piece.photo, target, header, writer.reading, link=link)
     writer.add(piece, mask)
     return fate
 
@@ -224,7 +236,10 @@ def _tell(writer: Writer, config: ExportConfig, source: Source, result: ExportRe
     result.lost = [*writer.lost(), *_unportable(writer)]
     result.paste = writer.paste(os.path.abspath(config.dest))  # noqa: PTH100 - links stay as they were named
     protocol = source.record.protocol
-    made = [f"{what}: {protocol[what]}" for what in ("method", "threshold", "threshold_chosen") if what in protocol]
+    threshold, chosen = made_threshold(source.record.config, protocol)
+    made = [f"method: {protocol['method']}"] if "method" in protocol else []
+    if threshold is not None:
+        made.append(f"threshold: {threshold:g}, {chosen}")
     lines = [
         f"{writer.front_matter()}# Pseudo masks, {config.format}",
         "",

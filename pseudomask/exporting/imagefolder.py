@@ -25,7 +25,7 @@ class Imagefolder(Writer):
         return self._split(piece) / "images" / self.file_name(piece)
 
     def add(self, piece: Piece, mask: np.ndarray) -> None:
-        copy_mask(piece, self._split(piece) / "masks" / f"{self.names[piece.key]}.png")
+        copy_mask(piece, mask, self._split(piece) / "masks" / f"{self.names[piece.key]}.png")
 
     def finish(self) -> None:
         for split in self.splits:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import cached_property
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from pseudomask.exporting.writer import Writer, colours, copy_mask
 
 
 class Mmseg(Writer):
-    """img_dir/SPLIT and ann_dir/SPLIT. All photos need one suffix: their own if they share it, else .jpg."""
+    """img_dir/SPLIT and ann_dir/SPLIT. All photos need one suffix: their own if they share it, else .jpg or .png."""
 
     wide = False
 
@@ -24,15 +23,16 @@ class Mmseg(Writer):
 
     @cached_property
     def suffix(self) -> str:
-        found = {os.path.splitext(piece.relative)[1] for piece in self.pieces}  # noqa: PTH122
-        (only, *others) = found
-        return only if not others and only.lower() in KINDS else ".jpg"
+        (only, *others) = found = {self.suffix_of(piece) for piece in self.pieces}
+        if not others:
+            return only
+        return ".jpg" if any(KINDS[suffix.lower()] == "JPEG" for suffix in found) else ".png"
 
     def photo(self, piece: Piece) -> Path:
         return self.folder / "img_dir" / piece.split / f"{self.names[piece.key]}{self.suffix}"
 
     def add(self, piece: Piece, mask: np.ndarray) -> None:
-        copy_mask(piece, self.folder / "ann_dir" / piece.split / f"{self.names[piece.key]}.png")
+        copy_mask(piece, mask, self.folder / "ann_dir" / piece.split / f"{self.names[piece.key]}.png")
 
     def paste(self, place: str) -> str:
         lines = [

@@ -27,12 +27,12 @@ class Voc(Writer):
         first, second = (
             self.root / name / f"{self.names[piece.key]}.png" for name in ("SegmentationClass", "SegmentationClassAug")
         )
-        copy_mask(piece, first)
+        copy_mask(piece, mask, first)
         second.parent.mkdir(exist_ok=True)
         try:
             second.hardlink_to(first)  # torchvision reads the one, weakly supervised code the other
         except OSError:
-            copy_mask(piece, second)
+            copy_mask(piece, mask, second)
 
     def finish(self) -> None:
         for split in self.splits:

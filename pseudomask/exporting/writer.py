@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,9 +11,9 @@ from typing import ClassVar
 import numpy as np
 
 from pseudomask.exporting.names import no_utf8
-from pseudomask.exporting.photo import KINDS
+from pseudomask.exporting.photo import Reading, suffix_of
 from pseudomask.exporting.source import VAL, Piece
-from pseudomask.masks import ignore_index, palette
+from pseudomask.masks import ignore_index, palette, save_mask, stored_in_bytes
 
 
 @dataclass
@@ -25,6 +24,7 @@ class Writer:
         folder: where the export is built.
         classes: foreground names; mask index i is `classes[i - 1]`.
         pieces: all that is to be exported; names: what each is called, by key.
+        reading: how the masks' run read its photos.
         written: the pieces that are in, of each split.
         told: counts for people, such as ignored pixels that were left out.
     """
@@ -42,8 +42,10 @@ class Writer:
     classes: tuple[str, ...]
     pieces: Sequence[Piece]
     names: dict[str, str]
+    reading: Reading = field(default_factory=Reading)
     written: dict[str, list[Piece]] = field(default_factory=dict)
     told: Counter[str] = field(default_factory=Counter)
+    _suffixes: dict[str, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         """Begin; `folder` is there and empty."""
@@ -98,9 +100,15 @@ class Writer:
         return ("background", *self.classes)
 
     def file_name(self, piece: Piece) -> str:
-        """The photo's name with its own suffix, or with .jpg where readers may not know that."""
-        suffix = os.path.splitext(piece.relative)[1]  # noqa: PTH122 - a key may end with a dot
-        return self.names[piece.key] + (suffix if suffix.lower() in KINDS else ".jpg")
+        """The photo's name with the suffix of what its file becomes."""
+        return self.names[piece.key] + self.suffix_of(piece)
+
+    def suffix_of(self, piece: Piece) -> str:
+        """The suffix that a photo would have by itself."""
+        if piece.key not in self._suffixes:
+            assert piece.photo is not None
+            self._suffixes[piece.key] = suffix_of(piece.photo, self.reading)
+        return self._suffixes[piece.key]
 
     def present(self, mask: np.ndarray) -> list[int]:
         """Mask indices of the classes in a mask, ascending; pixels to ignore are counted as left out."""
@@ -120,10 +128,14 @@ def colours(classes: int) -> list[list[int]]:
     return found
 
 
-def copy_mask(piece: Piece, target: Path) -> None:
-    """The mask's own bytes, so that nothing is lost."""
+def copy_mask(piece: Piece, mask: np.ndarray, target: Path) -> None:
+    """The mask's own bytes, so that nothing is lost; a file that readers would show otherwise is written anew."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(piece.mask.read_bytes())  # shutil would blame the mask for a full disk
+    content = piece.mask.read_bytes()
+    if stored_in_bytes(content):
+        target.write_bytes(content)  # shutil would blame the mask for a full disk
+    else:
+        save_mask(target, mask)
 
 
 def write_lines(path: Path, lines: Sequence[str]) -> None:

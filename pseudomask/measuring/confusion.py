@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pseudomask.errors import UsageError
+from pseudomask.measuring.values import way_out
 
 MAX_CLASSES = 4096  # a table of this many classes takes 128 MiB
 
@@ -20,10 +21,14 @@ class Counts:
     """Pixels of one image: `table[..., i, j]` of truth `labels[i]` and prediction `labels[j]`.
 
     labels: ascending (k,), the labels in truth or prediction; table: int64 (k, k).
+    ignored: pixels of the ignore index in truth and in prediction; odd_palettes: whether the palette of the truth's
+    file, or of the prediction's, names other indices than its pixels have.
     """
 
     labels: np.ndarray
     table: np.ndarray
+    ignored: tuple[int, int] = (0, 0)
+    odd_palettes: tuple[bool, bool] = (False, False)
 
 
 def count(pred: np.ndarray, truth: np.ndarray, *, n_classes: int | None = None, ignore: int = 255) -> Counts:
@@ -35,7 +40,8 @@ def count(pred: np.ndarray, truth: np.ndarray, *, n_classes: int | None = None, 
     check_maps(pred, truth)
     counted = truth.ravel() != ignore
     prediction = pred.ravel()
-    if (prediction == ignore).any():
+    left_out = int(np.count_nonzero(prediction == ignore))
+    if left_out:
         prediction = np.where(prediction == ignore, 0, prediction)
     check_labels(prediction, "prediction", n_classes)
     truth_labels = truth.ravel()[counted]
@@ -44,13 +50,15 @@ def count(pred: np.ndarray, truth: np.ndarray, *, n_classes: int | None = None, 
     labels, positions = compact(truth_labels, prediction)
     k = len(labels)
     cells = positions[truth_labels] * k + positions[prediction]
-    return Counts(labels, np.bincount(cells, minlength=k * k).reshape(k, k))
+    ignored = (truth.size - len(truth_labels), left_out)
+    return Counts(labels, np.bincount(cells, minlength=k * k).reshape(k, k), ignored)
 
 
 def check_maps(pred: np.ndarray, truth: np.ndarray) -> None:
     """UsageError unless both are integer maps of one shape (H, W)."""
     if pred.shape != truth.shape:
-        raise UsageError(f"the prediction has size {pred.shape}, its truth {truth.shape}; they must be equal")
+        turned = "; one of the two was not turned as the photo's EXIF data asks" * (pred.shape == truth.shape[::-1])
+        raise UsageError(f"the prediction has size {pred.shape}, its truth {truth.shape}; they must be equal{turned}")
     for name, array in (("prediction", pred), ("truth", truth)):
         if array.ndim != 2 or array.dtype.kind not in "ui":
             raise UsageError(f"a {name} must be an integer map (H, W), not {array.dtype} {array.shape}")
@@ -65,7 +73,7 @@ def check_labels(values: np.ndarray, what: str, n_classes: int | None) -> None:
     if low < 0 or high >= limit:
         wrong = low if low < 0 else high
         allowed = f"0..{limit - 1}" + ("" if n_classes is None else f" for {limit - 1} classes and background")
-        raise UsageError(f"the {what} holds the value {wrong}, outside {allowed}; is this the right class list?")
+        raise UsageError(f"the {what} holds the value {wrong}, outside {allowed}; {way_out(values, what, limit)}")
 
 
 def compact(*maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from pseudomask.errors import UsageError
-from pseudomask.masks import load_mask
+from pseudomask.measuring.coding import Coding
 from pseudomask.measuring.confusion import Counts, count
 from pseudomask.measuring.pairing import Pair
 from pseudomask.measuring.sweep import count_scores
@@ -27,13 +27,16 @@ class PairCounter:
     """Counts pairs of mask files, or of score and mask files where `thresholds` are given.
 
     n_classes: with background, None for any; renumber: the truth's index of each index that the prediction
-    uses, int (m,) with renumber[0] = 0, or None where both use the same.
+    uses, int (m,) with renumber[0] = 0, or None where both use the same. The codings say what the files' numbers or
+    colours mean.
     """
 
     n_classes: int | None
     ignore: int = 255
     thresholds: tuple[float, ...] | None = None
     renumber: np.ndarray | None = None
+    truth_coding: Coding = field(default_factory=lambda: Coding("truth"))
+    pred_coding: Coding = field(default_factory=lambda: Coding("pred"))
 
     def __call__(self, pair: Pair) -> Counts:
         """UsageError, with the file names, where the two do not fit; ImageError for a damaged mask."""
@@ -47,16 +50,22 @@ class PairCounter:
     def mask(self, prediction: Path, threshold: float | None) -> np.ndarray:
         """A prediction as label map (H, W) in the truth's indices: a mask file, or scores cut at `threshold`."""
         if self.thresholds is None or threshold is None:
-            return self._mask(load_mask(prediction))
+            return self._mask(self.pred_coding.read(prediction)[0])
         return self._scores(load_scores(prediction)).mask(threshold)
 
+    def truth(self, path: Path) -> np.ndarray:
+        """A truth file as label map (H, W)."""
+        return self.truth_coding.read(path)[0]
+
     def _count(self, pair: Pair) -> Counts:
-        truth = load_mask(pair.truth)
+        truth, odd_truth = self.truth_coding.read(pair.truth)
         if self.thresholds is None:
-            mask = self._mask(load_mask(pair.prediction))
-            return count(mask, truth, n_classes=self.n_classes, ignore=self.ignore)
+            mask, odd_mask = self.pred_coding.read(pair.prediction)
+            counts = count(self._mask(mask), truth, n_classes=self.n_classes, ignore=self.ignore)
+            return replace(counts, odd_palettes=(odd_truth, odd_mask))
         scores = self._scores(load_scores(pair.prediction))
-        return count_scores(scores, truth, self.thresholds, n_classes=self.n_classes, ignore=self.ignore)
+        counts = count_scores(scores, truth, self.thresholds, n_classes=self.n_classes, ignore=self.ignore)
+        return replace(counts, odd_palettes=(odd_truth, False))
 
     def _mask(self, mask: np.ndarray) -> np.ndarray:
         if self.renumber is None:

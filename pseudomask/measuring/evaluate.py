@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,18 @@ from typing import Any
 import numpy as np
 
 from pseudomask.data.images import read_list
+from pseudomask.data.kinds import IMAGE_SUFFIXES
 from pseudomask.errors import UsageError
 from pseudomask.masks import IGNORE_16
+from pseudomask.measuring.coding import BACKGROUND, make_coding
 from pseudomask.measuring.counting import PairCounter, in_order
+from pseudomask.measuring.doubts import Doubt
 from pseudomask.measuring.pairing import File, Missing, Pairing, find_files, pair_all, pair_listed
 from pseudomask.measuring.reports import Evidence, Report
 from pseudomask.measuring.sweep import checked_thresholds
-from pseudomask.measuring.tally import BACKGROUND, Circumstances, Tally
+from pseudomask.measuring.tally import Circumstances, Tally
 from pseudomask.running.reading import read_bytes
+from pseudomask.running.threshold import made_threshold
 from pseudomask.suggest import nearest as nearest_name
 
 
@@ -33,6 +38,10 @@ def evaluate(
     scores: bool | None = None,
     missing: Missing = "error",
     ignore: int = 255,
+    truth_map: str | None = None,
+    truth_palette: str | None = None,
+    pred_map: str | None = None,
+    pred_palette: str | None = None,
     workers: int = 1,
     by_class: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -50,10 +59,14 @@ def evaluate(
     thresholds: background thresholds to try on scores; None tries 0.00 to 0.99 by 0.01. With more than one
         the best mean IoU is reported.
     scores: True measures scores, False masks; None masks where there are any and `thresholds` is None.
+    truth_map, pred_map: what the files' values mean, `255=cat,1-9=ignore`, or a file of such lines; None takes them
+        for class indices. A value that it does not name stays the index that it is.
+    truth_palette, pred_palette: what the files' colours mean: `voc`, or a file of lines `R G B NAME`.
     by_class: keep each image's IoU by class too (`Report.parts`), as pages want it.
     progress: called with (done, total) after each image.
 
-    Raises UsageError where nothing matches, sizes differ, or a mask holds a class outside the class list;
+    Raises UsageError where nothing matches, sizes differ, a mask holds a class outside the class list, or values that
+    are no class indices make the number meaningless (`doubts`; what is only doubtful is in `Report.doubts`);
     ImageError where a mask cannot be read.
     """
     use_scores, predictions = _predictions(pred, scores, thresholds is not None)
@@ -63,21 +76,41 @@ def evaluate(
     foreground = made.classes if class_names is None else tuple(class_names)
     names = None if foreground is None else (BACKGROUND, *foreground)
     if names is not None and ignore < len(names):
-        raise UsageError(f"{ignore} is a class here and cannot mean ignore; choose {IGNORE_16}")
+        raise UsageError(
+            f"{ignore} is a class here and cannot mean ignore; choose {IGNORE_16}, and where {ignore} marks pixels of "
+            f"the truth that do not count, say --truth-map {ignore}=ignore"
+        )
+    if use_scores and (pred_map or pred_palette):
+        raise UsageError("--pred-map and --pred-palette read masks; scores name their classes themselves")
+    own_names = names if made.classes is None else (BACKGROUND, *made.classes)
     counter = PairCounter(
         n_classes=None if names is None else len(names),
         ignore=ignore,
         thresholds=checked_thresholds(thresholds) if use_scores else None,
         renumber=_renumbering(made.classes, foreground),
+        truth_coding=make_coding("truth", truth_map, truth_palette, names, ignore),
+        pred_coding=make_coding("pred", pred_map, pred_palette, own_names, ignore),
     )
     tally = Tally(names, _positions(classes, names), counter.thresholds, by_class=by_class)
-    pairing, list_name = _pair(predictions, find_files(truth, ".png"), (pred, truth), list, missing)
+    pairing, list_name = _pair(predictions, _truths(truth), (pred, truth), list, missing)
     results = in_order(counter, pairing.pairs, workers)
     for done, (pair, counts) in enumerate(zip(pairing.pairs, results, strict=True), 1):
         tally.add(pair.key, counts)
         if progress is not None:
             progress(done, len(pairing.pairs))
-    report = tally.report(Circumstances(pairing, list_name, ignore, made.threshold))
+    circumstances = Circumstances(
+        pairing=pairing,
+        list_name=list_name,
+        counter=counter,
+        own=made.classes is not None,
+        masks_threshold=made.threshold,
+        threshold_chosen=made.threshold_chosen,
+        doubts=tuple(_folder_doubts(pred, truth, made)),
+    )
+    try:
+        report = tally.report(circumstances)
+    except UsageError as error:
+        raise UsageError(f"{pred} against {truth}: {error}") from error
     return replace(report, evidence=Evidence(pairing.pairs, counter))
 
 
@@ -92,8 +125,36 @@ def _predictions(pred: Path, scores: bool | None, want_scores: bool) -> tuple[bo
     files = find_files(inside if inside.is_dir() else pred, ".npz")
     if not files:
         what = "no score file (.npz)" if scores or masks else "neither masks (.png) nor score files (.npz)"
-        raise UsageError(f"{pred}: {what} found")
+        raise UsageError(f"{pred}: {what} found{_others(pred)}")
     return True, files
+
+
+def _truths(folder: Path) -> Sequence[File]:
+    found = find_files(folder, ".png")
+    if not found:
+        raise UsageError(f"{folder}: no truth mask (.png) found{_others(folder)}")
+    return found
+
+
+def _others(folder: Path) -> str:
+    """What a folder without masks holds instead, where that is images of other kinds."""
+    kinds = Counter(path.suffix.lower() for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    kinds.pop(".png", None)
+    if not kinds:
+        return ""
+    suffix, count = kinds.most_common(1)[0]
+    return (
+        f", but {count} {suffix} files: photos, overlays, or masks to be converted to PNG (not from JPEG, "
+        "which blurs values: take the original)"
+    )
+
+
+def _folder_doubts(pred: Path, truth: Path, made: _Made) -> Iterator[Doubt]:
+    if pred.resolve() == truth.resolve():
+        yield Doubt("same-folder", f"{pred} is measured against itself")
+    elif made.classes is None and _Made.read(truth).classes is not None:
+        text = f"{truth}, which is taken for the truth, is what pseudomask made: the order is PRED GT"
+        yield Doubt("order", text)
 
 
 def _pair(
@@ -104,8 +165,6 @@ def _pair(
     missing: Missing,
 ) -> tuple[Pairing, str | None]:
     """The pairs to measure and the list's name."""
-    if not truths:
-        raise UsageError(f"{folders[1]}: no truth mask (.png) found")
     if listed is None:
         pairing, source = pair_all(predictions, truths), None
     else:
@@ -125,6 +184,7 @@ class _Made:
 
     classes: tuple[str, ...] | None = None
     threshold: float | None = None
+    threshold_chosen: str = ""
 
     @staticmethod
     def read(pred: Path) -> _Made:
@@ -138,20 +198,13 @@ class _Made:
             raise UsageError(f"cannot read {path} ({error}); give a class file, or repair it") from error
         if not isinstance(record, dict):
             return _Made()
-        return _Made(_class_list(record.get("classes")), _threshold(record))
+        threshold = made_threshold(record.get("config"), record.get("protocol"))
+        return _Made(_class_list(record.get("classes")), *threshold)
 
 
 def _class_list(value: Any) -> tuple[str, ...] | None:
     named = isinstance(value, list) and value and all(isinstance(name, str) for name in value)
     return tuple(value) if named else None
-
-
-def _threshold(record: dict[str, Any]) -> float | None:
-    config = record.get("config")
-    value = config.get("threshold") if isinstance(config, dict) else None
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
-        return float(value)
-    return None  # also where it is no threshold: nobody can have made masks at it
 
 
 def _renumbering(made: tuple[str, ...] | None, names: tuple[str, ...] | None) -> np.ndarray | None:

@@ -28,7 +28,7 @@ class EvaluateResult:
     exit_code: int = 0
 
     def summary(self) -> list[tuple[str, str]]:
-        return self.report.protocol.lines()
+        return [("result", self.report.headline()), *self.report.protocol.lines()]
 
     def to_json(self) -> dict[str, Any]:
         return self.report.to_json()
@@ -63,10 +63,16 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
             scores=True if config.sweep or thresholds else None,
             missing=config.missing,
             ignore=config.ignore,
+            truth_map=config.truth_map,
+            truth_palette=config.truth_palette,
+            pred_map=config.pred_map,
+            pred_palette=config.pred_palette,
             workers=workers,
             by_class=made is not None,
             progress=told,
         )
+    for doubt in report.doubts:
+        reporter.warn(doubt.text)
     files = _write(config, report)
     if config.html is not None and made is not None:
         page = write_evaluated(config.html, config, report, made, reporter, workers=workers)

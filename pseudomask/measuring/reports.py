@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pseudomask.measuring.counting import PairCounter
+from pseudomask.measuring.doubts import Doubt
 from pseudomask.measuring.pairing import Pair
 from pseudomask.running.atomic import atomic_text
 from pseudomask.running.jsonable import jsonable
@@ -29,6 +30,10 @@ class Protocol:
     "chosen on this truth" (the best of several, so optimistic for these images) or "from the masks".
     absent: classes of the mean that are in neither truth nor prediction, hence left out.
     not_in_mean: classes that the caller left out. without_truth, without_prediction: keys not measured.
+    threshold_chosen: of masks, who chose theirs, as their record says. classes_named: whether there is a class list.
+    truth_read_as, predictions_read_as: what the files' numbers or colours were taken for.
+    ignored_share, predicted_ignored_share: of the pixels of truth and of masks, in [0, 1].
+    images_without_counted_pixels: images that are ignored throughout.
     """
 
     images: int
@@ -44,21 +49,33 @@ class Protocol:
     not_in_mean: tuple[str, ...]
     without_truth: tuple[str, ...]
     without_prediction: tuple[str, ...]
+    threshold_chosen: str = ""
+    classes_named: bool = True
+    truth_read_as: str = "class indices"
+    predictions_read_as: str = "class indices"
+    ignored_share: float = 0.0
+    predicted_ignored_share: float = 0.0
+    images_without_counted_pixels: int = 0
 
     def lines(self) -> list[tuple[str, str]]:
         """(label, value) for people; long lists are counted, not printed."""
         threshold = "" if self.threshold is None else f"{self.threshold:g}, "
         tried = f" among {self.thresholds_tried}" if self.thresholds_tried > 1 else ""
+        by = f" ({self.threshold_chosen})" if self.threshold_chosen else ""
+        ignored = f" ({100 * self.ignored_share:.1f} % of the pixels)" if self.ignored_share else ""
         out = [
             ("images", f"{self.images} ({'all pairs found' if self.listed is None else self.listed})"),
             ("measured", self.kind),
-            ("threshold", f"{threshold}{self.threshold_source}{tried}"),
-            ("ignore", self.ignore),
+            ("threshold", f"{threshold}{self.threshold_source}{by}{tried}"),
+            ("ignore", f"{self.ignore}{ignored}"),
             ("resolution", self.resolution),
             ("classes in mean", f"{len(self.classes_in_mean)}: {_some(self.classes_in_mean)}"),
         ]
-        if self.absent:
-            out.append(("absent, left out", _some(self.absent)))
+        for label, read_as in (("truth", self.truth_read_as), ("predictions", self.predictions_read_as)):
+            if read_as != "class indices":
+                out.append((f"{label} read as", read_as))
+        if self.absent and self.classes_named:
+            out.append(("absent, left out", f"{len(self.absent)}: {_some(self.absent)}"))
         if self.without_truth:
             out.append(("without truth", f"{len(self.without_truth)}: {_some(self.without_truth, 3)}"))
         if self.without_prediction:
@@ -122,8 +139,8 @@ class Swap:
 class Report:
     """A measurement.
 
-    confusion: int64 (n, n), rows truth; curve: (threshold, mean IoU), empty for masks; parts: in the order of `images`,
-    none unless they were asked for.
+    confusion: int64 (n, n), rows truth; curve: (threshold, mean IoU), empty for masks; doubts: why the number may not
+    mean what it seems to; parts: in the order of `images`, none unless they were asked for.
     """
 
     mean_iou: float
@@ -133,6 +150,7 @@ class Report:
     confusion: np.ndarray
     curve: tuple[tuple[float, float], ...]
     protocol: Protocol
+    doubts: tuple[Doubt, ...] = ()
     parts: tuple[Parts, ...] = ()
     evidence: Evidence | None = None
 
@@ -165,6 +183,7 @@ class Report:
             "schema": SCHEMA,
             "mean_iou": self.mean_iou,
             "pixel_accuracy": self.pixel_accuracy,
+            "warnings": [asdict(doubt) for doubt in self.doubts],
             "protocol": asdict(self.protocol),
             "classes": [asdict(row) for row in self.classes],
             "swaps": [asdict(swap) for swap in self.swaps()],
@@ -185,7 +204,8 @@ class Report:
 
     def to_markdown(self) -> str:
         """The table, its protocol, the largest confusions and the curve's best thresholds."""
-        lines = [f"**mean IoU {_percent(self.mean_iou)}** over {self._counted()} classes", ""]
+        lines = [f"**mean IoU {_percent(self.mean_iou)}** {_cell(self.over())}", ""]
+        lines += [f"> **Warning:** {_cell(doubt.text)}\n" for doubt in self.doubts]
         lines += [f"- {label}: {_cell(value)}" for label, value in self.protocol.lines()]
         lines += ["", *_table(HEADER, self.rows())]
         swaps = self.swaps()
@@ -197,6 +217,18 @@ class Report:
             rows3 = [(f"{threshold:g}", _percent(mean)) for threshold, mean in best]
             lines += ["", *_table(("threshold", "mean IoU"), rows3)]
         return "\n".join(lines) + "\n"
+
+    def headline(self) -> str:
+        """The number and the classes that it is a mean of, on one line."""
+        return f"mean IoU {_percent(self.mean_iou)} {self.over()}"
+
+    def over(self) -> str:
+        """How many classes the mean is over, and which ones of the class list it leaves out for want of a pixel."""
+        absent = self.protocol.absent if self.protocol.classes_named else ()
+        if not absent:
+            return f"over {self._counted()} class{'es' * (self._counted() != 1)}"
+        of = self._counted() + len(absent)
+        return f"over {self._counted()} of {of} classes; in neither truth nor prediction: {_some(absent)}"
 
     def _counted(self) -> int:
         return sum(row.in_mean and not math.isnan(row.iou) for row in self.classes)

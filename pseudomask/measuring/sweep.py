@@ -57,7 +57,8 @@ def count_scores(
     below = np.searchsorted(np.array(thresholds, np.float32), value, side="left")
     k, bins = len(labels), len(thresholds) + 1
     cells = (positions[truth_labels] * k + positions[best]) * bins + below
-    return Counts(labels, np.bincount(cells, minlength=k * k * bins).reshape(k, k, bins))
+    ignored = (truth.size - len(truth_labels), 0)
+    return Counts(labels, np.bincount(cells, minlength=k * k * bins).reshape(k, k, bins), ignored)
 
 
 def tables(histogram: np.ndarray) -> np.ndarray:

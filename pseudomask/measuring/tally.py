@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from pseudomask.errors import UsageError
+from pseudomask.measuring.coding import BACKGROUND
 from pseudomask.measuring.confusion import Confusion, Counts, Measures, measure
+from pseudomask.measuring.counting import PairCounter
+from pseudomask.measuring.doubts import Doubt, Seen, Setting, check
 from pseudomask.measuring.pairing import Pairing
 from pseudomask.measuring.reports import ClassRow, ImageRow, Parts, Protocol, Report
 from pseudomask.measuring.sweep import Sweep, best_index, tables
-
-BACKGROUND = "background"
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,11 @@ class Circumstances:
 
     pairing: Pairing
     list_name: str | None
-    ignore: int
-    masks_threshold: float | None  # of the run that made the masks
+    counter: PairCounter
+    own: bool  # whether the predictions have a record of the run that made them
+    masks_threshold: float | None = None  # of that run
+    threshold_chosen: str = ""  # by whom
+    doubts: tuple[Doubt, ...] = ()  # about the folders
 
 
 class Tally:
@@ -45,12 +49,14 @@ class Tally:
         self.by_class = by_class
         n_classes = None if names is None else len(names)
         self.sum = Confusion(n_classes) if thresholds is None else Sweep(thresholds, n_classes)
+        self.seen = Seen()
         self._images: list[tuple[str, int, np.ndarray]] = []
         self._parts: list[tuple[np.ndarray, np.ndarray]] = []  # labels (k,), IoU (T, k)
 
     def add(self, key: str, counts: Counts) -> None:
         """Add one image."""
         self.sum.add(counts)
+        self.seen.add(key, counts)
         table = counts.table if isinstance(self.sum, Confusion) else tables(counts.table)
         in_mean = None if self.chosen is None else np.isin(counts.labels, self.chosen)
         # A few small numbers a threshold, not the counts: memory has to stay small over 100,000 images.
@@ -62,11 +68,14 @@ class Tally:
 
     def report(self, circumstances: Circumstances) -> Report:
         """The report over all images so far."""
+        counter, seen = circumstances.counter, self.seen
         curve: tuple[tuple[float, float], ...] = ()
+        chosen = ""
         if isinstance(self.sum, Confusion):
             table, index = self.sum.table, 0
             in_mean = self._in_mean(len(table))
             threshold, source = circumstances.masks_threshold, "from the masks"
+            chosen = circumstances.threshold_chosen
         else:
             in_mean = self._in_mean(len(self.sum.histogram))
             means = [float(measures.mean_iou(in_mean)) for measures in self.sum.curve()]
@@ -75,8 +84,20 @@ class Tally:
             table, threshold = self.sum.table(index), self.sum.thresholds[index]
             source = "given" if len(curve) == 1 else "chosen on this truth"
         names = self.names or (BACKGROUND, *(str(label) for label in range(1, len(table))))
+        setting = Setting(
+            truth=counter.truth_coding,
+            pred=counter.pred_coding,
+            ignore=counter.ignore,
+            scores=counter.thresholds is not None,
+            own=circumstances.own,
+        )
+        doubts = check(table, names, self.names is not None, seen, setting)
         measures = measure(table)
         absent = measures.absent()
+        if not (in_mean & ~absent).any():
+            raise UsageError(
+                "no class of the mean is in any truth or prediction: " + ", ".join(_those(names, in_mean)[:8])
+            )
         counted = int(table.sum())
         pairing = circumstances.pairing
         protocol = Protocol(
@@ -86,13 +107,20 @@ class Tally:
             threshold=threshold,
             threshold_source=source,
             thresholds_tried=len(curve),
-            ignore=f"{circumstances.ignore} in truth is not counted, in predictions it is background",
+            ignore=f"{counter.ignore} in truth is not counted, in predictions it is background",
             resolution="each pixel of the truth masks",
             classes_in_mean=_those(names, in_mean & ~absent),
             absent=_those(names, in_mean & absent),
             not_in_mean=_those(names, ~in_mean),
             without_truth=pairing.without_truth,
             without_prediction=pairing.without_prediction,
+            threshold_chosen=chosen,
+            classes_named=self.names is not None,
+            truth_read_as=counter.truth_coding.told,
+            predictions_read_as=counter.pred_coding.told,
+            ignored_share=seen.ignored[0] / seen.pixels if seen.pixels else 0.0,
+            predicted_ignored_share=seen.ignored[1] / seen.pixels if seen.pixels else 0.0,
+            images_without_counted_pixels=seen.empty,
         )
         return Report(
             mean_iou=float(measures.mean_iou(in_mean)),
@@ -102,6 +130,7 @@ class Tally:
             confusion=table,
             curve=curve,
             protocol=protocol,
+            doubts=(*circumstances.doubts, *doubts),
             parts=tuple(_parts(labels, ious[index]) for labels, ious in self._parts),
         )
 

@@ -16,6 +16,7 @@ from pseudomask.measuring.pairing import find_files
 from pseudomask.running.layout import MANIFEST, RECORD, Outputs
 from pseudomask.running.manifest import Entry, Manifest
 from pseudomask.running.record import RunRecord, hash_lines
+from pseudomask.running.threshold import made_threshold
 
 # Settings of the run that made SEEDS which decide no score.
 _IDLE = {
@@ -97,12 +98,12 @@ def read_seeds(folder: Path, class_file: Path | None) -> Seeds:
         raise LabelError(_difference(given, classes, folder), class_file)
     decided = {name: value for name, value in record.config.items() if name not in _IDLE | _PLACES}
     facts = [record.command, decided, record.protocol, record.weights, record.images_hash, record.labels_hash]
-    threshold, source = _threshold(record)
+    threshold, chosen = made_threshold(record.config, record.protocol)
     return Seeds(
         folder=folder,
         classes=classes,
         threshold=threshold,
-        threshold_from=source,
+        threshold_from=f"that of SEEDS ({chosen})" if chosen else "",
         weights=record.weights,
         images_hash=record.images_hash,
         hash=hash_lines([*classes, json.dumps(facts, sort_keys=True)]),
@@ -155,14 +156,6 @@ def _record(folder: Path) -> RunRecord | None:
     except UsageError as error:
         reason = str(error).removesuffix("; use --overwrite or another output folder")
         raise UsageError(f"{reason}; SEEDS must be what extract or refine wrote") from error
-
-
-def _threshold(record: RunRecord) -> tuple[float | None, str]:
-    """The background's height in the stored scores: `refine` may have moved it."""
-    value = record.protocol.get("scores_threshold", record.config.get("threshold"))
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        return None, ""
-    return float(value), f"that of SEEDS ({record.protocol.get('threshold_chosen', 'given')})"
 
 
 def _difference(given: tuple[str, ...], classes: tuple[str, ...], folder: Path) -> str:

@@ -17,6 +17,7 @@ from pseudomask.reporting.panels import Panel, Places, signs_of, worst_first
 from pseudomask.reporting.thumbs import Maker
 from pseudomask.reporting.writer import Written, write_page
 from pseudomask.running.reporter import Reporter
+from pseudomask.running.threshold import made_threshold
 
 
 def write_evaluated(
@@ -29,6 +30,7 @@ def write_evaluated(
     maker = Maker(
         page.places,
         read_mask=partial(counter.mask, threshold=report.protocol.threshold),
+        read_truth=counter.truth,
         from_scores=counter.thresholds is not None,
     )
     with reporter.progress(None, "thumbnails") as progress:
@@ -56,8 +58,7 @@ def evaluated_page(config: EvaluateConfig, report: Report, made: Made) -> Page:
     if failures:
         facts.append(("without a mask", f"{len(failures):,}"))
     notes = []
-    config_made = made.record.get("config")
-    made_at = config_made.get("threshold") if isinstance(config_made, dict) else None
+    made_at, _ = made_threshold(made.record.get("config"), made.record.get("protocol"))
     if by_scores and made_at != protocol.threshold:
         notes.append(
             f"Masks are the scores at threshold {protocol.threshold:g}; mask files that this page links to were made "
@@ -65,8 +66,8 @@ def evaluated_page(config: EvaluateConfig, report: Report, made: Made) -> Page:
         )
     return Page(
         title=f"{config.pred} against {config.gt}",
-        hero=(f"mean IoU over {sum(row.in_mean and row.iou == row.iou for row in report.classes)} classes, in per cent",
-              percent(report.mean_iou)),
+        hero=(f"mean IoU {report.over()} (in per cent)", percent(report.mean_iou)),
+        warnings=[doubt.text for doubt in report.doubts],
         facts=facts,
         protocol=protocol.lines(),
         record=record_lines(made.record),

@@ -60,6 +60,7 @@ class Page:
     names: Sequence[str] = ()
     panels: Sequence[Panel] = ()
     places: Places = field(default_factory=Places)
+    warnings: Sequence[str] = ()
     notes: Sequence[str] = ()
 
 

@@ -34,6 +34,7 @@ class Maker:
 
     places: Places
     read_mask: MaskReader = load_mask
+    read_truth: MaskReader = load_mask
     from_scores: bool = False
     max_pixels: int = MAX_PIXELS
 
@@ -52,7 +53,7 @@ class Maker:
                 found["mask"] = mask_uri(self.read_mask(path))
         with suppress(PseudomaskError, OSError):
             if path := _path(self.places.truth, panel.truth):
-                found["truth"] = mask_uri(load_mask(path))
+                found["truth"] = mask_uri(self.read_truth(path))
         return found
 
 

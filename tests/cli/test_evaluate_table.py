@@ -22,6 +22,9 @@ def write_masks(folder: Path) -> None:
 def test_table_and_protocol_stand_together(tmp_path: Path) -> None:
     write_masks(tmp_path)
     lines = show(evaluate(tmp_path / "pred", tmp_path / "truth", class_names=("cat", "dog")))
+    headline = lines.pop(0)
+    assert headline == "mean IoU 58.3 over 2 of 3 classes; in neither truth nor prediction: dog"
+    del lines[0]
     table = [line.split() for line in lines[: lines.index("")]]
     assert table[0][:2] == ["class", "IoU"]
     # background: 1 of 2; cat: 2 of 3; mean 7/12

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pseudomask.errors import UsageError
 from pseudomask.masks import save_mask
 from pseudomask.measuring.evaluate import evaluate
 from pseudomask.measuring.reports import HEADER, SCHEMA, Report
@@ -68,9 +69,9 @@ def test_classes_outside_the_mean_are_marked(report: Report) -> None:
 
 def test_markdown_holds_number_protocol_and_a_whole_table(report: Report) -> None:
     text = replace(report, curve=((0.1, 0.2), (0.3, 0.7))).to_markdown()
-    assert text.startswith("**mean IoU 50.0** over 3 classes\n")
+    assert text.startswith("**mean IoU 50.0** over 3 of 4 classes; in neither truth nor prediction: cow\n")
     assert "- ignore: 255 in truth is not counted, in predictions it is background" in text
-    assert "- absent, left out: cow" in text
+    assert "- absent, left out: 1: cow" in text
     assert "| cat\\|x | 50.0 |" in text
     assert text.index("| 0.3 | 70.0 |") < text.index("| 0.1 | 20.0 |")
     tables = [line for line in text.splitlines() if line.startswith("|")]
@@ -98,8 +99,13 @@ def test_protocol_lines_count_long_lists(report: Report) -> None:
 def test_nothing_counted(tmp_path: Path) -> None:
     save_mask(tmp_path / "p" / "a.png", np.array([[1]], np.uint8))
     save_mask(tmp_path / "t" / "a.png", np.array([[255]], np.uint8))
-    report = evaluate(tmp_path / "p", tmp_path / "t", class_names=("cat",))
-    assert math.isnan(report.mean_iou)
+    for said in (None, "255=ignore"):
+        with pytest.raises(UsageError, match="no pixel counts"):
+            evaluate(tmp_path / "p", tmp_path / "t", class_names=("cat",), truth_map=said)
+
+
+def test_undefined_numbers(report: Report) -> None:
+    report = replace(report, mean_iou=math.nan)
     assert report.to_json()["mean_iou"] is None
-    assert report.rows()[-1][:2] == ("mean of 0", "-")
+    assert report.rows()[-1][1] == "-"
     assert "mean IoU -" in report.to_markdown()

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pseudomask.config import WalkOptions
 from pseudomask.errors import UsageError, WeightsError
+from pseudomask.measuring.evaluate import evaluate
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import save_network
 from pseudomask.networks.edges import EdgeNetwork
@@ -257,6 +258,9 @@ def test_refine_tells_what_follows(weights: Path, settings: Settings, tmp_path: 
     record = json.loads((tmp_path / "out/run.json").read_text())
     assert record["protocol"]["scores_threshold"] == level
     assert record["config"]["threshold"] == found.threshold
+    told = evaluate(tmp_path / "out", tmp_path / "out").protocol
+    assert level != found.threshold
+    assert (told.threshold, told.threshold_source) == (level, "from the masks")
 
 
 def test_it_is_registered() -> None:

@@ -72,7 +72,13 @@ def test_evaluate_shows_the_worst_first_with_its_files(folders: Path) -> None:
     assert page.islands["meta"]["folders"] == {"photo": "../photos/", "mask": "../masks/", "truth": "../truth/"}
     assert [*page.islands["t0"]] == ["photo", "mask", "truth"]
     assert page.rows[0][EMPTY] == [1]
-    for told in ("mean IoU over 2 classes", "255 in truth is not counted", "truncated", "recam", "protocol · method"):
+    for told in (
+        "mean IoU over 2 of 3 classes; in neither truth nor prediction",
+        "255 in truth is not counted",
+        "truncated",
+        "recam",
+        "protocol · method",
+    ):
         assert told in page.text
 
 

@@ -1,0 +1,31 @@
+"""What mask values that are no class indices may be, in words."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def way_out(values: np.ndarray, what: str, limit: int) -> str:
+    """What a person may do about the values of one mask, integers (N,) of which one is not in 0..limit-1.
+
+    what: "truth" or "prediction" names the option; anything else gets no more than a question.
+    """
+    if what not in ("truth", "prediction") or values.min() < 0:
+        return "is this the right class list?"
+    option = "--truth-map" if what == "truth" else "--pred-map"
+    found, pixels = np.unique(values, return_counts=True)
+    odd = [int(value) for value in found if value >= limit]
+    if odd[-1] == 65_535:
+        return "if 65535 marks pixels that do not count, say --ignore 65535"
+    if odd == [254] or odd == [250]:
+        return f"if it marks pixels that do not count, say {option} {odd[0]}=ignore"
+    extreme = pixels[(found <= 32) | ((found >= 223) & (found <= 255))].sum() / pixels.sum()
+    if found.max() <= 255 and len(found) > 2 and extreme > 0.8 and (found >= 223).any():
+        kind = "it looks like a black and white mask that was resized or saved as JPEG"
+        return f"{kind}: {option} 0-127=background,128-255=CLASS"
+    if len(found) > max(64, limit):
+        return f"it has {len(found)} different values, as a photo or a resized mask does, and class indices do not"
+    rest = "" if what == "prediction" else " (the ignored value stays out unless it is named, too)"
+    gaps = " (COCO's category ids have gaps)" if limit == 81 and odd[-1] <= 90 else ""
+    some = ",".join(f"{value}=CLASS" for value in odd[:4]) + (",..." if len(odd) > 4 else "")
+    return f"is this the right class list? If so, say what its values mean{gaps}: {option} {some}{rest}"
