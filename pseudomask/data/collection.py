@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from pseudomask.errors import LabelError, UsageError
 from pseudomask.running.record import hash_lines
 from pseudomask.running.reporter import Reporter
 from pseudomask.suggest import did_you_mean
+
+_OWN_CLASSES = 20  # fewer may be a small set of photos, one of each class
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,13 @@ def collect(folder: Path, options: LabelOptions, *, exclude: Path | None = None)
         difficult=options.difficult,
         crowd=options.crowd,
         split=options.label_split,
+        separator=options.tag_separator,
+        no_class=_listed(options.no_class),
+        skip_tag=_listed(options.skip_tag),
+        merge_names=options.merge_names,
+        image_column=options.image_column,
+        label_column=_listed(options.label_column),
+        images=folder,
     )
     # Matched with all photos found, so that a row outside --list is no orphan.
     matched = match(found, table)
@@ -108,6 +118,10 @@ def collect(folder: Path, options: LabelOptions, *, exclude: Path | None = None)
         labels=f"{options.labels.name} ({table.format})",
         notes=table.notes,
     )
+
+
+def _listed(words: str | None) -> tuple[str, ...]:
+    return tuple(word.strip() for word in (words or "").split(",") if word.strip())
 
 
 def align_tags(collection: Collection, classes: tuple[str, ...]) -> Collection:
@@ -154,10 +168,19 @@ def _counted(names: Sequence[str]) -> str:
 
 
 def need_tags(collection: Collection) -> Collection:
-    """Training needs tags: those photos that have a row, at least one with a tag."""
+    """Training needs tags: those photos that have a row, at least one with a tag, and not each its own class.
+
+    Raises `UsageError`, `LabelError`.
+    """
     if collection.tags is None:
         raise UsageError("training needs tags: give --labels FILE")
     items = [item for item in collection.items if item.key in collection.tags]
     if not any(collection.tags[item.key] for item in items):
         raise LabelError("no photo has a tag; training needs at least one")
+    used = Counter(collection.tags[item.key] for item in items)
+    if len(used) >= _OWN_CLASSES and len(used) >= 0.9 * len(items) and max(map(len, used)) == 1:
+        raise LabelError(
+            f"{collection.labels}: {len(used)} classes for {len(items)} photos: nearly every photo is its own class; "
+            "name the column that holds the classes with --label-column"
+        )
     return collection.subset(items)

@@ -6,7 +6,9 @@ from pathlib import Path
 from xml.parsers import expat
 
 from pseudomask.data.images import read_list
-from pseudomask.data.labels.table import LabelTable, ReadOptions, TableBuilder
+from pseudomask.data.labels.builder import TableBuilder
+from pseudomask.data.labels.foreign import foreign_bytes
+from pseudomask.data.labels.table import LabelTable, ReadOptions
 from pseudomask.errors import LabelError
 
 Objects = list[tuple[str, bool]]
@@ -78,7 +80,8 @@ def read_objects(file: Path) -> Objects:
     except _Refused as refused:
         raise LabelError(str(refused), file, reader.parser.CurrentLineNumber) from refused
     if not reader.has_root:
-        raise LabelError("is not a VOC annotation (its root is not <annotation>)", file)
+        what = foreign_bytes(file.read_bytes()[:4096])
+        raise LabelError(f"is {what}" if what else "is not a VOC annotation (its root is not <annotation>)", file)
     return reader.objects
 
 
