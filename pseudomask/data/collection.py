@@ -10,6 +10,7 @@ from pathlib import Path
 from pseudomask.config import LabelOptions
 from pseudomask.data.images import ImageItem, find_images, read_list, select
 from pseudomask.data.labels import match, read_classes, read_labels
+from pseudomask.data.labels.suspects import fold
 from pseudomask.errors import LabelError, UsageError
 from pseudomask.running.record import hash_lines
 from pseudomask.running.reporter import Reporter
@@ -29,6 +30,7 @@ class Collection:
         untagged: keys of photos without a row; `orphans`: rows without a photo.
         labels: where the tags came from, for people ("labels.csv (csv)").
         notes: what the labels' reader mapped or left out, in words.
+        classes_given: whether a class file names the classes; `merge_names`: see `TagOptions`.
     """
 
     items: tuple[ImageItem, ...]
@@ -38,6 +40,8 @@ class Collection:
     orphans: tuple[str, ...] = ()
     labels: str = "none"
     notes: tuple[str, ...] = ()
+    classes_given: bool = False
+    merge_names: bool = False
 
     @property
     def images_hash(self) -> str:
@@ -117,6 +121,8 @@ def collect(folder: Path, options: LabelOptions, *, exclude: Path | None = None)
         orphans=tuple(matched.orphans),
         labels=f"{options.labels.name} ({table.format})",
         notes=table.notes,
+        classes_given=names is not None,
+        merge_names=options.merge_names,
     )
 
 
@@ -132,6 +138,9 @@ def align_tags(collection: Collection, classes: tuple[str, ...]) -> Collection:
     if collection.tags is None or collection.classes == classes:
         return replace(collection, classes=classes)
     position = {name: i for i, name in enumerate(classes)}
+    if collection.merge_names:
+        by_fold = {fold(name): i for i, name in enumerate(classes)}
+        position = {name: by_fold[fold(name)] for name in collection.classes if fold(name) in by_fold} | position
     used = {i for tags in collection.tags.values() for i in tags}
     unknown = [collection.classes[i] for i in sorted(used) if collection.classes[i] not in position]
     if unknown:
@@ -178,9 +187,14 @@ def need_tags(collection: Collection) -> Collection:
     if not any(collection.tags[item.key] for item in items):
         raise LabelError("no photo has a tag; training needs at least one")
     used = Counter(collection.tags[item.key] for item in items)
-    if len(used) >= _OWN_CLASSES and len(used) >= 0.9 * len(items) and max(map(len, used)) == 1:
+    if (
+        not collection.classes_given
+        and len(used) >= _OWN_CLASSES
+        and len(used) >= 0.9 * len(items)
+        and max(map(len, used)) == 1
+    ):
         raise LabelError(
             f"{collection.labels}: {len(used)} classes for {len(items)} photos: nearly every photo is its own class; "
-            "name the column that holds the classes with --label-column"
+            "name the column that holds the classes with --label-column, or give the classes in a --class-file"
         )
     return collection.subset(items)

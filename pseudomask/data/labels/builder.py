@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Iterable
 from pathlib import Path
@@ -42,7 +43,7 @@ class TableBuilder:
         self._lines: array[int] = array("L")
         self._resolved: dict[tuple[str, ...], tuple[int, ...]] = {}
         self._conflict: LabelError | None = None
-        self._added_up = self._left_out = self._lists = 0
+        self._added_up = self._left_out = self._lists = self._lines_in_cells = 0
 
     def declare(self, names: Iterable[str], line: int | None = None) -> None:
         """Fix the classes and their order before any row; with a given class list, only check them."""
@@ -59,8 +60,12 @@ class TableBuilder:
         if listed is not None:
             self._lists += 1
             return listed
-        separator = self.options.separator or self.separator
-        return (cell,) if separator is None else part(cell, separator, given=self.options.separator is not None)
+        given = self.options.separator
+        if given is None and re.search(r"[\n\r\t]", cell):
+            self._lines_in_cells += 1
+            return tuple(name for line in re.split(r"[\n\r\t]+", cell) for name in self.names(line))
+        separator = given or self.separator
+        return (cell,) if separator is None else part(cell, separator, given=given is not None)
 
     def resolve(self, names: tuple[str, ...], line: int | None, where: Path | None = None) -> tuple[int, ...]:
         """Sorted unique positions of class names; LabelError for a name that cannot be one."""
@@ -127,6 +132,7 @@ class TableBuilder:
         empty = sum(not positions for positions in tags.values())
         told = (
             (self._lists, "cells that hold a list (['cat', 'dog']) were read as one"),
+            (self._lines_in_cells, "cells hold several lines or tabs, which part their tags"),
             (self._added_up, "further rows of the same photos: their tags were added up (one tag a row)"),
             (self._left_out, "rows were left out (--skip-tag)"),
             (self._names.changed, "absolute paths (or such with ..) were taken relative to the image folder"),

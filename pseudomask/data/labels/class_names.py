@@ -71,7 +71,8 @@ class ClassNames:
         self._check_text(name, place)
         tidy = suspects.clean(name)
         if tidy != name and tidy:
-            self._tell("invisible characters, odd blanks and quotes around names do not count")
+            if suspects.is_told(name, tidy):
+                self._tell("names are read without invisible characters, odd blanks and quotes around them")
             return self.position(tidy, place)
         if name.casefold() in BACKGROUND_NAMES:
             self._tell("background is no class and was left out: mask index 0 is background by itself")
@@ -158,7 +159,7 @@ class ClassNames:
             if position >= len(self.given):
                 raise LabelError(f"class index {name}, but there are {len(self.given)} classes", where, line)
             return position
-        merge = ", or give --merge-names" if twin is not None else ""
+        merge = " (--merge-names takes them for one)" if twin is not None else ""
         raise LabelError(f"unknown class {suspects.shown(name)}{nearest(name, self.given)}{merge}", where, line)
 
     def _tell(self, note: str) -> None:

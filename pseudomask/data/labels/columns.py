@@ -86,7 +86,9 @@ def understand(header: list[str], builder: TableBuilder, line: int) -> Columns:
         tags = [i for i in range(len(header)) if i not in (file, split) and _may_be_class(header[i], builder)]
         scores = []
     if not tags:
-        raise LabelError("has no column of labels: write 'filename,labels'", builder.path, line)
+        others = [name for i, name in enumerate(header) if i != file and name]
+        hint = f", or name one with --label-column (columns: {', '.join(others[:8])})" if others else ""
+        raise LabelError(f"has no column of labels: write 'filename,labels'{hint}", builder.path, line)
     unread = tuple(header[i] for i in range(len(header)) if header[i] and i not in (file, split, *tags, *scores))
     return Columns(file, split, scores[0] if scores else None, tuple(tags), one_hot, unread)
 
@@ -94,7 +96,7 @@ def understand(header: list[str], builder: TableBuilder, line: int) -> Columns:
 def _check(header: list[str], names: list[str], builder: TableBuilder, line: int) -> None:
     what = foreign_header(name.lower() for name in header)
     if what and not (builder.options.label_column and builder.options.image_column):
-        raise LabelError(f"is {what}, and name it: --image-column image --label-column choice", builder.path, line)
+        raise LabelError(f"is {what}", builder.path, line)
     doubled = sorted({name for name in header if name and header.count(name) > 1}) if len(header) < 10_000 else []
     if doubled:
         raise LabelError(f"column '{doubled[0]}' stands twice in the header", builder.path, line)
@@ -158,6 +160,8 @@ def _neither(cell: str, column: int, header: list[str], columns: Sequence[int]) 
     name, others = header[column], ",".join(header[i] for i in columns if i != column)
     told = f"'{cell[:60]}' in column '{name}' is neither 0 nor 1: "
     if re.fullmatch(r"-?\d*[.,]?\d+([eE][+-]?\d+)?", cell.strip()):
+        if re.fullmatch(r"0?[.,]\d+", cell.strip()):
+            return told + "a score? Write 1 where the class is shown and 0 where it is not"
         if not others:
             return told + f"give --label-column {quote(name)} if it holds the tags"
         return told + f"name the columns that are classes, such as --label-column {quote(others)}"

@@ -28,7 +28,7 @@ def read_folders(path: Path, options: ReadOptions) -> LabelTable:
         _check(path, [name for name in found if not _is_settled(name, options)], inside)
     builder = TableBuilder(path, "folders", options)
     for item in inside:
-        builder.add(item.relative, (_class_of(item, options),))
+        builder.add(item.relative, builder.names(_class_of(item, options)))
     outside = len(items) - len(inside)
     if outside:
         builder.notes.append(f"{outside:,} images outside the class folders carry no tag")
@@ -48,6 +48,10 @@ def _is_settled(name: str, options: ReadOptions) -> bool:
     return name.casefold() in options.skip_tag | options.no_class
 
 
+def _is_deep(top: str, inside: list[ImageItem]) -> bool:
+    return any(item.relative.startswith(f"{top}/") and item.relative.count("/") > 1 for item in inside)
+
+
 def _check(path: Path, found: list[str], inside: list[ImageItem]) -> None:
     """LabelError for folders that are splits, parts of a data set or a system's, and for classes at two depths."""
     splits = split_names(found)
@@ -58,6 +62,14 @@ def _check(path: Path, found: list[str], inside: list[ImageItem]) -> None:
             path,
         )
     odd = splits or structure_names(found)
+    if odd and len(odd) == len(found) and not splits:
+        deeper = next((path / top for top in sorted(found) if _is_deep(top, inside)), None)
+        inner = f"{quote(str(deeper))} if its folders are the classes, or " if deeper else ""
+        raise LabelError(
+            f"its folders ({', '.join(found[:4])}) are parts of a data set, not classes: give --labels {inner}"
+            "with the file or folder that holds the tags, or a --class-file that names the folders that are classes",
+            path,
+        )
     if odd:
         kind = "a folder of the system" if is_system(odd[0]) else "a split" if splits else "a part of a data set"
         raise LabelError(

@@ -64,7 +64,7 @@ _EVERYWHERE: tuple[tuple[str, str, str], ...] = (
     (
         r"[\[({<].*[\])}>]|[\[{<].*|.*[\]}>]|[\"\u201c].*|.*[\"\u201d]",
         "looks like a piece of a list",
-        "--tag-separator with what stands between the names (brackets and quotes then come off), or " + _CLASS_FILE,
+        "--tag-separator '{2}' (brackets and quotes then come off), or " + _CLASS_FILE,
     ),
 )
 _IN_CELLS: tuple[tuple[str, str, str], ...] = (
@@ -100,6 +100,11 @@ def clean(name: str) -> str:
     name = " ".join(_INVISIBLE.sub("", unicodedata.normalize("NFC", name)).split())
     quoted = _QUOTED.fullmatch(name)
     return quoted[2].strip() if quoted and quoted[2].strip() else name
+
+
+def is_told(name: str, tidy: str) -> bool:
+    """Whether `clean` did more than compose Unicode."""
+    return unicodedata.normalize("NFC", name) != tidy
 
 
 def fold(name: str) -> str:
@@ -160,7 +165,8 @@ def several(name: str, separator: str) -> str:
 
 
 def _say(name: str, why: str, settles: str) -> str:
-    return f"{shown(name)} {why}: give {settles.format(shlex.quote(name), name)}"
+    separator = next((one for one in ",;|" if one in name), " " if " " in name else ",")
+    return f"{shown(name)} {why}: give {settles.format(shlex.quote(name), name, separator)}"
 
 
 def combined(classes: Iterable[str], *, in_cell: bool) -> Iterator[tuple[str, str]]:

@@ -69,7 +69,8 @@ def check_classes(names: Iterable[str], path: Path | str | None = None) -> tuple
 def nearest(name: str, valid: Sequence[str]) -> str:
     """`: did you mean 'cat'?` or, with nothing near, the first valid names."""
     for separator in ",|/ ":
-        if separator in name and name.split(separator)[0].strip() in valid:
+        parts = [part.strip() in valid for part in name.split(separator)]
+        if len(parts) > 1 and (all(parts) if separator == " " else parts[0]):
             return f": put ';' between class names, or give --tag-separator '{separator}'"
     close = nearest_name(name, valid)
     if close:

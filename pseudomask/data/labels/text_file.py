@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pseudomask.data.images import find_images
 from pseudomask.data.labels.builder import TableBuilder
+from pseudomask.data.labels.cells import read_list_cell
 from pseudomask.data.labels.table import LabelTable, ReadOptions, read_text
 from pseudomask.errors import LabelError, UsageError
 
@@ -21,13 +22,13 @@ def read_text_lines(path: Path, options: ReadOptions) -> LabelTable:
     Tabs allow spaces in paths and class names. A path alone shows no class. Blank lines and lines
     starting with `# ` are skipped.
     """
-    builder = TableBuilder(path, "text", options)
+    builder = TableBuilder(path, "text", options, one_tag_rows=True)
     rows: list[tuple[int, str, list[str]]] = []
     for line, content in enumerate(read_text(path).split("\n"), start=1):
         content = content.strip(" \r")
         if not content.strip() or content == "#" or content.startswith(("# ", "#\t")):
             continue
-        name, *names = content.split("\t") if "\t" in content else content.split()
+        name, *names = _fields(content, options)
         rows.append((line, name.strip(), [tag for tag in names if tag]))
     if not any(names for _, _, names in rows):
         raise LabelError("no line names a class after the image ('photo.jpg cat dog')", path)
@@ -48,6 +49,15 @@ def read_text_lines(path: Path, options: ReadOptions) -> LabelTable:
     for line, name, names in rows:
         builder.add(name, tuple(part for tag in names for part in builder.names(tag)), line)
     return builder.finish()
+
+
+def _fields(content: str, options: ReadOptions) -> list[str]:
+    """The path and the tags of a line: all tags in one, where the user says what parts them, or they are a list."""
+    if "\t" in content:
+        return content.split("\t")
+    name, *rest = content.split(maxsplit=1)
+    whole = rest and (options.separator is not None or read_list_cell(rest[0]) is not None)
+    return [name, *rest] if whole else content.split()
 
 
 def _one_hot_width(rows: list[tuple[int, str, list[str]]]) -> int:

@@ -49,7 +49,7 @@ def read_voc(path: Path, options: ReadOptions) -> LabelTable:
         objects = read_objects(file)
         kept = [tag for tag, difficult in objects if not (difficult and options.difficult == "drop")]
         dropped += len(objects) - len(kept)
-        builder.add(name, tuple(dict.fromkeys(kept)), where=file)
+        builder.add(name, tuple(part for tag in dict.fromkeys(kept) for part in builder.names(tag)), where=file)
     if dropped:
         builder.notes.append(f"{dropped:,} objects marked difficult were left out")
     return builder.finish()
