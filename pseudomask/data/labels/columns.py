@@ -146,6 +146,8 @@ def one_hot_row(header: list[str], columns: Sequence[int], builder: TableBuilder
             cell = cells[i]
             if cell not in known:
                 known[cell] = is_shown(cell)
+                if known[cell] is not None and cell.strip() not in ("0", "1", "") and len(known) < 10:
+                    builder.notes.append(f"'{cell.strip()}' counts as {int(bool(known[cell]))}")
             shown = known[cell]
             if shown is None:
                 raise LabelError(_neither(cell, i, header, columns), builder.path, line)
