@@ -182,8 +182,8 @@ _TABLES = {
     "hot.txt": b"a.jpg 1 0\nb.jpg 0 1\nc.jpg\t1\t1\n",
     "ids.json": b'{"images": [{"id": "1", "file_name": "a.jpg"}], "annotations": [{"image_id": 1, "category_id": "3"}],'
     b' "categories": [{"id": 3.0, "name": "cat"}]}',
-    "studio.json": b'[{"id": 1, "data": {"image": "/data/a.jpg"}, "annotations": [{"result": [{"type": "choices"}]}]}]',
-    "cvat.xml": b'<?xml version="1.0"?>\n<annotations><image id="0" name="a.jpg"><tag label="cat"/></image></annotations>',
+    "studio.json": b'[{"id": 1, "data": {"image": "/data/a.jpg"}, "annotations": [{"result": [{"type": "choice"}]}]}]',
+    "cvat.xml": b'<annotations><image id="0" name="a.jpg"><tag label="cat"/></image></annotations>',
 }
 _FOLDERS = (
     b"Training/cat/a.jpg\npets/dog/b.jpg\n__MACOSX/c.jpg\nCat/d.jpg\ncat/e.jpg\nimages/f.jpg\nNA/g.jpg\nval/h.jpg\n"
