@@ -193,7 +193,7 @@ def test_each_photo_its_own_class(tmp_path: Path) -> None:
     photos = tree(tmp_path / "photos", *(f"{name}.jpg" for name in names))
     labels = tmp_path / "l.csv"
     labels.write_text("filename,labels\n" + "".join(f"{name}.jpg,class {name}\n" for name in names))
-    with pytest.raises(LabelError, match="its own class.*--label-column"):
+    with pytest.raises(LabelError, match=r"its own class.*--label-column"):
         need_tags(collect(photos, LabelOptions(labels=labels)))
     (tmp_path / "classes.txt").write_text("".join(f"class {name}\n" for name in names))
     given = collect(photos, LabelOptions(labels=labels, class_file=tmp_path / "classes.txt"))
