@@ -32,6 +32,20 @@ class TagOptions:
     label_split: str | None = option(
         None, "Split to read of a VOC set, or of a table with a `split` column (train, val, …).", "Input"
     )
+    tag_separator: str | None = option(
+        None, "What parts several tags in one cell (default: `;`, in a table whose columns `;` parts: `,`).", "Input"
+    )
+    image_column: str | None = option(None, "Column of a table that names the photos.", "Input")
+    label_column: str | None = option(
+        None, "Column of a table that holds the tags; several, with `,` between: a 0/1 column for each class.", "Input"
+    )
+    no_class: str | None = option(
+        None, "Tags that mean that a photo shows no class, with `,` between (none,nothing).", "Input"
+    )
+    skip_tag: str | None = option(
+        None, "Tags that say nothing (NA,unknown), with `,` between: their rows are left out.", "Input"
+    )
+    merge_names: bool = option(False, "Names that differ by case, blanks, `_` or `-` alone are one class.", "Input")
     difficult: Literal["keep", "drop"] = option("keep", "VOC objects marked difficult.", "Input")
     crowd: Literal["ignore", "keep"] = option("ignore", "COCO crowd annotations as tags.", "Input")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,10 +10,13 @@ from pathlib import Path
 from pseudomask.config import LabelOptions
 from pseudomask.data.images import ImageItem, find_images, read_list, select
 from pseudomask.data.labels import match, read_classes, read_labels
+from pseudomask.data.labels.suspects import fold
 from pseudomask.errors import LabelError, UsageError
 from pseudomask.running.record import hash_lines
 from pseudomask.running.reporter import Reporter
 from pseudomask.suggest import did_you_mean
+
+_OWN_CLASSES = 20  # fewer may be a small set of photos, one of each class
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class Collection:
         untagged: keys of photos without a row; `orphans`: rows without a photo.
         labels: where the tags came from, for people ("labels.csv (csv)").
         notes: what the labels' reader mapped or left out, in words.
+        classes_given: whether a class file names the classes; `merge_names`: see `TagOptions`.
     """
 
     items: tuple[ImageItem, ...]
@@ -35,6 +40,8 @@ class Collection:
     orphans: tuple[str, ...] = ()
     labels: str = "none"
     notes: tuple[str, ...] = ()
+    classes_given: bool = False
+    merge_names: bool = False
 
     @property
     def images_hash(self) -> str:
@@ -95,6 +102,13 @@ def collect(folder: Path, options: LabelOptions, *, exclude: Path | None = None)
         difficult=options.difficult,
         crowd=options.crowd,
         split=options.label_split,
+        separator=options.tag_separator,
+        no_class=_listed(options.no_class),
+        skip_tag=_listed(options.skip_tag),
+        merge_names=options.merge_names,
+        image_column=options.image_column,
+        label_column=_listed(options.label_column),
+        images=folder,
     )
     # Matched with all photos found, so that a row outside --list is no orphan.
     matched = match(found, table)
@@ -107,7 +121,13 @@ def collect(folder: Path, options: LabelOptions, *, exclude: Path | None = None)
         orphans=tuple(matched.orphans),
         labels=f"{options.labels.name} ({table.format})",
         notes=table.notes,
+        classes_given=names is not None,
+        merge_names=options.merge_names,
     )
+
+
+def _listed(words: str | None) -> tuple[str, ...]:
+    return tuple(word.strip() for word in (words or "").split(",") if word.strip())
 
 
 def align_tags(collection: Collection, classes: tuple[str, ...]) -> Collection:
@@ -118,6 +138,9 @@ def align_tags(collection: Collection, classes: tuple[str, ...]) -> Collection:
     if collection.tags is None or collection.classes == classes:
         return replace(collection, classes=classes)
     position = {name: i for i, name in enumerate(classes)}
+    if collection.merge_names:
+        by_fold = {fold(name): i for i, name in enumerate(classes)}
+        position = {name: by_fold[fold(name)] for name in collection.classes if fold(name) in by_fold} | position
     used = {i for tags in collection.tags.values() for i in tags}
     unknown = [collection.classes[i] for i in sorted(used) if collection.classes[i] not in position]
     if unknown:
@@ -154,10 +177,24 @@ def _counted(names: Sequence[str]) -> str:
 
 
 def need_tags(collection: Collection) -> Collection:
-    """Training needs tags: those photos that have a row, at least one with a tag."""
+    """Training needs tags: those photos that have a row, at least one with a tag, and not each its own class.
+
+    Raises `UsageError`, `LabelError`.
+    """
     if collection.tags is None:
         raise UsageError("training needs tags: give --labels FILE")
     items = [item for item in collection.items if item.key in collection.tags]
     if not any(collection.tags[item.key] for item in items):
         raise LabelError("no photo has a tag; training needs at least one")
+    used = Counter(collection.tags[item.key] for item in items)
+    if (
+        not collection.classes_given
+        and len(used) >= _OWN_CLASSES
+        and len(used) >= 0.9 * len(items)
+        and max(map(len, used)) == 1
+    ):
+        raise LabelError(
+            f"{collection.labels}: {len(used)} classes for {len(items)} photos: nearly every photo is its own class; "
+            "name the column that holds the classes with --label-column, or give the classes in a --class-file"
+        )
     return collection.subset(items)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -64,6 +66,33 @@ def _decode(path: Path) -> None:
 
 def _labels(kind: str) -> Callable[[Path], object]:
     return lambda path: read_labels(path, format=kind)
+
+
+def _any_labels(path: Path) -> None:
+    """As a user's command reads them: whatever the file is, with and without the options that settle what is odd."""
+    for more in (
+        {},
+        {"merge_names": True, "separator": ",", "no_class": ["NA"], "skip_tag": ["?"]},
+        {"classes": _PETS},
+    ):
+        with suppress(PseudomaskError):
+            read_labels(path, images=Path("/data/images"), **more)
+
+
+def _class_folders(path: Path) -> None:
+    """A folder of class folders, as the lines of the file name them."""
+    tree = path.with_name("tree")
+    shutil.rmtree(tree, ignore_errors=True)
+    tree.mkdir()
+    for line in path.read_bytes().splitlines()[:40]:
+        name = os.fsdecode(line).strip("/")
+        if name and len(name) < 100 and "\0" not in name and ".." not in name.split("/"):
+            with suppress(OSError):  # a file where a folder should be
+                (tree / name).parent.mkdir(parents=True, exist_ok=True)
+                (tree / name).touch()
+    for more in ({}, {"merge_names": True, "skip_tag": ["__MACOSX", "train"]}, {"classes": _PETS}):
+        with suppress(PseudomaskError):
+            read_labels(tree, format="folders", **more)
 
 
 def _per_image(path: Path) -> object:
@@ -142,6 +171,23 @@ def _resumed(path: Path) -> None:
 
 
 _CSV = b"filename,labels\np01.png,bar;disc\ndeep/p02.png,square\np03.png,\n"
+_PETS = ("cat", "dog")
+_TABLES = {
+    "excel.csv": b'sep=;\r\nfilename;labels;\r\na.jpg;"cat,dog";\r\nb.jpg;dog;\r\n',
+    "lists.csv": b"""filename,labels\na.jpg,"['cat', 'dog']"\nb.jpg,[]\nc.jpg,"[""dog""]"\nd.jpg,cat;dog;\n""",
+    "odd.csv": b"filename,labels\na.jpg,cat|dog\nb.jpg,NA\nc.jpg,Cat\nd.jpg,cat (2)\ne.jpg,cat:0.93\nf.jpg,12\n",
+    "pandas.csv": b',filename,cat,dog,width\n0,a.jpg,TRUE,FALSE,640\n1,b.jpg,x,,480\n2,c.jpg,1.0,"0,0",1\n',
+    "rows.csv": b"ImageID,Source,LabelName,Confidence\na,v,cat,1\na,v,dog,1\nb,v,dog,0\nb,v,cat,1\n",
+    "paths.csv": b"image_path|class\n/data/images/a.jpg|cat\nC:\\data\\images\\b.jpg|dog\n../images/c.jpg|cat\n",
+    "hot.txt": b"a.jpg 1 0\nb.jpg 0 1\nc.jpg\t1\t1\n",
+    "ids.json": b'{"images": [{"id": "1", "file_name": "a.jpg"}], "annotations": [{"image_id": 1, "category_id": "3"}],'
+    b' "categories": [{"id": 3.0, "name": "cat"}]}',
+    "studio.json": b'[{"id": 1, "data": {"image": "/data/a.jpg"}, "annotations": [{"result": [{"type": "choice"}]}]}]',
+    "cvat.xml": b'<annotations><image id="0" name="a.jpg"><tag label="cat"/></image></annotations>',
+}
+_FOLDERS = (
+    b"Training/cat/a.jpg\npets/dog/b.jpg\n__MACOSX/c.jpg\nCat/d.jpg\ncat/e.jpg\nimages/f.jpg\nNA/g.jpg\nval/h.jpg\n"
+)
 _ONE_HOT = b"filename,bar,disc,split\np01.png,1,0,train\np03.png,0,1,val\n"
 _XML = b"<annotation><object><name>cat</name><difficult>1</difficult><part><name>h</name></part></object></annotation>"
 _COCO = {
@@ -181,6 +227,8 @@ TARGETS = (
     Target("photo.ppm", _image("PPM"), _decode),
     Target("table.csv", lambda folder: _CSV, _labels("csv")),
     Target("onehot.csv", lambda folder: _ONE_HOT, _labels("csv")),
+    *(Target(name, lambda folder, sound=sound: sound, _any_labels) for name, sound in _TABLES.items()),
+    Target("folders.tree", lambda folder: _FOLDERS, _class_folders),
     Target("metadata.jsonl", lambda folder: b'{"file_name": "a.jpg", "labels": ["x"]}\n', _labels("imagefolder")),
     Target("lines.txt", lambda folder: b"a.jpg cat dog\nb.jpg\tblue cat\n", _labels("text")),
     Target("classes.txt", lambda folder: b"background\ncat\ndog\n", read_classes),

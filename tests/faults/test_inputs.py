@@ -106,7 +106,7 @@ BAD_LABELS = {
     "climbs.csv": (HEAD + "p01.png,bar\n../../etc/passwd,bar\n", r"line 3: .*leaves the image folder"),
     "negative.csv": ("filename,bar,disc\np01.png,1,0\np03.png,-1,0\n", r"line 3"),
     "nan.csv": ("filename,bar,disc\np01.png,nan,0\n", r"line 2"),
-    "twice.csv": (HEAD + "p01.png,bar\np03.png,disc\np01.png,disc\n", r"line 4"),
+    "twice.csv": (HEAD + "p01.png,bar\np03.png,disc;bar\np01.png,disc\n", r"line 4"),
     "columns.csv": (HEAD + "p01.png,bar,disc\n", r"line 2: 3 columns"),
     "unknown.csv": (HEAD + "p01.png,zebra\n", "do not know 'zebra'"),
     "header_only.csv": (HEAD, "has a header but no rows"),

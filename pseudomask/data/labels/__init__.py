@@ -11,6 +11,7 @@ from pseudomask.data.labels.coco import read_coco
 from pseudomask.data.labels.csv_file import read_csv, read_imagefolder
 from pseudomask.data.labels.detect import detect
 from pseudomask.data.labels.folders import read_folders
+from pseudomask.data.labels.foreign import foreign_bytes, foreign_name
 from pseudomask.data.labels.matching import Matched, match
 from pseudomask.data.labels.table import LabelTable, ReadOptions, check_classes
 from pseudomask.data.labels.text_file import read_per_image, read_text_lines
@@ -18,6 +19,7 @@ from pseudomask.data.labels.voc_main import read_voc_main
 from pseudomask.data.labels.voc_xml import read_voc
 from pseudomask.errors import LabelError, UsageError
 from pseudomask.quoting import shell_word
+from pseudomask.running.reading import open_file
 from pseudomask.suggest import did_you_mean_path
 from pseudomask.suggest import nearest as nearest_name
 
@@ -50,6 +52,7 @@ FORMATS: dict[str, Callable[[Path, ReadOptions], LabelTable]] = {
 }
 
 _WITH_SPLITS = frozenset({"csv", "voc", "voc-main", "imagefolder"})
+_TABLES = frozenset({"csv", "imagefolder"})
 _FOLDERS = frozenset({"voc", "voc-main", "folders", "per-image", "imagefolder"})
 _FILES = frozenset({"csv", "coco", "text", "imagefolder", "npy"})
 
@@ -62,17 +65,42 @@ def read_labels(
     difficult: Literal["keep", "drop"] = "keep",
     crowd: Literal["ignore", "keep"] = "ignore",
     split: str | None = None,
+    separator: str | None = None,
+    no_class: Sequence[str] = (),
+    skip_tag: Sequence[str] = (),
+    merge_names: bool = False,
+    image_column: str | None = None,
+    label_column: Sequence[str] = (),
+    images: Path | None = None,
 ) -> LabelTable:
     """Read image tags from a file or folder of any of `FORMATS`; `auto` looks which it is.
 
     `classes`: the only foreground names allowed, in order; without it the source's own (COCO: by
     category id, one-hot columns: as they stand, else sorted by name). `difficult` and `crowd`: what
     VOC's difficult objects and COCO's crowds count for. `split`: of VOC folders, or of a table's
-    `split` column. Raises LabelError, with the file and line where there is one.
+    `split` column. `separator` parts the tags of a cell (default: `;`, in a table whose columns `;` parts: `,`);
+    `no_class` are tags that mean that a photo shows no class, `skip_tag` those whose rows are left out;
+    `merge_names` takes names for one that only case, blanks, `_` or `-` tell apart. `image_column` and `label_column`
+    name a table's columns, several of the latter a 0/1 column for each class. `images`: the image folder, which
+    absolute names are made relative to. Raises LabelError, with the file and line where there is one.
     """
-    options = ReadOptions(None if classes is None else check_classes(classes), difficult, crowd, split)
+    options = ReadOptions(
+        classes=None if classes is None else check_classes(classes),
+        difficult=difficult,
+        crowd=crowd,
+        split=split,
+        separator=separator or None,
+        no_class=frozenset(name.casefold() for name in no_class),
+        skip_tag=frozenset(name.casefold() for name in skip_tag),
+        merge_names=merge_names,
+        image_column=image_column,
+        label_column=tuple(label_column),
+        images=images,
+    )
     if not path.exists():
         raise LabelError(f"no such label file or folder{did_you_mean_path(path)}", path)
+    if path.is_file() and format != "npy":
+        _refuse_foreign(path)
     names = ", ".join(FORMATS)
     if format == "auto":
         found = detect(path)
@@ -88,4 +116,18 @@ def read_labels(
         raise LabelError(f"is a {kind}, which the label format '{format}' is not", path)
     if split is not None and format not in _WITH_SPLITS:
         raise LabelError(f"has no splits to take '{split}' from (label format '{format}'); use --list", path)
+    if (image_column is not None or label_column) and format not in _TABLES:
+        raise LabelError(f"is no table, so --image-column and --label-column name nothing in it ('{format}')", path)
     return FORMATS[format](path, options)
+
+
+def _refuse_foreign(path: Path) -> None:
+    if not path.is_file():  # a pipe can be read once only
+        return
+    try:
+        with open_file(path) as file:
+            what = foreign_bytes(file.read(4096)) or foreign_name(path)
+    except OSError as error:
+        raise LabelError(f"cannot be read ({error.strerror})", path) from error
+    if what:
+        raise LabelError(f"is {what}", path)

@@ -6,7 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pseudomask.data.labels.table import LabelTable, ReadOptions, TableBuilder, read_text
+from pseudomask.data.labels.builder import TableBuilder
+from pseudomask.data.labels.coco_ids import Ids
+from pseudomask.data.labels.coco_ids import number as whole_number
+from pseudomask.data.labels.foreign import foreign_json, other_coco
+from pseudomask.data.labels.table import LabelTable, ReadOptions, read_text
 from pseudomask.errors import LabelError
 
 
@@ -22,17 +26,32 @@ def read_coco(path: Path, options: ReadOptions) -> LabelTable:
     names = _images(data, path)
     tags: dict[int | str, set[int]] = {image: set() for image in names}
     crowds = 0
+    images, categories = Ids(names), Ids(positions)
+    by_name = {name: number for number, (name, _) in positions.items()}
+    named = 0
     for i, annotation in enumerate(data["annotations"]):
-        image, category = annotation.get("image_id"), annotation.get("category_id")
-        if not isinstance(image, int | str) or image not in tags:
-            raise LabelError(f"annotation {i} is of image {image}, which is not in 'images'", path)
-        if not isinstance(category, int) or category not in positions:
-            raise LabelError(f"annotation {i} has category {category}, which is not in 'categories'", path)
+        image, category = images.find(annotation.get("image_id")), categories.find(annotation.get("category_id"))
+        if image is None:
+            raise LabelError(
+                f"annotation {i} is of image {annotation.get('image_id')!r}, which is not in 'images'", path
+            )
+        if category is None and isinstance(annotation.get("category_id"), str):
+            category = by_name.get(annotation["category_id"])
+            named += category is not None
+        if category is None:
+            raise LabelError(
+                f"annotation {i} has category {annotation.get('category_id')!r}, which is not in 'categories'", path
+            )
         if annotation.get("iscrowd") and options.crowd == "ignore":
             crowds += 1
             continue
-        name, position = positions[category]
+        name, position = positions[int(category)]
         tags[image].update(position if position is not None else builder.resolve((name,), None))
+    if images.matched or categories.matched:
+        count = max(images.matched, categories.matched)
+        builder.notes.append(f"{count:,} ids that are text here and numbers there were matched by value")
+    if named:
+        builder.notes.append(f"{named:,} annotations name their category instead of its id")
     if crowds:
         builder.notes.append(f"{crowds:,} crowd annotations do not count as tags (crowd: ignore)")
     for image, name in names.items():
@@ -47,8 +66,14 @@ def _load(path: Path) -> dict[str, Any]:
         raise LabelError(f"not JSON ({error.msg})", path, error.lineno) from error
     except (ValueError, RecursionError) as error:
         raise LabelError(f"not usable JSON ({error})", path) from error
+    what = foreign_json(data)
+    if what:
+        raise LabelError(f"is {what}", path)
     if not isinstance(data, dict):
         raise LabelError("not a COCO file (the outermost value is not an object)", path)
+    what = other_coco(data)
+    if what:
+        raise LabelError(f"is {what}", path)
     for key in ("images", "annotations", "categories"):
         rows = data.get(key)
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -67,7 +92,7 @@ def _categories(data: dict[str, Any], builder: TableBuilder) -> dict[int, tuple[
     """
     names: dict[int, str] = {}
     for row in data["categories"]:
-        number, name = row.get("id"), row.get("name")
+        number, name = whole_number(row.get("id")), row.get("name")
         if type(number) is not int or not isinstance(name, str) or not name.strip():
             raise LabelError(f"a category wants a whole number 'id' and a 'name', not {row}", builder.path)
         if number < 0:
@@ -95,6 +120,7 @@ def _images(data: dict[str, Any], path: Path) -> dict[int | str, str]:
     names: dict[int | str, str] = {}
     for row in data["images"]:
         number, name = row.get("id"), row.get("file_name")
+        number = whole_number(number) if isinstance(number, float) else number
         if not isinstance(number, int | str) or not isinstance(name, str):
             raise LabelError("an image wants an 'id' and a 'file_name'", path)
         if number in names:

@@ -6,23 +6,22 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from pseudomask.data.labels.table import LabelTable, ReadOptions, TableBuilder, read_text
+from pseudomask.data.labels.builder import TableBuilder
+from pseudomask.data.labels.columns import TAG_COLUMNS, Columns, RowReader, is_header, one_hot_row, understand
+from pseudomask.data.labels.table import LabelTable, ReadOptions, read_text
 from pseudomask.errors import LabelError
 
-FILE_COLUMNS = ("filename", "file_name", "file", "image", "path", "image_path", "filepath", "name")
-TAG_COLUMNS = ("labels", "label", "tags", "tag", "classes", "class", "category", "categories")
-_ONE_HOT = {"1": True, "0": False, "": False, "1.0": True, "0.0": False}
-_ONE_HOT |= {"true": True, "false": False, "True": True, "False": False}
-
-Row = Callable[[list[str], int], tuple[int, ...]]
+_DELIMITERS = ",\t;|"
+_EXCEL_LINE = re.compile(r'"?sep=([^"\r\n])"?\r?\n', re.IGNORECASE)
 
 
 def read_csv(path: Path, options: ReadOptions) -> LabelTable:
     """A table with a header: `filename,labels` (`;` between names), or a 0/1 column for each class."""
-    builder = TableBuilder(path, "csv", options)
+    builder = TableBuilder(path, "csv", options, one_tag_rows=True)
     _read_table(read_text(path), builder)
     return builder.finish()
 
@@ -37,7 +36,7 @@ def read_imagefolder(path: Path, options: ReadOptions) -> LabelTable:
         if not found:
             raise LabelError("holds neither metadata.csv nor metadata.jsonl", path)
         path = found[0]
-    builder = TableBuilder(path, "imagefolder", options, numbers_from_zero=True)
+    builder = TableBuilder(path, "imagefolder", options, numbers_from_zero=True, one_tag_rows=True)
     if path.suffix.lower() == ".jsonl":
         _read_json_lines(read_text(path), builder)
     else:
@@ -46,110 +45,132 @@ def read_imagefolder(path: Path, options: ReadOptions) -> LabelTable:
 
 
 def looks_like_table(first_line: str) -> bool:
-    """Whether a file's first line is a header that `read_csv` understands."""
-    cells = next(csv.reader([first_line], delimiter=_delimiter(first_line, "")), [])
-    return len(cells) >= 2 and any(cell.strip().lower() in FILE_COLUMNS for cell in cells)
+    """Whether a file's first line is a header that `read_csv` understands, or Excel's `sep=;` before one."""
+    return _EXCEL_LINE.match(first_line + "\n") is not None or is_header(_cells(first_line, _delimiter(first_line, "")))
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
 
 
 def _delimiter(header: str, suffix: str) -> str:
-    if suffix == ".tsv" or ("\t" in header and "," not in header):
+    """The first delimiter that makes a header of the line; else the one that stands in it."""
+    if suffix == ".tsv" and "\t" in header:
         return "\t"
-    return ";" if ";" in header and "," not in header else ","
+    there = [one for one in _DELIMITERS if one in header]
+    return next((one for one in there if is_header(_cells(header, one))), there[0] if there else ",")
 
 
 def _read_table(text: str, builder: TableBuilder) -> None:
     path = builder.path
     if not text.strip():
         raise LabelError("is empty", path)
-    delimiter = _delimiter(re.split(r"[\r\n]", text[:1_000_000], maxsplit=1)[0], path.suffix.lower())
+    if "\0" in text:
+        raise LabelError("holds NUL bytes: not a text table, or UTF-16; save it as UTF-8", path)
+    excel = _EXCEL_LINE.match(text)
+    text, before = (text[excel.end() :], 1) if excel else (text, 0)
+    first = re.split(r"[\r\n]", text[:1_000_000], maxsplit=1)[0]
+    delimiter = excel[1] if excel else _delimiter(first, path.suffix.lower())
+    builder.separator = "," if delimiter == ";" else ";"
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
-        header = [cell.strip() for cell in next(reader)]
-        file_column, split_column, tags_of = _understand(header, builder, "," if delimiter == ";" else ";")
-        width, split, rows = len(header), builder.options.split, 0
-        if split is not None and split_column is None:
-            raise LabelError(f"has no 'split' column to take '{split}' from", path, 1)
-        for cells in reader:
-            if not cells:
-                continue
-            line = reader.line_num
-            if len(cells) != width:
-                hint = ": put ';' between class names" if len(cells) > width and delimiter != ";" else ""
-                raise LabelError(f"{len(cells)} columns where the header has {width}{hint}", path, line)
-            rows += 1
-            if split_column is not None and split is not None and cells[split_column].strip() != split:
-                continue
-            builder.add_positions(cells[file_column].strip(), tags_of(cells, line), line)
+        _read_rows(reader, before, builder, several=delimiter != ";")
     except csv.Error as error:
-        raise LabelError(f"not a well-formed table ({error})", path, reader.line_num) from error
+        raise LabelError(f"not a well-formed table ({error})", path, before + reader.line_num) from error
+
+
+def _read_rows(reader: Any, before: int, builder: TableBuilder, *, several: bool) -> None:
+    path, split = builder.path, builder.options.split
+    header = [cell.strip() for cell in next(reader, [])]
+    while len(header) > 1 and not header[-1]:
+        header.pop()
+    width, rows, absent = len(header), 0, dict[str, None]()
+    columns = understand(header, builder, before + 1)
+    tags_of = _row_reader(header, columns, builder, before + 1)
+    if split is not None and columns.split is None:
+        raise LabelError(f"has no 'split' column to take '{split}' from", path, before + 1)
+    for cells in reader:
+        if not cells:
+            continue
+        line = before + reader.line_num
+        if len(cells) != width:
+            _fit(cells, width, path, line, several)
+        rows += 1
+        if columns.split is not None and split is not None and cells[columns.split].strip() != split:
+            continue
+        name = cells[columns.file].strip()
+        if columns.score is not None and not _counts(cells[columns.score], header[columns.score], path, line):
+            absent[name] = None
+            continue
+        builder.add_positions(name, tags_of(cells, line), line)
     if not rows:
         raise LabelError("has a header but no rows", path)
+    _tell(columns, len(absent), header, builder)
+    builder.add_absent(absent)
 
 
-def _understand(header: list[str], builder: TableBuilder, separator: str) -> tuple[int, int | None, Row]:
-    """Which columns hold the file, the split and the tags, and how to read the tags of a row."""
-    lower = [name.lower() for name in header]
-    files = [lower.index(name) for name in FILE_COLUMNS if name in lower]
-    if not files:
-        raise LabelError("the first line must be a header such as 'filename,labels'", builder.path, 1)
-    doubled = sorted({name for name in header if header.count(name) > 1}) if len(header) < 10_000 else []
-    if doubled:
-        raise LabelError(f"column '{doubled[0]}' stands twice in the header", builder.path, 1)
-    split = lower.index("split") if "split" in lower else None
-    tags = [lower.index(name) for name in TAG_COLUMNS if name in lower]
-    if tags:
-        return files[0], split, _named_tags(tags[0], separator, builder)
-    columns = [i for i in range(len(header)) if i not in (files[0], split)]
-    if not columns:
-        raise LabelError("has no column of labels: write 'filename,labels'", builder.path, 1)
-    return files[0], split, _one_hot_tags(header, columns, builder)
-
-
-def _named_tags(column: int, separator: str, builder: TableBuilder) -> Row:
-    known: dict[str, tuple[int, ...]] = {}
+def _row_reader(header: list[str], columns: Columns, builder: TableBuilder, line: int) -> RowReader:
+    if columns.one_hot:
+        return one_hot_row(header, columns.tags, builder, line)
+    column, known = columns.tags[0], dict[str, tuple[int, ...]]()
 
     def tags_of(cells: list[str], line: int) -> tuple[int, ...]:
         cell = cells[column]
         tags = known.get(cell)
         if tags is None:
-            names = tuple(cell.split(separator)) if cell.strip() else ()
-            tags = known[cell] = builder.resolve(names, line)
+            tags = known[cell] = builder.resolve(builder.names(cell), line)
         return tags
 
     return tags_of
 
 
-def _one_hot_tags(header: list[str], columns: list[int], builder: TableBuilder) -> Row:
-    builder.declare([header[i] for i in columns], 1)
-    positions = {i: builder.resolve((header[i],), 1) for i in columns}  # () for background
+def _fit(cells: list[str], width: int, path: Path, line: int, several: bool) -> None:
+    """Take empty cells off a row's end: a separator after the last column is no column."""
+    there = len(cells)
+    while len(cells) > width and not cells[-1].strip():
+        cells.pop()
+    if len(cells) != width:
+        hint = ": put ';' between class names" if there > width and several else ""
+        raise LabelError(f"{there} columns where the header has {width}{hint}", path, line)
 
-    def tags_of(cells: list[str], line: int) -> tuple[int, ...]:
-        found: list[int] = []
-        for i in columns:
-            shown = _ONE_HOT.get(cells[i])
-            if shown is None:
-                shown = _ONE_HOT.get(cells[i].strip())
-            if shown is None:
-                raise LabelError(f"'{cells[i]}' in column '{header[i]}' is neither 0 nor 1", builder.path, line)
-            if shown:
-                found.extend(positions[i])
-        return tuple(sorted(found))
 
-    return tags_of
+def _counts(score: str, column: str, path: Path, line: int) -> bool:
+    """Whether a row's score says that its tag is right (1) or wrong (0), as Open Images writes what people verified."""
+    try:
+        value = float(score.replace(",", "."))
+    except ValueError:
+        value = -1.0
+    if value not in (0.0, 1.0):
+        raise LabelError(
+            f"'{score[:40]}' in column '{column}' is neither 0 nor 1: keep the rows that you trust, and name the "
+            "column of tags with --label-column to take every row",
+            path,
+            line,
+        )
+    return value == 1.0
+
+
+def _tell(columns: Columns, absent: int, header: list[str], builder: TableBuilder) -> None:
+    if columns.unread:
+        names = ", ".join(columns.unread[:5]) + (", …" if len(columns.unread) > 5 else "")
+        builder.notes.append(f"columns not read: {names}")
+    if columns.score is not None:
+        builder.notes.append(f"rows with 0 in '{header[columns.score]}' tag no photo ({absent:,} photos have some)")
 
 
 def _read_json_lines(text: str, builder: TableBuilder) -> None:
     if builder.options.split is not None:
         raise LabelError(f"has no 'split' column to take '{builder.options.split}' from", builder.path)
-    for line, name, value in _json_rows(text, builder.path):
+    for line, name, value in _json_rows(text, builder.path, builder.options.label_column):
         values = value if isinstance(value, list) else [] if value in (None, "") else [value]
         for tag in values:
             if not isinstance(tag, str) and (isinstance(tag, bool) or not isinstance(tag, int)):
                 raise LabelError(f"label {tag!r} is neither a name nor a whole number", builder.path, line)
-        builder.add(name, tuple(str(tag) for tag in values), line)
+        names = tuple(part for tag in values for part in builder.names(str(tag)))
+        builder.add(name, names, line)
 
 
-def _json_rows(text: str, path: Path) -> Iterator[tuple[int, str, object]]:
+def _json_rows(text: str, path: Path, wanted: tuple[str, ...]) -> Iterator[tuple[int, str, object]]:
     for line, content in enumerate(text.split("\n"), start=1):
         if not content.strip():
             continue
@@ -159,7 +180,14 @@ def _json_rows(text: str, path: Path) -> Iterator[tuple[int, str, object]]:
             raise LabelError("not JSON", path, line) from error
         if not isinstance(row, dict) or not isinstance(row.get("file_name"), str):
             raise LabelError("wants an object with a 'file_name'", path, line)
-        columns = [name for name in TAG_COLUMNS if name in row]
+        columns = [name for name in wanted or TAG_COLUMNS if name in row]
         if not columns:
-            raise LabelError("has neither 'label' nor 'labels'", path, line)
+            raise LabelError(f"has neither {' nor '.join(map(repr, wanted or ('label', 'labels')))}", path, line)
+        if len(columns) > 1:
+            raise LabelError(
+                f"'{columns[0]}' and '{columns[1]}' may both hold the tags: give --label-column {columns[0]} "
+                f"or --label-column {columns[1]}",
+                path,
+                line,
+            )
         yield line, row["file_name"], row[columns[0]]

@@ -4,35 +4,85 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pseudomask.data.images import find_images
-from pseudomask.data.labels.table import LabelTable, ReadOptions, TableBuilder
+from pseudomask.data.images import ImageItem, find_images
+from pseudomask.data.labels.builder import TableBuilder
+from pseudomask.data.labels.suspects import is_system, quote, shown, split_names, structure_names
+from pseudomask.data.labels.table import LabelTable, ReadOptions
 from pseudomask.errors import LabelError, UsageError
-
-_SPLITS = frozenset({"train", "val", "valid", "validation", "test", "trainval"})
 
 
 def read_folders(path: Path, options: ReadOptions) -> LabelTable:
-    """Names are relative to `path` (`cat/x.jpg`); images beside the class folders get no tag."""
+    """Names are relative to `path` (`cat/x.jpg`); images beside the class folders get no tag.
+
+    With a class list, the class is the outermost folder that is in it (`train/cat/x.jpg`).
+    """
     try:
         items = find_images(path)
     except UsageError as error:
         raise LabelError(str(error)) from error
-    builder = TableBuilder(path, "folders", options)
-    outside = 0
-    for item in items:
-        name, slash, _ = item.relative.partition("/")
-        if slash:
-            builder.add(item.relative, (name,))
-        else:
-            outside += 1
-    found = {item.relative.partition("/")[0] for item in items if "/" in item.relative}
+    inside = [item for item in items if "/" in item.relative]
+    found = list(dict.fromkeys(item.relative.partition("/")[0] for item in inside))
     if not found:
         raise LabelError("has no subfolder with images (one subfolder a class is expected)", path)
-    if found <= _SPLITS:
-        raise LabelError(f"subfolders are splits, not classes: give one of them ({path / min(found)})", path)
+    if options.classes is None:
+        _check(path, [name for name in found if not _is_settled(name, options)], inside)
+    builder = TableBuilder(path, "folders", options)
+    for item in inside:
+        builder.add(item.relative, builder.names(_class_of(item, options)))
+    outside = len(items) - len(inside)
     if outside:
         builder.notes.append(f"{outside:,} images outside the class folders carry no tag")
     empty = sorted(p.name for p in path.iterdir() if p.is_dir() and p.name not in found and p.name[0] != ".")
+    empty = [name for name in empty if not is_system(name)]
     if empty:
         builder.notes.append(f"no image in: {', '.join(empty[:10])}")
     return builder.finish()
+
+
+def _class_of(item: ImageItem, options: ReadOptions) -> str:
+    folders = item.relative.split("/")[:-1]
+    return next((name for name in folders if name in (options.classes or ())), folders[0])
+
+
+def _is_settled(name: str, options: ReadOptions) -> bool:
+    return name.casefold() in options.skip_tag | options.no_class
+
+
+def _is_deep(top: str, inside: list[ImageItem]) -> bool:
+    return any(item.relative.startswith(f"{top}/") and item.relative.count("/") > 1 for item in inside)
+
+
+def _check(path: Path, found: list[str], inside: list[ImageItem]) -> None:
+    """LabelError for folders that are splits, parts of a data set or a system's, and for classes at two depths."""
+    splits = split_names(found)
+    if splits and len(splits) == len(found) and not any(map(is_system, splits)):
+        raise LabelError(
+            f"subfolders are splits, not classes: give one of them ({path / min(found)}), or a --class-file: folders "
+            "of those names are then the classes, however deep",
+            path,
+        )
+    odd = splits or structure_names(found)
+    if odd and len(odd) == len(found) and not splits:
+        deeper = next((path / top for top in sorted(found) if _is_deep(top, inside)), None)
+        inner = f"{quote(str(deeper))} if its folders are the classes, or " if deeper else ""
+        raise LabelError(
+            f"its folders ({', '.join(found[:4])}) are parts of a data set, not classes: give --labels {inner}"
+            "with the file or folder that holds the tags, or a --class-file that names the folders that are classes",
+            path,
+        )
+    if odd:
+        kind = "a folder of the system" if is_system(odd[0]) else "a split" if splits else "a part of a data set"
+        raise LabelError(
+            f"the folder {shown(odd[0])} names {kind}, not a class: give --skip-tag {quote(','.join(odd))} to leave it "
+            "out, or a --class-file that names the folders that are classes",
+            path,
+        )
+    direct = {item.relative.partition("/")[0] for item in inside if item.relative.count("/") == 1}
+    for item in inside:
+        top, below, *_ = item.relative.split("/")
+        if top in found and top not in direct:
+            raise LabelError(
+                f"{top}/{below} may mean the class {shown(top)} or {shown(below)}: give a --class-file that names the "
+                f"right ones, or --labels {quote(str(path / top))}",
+                path,
+            )

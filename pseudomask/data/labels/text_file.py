@@ -7,7 +7,9 @@ import re
 from pathlib import Path
 
 from pseudomask.data.images import find_images
-from pseudomask.data.labels.table import LabelTable, ReadOptions, TableBuilder, read_text
+from pseudomask.data.labels.builder import TableBuilder
+from pseudomask.data.labels.cells import read_list_cell
+from pseudomask.data.labels.table import LabelTable, ReadOptions, read_text
 from pseudomask.errors import LabelError, UsageError
 
 _YOLO = re.compile(r"\d+(\s+[-+.\deE]+){4,}")
@@ -20,19 +22,49 @@ def read_text_lines(path: Path, options: ReadOptions) -> LabelTable:
     Tabs allow spaces in paths and class names. A path alone shows no class. Blank lines and lines
     starting with `# ` are skipped.
     """
-    builder = TableBuilder(path, "text", options)
-    tagged = False
+    builder = TableBuilder(path, "text", options, one_tag_rows=True)
+    rows: list[tuple[int, str, list[str]]] = []
     for line, content in enumerate(read_text(path).split("\n"), start=1):
         content = content.strip(" \r")
         if not content.strip() or content == "#" or content.startswith(("# ", "#\t")):
             continue
-        name, *names = content.split("\t") if "\t" in content else content.split()
-        names = [tag for tag in names if tag]
-        tagged = tagged or bool(names)
-        builder.add(name.strip(), tuple(names), line)
-    if not tagged:
+        name, *names = _fields(content, options)
+        rows.append((line, name.strip(), [tag for tag in names if tag]))
+    if not any(names for _, _, names in rows):
         raise LabelError("no line names a class after the image ('photo.jpg cat dog')", path)
+    width = _one_hot_width(rows)
+    classes = options.classes
+    if width and classes is None:
+        raise LabelError(
+            f"0 and 1 after each image look like a column for each class: give --class-file with the {width} names "
+            "in the order of the columns",
+            path,
+            rows[0][0],
+        )
+    if width and classes is not None and width == len(classes):
+        builder.notes.append("0 and 1 after each image were read as a column for each class")
+        rows = [
+            (line, name, [c for c, tag in zip(classes, tags, strict=True) if tag == "1"]) for line, name, tags in rows
+        ]
+    for line, name, names in rows:
+        builder.add(name, tuple(part for tag in names for part in builder.names(tag)), line)
     return builder.finish()
+
+
+def _fields(content: str, options: ReadOptions) -> list[str]:
+    """The path and the tags of a line: all tags in one, where the user says what parts them, or they are a list."""
+    if "\t" in content:
+        return content.split("\t")
+    name, *rest = content.split(maxsplit=1)
+    whole = rest and (options.separator is not None or read_list_cell(rest[0]) is not None)
+    return [name, *rest] if whole else content.split()
+
+
+def _one_hot_width(rows: list[tuple[int, str, list[str]]]) -> int:
+    """How many columns of 0 and 1 every line has, with a 0 among them; 0 where the tags are names."""
+    width = len(rows[0][2])
+    values = {tag for _, _, tags in rows for tag in tags}
+    return width if values <= {"0", "1"} and "0" in values and all(len(tags) == width for _, _, tags in rows) else 0
 
 
 def label_files(folder: Path) -> list[Path]:
@@ -66,7 +98,7 @@ def read_per_image(path: Path, options: ReadOptions) -> LabelTable:
             if _YOLO.fullmatch(tag):
                 raise LabelError("holds boxes (YOLO), which are not read: write a class a line", file, line)
             if tag:
-                positions.update(builder.resolve((tag,), line, file))
+                positions.update(builder.resolve(builder.names(tag), line, file))
         builder.add_positions(name, tuple(sorted(positions)), where=file)
     return builder.finish()
 

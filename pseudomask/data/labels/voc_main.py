@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from pseudomask.data.labels.table import LabelTable, ReadOptions, TableBuilder, read_text
+from pseudomask.data.labels.builder import TableBuilder
+from pseudomask.data.labels.table import LabelTable, ReadOptions, read_text
 from pseudomask.data.labels.voc_xml import voc_root
 from pseudomask.errors import LabelError
 

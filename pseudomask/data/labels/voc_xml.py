@@ -6,7 +6,9 @@ from pathlib import Path
 from xml.parsers import expat
 
 from pseudomask.data.images import read_list
-from pseudomask.data.labels.table import LabelTable, ReadOptions, TableBuilder
+from pseudomask.data.labels.builder import TableBuilder
+from pseudomask.data.labels.foreign import foreign_bytes
+from pseudomask.data.labels.table import LabelTable, ReadOptions
 from pseudomask.errors import LabelError
 from pseudomask.running.reading import read_bytes
 
@@ -48,7 +50,7 @@ def read_voc(path: Path, options: ReadOptions) -> LabelTable:
         objects = read_objects(file)
         kept = [tag for tag, difficult in objects if not (difficult and options.difficult == "drop")]
         dropped += len(objects) - len(kept)
-        builder.add(name, tuple(dict.fromkeys(kept)), where=file)
+        builder.add(name, tuple(part for tag in dict.fromkeys(kept) for part in builder.names(tag)), where=file)
     if dropped:
         builder.notes.append(f"{dropped:,} objects marked difficult were left out")
     return builder.finish()
@@ -79,7 +81,8 @@ def read_objects(file: Path) -> Objects:
     except _Refused as refused:
         raise LabelError(str(refused), file, reader.parser.CurrentLineNumber) from refused
     if not reader.has_root:
-        raise LabelError("is not a VOC annotation (its root is not <annotation>)", file)
+        what = foreign_bytes(file.read_bytes()[:4096])
+        raise LabelError(f"is {what}" if what else "is not a VOC annotation (its root is not <annotation>)", file)
     return reader.objects
 
 

@@ -14,7 +14,7 @@ from without.patching import Patch
 
 def names_looked_up(patch: Patch) -> None:
     """names that came before are looked up, not walked through"""
-    from pseudomask.data.labels.table import TableBuilder
+    from pseudomask.data.labels.builder import TableBuilder
 
     real = TableBuilder.add_positions
 

@@ -76,21 +76,22 @@ def sealed_scores(patch: Patch) -> None:
 
 def rows_within_the_folder(patch: Patch) -> None:
     """a row may not leave the image folder"""
-    from pseudomask.data.labels.table import TableBuilder
+    from pseudomask.data.labels.row_names import RowNames
 
-    patch(TableBuilder, "_check_name", lambda *words: None)
+    patch(RowNames, "relative", lambda self, name, *words: name)
 
 
 def cells_of_0_and_1(patch: Patch) -> None:
     """a one-hot cell is 0 or 1"""
-    from pseudomask.data.labels import csv_file
+    from pseudomask.data.labels import columns
 
-    patch(csv_file, "_ONE_HOT", csv_file._ONE_HOT | {"-1": False, "nan": False})
+    real = columns.is_shown
+    patch(columns, "is_shown", lambda cell: False if cell in ("-1", "nan") else real(cell))
 
 
 def one_row_a_photo(patch: Patch) -> None:
     """rows that contradict each other are refused"""
-    from pseudomask.data.labels.table import TableBuilder
+    from pseudomask.data.labels.builder import TableBuilder
 
     patch(
         TableBuilder, "add_positions", lambda self, name, tags, line=None, where=None: self._tags.update({name: tags})
@@ -245,7 +246,7 @@ def rows_let_go(patch: Patch) -> None:
     from pseudomask.data.labels import csv_file
 
     kept: list[Any] = []
-    real = csv_file._named_tags
+    real = csv_file._row_reader
 
     def named(*words: Any) -> Any:
         tags_of = real(*words)
@@ -256,4 +257,4 @@ def rows_let_go(patch: Patch) -> None:
 
         return keeping
 
-    patch(csv_file, "_named_tags", named)
+    patch(csv_file, "_row_reader", named)

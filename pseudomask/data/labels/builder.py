@@ -1,0 +1,143 @@
+"""Collects the rows of a label source and checks each."""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Iterable
+from pathlib import Path
+
+from pseudomask.data.labels.cells import part, read_list_cell
+from pseudomask.data.labels.class_names import LEFT_OUT, ClassNames
+from pseudomask.data.labels.row_names import RowNames, is_plain
+from pseudomask.data.labels.table import LabelTable, ReadOptions
+from pseudomask.errors import LabelError
+
+CELL_FORMATS = frozenset({"csv", "imagefolder", "text", "per-image"})
+"""Where a name is what a cell or a line holds, so that it may be several names or none."""
+
+
+class TableBuilder:
+    """Collects (image name, class names, line) and checks each; `finish` gives the LabelTable.
+
+    `separator` parts the tags of a cell unless the user named another. With `one_tag_rows`, rows of one
+    photo with different tags add up, if no row has several.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        format: str,
+        options: ReadOptions,
+        *,
+        numbers_from_zero: bool = False,
+        one_tag_rows: bool = False,
+    ) -> None:
+        self.path, self.format, self.options = path, format, options
+        self.notes: list[str] = []
+        self.separator: str | None = None
+        self.classes = ClassNames(options, in_cells=format in CELL_FORMATS, numbers_from_zero=numbers_from_zero)
+        self._one_tag_rows = one_tag_rows
+        self._names = RowNames(options.images, path.parent)
+        self._tags: dict[str, tuple[int, ...]] = {}
+        self._lines: array[int] = array("L")
+        self._resolved: dict[tuple[str, ...], tuple[int, ...]] = {}
+        self._conflict: LabelError | None = None
+        self._added_up = self._left_out = self._lists = self._lines_in_cells = 0
+
+    def declare(self, names: Iterable[str], line: int | None = None) -> None:
+        """Fix the classes and their order before any row; with a given class list, only check them."""
+        self.classes.declare(names, (line, self.path))
+
+    def names(self, cell: str) -> tuple[str, ...]:
+        """The class names that one cell holds."""
+        cell = cell.strip()
+        if not cell:
+            return ()
+        if cell in self.classes and self.classes.given is not None:
+            return (cell,)
+        listed = read_list_cell(cell)
+        if listed is not None:
+            self._lists += 1
+            return listed
+        given = self.options.separator
+        if given is None and re.search(r"[\n\r\t]", cell):
+            self._lines_in_cells += 1
+            return tuple(name for line in re.split(r"[\n\r\t]+", cell) for name in self.names(line))
+        separator = given or self.separator
+        return (cell,) if separator is None else part(cell, separator, given=given is not None)
+
+    def resolve(self, names: tuple[str, ...], line: int | None, where: Path | None = None) -> tuple[int, ...]:
+        """Sorted unique positions of class names; LabelError for a name that cannot be one."""
+        known = self._resolved.get(names)
+        if known is None:
+            place = (line, where or self.path)
+            found = {self.classes.position(name.strip(), place) for name in names}
+            found.discard(-1)
+            known = self._resolved[names] = tuple(sorted(found))
+        return known
+
+    def add(self, name: str, names: tuple[str, ...], line: int | None = None, where: Path | None = None) -> None:
+        """One image and its class names, found at `line` of `where` (default: the source itself)."""
+        self.add_positions(name, self.resolve(names, line, where), line, where)
+
+    def add_positions(
+        self, name: str, tags: tuple[int, ...], line: int | None = None, where: Path | None = None
+    ) -> None:
+        """As `add`, for positions that `resolve` gave."""
+        if not is_plain(name):
+            name = self._names.relative(name, line, where or self.path)
+        if tags and tags[0] == LEFT_OUT:
+            self._left_out += 1
+            return
+        before = self._tags.setdefault(name, tags)
+        if len(self._tags) > len(self._lines):
+            self._lines.append(line or 0)
+        elif before != tags:
+            self._add_up(name, before, tags, line, where or self.path)
+
+    def add_absent(self, names: Iterable[str]) -> None:
+        """Images of which the source only says what they do not show."""
+        for name in names:
+            name = name if is_plain(name) else self._names.relative(name, None, self.path)
+            self._tags.setdefault(name, ())
+
+    def _add_up(self, name: str, before: tuple[int, ...], tags: tuple[int, ...], line: int | None, where: Path) -> None:
+        if self._conflict is None:
+            first = self._lines[list(self._tags).index(name)]
+            told = f" (first on line {first})" if first else ""
+            message = f"{name} is listed twice with different tags{told}"
+            if self._one_tag_rows:
+                message += ", and some rows hold several: write one row a photo, or one tag a row"
+            self._conflict = LabelError(message, where, line)
+        if not (self._one_tag_rows and before and len(tags) == 1):
+            raise self._conflict
+        self._tags[name] = tuple(sorted({*before, *tags}))
+        self._added_up += 1
+
+    def finish(self) -> LabelTable:
+        """The table, with the classes in their final order. LabelError when nothing was found."""
+        if self._conflict is not None and any(len(tags) > 1 for tags in self._resolved.values()):
+            raise self._conflict
+        if not self._tags:
+            raise LabelError("holds no image" + (" but those left out" if self._left_out else ""), self.path)
+        classes, tags = self.classes.finish(), self._tags
+        if not classes:
+            raise LabelError("names no class", self.path)
+        place = [self.classes.position(name, (None, self.path)) for name in classes]
+        if place != list(range(len(classes))):
+            new = {old: i for i, old in enumerate(place)}
+            moved = {old: tuple(sorted(new[i] for i in old)) for old in set(tags.values())}
+            tags = {name: moved[old] for name, old in tags.items()}
+        empty = sum(not positions for positions in tags.values())
+        told = (
+            (self._lists, "cells that hold a list (['cat', 'dog']) were read as one"),
+            (self._lines_in_cells, "cells hold several lines or tabs, which part their tags"),
+            (self._added_up, "further rows of the same photos: their tags were added up (one tag a row)"),
+            (self._left_out, "rows were left out (--skip-tag)"),
+            (self._names.changed, "absolute paths (or such with ..) were taken relative to the image folder"),
+        )
+        notes = [*self.notes, *self.classes.notes, *(f"{count:,} {what}" for count, what in told if count)]
+        if empty:
+            notes.append(f"{empty:,} of {len(tags):,} images show no class")
+        return LabelTable(classes, tags, self.format, str(self.path), tuple(notes))

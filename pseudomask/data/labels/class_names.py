@@ -1,0 +1,168 @@
+"""Class names become positions: each is judged once, at its first row."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pseudomask.data.labels import suspects
+from pseudomask.data.labels.table import BACKGROUND_NAMES, MAX_CLASSES, ReadOptions, check_classes, nearest
+from pseudomask.errors import LabelError
+from pseudomask.running.jsonable import is_text
+
+LEFT_OUT = -2
+"""Stands first among the positions of a row that `--skip-tag` leaves out."""
+
+_NO_CLASS = -1
+_NEGATIVE = re.compile(r"-\d+([.,]\d+)?")
+_NUMBER = re.compile(r"(\d{1,18})(?:\.0+)?")
+
+Place = tuple[int | None, Path]
+"""Line (where there is one) and file of a name."""
+
+
+class ClassNames:
+    """The classes found so far, or the given ones.
+
+    With a given list a whole number stands for the mask index (1 is the first class), or with
+    `numbers_from_zero` for the position.
+    """
+
+    def __init__(self, options: ReadOptions, *, in_cells: bool, numbers_from_zero: bool = False) -> None:
+        self.given = options.classes
+        self.notes: list[str] = []
+        self._options = options
+        self._in_cells = in_cells
+        self._first = 0 if numbers_from_zero else 1
+        self._positions: dict[str, int] = {}
+        self._by_fold: dict[str, str | None] = {}
+        self._places: dict[str, Place] = {}
+        self._missing: dict[str, Place] = {}  # told all at once, at the end
+        self._declared = False
+        self._told: set[str] = set()
+        for name in check_classes(options.classes or ()):
+            self._positions[name] = len(self._positions)
+            self._by_fold[suspects.fold(name)] = None if suspects.fold(name) in self._by_fold else name
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._positions
+
+    def declare(self, names: Iterable[str], place: Place) -> None:
+        """Fix the classes and their order before any row; with a given list, only check them."""
+        self._declared = True
+        for name in names:
+            self.position(name.strip(), place)
+
+    def position(self, name: str, place: Place) -> int:
+        """Position of a class; -1 for no class, `LEFT_OUT` for a tag to skip. LabelError for what cannot be one."""
+        known = self._positions.get(name)
+        if known is not None:
+            return known
+        if name.casefold() in self._options.skip_tag:
+            return LEFT_OUT
+        if name.casefold() in self._options.no_class:
+            return _NO_CLASS
+        if not name:
+            raise LabelError("a class name is empty", place[1], place[0])
+        self._check_text(name, place)
+        tidy = suspects.clean(name)
+        if tidy != name and tidy:
+            if suspects.is_told(name, tidy):
+                self._tell("names are read without invisible characters, odd blanks and quotes around them")
+            return self.position(tidy, place)
+        if name.casefold() in BACKGROUND_NAMES:
+            self._tell("background is no class and was left out: mask index 0 is background by itself")
+            return _NO_CLASS
+        if _NEGATIVE.fullmatch(name):
+            raise LabelError(f"class index {name} is negative", place[1], place[0])
+        if suspects.is_missing(name):
+            self._missing.setdefault(name, place)
+            return _NO_CLASS
+        twin = self._by_fold.get(suspects.fold(name))
+        if twin is not None and self._options.merge_names:
+            self._tell(f"{suspects.shown(name)} counts as {suspects.shown(twin)} (--merge-names)")
+            return self._positions[twin]
+        return self._new(name, twin, place) if self.given is None else self._number(name, twin, place)
+
+    def finish(self) -> tuple[str, ...]:
+        """The classes, in order: as given or declared, else sorted. LabelError for names that are wrong together."""
+        if self._missing:
+            line, where = next(iter(self._missing.values()))
+            raise LabelError(suspects.missing(list(self._missing)), where, line)
+        names = tuple(self._positions)
+        if self.given is not None:
+            return names
+        if self._options.separator is None and not self._declared:
+            for name, separator in suspects.combined(names, in_cell=self._in_cells):
+                raise LabelError(suspects.several(name, separator), self._places[name][1], self._places[name][0])
+        self._check_splits(names)
+        return names if self._declared else tuple(sorted(names))
+
+    def _check_splits(self, names: Sequence[str]) -> None:
+        for name in suspects.split_names(names):
+            raise LabelError(
+                f"'{name}' names {'a folder of the system' if suspects.is_system(name) else 'a split'}, not a class: "
+                f"give --skip-tag {suspects.quote(name)} to leave it out, or a --class-file that names it, "
+                "if it is a class",
+                self._places[name][1],
+                self._places[name][0],
+            )
+
+    def _check_text(self, name: str, place: Place) -> None:
+        line, where = place
+        if not is_text(name):
+            raise LabelError(f"the class name {name!r} holds half a character, which no file can", where, line)
+        if any("\udc80" <= character <= "\udcff" for character in name):
+            told = name.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
+            raise LabelError(
+                f"{suspects.shown(told)} is not UTF-8 (Latin-1 or Windows-1252?); save the file as UTF-8 "
+                "(Excel: 'CSV UTF-8')",
+                where,
+                line,
+            )
+
+    def _new(self, name: str, twin: str | None, place: Place) -> int:
+        line, where = place
+        in_cell = self._in_cells and not self._declared
+        complaint = suspects.judge(name, in_cell=in_cell, separator=self._options.separator)
+        if complaint:
+            raise LabelError(complaint, where, line)
+        if twin is not None:
+            raise LabelError(
+                f"{suspects.shown(name)} and {suspects.shown(twin)} differ by case, blanks, '_', '-' or a copy's "
+                "number alone: give --merge-names to take them for one class, or a --class-file that names both",
+                where,
+                line,
+            )
+        if len(self._positions) >= MAX_CLASSES:
+            raise LabelError(f"more than {MAX_CLASSES:,} classes", where, line)
+        self._places[name] = place
+        folded = suspects.fold(name)
+        if folded:
+            self._by_fold[folded] = name
+        self._positions[name] = len(self._positions)
+        return self._positions[name]
+
+    def _number(self, name: str, twin: str | None, place: Place) -> int:
+        line, where = place
+        assert self.given is not None
+        match = _NUMBER.fullmatch(name)
+        if match:
+            position = int(match[1]) - self._first
+            if position == -1:
+                hint = "; if yours count from 0, give --label-format imagefolder" if where.suffix == ".csv" else ""
+                raise LabelError(f"class index 0 is background; the first class is 1{hint}", where, line)
+            if position >= len(self.given):
+                raise LabelError(f"class index {name}, but there are {len(self.given)} classes", where, line)
+            return position
+        merge = " (--merge-names takes them for one)" if twin is not None else ""
+        raise LabelError(f"unknown class {suspects.shown(name)}{nearest(name, self.given)}{merge}", where, line)
+
+    def _tell(self, note: str) -> None:
+        if note not in self._told and len(self._told) < 20:
+            self._told.add(note)
+            self.notes.append(note)

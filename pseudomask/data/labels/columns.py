@@ -1,0 +1,174 @@
+"""What the columns of a table are: which names the photo, which hold tags, which say nothing of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pseudomask.data.labels.builder import TableBuilder
+from pseudomask.data.labels.foreign import foreign_header
+from pseudomask.data.labels.suspects import quote, words
+from pseudomask.errors import LabelError
+from pseudomask.suggest import nearest
+
+FILE_COLUMNS = (
+    *("filename", "file", "image", "path", "imagepath", "filepath", "name", "imagename", "imagefile", "imgname"),
+    *("imgpath", "imageid", "img", "photo", "picture", "id"),
+)
+TAG_COLUMNS = ("labels", "label", "tags", "tag", "classes", "class", "category", "categories")
+_MORE_TAG_COLUMNS = ("labelname", "classname", "categoryname", "classlabel")
+_OTHER_COLUMNS = words(
+    "index idx unnamed width height w h depth channels size xmin ymin xmax ymax x y x1 y1 x2 y2 bbox url source "
+    "originalurl thumbnail license author title date time timestamp createdat updatedat comment comments note notes "
+    "md5 sha1 sha256 hash fold subset partition dataset lat lon latitude longitude annotator isoccluded istruncated "
+    "isgroupof isdepiction isinside"
+)
+_SCORE_COLUMNS = frozenset({"confidence", "score", "scores", "probability", "prob"})
+
+_SHOWN = words("1 true t yes y x ✓ ✔ ☑ on wahr vrai verdadero vero oui ja si sí")
+_NOT_SHOWN = words("0 false f no n off falsch faux falso non nein ☐ ✗ ✘") | {""}
+_DECIMAL = re.compile(r"([01])[.,]0*")
+
+
+def plain(name: str) -> str:
+    """A column's name without case, blanks, `_` and `-`."""
+    return re.sub(r"[\s_-]+|:\s*\d+$|\.\d+$", "", name.lower())
+
+
+def is_header(cells: Sequence[str]) -> bool:
+    """Whether cells are a header of a table of labels."""
+    return len(cells) >= 2 and any(plain(cell) in FILE_COLUMNS for cell in cells)
+
+
+def is_shown(cell: str) -> bool | None:
+    """What a cell of a class's own column says; None for what is neither yes nor no."""
+    cell = cell.strip().casefold()
+    decimal = _DECIMAL.fullmatch(cell)
+    if decimal:
+        cell = decimal[1]
+    return True if cell in _SHOWN else False if cell in _NOT_SHOWN else None
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Positions in the header. `tags`: one column of names, or (`one_hot`) a column for each class."""
+
+    file: int
+    split: int | None
+    score: int | None
+    tags: tuple[int, ...]
+    one_hot: bool
+    unread: tuple[str, ...]
+
+
+def understand(header: list[str], builder: TableBuilder, line: int) -> Columns:
+    """What each column is. LabelError, with the option that settles it, where that cannot be known."""
+    names = [plain(name) for name in header]
+    _check(header, names, builder, line)
+    options = builder.options
+    file = _file_column(header, names, builder, line)
+    split = names.index("split") if "split" in names and "split" not in map(plain, options.label_column) else None
+    chosen = [_named(name, header, builder.path, line, "--label-column") for name in options.label_column]
+    tags = chosen or [i for i, name in enumerate(names) if name in (*TAG_COLUMNS, *_MORE_TAG_COLUMNS) and i != file]
+    if len(tags) > 1 and not chosen:
+        first, second = header[tags[0]], header[tags[1]]
+        raise LabelError(
+            f"'{first}' and '{second}' may both hold the tags: give --label-column {quote(first)} "
+            f"or --label-column {quote(second)}",
+            builder.path,
+            line,
+        )
+    scores = [i for i, name in enumerate(names) if name in _SCORE_COLUMNS and i not in tags] if not chosen else []
+    one_hot = len(tags) != 1
+    if not tags:
+        tags = [i for i in range(len(header)) if i not in (file, split) and _may_be_class(header[i], builder)]
+        scores = []
+    if not tags:
+        others = [name for i, name in enumerate(header) if i != file and name]
+        hint = f", or name one with --label-column (columns: {', '.join(others[:8])})" if others else ""
+        raise LabelError(f"has no column of labels: write 'filename,labels'{hint}", builder.path, line)
+    unread = tuple(header[i] for i in range(len(header)) if header[i] and i not in (file, split, *tags, *scores))
+    return Columns(file, split, scores[0] if scores else None, tuple(tags), one_hot, unread)
+
+
+def _check(header: list[str], names: list[str], builder: TableBuilder, line: int) -> None:
+    what = foreign_header(name.lower() for name in header)
+    if what and not (builder.options.label_column and builder.options.image_column):
+        raise LabelError(f"is {what}", builder.path, line)
+    doubled = sorted({name for name in header if name and header.count(name) > 1}) if len(header) < 10_000 else []
+    if doubled:
+        raise LabelError(f"column '{doubled[0]}' stands twice in the header", builder.path, line)
+
+
+def _file_column(header: list[str], names: list[str], builder: TableBuilder, line: int) -> int:
+    if builder.options.image_column is not None:
+        return _named(builder.options.image_column, header, builder.path, line, "--image-column")
+    chosen = {plain(name) for name in builder.options.label_column}
+    files = [names.index(name) for name in FILE_COLUMNS if name in names and name not in chosen]
+    if not files:
+        listed = ", ".join(name for name in header[:8] if name)
+        raise LabelError(
+            "the first line must be a header such as 'filename,labels'; if it is one, name the photos' column with "
+            f"--image-column (columns: {listed})",
+            builder.path,
+            line,
+        )
+    return files[0]
+
+
+def _named(name: str, header: list[str], path: Path, line: int, option: str) -> int:
+    lower = [one.lower() for one in header]
+    if name.strip().lower() not in lower:
+        close = nearest(name, header)
+        hint = f"did you mean '{close}'?" if close else f"there are {', '.join(header[:8])}"
+        raise LabelError(f"has no column '{name}' ({option}): {hint}", path, line)
+    return lower.index(name.strip().lower())
+
+
+def _may_be_class(name: str, builder: TableBuilder) -> bool:
+    given = builder.options.classes
+    if given is not None and name in given:
+        return True
+    return bool(name) and plain(name) not in _OTHER_COLUMNS and plain(name) not in FILE_COLUMNS
+
+
+def one_hot_row(header: list[str], columns: Sequence[int], builder: TableBuilder, line: int) -> RowReader:
+    """Reads a row with a column for each class."""
+    builder.declare([header[i] for i in columns], line)
+    positions = {i: builder.resolve((header[i],), line) for i in columns}  # () for background
+    known: dict[str, bool | None] = {}
+
+    def tags_of(cells: list[str], line: int) -> tuple[int, ...]:
+        found: list[int] = []
+        for i in columns:
+            cell = cells[i]
+            if cell not in known:
+                known[cell] = is_shown(cell)
+                if known[cell] is not None and cell.strip() not in ("0", "1", "") and len(known) < 10:
+                    builder.notes.append(f"'{cell.strip()}' counts as {int(bool(known[cell]))}")
+            shown = known[cell]
+            if shown is None:
+                raise LabelError(_neither(cell, i, header, columns), builder.path, line)
+            if shown:
+                found.extend(positions[i])
+        return tuple(sorted(found))
+
+    return tags_of
+
+
+def _neither(cell: str, column: int, header: list[str], columns: Sequence[int]) -> str:
+    name, others = header[column], ",".join(header[i] for i in columns if i != column)
+    told = f"'{cell[:60]}' in column '{name}' is neither 0 nor 1: "
+    if re.fullmatch(r"-?\d*[.,]?\d+([eE][+-]?\d+)?", cell.strip()):
+        if re.fullmatch(r"0?[.,]\d+", cell.strip()):
+            return told + "a score? Write 1 where the class is shown and 0 where it is not"
+        if not others:
+            return told + f"give --label-column {quote(name)} if it holds the tags"
+        return told + f"name the columns that are classes, such as --label-column {quote(others)}"
+    return told + f"give --label-column {quote(name)} if it holds the tags, or name the columns that are classes there"
+
+
+RowReader = Callable[[list[str], int], tuple[int, ...]]
+"""(cells, line) -> positions of the row's classes."""

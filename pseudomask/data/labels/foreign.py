@@ -1,0 +1,135 @@
+"""Files of other programs that are no label file we read: what each is, and how it becomes one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pseudomask.running.reading import open_file
+
+_AS_TABLE = "write a table 'filename,labels'"
+_EXCEL = "save it as 'CSV UTF-8' in the spreadsheet program"
+_PANDAS = "write it with pandas: read it there, then .to_csv('labels.csv', index=False)"
+_LABEL_STUDIO = f"a Label Studio export, which is not read: {_AS_TABLE} from its columns 'image' and 'choice'"
+_CVAT = (
+    "a CVAT export, which is not read: export tags as 'ImageNet 1.0' (a folder a class), "
+    "boxes and polygons as 'COCO 1.0'"
+)
+_VIA = f"a VGG Image Annotator (VIA) project, which is not read: export COCO from it, or {_AS_TABLE}"
+
+_MAGIC: tuple[tuple[bytes, str], ...] = (
+    (b"\xd0\xcf\x11\xe0", f"an old Excel workbook (.xls), not text: {_EXCEL}"),
+    (b"PAR1", f"a Parquet file, not text: {_PANDAS}"),
+    (b"ARROW1", f"a Feather (Arrow) file, not text: {_PANDAS}"),
+    (b"FEA1", f"a Feather file, not text: {_PANDAS}"),
+    (b"\x89HDF", f"an HDF5 file, not text: {_PANDAS}"),
+    (b"SQLite format 3", f"an SQLite database, not text: {_AS_TABLE} from it"),
+    (b"\x1f\x8b", "a gzip file: unpack it first"),
+    (b"BZh", "a bzip2 file: unpack it first"),
+    (b"\xfd7zXZ", "an xz file: unpack it first"),
+    (b"\x28\xb5\x2f\xfd", "a zstd file: unpack it first"),
+    (b"7z\xbc\xaf", "a 7-Zip archive: unpack it first"),
+    (b"Rar!", "a RAR archive: unpack it first"),
+    (b"%PDF", f"a PDF: {_AS_TABLE}"),
+    (b"\x89PNG", "a photo or a mask, not a label file"),
+    (b"\xff\xd8\xff", "a photo, not a label file"),
+)
+_ZIPS: tuple[tuple[bytes, str], ...] = (
+    (b"xl/", f"an Excel workbook (.xlsx), not text: {_EXCEL}"),
+    (b"[Content_Types].xml", f"an Excel workbook (.xlsx), not text: {_EXCEL}"),
+    (b"opendocument.spreadsheet", f"an OpenDocument sheet (.ods), not text: {_EXCEL}"),
+)
+_MARKUP: tuple[tuple[str, str], ...] = (
+    (r"<annotations[\s>]", _CVAT),
+    (r"<annotation[\s>]", "one VOC annotation: give the folder that holds it and the others"),
+)
+_PICKLE_ZIP = (b"data.pkl", b".npy")
+
+
+def foreign_bytes(head: bytes) -> str | None:
+    """What a file is that begins so, and how it becomes a label file; None for text, pickles and what is unknown."""
+    for magic, what in _MAGIC:
+        if head.startswith(magic):
+            return what
+    if head.startswith(b"PK\x03\x04"):
+        found = [what for mark, what in _ZIPS if mark in head]
+        if found or not any(mark in head for mark in _PICKLE_ZIP):
+            return found[0] if found else "a zip archive: unpack it first"
+    text = head.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").lstrip()
+    if text.startswith("<"):
+        for pattern, what in _MARKUP:
+            if re.search(pattern, text):
+                return what
+    return None
+
+
+def foreign_name(path: Path) -> str | None:
+    """The same for text that only its name belies: JSON in a file that is called a table."""
+    if path.suffix.lower() not in (".csv", ".tsv"):
+        return None
+    with open_file(path) as file:
+        head = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
+    if re.match(rb'\{\s*"', head) and b'"file_name"' in head.split(b"\n")[0]:
+        return "JSON lines, not a table: rename it to metadata.jsonl"
+    if re.match(rb"<!doctype html|<html", head, re.IGNORECASE):
+        return f"a web page, not a table (was a login page downloaded?): {_AS_TABLE}"
+    if re.match(rb'\{\s*"|\[\s*\{', head):
+        return "JSON, not a table: rename it to .json"
+    return None
+
+
+def foreign_header(columns: Iterable[str]) -> str | None:
+    """The same for a table with these columns, in lower case."""
+    names = set(columns)
+    if names >= {"annotation_id", "lead_time"} or names >= {"annotator", "annotation_id"}:
+        return _LABEL_STUDIO
+    if names >= {"region_attributes", "file_attributes"}:
+        return _VIA
+    return None
+
+
+def foreign_json(data: Any) -> str | None:
+    """The same for JSON that is not COCO's instances."""
+    if isinstance(data, list):
+        return _json_list([row for row in data if isinstance(row, dict)])
+    if not isinstance(data, dict) or {"images", "annotations", "categories"} <= data.keys():
+        return None
+    if "_via_settings" in data or any(isinstance(v, dict) and "regions" in v for v in data.values()):
+        return _VIA
+    if "shapes" in data or "flags" in data:
+        return "one labelme file: give the folder that holds it and the others"
+    if "items" in data and "categories" in data:
+        return "a Datumaro export, which is not read: export COCO from it"
+    if "annotations" in data and "data" in data:
+        return _LABEL_STUDIO
+    if "images" in data and "annotations" not in data:
+        return "a COCO file without 'annotations' (a test set's image list?): give its instances file"
+    return None
+
+
+def _json_list(rows: list[dict[str, Any]]) -> str | None:
+    first = rows[0] if rows else {}
+    if {"image_id", "category_id"} <= first.keys():
+        return "a COCO results file (predictions): give the instances file with the images and categories"
+    if "annotation_id" in first or "lead_time" in first or ("data" in first and isinstance(first["data"], dict)):
+        return _LABEL_STUDIO
+    if "image" in first and "annotations" in first:
+        return f"a CreateML export, which is not read: {_AS_TABLE}, or export COCO"
+    if "file_name" in first:
+        return "a list of rows in one array: write one object a line and name it metadata.jsonl"
+    return None
+
+
+def other_coco(data: dict[str, Any]) -> str | None:
+    """Which of COCO's other files it is: panoptic, captions; None for instances."""
+    annotations = data.get("annotations")
+    first = annotations[0] if isinstance(annotations, list) and annotations else None
+    if not isinstance(first, dict) or "category_id" in first:
+        return None
+    if "segments_info" in first:
+        return "a COCO panoptic file, which is not read: give the instances file"
+    if "caption" in first:
+        return "a COCO captions file, which names no class: give the instances file"
+    return None

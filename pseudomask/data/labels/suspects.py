@@ -1,0 +1,207 @@
+"""Judges class names: which of them are probably no class, why, and which option settles it.
+
+A class list is the user's own word: a name that stands in a `--class-file` is never judged.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+
+
+def words(text: str) -> frozenset[str]:
+    """Those of a text with blanks between."""
+    return frozenset(text.split())
+
+
+_MISSING = words(
+    "na n/a n.a. nan nat none null nil undefined missing empty blank unknown unlabeled unlabelled untagged unspecified "
+    "tbd todo - -- --- ? ?? ??? . .. _ * inf -inf <na> #n/a (none) (null) (blank) (empty) (unknown) \\n "
+    "#ref! #value! #name? #div/0! #num! #null!"
+)
+_SPLIT = re.compile(
+    r"(train|training|trainval|val|valid|validation|test|testing|dev|eval|evaluation|holdout|held[ _-]?out)"
+    r"([ _-]?(set|split|data|images?|photos?|\d{4}))?",
+    re.IGNORECASE,
+)
+_SYSTEM = words(
+    "__macosx @eadir @recycle @recently-snapshot $recycle.bin recycler #recycle #snapshot ~snapshot lost+found thumbs "
+    "thumbs.db .ds_store desktop.ini __pycache__ .ipynb_checkpoints ipynb_checkpoints node_modules .git"
+) | {"system volume information"}
+_STRUCTURE = words(
+    "images imgs masks labels annotations jpegimages imagesets segmentationclass segmentationobject ground_truth "
+    "groundtruth gt thumbnails overlays scores bboxes"
+)
+_WEAK_STRUCTURE = _STRUCTURE | words(
+    "image img mask label annotation photos photo pictures pics jpeg jpg png raw data dataset rgb color original "
+    "originals input output inputs outputs targets segmentation segmentations seg"
+)
+_INVISIBLE = re.compile("[\u200b\u2060\ufeff\u00ad\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_QUOTED = re.compile("([\"'\u201c\u2018\u00ab\u201e\u201a])(.+)([\"'\u201d\u2019\u00bb\u201c\u2018])")
+
+_LONGEST = 200  # also what keeps the patterns quick
+
+_CLASS_FILE = "a --class-file that names it, if it is a class"
+_NO_CLASS = "--no-class {0} if these photos show no class, --skip-tag {0} to leave them out, or " + _CLASS_FILE
+_COLUMN = "--label-column with the column that holds the tags, or " + _CLASS_FILE
+
+_EVERYWHERE: tuple[tuple[str, str, str], ...] = (
+    (
+        r"[+]?\d+([.,]\d*)?(e[+-]?\d+)?%?",
+        "is a number, not a class name",
+        "a --class-file with the names of the classes in the order of their numbers, or one that names '{1}' itself",
+    ),
+    (r"true|false|yes|no", "is yes or no, not a class name", _COLUMN),
+    (r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ].*)?|\d{1,2}:\d{2}(:\d{2})?", "is a date or a time", _COLUMN),
+    (
+        r"/[mgt]/[0-9a-z_]+",
+        "is an id of Open Images, not a name",
+        "its name instead, or a --class-file that names the id, if it is to be the class",
+    ),
+    (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32,}", "is an identifier, not a class name", _COLUMN),
+    (
+        r"[\[({<].*[\])}>]|[\[{<].*|.*[\]}>]|[\"\u201c].*|.*[\"\u201d]",
+        "looks like a piece of a list",
+        "--tag-separator '{2}' (brackets and quotes then come off), or " + _CLASS_FILE,
+    ),
+)
+_IN_CELLS: tuple[tuple[str, str, str], ...] = (
+    (
+        r"[a-z][a-z0-9+.-]*://.*|[a-z]:\\.*|\.{0,2}[\\/].*|.*\.(jpe?g|png|gif|bmp|tiff?|webp|txt|xml|json|csv)",
+        "is an address or the name of a file",
+        _COLUMN,
+    ),
+    (
+        r".+[\s:=(]\s*[01]?[.,]\d+\s*\)?|.+[\s:=(]\d+([.,]\d+)?\s*%\s*\)?|.+[:=]\s*[01]",
+        "holds a score beside the name",
+        "the names alone in the cells, or " + _CLASS_FILE,
+    ),
+    (
+        r"(\S+\s+){7,}\S+.*|(\S+\s+){3,}\S+[.!?]|.{121,}",
+        "is a sentence, not a class name",
+        _COLUMN,
+    ),
+)
+
+
+def _compiled(table: tuple[tuple[str, str, str], ...]) -> tuple[tuple[re.Pattern[str], str, str], ...]:
+    return tuple((re.compile(pattern, re.IGNORECASE | re.DOTALL), why, settles) for pattern, why, settles in table)
+
+
+_ALWAYS_JUDGED, _CELLS_JUDGED = _compiled(_EVERYWHERE), _compiled(_IN_CELLS)
+
+
+def clean(name: str) -> str:
+    """A name without what nobody sees: invisible characters, odd blanks, enclosing quotes; composed Unicode (NFC)."""
+    if name.isascii() and name.isprintable() and "  " not in name and name[:1] not in "\"'":
+        return name.strip()
+    name = " ".join(_INVISIBLE.sub("", unicodedata.normalize("NFC", name)).split())
+    quoted = _QUOTED.fullmatch(name)
+    return quoted[2].strip() if quoted and quoted[2].strip() else name
+
+
+def is_told(name: str, tidy: str) -> bool:
+    """Whether `clean` did more than compose Unicode."""
+    return unicodedata.normalize("NFC", name) != tidy
+
+
+def fold(name: str) -> str:
+    """The same for names that only case, width, blanks, `_` and `-`, or a mark of a copy (`cat (2)`) tell apart."""
+    name = unicodedata.normalize("NFKC", name).casefold().replace("\u2019", "'")
+    name = re.sub(r"(?<=\S)( - copy| copy)?( ?\(\d+\))?$", "", name)
+    return re.sub(r"(?<!\d)[\s_-]+|[\s_-]+(?!\d)", "", name)  # 1-1 is not 11
+
+
+def shown(name: str) -> str:
+    """A name for a message of one line."""
+    text = f"'{name}'" if name.isprintable() else repr(name)
+    return text if len(text) <= 62 else f"{text[:60]}…'"
+
+
+def quote(name: str) -> str:
+    """A name as a shell takes it."""
+    return shlex.quote(name)
+
+
+def is_missing(name: str) -> bool:
+    """Whether programs and people write this where a value is missing, or for yes and no."""
+    return name.casefold() in _MISSING
+
+
+def missing(names: Sequence[str]) -> str:
+    """The complaint about such names, all at once."""
+    listed = " and ".join(map(shown, names[:3])) + (" and others" if len(names) > 3 else "")
+    are = "is not a class but looks" if len(names) == 1 else "are not classes but look"
+    word = shlex.quote(",".join(names))
+    return (
+        f"{listed} {are} like a missing value: give --no-class {word} if these photos show no class, --skip-tag {word} "
+        f"to leave them out, or {_CLASS_FILE}"
+    )
+
+
+def judge(name: str, *, in_cell: bool, separator: str | None) -> str | None:
+    """What is wrong with a name, and what settles it; None for a name that may well be a class.
+
+    `in_cell`: the name comes from a cell or a line that may hold several, or something else than names; `separator`:
+    the one that the user gave.
+    """
+    if len(name) > _LONGEST:
+        return _say(name, "is too long for a class name", _COLUMN)
+    if not name.isprintable():
+        return _say(name, "holds a control character", "clean text")
+    for table in (_ALWAYS_JUDGED, _CELLS_JUDGED if in_cell else ()):
+        for pattern, why, settles in table:
+            if pattern.fullmatch(name):
+                return _say(name, why, settles)
+    found = re.search(r"[,|;/]", name) if in_cell and separator is None else None
+    return several(name, found[0]) if found else None
+
+
+def several(name: str, separator: str) -> str:
+    """The complaint about a name that holds several."""
+    return _say(name, "looks like several tags", f"--tag-separator '{separator}', or {_CLASS_FILE}")
+
+
+def _say(name: str, why: str, settles: str) -> str:
+    separator = next((one for one in ",;|" if one in name), " " if " " in name else ",")
+    return f"{shown(name)} {why}: give {settles.format(shlex.quote(name), name, separator)}"
+
+
+def combined(classes: Iterable[str], *, in_cell: bool) -> Iterator[tuple[str, str]]:
+    """(name, separator) of names that are others put together: `cat & dog`, `cat dog` beside `cat` and `dog`.
+
+    Outside cells a blank, `_` or `-` says nothing: a baseball glove is neither a baseball nor a glove.
+    """
+    known = {name.casefold() for name in classes}
+    for name in classes:
+        for separator in set(re.findall(r"\s*[^\w\s]+\s*|_|\s+(?:and\s+)?", name)):
+            mark = separator.strip()
+            if not in_cell and mark in ("", "_", "-"):
+                continue
+            parts = [part.strip().casefold() for part in name.split(separator)]
+            sure = any if in_cell and mark in ("&", "+") else all
+            if len(parts) > 1 and all(parts) and sure(part in known for part in parts):
+                yield name, separator if mark == "and" else mark or separator
+
+
+def split_names(names: Iterable[str]) -> list[str]:
+    """Those that name a split or a system's folder; `train` alone among others is the vehicle."""
+    names = list(names)
+    splits = [name for name in names if _SPLIT.fullmatch(name)]
+    if len(splits) == 1 and splits[0].casefold() == "train" and len(names) > 1:
+        splits = []
+    return [*splits, *(name for name in names if is_system(name))]
+
+
+def is_system(name: str) -> bool:
+    """Whether an operating system or a program makes folders of that name."""
+    return name.casefold() in _SYSTEM
+
+
+def structure_names(folders: Iterable[str]) -> list[str]:
+    """Folders that hold a part of a data set (`images`, `masks`), not a class; `mask` beside `no mask` is one."""
+    folders = list(folders)
+    weak = all(name.casefold() in _WEAK_STRUCTURE for name in folders)
+    return [name for name in folders if weak or name.casefold() in _STRUCTURE]
