@@ -17,10 +17,12 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
+from torchvision.models import get_model
 from torchvision.models.resnet import BasicBlock, ResNet
 
-from pseudomask.config import TrainAffinityConfig, TrainClsConfig
-from pseudomask.networks.backbones import BACKBONES, BackboneSpec, spec_of
+from pseudomask.config import Style, TrainAffinityConfig, TrainClsConfig
+from pseudomask.networks.backbones import BACKBONES, BackboneSpec
+from pseudomask.networks.backbones.resnet import ResNetBackbone
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import save_network
 from pseudomask.networks.network import CamNetwork
@@ -35,7 +37,7 @@ COLOURS = {"bar": (40, 60, 230), "disc": (230, 40, 40), "square": (40, 220, 60)}
 class NarrowResNet(ResNet):
     """A torchvision ResNet of one block a stage and an eighth of the channels: 64 features."""
 
-    def __init__(self, weights: None = None) -> None:
+    def __init__(self) -> None:
         super().__init__(BasicBlock, [1, 1, 1, 1])
         self.fc = nn.Linear(64, 1)
 
@@ -43,9 +45,13 @@ class NarrowResNet(ResNet):
         return super()._make_layer(block, planes // 8, *args, **more)
 
 
+def narrow(name: str, *, style: Style, output_stride: int) -> ResNetBackbone:
+    return ResNetBackbone(name, NarrowResNet(), style=style, output_stride=output_stride)
+
+
 NARROW = "narrow"
 """A backbone that trains in seconds; a registry line is all it takes."""
-BACKBONES[NARROW] = BackboneSpec(NarrowResNet, "none")
+BACKBONES[NARROW] = BackboneSpec(narrow, "none")
 
 
 def draw(names: Sequence[str], size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
@@ -85,7 +91,7 @@ def write_photos(
 def write_backbone(path: Path, name: str = NARROW, seed: int = 0) -> Path:
     """A backbone's random weights in torchvision's naming."""
     torch.manual_seed(seed)
-    state = spec_of(name).build(weights=None).state_dict()
+    state = (NarrowResNet() if name == NARROW else get_model(name, weights=None)).state_dict()
     save_file({k: v.contiguous() for k, v in state.items()}, path)
     return path
 

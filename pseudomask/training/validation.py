@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from pseudomask.data.decoding import decode
-from pseudomask.data.pixels import resize, to_input, with_long_side
+from pseudomask.data.pixels import resize, with_long_side
 from pseudomask.errors import ImageError
 from pseudomask.measuring.average_precision import average_precision, best_f1_threshold
 from pseudomask.networks.network import CamNetwork
@@ -98,7 +98,7 @@ def validate(
     for i, image in enumerate(loader):
         if image is None:
             continue
-        x = to_input(image[None].to(device), amp)  # (1, 3, h, w)
+        x = network.backbone.normalisation.to_input(image[None].to(device), amp)  # (1, 3, h, w)
         with torch.autocast(device.type, amp, enabled=amp is not None):
             rows.append(network(x).float().cpu()[0])
         kept.append(i)

@@ -17,23 +17,33 @@ from torch import Tensor
 
 from pseudomask.config import WalkOptions
 from pseudomask.errors import UsageError, WeightsError
+from pseudomask.networks.backbones import make_backbone
 from pseudomask.networks.card import Card
-from pseudomask.networks.checkpoint import save_network
+from pseudomask.networks.checkpoint import load_network, save_network
+from pseudomask.networks.edge_weights import backbone_hash
 from pseudomask.networks.edges import EdgeNetwork
 from pseudomask.refining import REFINERS
 from pseudomask.refining.paths import affinities, highest_points, pad, steps, way
 from pseudomask.refining.refine import refine
 from pseudomask.refining.walk import Walk, chebyshev_weights, power_of, random_walk, scaled, threshold_of, transition
+from pseudomask.running.layout import RECORD
+from pseudomask.running.record import RunRecord
 from pseudomask.scores import ScoreMap
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("walk") / "edges.safetensors"
+    """A boundary head, beside the weights whose backbone it stands on and a record that tells so."""
+    place = tmp_path_factory.mktemp("walk")
+    backbone = load_network(tiny.write_weights(place / "cam.safetensors"))[0].backbone
     torch.manual_seed(0)
-    card = Card(classes=tiny.CLASSES, method="affinity", backbone=tiny.NARROW)
-    save_network(path, EdgeNetwork(tiny.NARROW), card, torch.float32)
-    return path
+    network = EdgeNetwork(backbone)
+    hashed = backbone_hash(backbone)
+    card = Card(classes=tiny.CLASSES, method="affinity", backbone=tiny.NARROW, backbone_sha256=hashed)
+    save_network(place / "edges.safetensors", network, card, torch.float32)
+    config = {"weights": str(place / "cam.safetensors")}
+    RunRecord(command="train-affinity", config=config, classes=tiny.CLASSES).write(place / RECORD)
+    return place / "edges.safetensors"
 
 
 @pytest.mark.parametrize(("radius", "count", "longest", "points"), [(5, 34, 11, 242), (10, 152, 22, 2134)])
@@ -113,7 +123,7 @@ class _Walled(EdgeNetwork):
 @pytest.fixture
 def walled(weights: Path) -> Walk:
     walk = Walk(weights)
-    walk.__dict__["_network"] = _Walled(tiny.NARROW)
+    walk.__dict__["_network"] = _Walled(make_backbone(tiny.NARROW))
     return walk
 
 
@@ -145,7 +155,7 @@ def test_settings_have_an_effect(weights: Path) -> None:
 
     def values(**changes: object) -> np.ndarray:
         walk = Walk(weights, **changes)  # type: ignore[arg-type]
-        walk.__dict__["_network"] = _Walled(tiny.NARROW)
+        walk.__dict__["_network"] = _Walled(make_backbone(tiny.NARROW))
         return walk.refine(photo, scores, 0.5).scores.values
 
     plain = values()
@@ -181,7 +191,7 @@ def test_nothing_to_walk_passes_through(walled: Walk) -> None:
 
 
 def test_it_crosses_processes_without_its_network(weights: Path) -> None:
-    walk = Walk(weights)
+    walk = Walk(weights, weights.parent / "cam.safetensors")
     photo, scores = boxed()
     before = walk.refine(photo, scores, 0.5).scores.values
     copy = pickle.loads(pickle.dumps(walk))
@@ -200,7 +210,9 @@ def test_weights_that_are_not_there(weights: Path, tmp_path: Path) -> None:
         Walk.of(WalkOptions(affinity=tiny.write_weights(tmp_path / "cam")))
     with pytest.raises(UsageError, match="--amp fp16"):
         Walk.of(WalkOptions(affinity=weights, amp="fp16"))
-    assert Walk.of(WalkOptions(affinity=weights, walk_steps=3, amp="off")) == Walk(weights, exponent=3)
+    assert Walk.of(WalkOptions(affinity=weights, walk_steps=3, amp="off")) == Walk(
+        weights, weights.parent / "cam.safetensors", exponent=3
+    )
 
 
 def test_power_and_threshold_follow_from_the_seeds_threshold() -> None:
@@ -213,7 +225,7 @@ def test_unless_they_are_given(weights: Path) -> None:
 
     def refined(seeds: float, **settings: float) -> tuple[np.ndarray, float]:
         walk = Walk(weights, **settings)  # type: ignore[arg-type]
-        walk.__dict__["_network"] = _Walled(tiny.NARROW)
+        walk.__dict__["_network"] = _Walled(make_backbone(tiny.NARROW))
         found = walk.refine(photo, scores, seeds)
         return found.scores.values, found.threshold
 
@@ -231,7 +243,7 @@ def test_each_pixel_takes_a_power_mean(weights: Path, power: float) -> None:
     """(Σ w·x^p)^(1/p), so that scores keep their scale: a constant stays what it is."""
     photo, scores = boxed()
     walk = Walk(weights, power=power, amp="off")
-    walk.__dict__["_network"] = _Walled(tiny.NARROW)
+    walk.__dict__["_network"] = _Walled(make_backbone(tiny.NARROW))
     found = walk.refine(photo, scores, 0.5).scores.values
     logits = torch.full((24, 32), -8.0)
     logits[5:19, 6:26] = 8

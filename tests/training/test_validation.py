@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from pseudomask.data.decoding import decode
-from pseudomask.data.pixels import normalise
+from pseudomask.data.pixels import IMAGENET
 from pseudomask.training import validation
 from pseudomask.training.validation import Validation, WholePhotos, validate
 
@@ -47,7 +47,7 @@ def test_a_good_classifier_measures_well(photos: tuple[list[Path], np.ndarray]) 
     assert result.precision == {"bar": 1.0, "disc": 1.0}  # no photo shows a square
     assert result.mean_precision == 1
     assert network.training, "training goes on after it"
-    logits = torch.cat([network(torch.from_numpy(normalise(decode(p)).copy())[None]) for p in photos[0]])
+    logits = torch.cat([network(torch.from_numpy(IMAGENET.normalise(decode(p)).copy())[None]) for p in photos[0]])
     expected = nn.functional.binary_cross_entropy_with_logits(logits, torch.from_numpy(photos[1]))
     assert result.loss == pytest.approx(expected.item(), rel=1e-5)
     probability = logits.sigmoid().numpy()
