@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,6 +23,8 @@ CPU = torch.device("cpu")
 
 class Colours(nn.Module):
     """A classifier that knows the shapes' colours: the share of red, green and blue pixels decides."""
+
+    backbone = SimpleNamespace(normalisation=IMAGENET)
 
     def forward(self, x: Tensor) -> Tensor:
         top = (x.amax((2, 3)) - 1.2) * 4  # (B, 3): red, green, blue
@@ -75,6 +78,8 @@ def test_unreadable_photos_are_passed_over(photos: tuple[list[Path], np.ndarray]
 
 def test_a_ruined_network_gives_nan_and_no_precision(photos: tuple[list[Path], np.ndarray]) -> None:
     class Ruined(nn.Module):
+        backbone = SimpleNamespace(normalisation=IMAGENET)
+
         def forward(self, x: Tensor) -> Tensor:
             return torch.full((len(x), 3), math.nan)
 
