@@ -73,8 +73,8 @@ def multiscale_maps(
     for i, pixels in enumerate(views):
         sides = ways(mirrored, i)
         features = (seen or {}).get(i) or see(network, method, pixels, sides, amp=amp)
-        places, used = index.repeat(len(sides), 1), valid.repeat(len(sides), 1)
         with recording(method), torch.autocast(pixels.device.type, amp, enabled=amp is not None):
+            places, used = index.repeat(len(sides), 1), valid.repeat(len(sides), 1)
             maps = method.activate(network, features, places, used).detach()
         with torch.inference_mode():
             parts = maps.chunk(len(sides))
