@@ -33,15 +33,16 @@ from pseudomask.extracting.photos import Photo, Photos, load
 from pseudomask.maps import weight_rule
 from pseudomask.maps.cam import present_class_maps
 from pseudomask.maps.cpmc import CpmcSettings
-from pseudomask.maps.cpmc.affinity import pool
-from pseudomask.maps.cpmc.method import GRID_STRIDE, hierarchical, strides_of
+from pseudomask.maps.cpmc.method import context_of, hierarchical
 from pseudomask.maps.cpmc.stages import calibrated_stages, refined_map
+from pseudomask.maps.method import MapMethod
 from pseudomask.maps.multiscale import multiscale_maps
 from pseudomask.maps.passes import PRESETS
 from pseudomask.masks import load_mask
 from pseudomask.measuring.confusion import measure
 from pseudomask.measuring.sweep import Sweep
 from pseudomask.networks.checkpoint import load_network
+from pseudomask.networks.features import Features
 from pseudomask.networks.network import CamNetwork, WeightRule
 from pseudomask.scores import ScoreMap, quantise
 
@@ -63,7 +64,7 @@ TABLE: dict[str, CpmcSettings | None] = {
     "+ both": replace(PROTOTYPE, complete=1.0, suppress=0.3),
     "refined map + both (classifier as target)": replace(PROTOTYPE, target="classifier", complete=1.0, suppress=0.3),
     "+ fusion, γ=0.3": replace(PROTOTYPE, gamma=0.3),
-    "last stage's features alone": replace(PROTOTYPE, features="layer4"),
+    "last stage's features alone": replace(PROTOTYPE, features="last"),
     "trained heads": HEADS,
     "trained heads + both": replace(HEADS, complete=1.0, suppress=0.3),
 }
@@ -75,7 +76,7 @@ SEARCH: dict[str, CpmcSettings | None] = (
         f"S^{power:g}, T={times}": replace(BEST, power=power, iterations=times)
         for power, times in ((3.0, 2), (3.0, 3), (4.0, 2), (4.0, 3), (4.0, 4), (6.0, 3), (6.0, 5), (8.0, 5), (8.0, 8))
     }
-    | {"both, S^4, T=3": replace(BEST, refine="both"), "layer4": replace(BEST, features="layer4")}
+    | {"both, S^4, T=3": replace(BEST, refine="both"), "last": replace(BEST, features="last")}
     | {
         f"{target} {high:g}/{low:g} kappa {complete:g} lambda {suppress:g}": replace(
             BEST, target=target, high=high, low=low, complete=complete, suppress=suppress
@@ -92,8 +93,10 @@ SETS = {"table": TABLE, "search": SEARCH}
 
 
 @dataclass(frozen=True)
-class Variants:
+class Variants(MapMethod):
     """A map method that answers for all rows at once: `index` holds the classes once a row."""
+
+    pyramid = True
 
     rows: tuple[tuple[WeightRule, CpmcSettings | None], ...]
     threshold_key: str = "none"
@@ -103,18 +106,17 @@ class Variants:
         for rule, _ in self.rows:
             network.map_weights(rule)
 
-    def activate(self, network: CamNetwork, images: Tensor, index: Tensor, valid: Tensor) -> Tensor:
+    def activate(self, network: CamNetwork, features: Features, index: Tensor, valid: Tensor) -> Tensor:
         places = index.shape[1] // len(self.rows)
         index, valid = index[:, :places], valid[:, :places]
-        stages = network.backbone.stages(images)
-        context = pool(stages[-1], GRID_STRIDE // network.backbone.output_stride)
-        features = {"layer4": context, "hierarchical": hierarchical(stages, strides_of(network))}
+        context = context_of(features)
+        kinds = {"last": context, "hierarchical": hierarchical(features)}
         if network.side_heads is not None:
-            features["heads"] = hierarchical(stages, strides_of(network), network.side_heads)
+            kinds["heads"] = hierarchical(features, network.side_heads)
         maps: dict[WeightRule, Tensor] = {}
         refined: dict[tuple[WeightRule, CpmcSettings], tuple[Tensor, Tensor]] = {}
         found = []
-        with torch.autocast(images.device.type, enabled=False):
+        with torch.autocast(context.device.type, enabled=False):
             for rule, one in self.rows:
                 if rule not in maps:
                     maps[rule] = present_class_maps(context, network.map_weights(rule), index)
@@ -126,7 +128,7 @@ class Variants:
                     refined[key] = refined_map(maps[rule], context, valid, one)
                 pair = refined[key]
                 whole = one.output == "calibrated"
-                found.append(calibrated_stages(*pair, features[one.features], valid, one).output if whole else pair[1])
+                found.append(calibrated_stages(*pair, kinds[one.features], valid, one).output if whole else pair[1])
         return torch.cat(found, 1)
 
 

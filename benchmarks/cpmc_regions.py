@@ -21,7 +21,7 @@ import torch
 
 from benchmarks.seeds import DEFAULTS, tagged_photos
 from pseudomask.data.decoding import decode
-from pseudomask.data.pixels import to_input
+from pseudomask.data.pixels import IMAGENET
 from pseudomask.devices import pick_amp, pick_device
 from pseudomask.extracting.engine import pack
 from pseudomask.maps import weight_rule
@@ -59,7 +59,7 @@ def shares(data: Path, split: str, weights: Path, rule: str | None, limit: int |
         index, valid = pack([tags], device)
         pixels = torch.from_numpy(decode(item.path))[None].to(device)
         with torch.inference_mode(), torch.autocast(device.type, amp, enabled=amp is not None):
-            found = method.stages(network, to_input(pixels), index, valid)
+            found = method.stages(network, network.backbone(IMAGENET.to_input(pixels)), index, valid)
         truth = load_mask(data / "SegmentationClass" / f"{item.key}.png")
         h, w = found.refined.shape[-2:]
         truth = cv2.resize(truth, (w, h), interpolation=cv2.INTER_NEAREST)

@@ -28,11 +28,12 @@ from benchmarks.seeds import DEFAULTS
 from pseudomask.config import ExtractConfig
 from pseudomask.data.collection import align_tags, collect
 from pseudomask.data.decoding import decode
-from pseudomask.data.pixels import resize, to_input
+from pseudomask.data.pixels import IMAGENET, resize
 from pseudomask.devices import pick_amp
 from pseudomask.extracting.photos import header_size, view_sizes, windowed
 from pseudomask.maps import weight_rule
 from pseudomask.maps.cam import present_class_maps
+from pseudomask.maps.normalise import normalise_maps
 from pseudomask.maps.passes import PRESETS
 from pseudomask.masks import save_mask
 from pseudomask.networks.checkpoint import load_network
@@ -40,7 +41,6 @@ from pseudomask.networks.network import CamNetwork
 from pseudomask.networks.store import find_weights
 from pseudomask.running.memory import keep_pages
 from pseudomask.scores import ScoreMap, quantise, save_scores
-from pseudomask.training.losses import normalise_maps
 
 SCALES = PRESETS["full"].scales
 STEPS = {
@@ -68,7 +68,7 @@ class Clock:
 
 
 def reference(clock: Clock, network: CamNetwork, weights: Tensor, path: Path, tags: list[int], out: Path) -> None:
-    """Float32, one call a size, maps of all classes at two resolutions, stored uncompressed (METHODS: make_recam)."""
+    """Float32, one call a size, maps of all classes at two resolutions, stored uncompressed (ReCAM's make_recam)."""
     with clock.step("decode"):
         image = decode(path)
     h, w = image.shape[:2]
@@ -79,10 +79,10 @@ def reference(clock: Clock, network: CamNetwork, weights: Tensor, path: Path, ta
             pillow = Image.fromarray(image).resize(size[::-1], Image.Resampling.BICUBIC)
             seen = torch.from_numpy(np.array(pillow))
         with clock.step("normalise"):
-            x = to_input(seen[None])
+            x = IMAGENET.to_input(seen[None])
             x = torch.cat([x, x.flip(-1)])
         with clock.step("backbone"):
-            features = network.backbone(x)
+            features = network.backbone(x, pyramid=False).last
         with clock.step("maps"):
             maps = torch.relu(F.conv2d(features, weights))[:, tags]
             both = (maps[0] + maps[1].flip(-1))[None]
@@ -111,9 +111,9 @@ def ours(
         with clock.step("resize"):
             seen = torch.from_numpy(resize(image, view))
         with clock.step("normalise"):
-            x = to_input(seen[None], amp, (False, True))
+            x = IMAGENET.to_input(seen[None], amp, (False, True))
         with clock.step("backbone"), torch.autocast("cpu", amp, enabled=amp is not None):
-            features = network.backbone(x)
+            features = network.backbone(x, pyramid=False).last
         with clock.step("maps"):
             straight, back = present_class_maps(features, weights, index).chunk(2)
             total += F.interpolate(straight + back.flip(-1), grid, mode="bilinear", align_corners=False)

@@ -40,7 +40,7 @@ from benchmarks.recam_step import publish
 from benchmarks.seeds import DEFAULTS
 from pseudomask.config import ExtractConfig
 from pseudomask.data.collection import Collection, align_tags, collect
-from pseudomask.data.pixels import normalise, to_input
+from pseudomask.data.pixels import IMAGENET
 from pseudomask.devices import pick_amp, pick_device, pick_workers
 from pseudomask.extracting.photos import Photos, batches, header_size, load, windowed
 from pseudomask.maps import weight_rule
@@ -72,7 +72,7 @@ def reference(
         full = torch.zeros(len(tags), 16 * -(-h // 16), 16 * -(-w // 16), device=device)
         for scale in PRESETS["full"].scales:
             seen = image.resize((round(w * scale), round(h * scale)), Image.Resampling.BICUBIC)
-            x = torch.from_numpy(normalise(np.asarray(seen)).copy()).to(device)
+            x = torch.from_numpy(IMAGENET.normalise(np.asarray(seen)).copy()).to(device)
             with torch.no_grad():
                 features = network.backbone(torch.stack([x, x.flip(-1)]))
                 maps = torch.relu(F.conv2d(features, weights))[:, tags]
@@ -106,7 +106,7 @@ def ready(config: ExtractConfig, collection: Collection, device: torch.device, d
     found = []
     for batch in batches(load(photos, workers=pick_workers(-1), device=device), config.batch_size):
         for s in range(len(batch[0].views)):
-            x = to_input(torch.stack([photo.views[s] for photo in batch]), dtype)
+            x = IMAGENET.to_input(torch.stack([photo.views[s] for photo in batch]), dtype)
             found.append(torch.cat([x, x.flip(-1)]).to(device, memory_format=torch.channels_last))
     return found
 
@@ -122,7 +122,7 @@ def timed(work: Callable[[], object], device: torch.device) -> float:
 def alone(network: CamNetwork, inputs: list[Tensor]) -> None:
     with torch.inference_mode():
         for x in inputs:
-            network.backbone(x)
+            network.backbone(x, pyramid=False)
 
 
 def limit(options: argparse.Namespace, room: Path) -> float:

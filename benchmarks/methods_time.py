@@ -42,6 +42,7 @@ from pseudomask.maps.multiscale import multiscale_maps
 from pseudomask.maps.passes import PRESETS
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import load_network, save_network
+from pseudomask.networks.edge_weights import backbone_hash
 from pseudomask.networks.edges import EdgeNetwork
 from pseudomask.networks.network import CamNetwork
 from pseudomask.networks.store import find_weights
@@ -76,9 +77,9 @@ def making(network: CamNetwork, method: MapMethod, size: tuple[int, int], preset
     ).cpu()  # fmt: skip
 
 
-def refining(name: str, affinity: Path, size: tuple[int, int]) -> Callable[[], object]:
+def refining(name: str, affinity: Path, weights: Path, size: tuple[int, int]) -> Callable[[], object]:
     """The refining of a photo's scores: two blobs that fade towards their edges."""
-    config = RefineConfig(images=Path(), seeds=Path(), out=Path(), affinity=affinity)
+    config = RefineConfig(images=Path(), seeds=Path(), out=Path(), affinity=affinity, walk_weights=weights)
     photo = np.asarray(Image.fromarray(decode(PHOTO)).resize(size[::-1]))
     noise = torch.rand(1, 2, 4, 4, generator=torch.Generator().manual_seed(1))
     grid = [-(-side // 4) for side in size]
@@ -122,7 +123,8 @@ def main() -> None:
     sizes = [tuple(map(int, text.split("x"))) for text in options.size or ["375x500"]]
     torch.manual_seed(0)
     device = pick_device("auto")
-    network, card = load_network(find_weights(options.weights))
+    weights = find_weights(options.weights)
+    network, card = load_network(weights)
     network = network.for_maps(device, pick_amp("auto", device))
     rule = weight_rule(DEFAULTS, card) if network.reclassifier is not None else "first"
     methods: dict[str, MapMethod] = {
@@ -132,15 +134,16 @@ def main() -> None:
         "cpmc, both kinds of local prototypes": Cpmc(CpmcSettings(complete=1.0, suppress=0.5), rule),
     }
     results = {}
+    edges = EdgeNetwork(load_network(weights)[0].backbone)
     affinity = Path(tempfile.mkdtemp()) / "affinity.safetensors"
-    save_network(
-        affinity, EdgeNetwork("resnet50"), Card(classes=("cat",), method="affinity", backbone="resnet50"), torch.float32
-    )
+    hashed = backbone_hash(edges.backbone)
+    edge_card = Card(classes=("cat",), method="affinity", backbone_sha256=hashed, **card.network)
+    save_network(affinity, edges, edge_card, torch.float32)
     print("| photo | method | time, cam = 1 | seconds (min to max) | peak memory, MiB |")
     print("|---|---|---|---|---|")
     for h, w in sizes:
         calls = {name: making(network, method, (h, w), options.tta) for name, method in methods.items()}
-        calls |= {f"refine --method {name}": refining(name, affinity, (h, w)) for name in REFINERS}
+        calls |= {f"refine --method {name}": refining(name, affinity, weights, (h, w)) for name in REFINERS}
         results[f"{h}x{w}"] = found = measure(calls, options.repeats)
         for name, one in found.items():
             low, high = one["spread"]

@@ -43,7 +43,8 @@ def naive_step(network: CamNetwork, images: Tensor, tags: Tensor) -> tuple[Tenso
     """ReCAM's loss with features pooled for every class through a (B, C, D, h, w) tensor."""
     import torch
 
-    from pseudomask.training.losses import classification_loss, normalise_maps
+    from pseudomask.maps.normalise import normalise_maps
+    from pseudomask.training.losses import classification_loss
 
     assert network.reclassifier is not None
     features = network.backbone(images)  # (B, D, h, w)

@@ -29,12 +29,14 @@ from pseudomask.devices import pick_amp, pick_device, pick_workers
 from pseudomask.extracting.engine import pack
 from pseudomask.extracting.photos import Photos, batches, load
 from pseudomask.maps.cam import present_class_maps
+from pseudomask.maps.method import MapMethod
 from pseudomask.maps.multiscale import multiscale_maps
 from pseudomask.maps.passes import PRESETS
 from pseudomask.masks import load_mask
 from pseudomask.measuring.confusion import measure
 from pseudomask.measuring.sweep import Sweep
 from pseudomask.networks.checkpoint import load_network
+from pseudomask.networks.features import Features
 from pseudomask.networks.network import CamNetwork
 from pseudomask.scores import ScoreMap, quantise
 
@@ -43,20 +45,16 @@ DEFAULTS = ExtractConfig(images=Path(), out=Path())
 
 
 @dataclass(frozen=True)
-class SideBySide:
+class SideBySide(MapMethod):
     """A map method that answers for several weight matrices at once: `index` holds the classes once a row."""
 
     weights: tuple[Tensor, ...]
     threshold_key: str = "none"
     default_threshold: float = 0.2
 
-    def check(self, network: CamNetwork) -> None:
-        """Any network will do."""
-
-    def activate(self, network: CamNetwork, images: Tensor, index: Tensor, valid: Tensor) -> Tensor:
-        features = network.backbone(images)
+    def activate(self, network: CamNetwork, features: Features, index: Tensor, valid: Tensor) -> Tensor:
         parts = index.chunk(len(self.weights), 1)
-        return torch.cat([present_class_maps(features, w, i) for w, i in zip(self.weights, parts, strict=True)], 1)
+        return torch.cat([present_class_maps(features.last, w, i) for w, i in zip(self.weights, parts, strict=True)], 1)
 
 
 @dataclass

@@ -26,11 +26,12 @@ from torch.nn import functional as F
 from benchmarks.seeds import CLASSES, DEFAULTS, summarise
 from pseudomask.config import ExtractConfig
 from pseudomask.data.collection import align_tags, collect
-from pseudomask.data.pixels import to_input
 from pseudomask.devices import pick_amp, pick_device, pick_workers
 from pseudomask.extracting.photos import Photos, load
 from pseudomask.maps import make_method
 from pseudomask.maps.method import MapMethod
+from pseudomask.maps.multiscale import see
+from pseudomask.maps.normalise import normalise_maps
 from pseudomask.maps.passes import PRESETS
 from pseudomask.masks import load_mask
 from pseudomask.measuring.sweep import Sweep
@@ -38,7 +39,6 @@ from pseudomask.networks.checkpoint import load_network
 from pseudomask.networks.network import CamNetwork
 from pseudomask.networks.store import find_weights
 from pseudomask.scores import ScoreMap, quantise
-from pseudomask.training.losses import normalise_maps
 
 SCALES = PRESETS["full"].scales
 Pass = tuple[float, bool]
@@ -91,9 +91,9 @@ def passes(
     for scale, view in zip(SCALES, views, strict=True):
         for mirrored in (False, True):
             started = time.perf_counter()
-            x = to_input(view[None])
-            with torch.autocast(x.device.type, amp, enabled=amp is not None):
-                maps = method.activate(network, x.flip(-1) if mirrored else x, index, valid)
+            features = see(network, method, view[None], (mirrored,), amp=amp)
+            with torch.autocast(view.device.type, amp, enabled=amp is not None):
+                maps = method.activate(network, features, index, valid)
             maps = maps.flip(-1) if mirrored else maps
             found[scale, mirrored] = F.interpolate(maps, size=grid, mode="bilinear", align_corners=False)[0]
             seconds[scale, mirrored] = seconds.get((scale, mirrored), 0.0) + time.perf_counter() - started

@@ -23,7 +23,6 @@ from benchmarks.refiners import DEFAULTS, mapped
 from benchmarks.seeds import CLASSES
 from pseudomask.config import RefineConfig
 from pseudomask.data.decoding import decode
-from pseudomask.data.pixels import normalise
 from pseudomask.errors import PseudomaskError
 from pseudomask.masks import load_mask
 from pseudomask.measuring.confusion import Counts
@@ -60,7 +59,7 @@ class Work:
         reduced = -(-max(scores.size) // self.walk.side)
         stride = EDGE_STRIDE * reduced
         with torch.inference_mode():
-            edges = self.walk.edges(normalise(shrink(photo, reduced)))
+            edges = self.walk.edges(shrink(photo, reduced))
             grid = torch.from_numpy(scores_on_grid(scores, stride))
             planes = torch.cat([grid.pow(power) for power in self.powers])  # they do not mix: one walk for all
             how = {"radius": self.walk.radius, "beta": self.walk.beta, "exponent": self.walk.exponent}

@@ -20,7 +20,7 @@ from torch import Tensor
 from pseudomask.config import ExtractConfig
 from pseudomask.data.collection import align_tags, collect
 from pseudomask.data.decoding import decode
-from pseudomask.data.pixels import resize, to_input
+from pseudomask.data.pixels import IMAGENET, resize
 from pseudomask.extracting.photos import working_size
 from pseudomask.maps import card_rule
 from pseudomask.maps.cpmc import Cpmc, CpmcSettings
@@ -56,7 +56,8 @@ def row(photo: np.ndarray, network: CamNetwork, card: Card, place: int, threshol
     small = torch.from_numpy(resize(photo, working_size(size, ExtractConfig.max_side)))
     index, valid = torch.tensor([[place]]), torch.ones(1, 1, dtype=torch.bool)
     with torch.inference_mode():
-        found = Cpmc(SETTINGS, card_rule(card)).stages(network, to_input(small[None]), index, valid)
+        seen = network.backbone(IMAGENET.to_input(small[None]))
+        found = Cpmc(SETTINGS, card_rule(card)).stages(network, seen, index, valid)
     result = whole(found.output[0, 0], size)
     return [
         tile(photo, "photo"),

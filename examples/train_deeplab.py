@@ -28,11 +28,11 @@ from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 from pseudomask.data.decoding import decode, image_size
 from pseudomask.data.images import ImageItem, find_images, read_list, select
 from pseudomask.data.labels import read_classes
-from pseudomask.data.pixels import MEAN_LEVEL, resize, to_input, with_long_side
+from pseudomask.data.pixels import IMAGENET, resize, with_long_side
 from pseudomask.devices import pick_amp, pick_device, pick_workers
 from pseudomask.errors import PseudomaskError, TrainingDiverged, UsageError, WeightsError
 from pseudomask.masks import IGNORE, load_mask, save_mask
-from pseudomask.networks.backbones import Backbone
+from pseudomask.networks.backbones.backbone import Backbone
 from pseudomask.networks.checkpoint import load_network, new_backbone, read_tensors, write_tensors
 from pseudomask.running.atomic import atomic_text
 from pseudomask.running.memory import keep_pages
@@ -114,7 +114,9 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         if rng.random() < 0.5:
             pixels, labels = pixels[:, ::-1], labels[:, ::-1]
         window = Window.random(size, self.crop, rng)
-        return torch.from_numpy(window.cut(pixels, MEAN_LEVEL)), torch.from_numpy(window.cut(labels, IGNORE)).long()
+        return torch.from_numpy(window.cut(pixels, IMAGENET.mean_level)), torch.from_numpy(
+            window.cut(labels, IGNORE)
+        ).long()
 
 
 def find_pairs(photos: Path, masks: Path, names: Path | None, labels: int) -> list[tuple[Path, Path]]:
@@ -167,7 +169,7 @@ def train(options: argparse.Namespace) -> None:
         for pixels, truth in DataLoader(crops, batch_sampler=steps, num_workers=pick_workers(options.workers)):
             for group in optimizer.param_groups:
                 group["lr"] = group["base"] * learning_rate_factor(done, len(plan), power=0.9, warmup=0)
-            images, truth = to_input(pixels.to(device), amp), truth.to(device)
+            images, truth = IMAGENET.to_input(pixels.to(device), amp), truth.to(device)
             with torch.autocast(device.type, amp, enabled=amp is not None):
                 scores = network(images)["out"]  # (B, labels, crop, crop)
             loss = F.cross_entropy(scores.float(), truth, ignore_index=IGNORE)
@@ -211,7 +213,7 @@ def predict(options: argparse.Namespace) -> None:
         photo = decode(item.path)
         seen = resize(photo, with_long_side(photo.shape[:2], int(card["side"])))
         with torch.inference_mode(), torch.autocast(device.type, amp, enabled=amp is not None):
-            images = to_input(torch.from_numpy(seen)[None].to(device), amp)
+            images = IMAGENET.to_input(torch.from_numpy(seen)[None].to(device), amp)
             scores = F.interpolate(network(images)["out"].float(), photo.shape[:2], mode="bilinear")
         save_mask(options.out / f"{item.key}.png", scores[0].argmax(0).cpu().numpy().astype(np.uint8))
 

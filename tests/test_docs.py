@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import json
 import re
 import shlex
 import sys
@@ -23,11 +24,14 @@ from pseudomask import config as configs
 from pseudomask.cli import app, options
 from pseudomask.cli.verb import make_config
 from pseudomask.config import ExtractConfig
-from pseudomask.data.pixels import to_input
+from pseudomask.data.pixels import IMAGENET
+from pseudomask.extracting.extract import extract
 from pseudomask.maps import METHODS, make_method
-from pseudomask.maps.cam import present_class_maps
-from pseudomask.maps.multiscale import multiscale_maps
+from pseudomask.maps.cam import LinearMaps, present_class_maps
+from pseudomask.maps.multiscale import multiscale_maps, see
+from pseudomask.maps.normalise import normalise_maps
 from pseudomask.networks.card import Card
+from pseudomask.scores import load_scores
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -162,12 +166,16 @@ def test_the_readme_has_its_picture() -> None:
     assert "](docs/picture.jpg)" in PAGES[0].read_text("utf-8").split("## ")[0]
 
 
+TAUGHT = ("pseudomask.maps.rival", "pseudomask.maps.layercam", "pseudomask.networks.backbones.plain")
+"""Modules that pages tell to write."""
+
+
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_python_blocks_compile_and_their_names_exist(page: Path) -> None:
     for block in blocks(page, "python"):
         tree = ast.parse(block)
         for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and node.module and node.module != "pseudomask.maps.rival":
+            if isinstance(node, ast.ImportFrom) and node.module and node.module not in TAUGHT:
                 if node.module == "datasets":  # of an exported folder's reader, which pseudomask does not need
                     continue
                 module = __import__(node.module, fromlist=["_"])
@@ -213,16 +221,24 @@ def test_every_label_format_has_its_section() -> None:
     assert set(FORMATS) - {"npy"} <= anchors(page)
 
 
-@pytest.fixture
-def rival(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
-    """The worked example of docs/adding-a-method.md: its file imported, its line executed."""
-    file, line, *_ = blocks(ROOT / "docs" / "adding-a-method.md", "python")
-    module = types.ModuleType("pseudomask.maps.rival")
+def taught(monkeypatch: pytest.MonkeyPatch, name: str, file: str, line: str) -> types.ModuleType:
+    """A worked example of docs/adding-a-method.md: its file imported, its line executed."""
+    module = types.ModuleType(f"pseudomask.maps.{name}")
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    exec(compile(file, "rival.py", "exec"), module.__dict__)
-    monkeypatch.setitem(METHODS, "rival", METHODS["cam"])  # so that the line's entry is undone
+    exec(compile(file, f"{name}.py", "exec"), module.__dict__)
+    monkeypatch.setitem(METHODS, name, METHODS["cam"])  # so that the line's entry is undone
     exec(compile(line, "line", "exec"), {"METHODS": METHODS})
     return module
+
+
+@pytest.fixture
+def rival(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+    return taught(monkeypatch, "rival", *blocks(ROOT / "docs" / "adding-a-method.md", "python")[:2])
+
+
+@pytest.fixture
+def layercam(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+    return taught(monkeypatch, "layercam", *blocks(ROOT / "docs" / "adding-a-method.md", "python")[2:4])
 
 
 def test_the_worked_example_runs(rival: types.ModuleType) -> None:
@@ -241,14 +257,58 @@ def test_the_worked_example_runs(rival: types.ModuleType) -> None:
 
 def test_the_worked_example_does_what_it_says(rival: types.ModuleType) -> None:
     network = tiny.make_network(reactivated=False)
-    images = to_input(torch.randint(0, 256, (2, 32, 48, 3), dtype=torch.uint8))
+    images = IMAGENET.to_input(torch.randint(0, 256, (2, 32, 48, 3), dtype=torch.uint8))
     index = torch.tensor([[2, 0], [1, 0]])
     with torch.inference_mode():
-        found = rival.RivalMaps(share=0.5).activate(network, images, index, torch.ones(2, 2, dtype=torch.bool))
+        features = network.backbone(images, pyramid=False)
+        found = rival.RivalMaps(share=0.5).activate(network, features, index, torch.ones(2, 2, dtype=torch.bool))
         every = torch.arange(3).expand(2, 3)
-        plain = present_class_maps(network.backbone(images), network.classifier.weight, every)
+        plain = present_class_maps(features.last, network.classifier.weight, every)
     for b in range(2):
         for n in range(2):
             k = int(index[b, n])
             others = plain[b, [j for j in range(3) if j != k]].amax(0)
             assert torch.allclose(found[b, n], (plain[b, k] - others / 2).clamp(min=0), atol=1e-4)
+
+
+def test_the_gradient_example_runs_through_extract(layercam: types.ModuleType, tmp_path: Path) -> None:
+    """From the command's function, on a CPU, where the backbone of other methods is folded and has no gradients."""
+    labels = tiny.write_photos(tmp_path / "photos", 3)
+    weights = tiny.write_weights(tmp_path / "w.safetensors", reactivated=False)
+    ear = tiny.Ear()
+    config = ExtractConfig(
+        images=tmp_path / "photos", out=tmp_path / "out", labels=labels, weights=weights, method="layercam",
+        workers=0, device="cpu",
+    )  # fmt: skip
+    done = extract(config, ear)
+    assert (done.exit_code, ear.warnings) == (0, [])
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert record["protocol"]["precision"] == "float32"
+    scores = [load_scores(path) for path in sorted((tmp_path / "out" / "scores").rglob("*.npz"))]
+    assert len(scores) == 3
+    assert all(one.values.max() > 0.9 and one.values.min() < 0.5 for one in scores)
+
+
+def test_the_gradient_example_does_what_it_says(layercam: types.ModuleType) -> None:
+    """At the last stage the gradient of w_k · mean f is w_k / (h·w), the same everywhere: known without autograd."""
+    network = tiny.make_network(reactivated=False)
+    pixels, index = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8), torch.tensor([[2, 0], [1, 1]])
+    method = layercam.LayerCam(last=1)
+    features = see(network, method, pixels, (False,), amp=None)
+    found = method.activate(network, features, index, torch.ones(2, 2, dtype=torch.bool)).detach()
+    weights = network.classifier.weight[:, :, 0, 0].relu()[index]  # (B, N, D)
+    wanted = torch.einsum("bnd,bdhw->bnhw", weights, features.last).relu().detach()
+    assert wanted.amax() > 0
+    assert torch.allclose(found, normalise_maps(wanted / 16), atol=1e-3)
+    with torch.inference_mode():  # a caller's mode does not matter
+        both = multiscale_maps(network, method, [pixels], index, torch.ones(2, 2, dtype=torch.bool), grid=(4, 4))
+    assert both.amax((2, 3)).min() > 0.99
+    assert not both.requires_grad
+
+
+def test_earlier_stages_are_kept_only_where_a_method_reads_them(layercam: types.ModuleType) -> None:
+    network, pixels = tiny.make_network(), torch.zeros(1, 32, 32, 3, dtype=torch.uint8)
+    assert len(see(network, layercam.LayerCam(), pixels, (False,), amp=None).stages) == 4
+    alone = see(network, LinearMaps("first"), pixels, (True,), amp=None)
+    with pytest.raises(ValueError, match="pyramid"):
+        alone.stages  # noqa: B018

@@ -17,14 +17,19 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
+from torchvision.models import get_model
 from torchvision.models.resnet import BasicBlock, ResNet
 
-from pseudomask.config import TrainAffinityConfig, TrainClsConfig
-from pseudomask.networks.backbones import BACKBONES, BackboneSpec, spec_of
+from pseudomask.config import Style, TrainAffinityConfig, TrainClsConfig
+from pseudomask.networks.backbones import BACKBONES, BackboneSpec
+from pseudomask.networks.backbones.resnet import ResNetBackbone
 from pseudomask.networks.card import Card
-from pseudomask.networks.checkpoint import save_network
+from pseudomask.networks.checkpoint import load_network, save_network
+from pseudomask.networks.edge_weights import backbone_hash
 from pseudomask.networks.edges import EdgeNetwork
 from pseudomask.networks.network import CamNetwork
+from pseudomask.running.layout import RECORD
+from pseudomask.running.record import RunRecord
 from pseudomask.running.reporter import SilentReporter
 
 torch.set_num_threads(1)
@@ -36,7 +41,7 @@ COLOURS = {"bar": (40, 60, 230), "disc": (230, 40, 40), "square": (40, 220, 60)}
 class NarrowResNet(ResNet):
     """A torchvision ResNet of one block a stage and an eighth of the channels: 64 features."""
 
-    def __init__(self, weights: None = None) -> None:
+    def __init__(self) -> None:
         super().__init__(BasicBlock, [1, 1, 1, 1])
         self.fc = nn.Linear(64, 1)
 
@@ -44,9 +49,13 @@ class NarrowResNet(ResNet):
         return super()._make_layer(block, planes // 8, *args, **more)
 
 
+def narrow(name: str, *, style: Style, output_stride: int) -> ResNetBackbone:
+    return ResNetBackbone(name, NarrowResNet(), style=style, output_stride=output_stride)
+
+
 NARROW = "narrow"
 """A backbone that trains in seconds; a registry line is all it takes."""
-BACKBONES[NARROW] = BackboneSpec(NarrowResNet, "none")
+BACKBONES[NARROW] = BackboneSpec(narrow, "none")
 
 
 def draw(names: Sequence[str], size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
@@ -86,7 +95,7 @@ def write_photos(
 def write_backbone(path: Path, name: str = NARROW, seed: int = 0) -> Path:
     """A backbone's random weights in torchvision's naming."""
     torch.manual_seed(seed)
-    state = spec_of(name).build(weights=None).state_dict()
+    state = (NarrowResNet() if name == NARROW else get_model(name, weights=None)).state_dict()
     save_file({k: v.contiguous() for k, v in state.items()}, path)
     return path
 
@@ -119,12 +128,15 @@ def write_weights(path: Path, backbone: str = NARROW, *, reactivated: bool = Tru
     return path
 
 
-def write_affinity(path: Path, backbone: str = NARROW, seed: int = 0) -> Path:
-    """A boundary network with random weights, saved in float32 with a card."""
+def write_affinity(place: Path, seed: int = 0) -> Path:
+    """An untrained boundary head, beside the weights whose backbone it stands on and a record that names them."""
+    weights = write_weights(place / "cam.safetensors")
+    backbone = load_network(weights)[0].backbone
     torch.manual_seed(seed)
-    card = Card(classes=CLASSES, method="affinity", backbone=backbone, license="CC0-1.0")
-    save_network(path, EdgeNetwork(backbone), card, torch.float32)
-    return path
+    card = Card(classes=CLASSES, method="affinity", backbone=NARROW, backbone_sha256=backbone_hash(backbone))
+    save_network(place / "edges.safetensors", EdgeNetwork(backbone), card, torch.float32)
+    RunRecord(command="train-affinity", config={"weights": str(weights)}, classes=CLASSES).write(place / RECORD)
+    return place / "edges.safetensors"
 
 
 def training(place: Path, run: Path, **more: Any) -> TrainClsConfig:

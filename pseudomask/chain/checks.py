@@ -21,6 +21,7 @@ _INPUTS = (
     "backbone_weights",
     "seeds",
     "affinity",
+    "walk_weights",
     "pred",
     "gt",
 )

@@ -38,7 +38,6 @@ from pseudomask.config.report import PageOptions, ReportConfig
 from pseudomask.config.run import RunConfig
 from pseudomask.config.training import (
     CalibrateConfig,
-    Freeze,
     ReactivateConfig,
     ScheduleOptions,
     Style,
@@ -67,7 +66,6 @@ __all__ = [
     "ExportConfig",
     "ExportFormat",
     "ExtractConfig",
-    "Freeze",
     "LabelFormat",
     "LabelOptions",
     "MapOptions",

@@ -13,7 +13,8 @@ WeightRule = Literal["product", "first", "second", "sum"]
 """Which classifier's weights make the map: w ⊙ w″ (the paper's VOC rule), w (its COCO rule), w″, w + w″."""
 CpmcWeights = Literal["auto", "product", "first", "second", "sum"]
 CpmcRefine = Literal["propagate", "reassign", "both", "none"]
-CpmcFeatures = Literal["auto", "layer4", "hierarchical", "heads"]
+CpmcFeatures = Literal["auto", "last", "hierarchical", "heads", "layer4"]
+"""`layer4` is what `last` was called at first."""
 CalibTarget = Literal["prototype", "classifier", "argmax"]
 CpmcCalibration = Literal["soft", "hard"]
 CpmcOutput = Literal["calibrated", "refined"]
@@ -90,8 +91,8 @@ class MapOptions(CpmcOptions):
     )
     cpmc_features: CpmcFeatures = option(
         "auto",
-        "What prototypes are made of: calibrate's heads, all four stages, or the last; auto: the heads where the "
-        "weights carry them, else all stages.",
+        "What prototypes are made of: calibrate's heads, all stages of the backbone, or the last (once called layer4); "
+        "auto: the heads where the weights carry them, else all stages.",
         "CPMC",
     )
     cpmc_gamma: float = option(

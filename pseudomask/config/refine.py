@@ -44,7 +44,7 @@ class CrfOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class PamrOptions:
-    """Pixel-adaptive refinement (METHODS 5.3)."""
+    """Pixel-adaptive refinement (Araslanov & Roth, CVPR 2020, §3.3)."""
 
     pamr_iterations: int = option(
         10, "How often each pixel takes its neighbours' mean; 0 is not at all.", "PAMR", min=0
@@ -60,9 +60,15 @@ class PamrOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class WalkOptions:
-    """The affinity random walk (METHODS 1.8)."""
+    """The affinity random walk (docs/refinement-walk.md)."""
 
     affinity: Path | None = option(None, "Weights that train-affinity wrote; walk needs them.", "Walk")
+    walk_weights: Path | None = option(
+        None,
+        "Weights with the backbone that --affinity stands on; by default looked for: what SEEDS were made with, what "
+        "train-affinity took, $PSEUDOMASK_WEIGHTS, those that come with pseudomask.",
+        "Walk",
+    )
     walk_power: float | None = option(
         None,
         "Each pixel takes its neighbours' power mean of this exponent: above 1 the high scores win; by default 1.6 / "

@@ -9,14 +9,13 @@ from typing import Literal
 from pseudomask.config.common import DeviceOptions, LabelOptions, SeedOptions, argument, option
 from pseudomask.config.extract import CpmcOptions
 
-Freeze = Literal["none", "stem", "layer1", "layer2", "layer3", "layer4"]
 Style = Literal["pytorch", "caffe"]
 """Where a stage's stride sits: in its 3×3 convolution (`pytorch`) or in its first 1×1 one (`caffe`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleOptions(DeviceOptions):
-    """What all training verbs share (METHODS: the CAM literature's schedule)."""
+    """What all training verbs share (the schedule of IRN's and ReCAM's public code)."""
 
     epochs: int = option(5, "Passes over the photos.", "Training", min=1)
     batch_size: int = option(16, "Photos a step.", "Training", min=1)
@@ -68,8 +67,11 @@ class TrainingOptions(LabelOptions, ScheduleOptions):
     lr_head: float | None = option(
         None, "Learning rate of the newest classifier; by default 10 × --lr.", "Training", min=0.0
     )
-    freeze: Freeze = option(
-        "stem", "Hold the backbone fixed up to here: ReCAM fixes the stem, IRN up to layer2.", "Training"
+    freeze: str = option(
+        "stem",
+        "Hold the backbone fixed up to here: none, stem, a stage (a ResNet's are layer1 to layer4), or all. ReCAM "
+        "fixes the stem, IRN up to layer2.",
+        "Training",
     )
 
 
@@ -77,7 +79,7 @@ class TrainingOptions(LabelOptions, ScheduleOptions):
 class TrainClsConfig(TrainingOptions):
     """Train the multi-label classifier whose weights make class activation maps."""
 
-    backbone: str = option("resnet50", "A torchvision ResNet.", "Network")
+    backbone: str = option("resnet50", "A torchvision ResNet, such as resnet18 or resnet101.", "Network")
     backbone_weights: Path | None = option(
         None,
         "A safetensors file in torchvision's naming; by default torchvision's ImageNet weights.",
@@ -100,10 +102,10 @@ class ReactivateConfig(TrainingOptions):
     epochs: int = option(2, "Passes over the photos.", "Training", min=1)
     lr: float = option(5e-5, "Learning rate of the first classifier and of what is not frozen.", "Training", min=0.0)
     lr_head: float | None = option(0.1, "Learning rate of the second classifier.", "Training", min=0.0)
-    freeze: Freeze = option(
-        "layer4",
-        "Hold the backbone fixed up to here. layer4, all of it, measured best on small sets; the paper fixes "
-        "the stem only: --freeze stem --epochs 4 --lr-head 5e-4.",
+    freeze: str = option(
+        "all",
+        "Hold the backbone fixed up to here: none, stem, a stage, or all. All of it measured best on small sets; the "
+        "paper fixes the stem only: --freeze stem --epochs 4 --lr-head 5e-4.",
         "Training",
     )
 
@@ -119,16 +121,16 @@ class CalibrateConfig(TrainingOptions, CpmcOptions):
     epochs: int = option(2, "Passes over the photos.", "Training", min=1)
     lr: float = option(5e-5, "Learning rate of the classifier and of what is not frozen.", "Training", min=0.0)
     lr_head: float | None = option(1.0, "Learning rate of the heads.", "Training", min=0.0)
-    freeze: Freeze = option(
-        "layer4",
-        "Hold the backbone fixed up to here; layer4, all of it, leaves the classifier's map as it is.",
+    freeze: str = option(
+        "all",
+        "Hold the backbone fixed up to here: none, stem, a stage, or all, which leaves the classifier's map as it is.",
         "Training",
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class AffinityScheduleOptions(ScheduleOptions):
-    """The schedule of the boundary network, and the backbone below it (METHODS 1.8)."""
+    """The schedule of the boundary head, and the backbone below it (docs/refinement-walk.md)."""
 
     weights: Path | None = option(
         None,

@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-
-MEAN = np.array([0.485, 0.456, 0.406], np.float32)
-STD = np.array([0.229, 0.224, 0.225], np.float32)
-MEAN_LEVEL = np.round(255 * MEAN).astype(np.uint8)
-"""(3,) the level nearest to the mean colour: within 0.01 of 0 as a network sees it."""
-
-
-def _normal(values: np.ndarray) -> np.ndarray:
-    return values * (1 / (255 * STD)) - MEAN / STD
-
-
-LEVELS = _normal(np.arange(256, dtype=np.float32)[:, None])[None]
-"""(1, 256, 3) float32: what each level of a channel becomes."""
 
 
 def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -43,44 +32,69 @@ def with_long_side(size: tuple[int, int], long_side: int) -> tuple[int, int]:
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
-def normalise(image: np.ndarray) -> np.ndarray:
-    """ImageNet's mean and deviation: (H, W, 3) in [0, 255] → float32 (3, H, W), laid out channels-last.
+@dataclass(frozen=True)
+class Normalisation:
+    """Mean and deviation of each channel, of values in [0, 1]: what a network's weights take out of its photos."""
 
-    The levels of uint8 are looked up, which takes a sixth of the time of computing them, and gives the same bits.
-    """
-    if image.dtype == np.uint8:
-        return cv2.LUT(image, LEVELS).transpose(2, 0, 1)
-    return _normal(image).transpose(2, 0, 1)
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    @cached_property
+    def mean_level(self) -> np.ndarray:
+        """(3,) uint8, the level nearest to the mean colour: within 0.01 of 0 as a network sees it."""
+        return np.round(255 * np.array(self.mean, np.float32)).astype(np.uint8)
+
+    @cached_property
+    def _levels(self) -> np.ndarray:
+        """(1, 256, 3) float32: what each level of a channel becomes."""
+        return self._computed(np.arange(256, dtype=np.float32)[:, None])[None]
+
+    def _affine(self) -> tuple[np.ndarray, np.ndarray]:
+        """Scale and shift, float32 (3,): x · scale + shift for x in [0, 255]."""
+        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
+        return 1 / (255 * std), -mean / std
+
+    def _computed(self, values: np.ndarray) -> np.ndarray:
+        scale, shift = self._affine()
+        return values * scale + shift
+
+    def normalise(self, image: np.ndarray) -> np.ndarray:
+        """(H, W, 3) in [0, 255] → float32 (3, H, W), laid out channels-last.
+
+        The levels of uint8 are looked up, which takes a sixth of the time of computing them, and gives the same bits.
+        """
+        if image.dtype == np.uint8:
+            return cv2.LUT(image, self._levels).transpose(2, 0, 1)
+        return self._computed(image).transpose(2, 0, 1)
+
+    def to_input(self, pixels: Tensor, dtype: torch.dtype | None = None, ways: Sequence[bool] = (False,)) -> Tensor:
+        """The photos once for each of `ways`, mirrored where that is True, normalised.
+
+        Args:
+            pixels: uint8 (B, h, w, 3).
+            dtype: of the result; None is float32.
+
+        Returns:
+            (len(ways)·B, 3, h, w), channels-last in memory.
+        """
+        how = self._input_looked_up if pixels.device.type == "cpu" else self._input_computed
+        return how(pixels, dtype or torch.float32, ways)
+
+    def _input_computed(self, pixels: Tensor, dtype: torch.dtype, ways: Sequence[bool]) -> Tensor:
+        scale, shift = (torch.from_numpy(one).to(pixels.device) for one in self._affine())
+        x = torch.addcmul(shift, pixels.float(), scale).to(dtype).permute(0, 3, 1, 2)
+        return torch.cat([x.flip(-1) if mirrored else x for mirrored in ways])
+
+    def _input_looked_up(self, pixels: Tensor, dtype: torch.dtype, ways: Sequence[bool]) -> Tensor:
+        """By a table of the 256 levels, in the bits of `dtype`: a fifth of the time."""
+        bits = torch.int16 if dtype.itemsize == 2 else torch.float32
+        table = torch.from_numpy(self._levels).to(dtype).view(bits).numpy()
+        out = torch.empty((len(ways) * len(pixels), *pixels.shape[1:]), dtype=bits)
+        photos = [photo.numpy() for photo in pixels]
+        views = [cv2.flip(photo, 1) if mirrored else photo for mirrored in ways for photo in photos]
+        for view, place in zip(views, out.numpy(), strict=True):
+            cv2.LUT(view, table, dst=place)
+        return out.view(dtype).permute(0, 3, 1, 2)
 
 
-def to_input(pixels: Tensor, dtype: torch.dtype | None = None, ways: Sequence[bool] = (False,)) -> Tensor:
-    """The photos once for each of `ways`, mirrored where that is True, ImageNet's mean and deviation taken out.
-
-    Args:
-        pixels: uint8 (B, h, w, 3).
-        dtype: of the result; None is float32.
-
-    Returns:
-        (len(ways)·B, 3, h, w), channels-last in memory.
-    """
-    how = _looked_up if pixels.device.type == "cpu" else _computed
-    return how(pixels, dtype or torch.float32, ways)
-
-
-def _computed(pixels: Tensor, dtype: torch.dtype, ways: Sequence[bool]) -> Tensor:
-    scale = torch.from_numpy(1 / (255 * STD)).to(pixels.device)
-    shift = torch.from_numpy(-MEAN / STD).to(pixels.device)
-    x = torch.addcmul(shift, pixels.float(), scale).to(dtype).permute(0, 3, 1, 2)
-    return torch.cat([x.flip(-1) if mirrored else x for mirrored in ways])
-
-
-def _looked_up(pixels: Tensor, dtype: torch.dtype, ways: Sequence[bool]) -> Tensor:
-    """By a table of the 256 levels, in the bits of `dtype`: a fifth of the time."""
-    bits = torch.int16 if dtype.itemsize == 2 else torch.float32
-    table = torch.from_numpy(LEVELS).to(dtype).view(bits).numpy()
-    out = torch.empty((len(ways) * len(pixels), *pixels.shape[1:]), dtype=bits)
-    photos = [photo.numpy() for photo in pixels]
-    views = [cv2.flip(photo, 1) if mirrored else photo for mirrored in ways for photo in photos]
-    for view, place in zip(views, out.numpy(), strict=True):
-        cv2.LUT(view, table, dst=place)
-    return out.view(dtype).permute(0, 3, 1, 2)
+IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

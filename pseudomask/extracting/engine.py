@@ -11,8 +11,9 @@ from torch import Tensor
 from pseudomask.errors import PseudomaskError
 from pseudomask.extracting.photos import Photo, reduction
 from pseudomask.maps.method import MapMethod
-from pseudomask.maps.multiscale import multiscale_maps, tag_probabilities
+from pseudomask.maps.multiscale import multiscale_maps, see, tag_probabilities, ways
 from pseudomask.maps.passes import Mirrored
+from pseudomask.networks.features import Features
 from pseudomask.networks.network import CamNetwork
 from pseudomask.running.halving import OUT_OF_MEMORY, halving
 from pseudomask.running.reporter import Reporter
@@ -63,15 +64,15 @@ class Engine:
         self.reporter.warn(f"out of memory with {tried} photos together; going on with {left}")
 
     def _scores(self, photos: Sequence[Photo], tags: Sequence[tuple[int, ...] | None]) -> list[ScoreMap]:
+        size = photos[0].size
+        # Photos of equal working shape may differ in full size; each then gets a grid of its own.
+        if any(photo.size != size for photo in photos):
+            return [self._scores([photo], [one])[0] for photo, one in zip(photos, tags, strict=True)]
         views = [
             torch.stack([photo.views[s] for photo in photos]).to(self.device, non_blocking=True)
             for s in range(len(photos[0].views))
         ]
-        present = self._present(views[self.plain_scale], tags)
-        size = photos[0].size
-        # Photos of equal working shape may differ in full size; each then gets a grid of its own.
-        if any(photo.size != size for photo in photos):
-            return [self._scores([photo], [t])[0] for photo, t in zip(photos, present, strict=True)]
+        present, seen = self._present(views, tags)
         stride = self.stride * reduction(size, self.max_side)
         grid = (-(-size[0] // stride), -(-size[1] // stride))
         if not any(present):
@@ -79,21 +80,24 @@ class Engine:
             return [ScoreMap((), empty, size, stride) for _ in photos]
         index, valid = pack(present, self.device)
         maps = multiscale_maps(
-            self.network, self.method, views, index, valid, grid=grid, mirrored=self.mirrored, amp=self.amp
+            self.network, self.method, views, index, valid, grid=grid, mirrored=self.mirrored, amp=self.amp, seen=seen
         ).cpu()
         return [
             ScoreMap(tuple(c + 1 for c in one), maps[i, : len(one)].numpy(), size, stride)
             for i, one in enumerate(present)
         ]
 
-    def _present(self, pixels: Tensor, tags: Sequence[tuple[int, ...] | None]) -> list[tuple[int, ...]]:
-        """The tags, completed by the classifier's confident classes where there are none."""
-        asked = [i for i, one in enumerate(tags) if one is None]
-        found: dict[int, tuple[int, ...]] = {}
-        if asked:
-            confident = tag_probabilities(self.network, pixels[asked], amp=self.amp).cpu() > self.tag_thresholds
-            found = {i: tuple(row.nonzero().flatten().tolist()) for i, row in zip(asked, confident, strict=True)}
-        return [found[i] if one is None else one for i, one in enumerate(tags)]
+    def _present(
+        self, views: Sequence[Tensor], tags: Sequence[tuple[int, ...] | None]
+    ) -> tuple[list[tuple[int, ...]], dict[int, Features]]:
+        """The tags, completed by the classifier's confident classes where there are none, and what it saw for that."""
+        if None not in tags:
+            return [one or () for one in tags], {}
+        place = self.plain_scale
+        seen = see(self.network, self.method, views[place], ways(self.mirrored, place), amp=self.amp)
+        confident = tag_probabilities(self.network, seen.first(len(tags))).cpu() > self.tag_thresholds
+        found = [tuple(row.nonzero().flatten().tolist()) for row in confident]
+        return [own if one is None else one for one, own in zip(tags, found, strict=True)], {place: seen}
 
 
 def pack(present: Sequence[tuple[int, ...]], device: torch.device) -> tuple[Tensor, Tensor]:

@@ -91,6 +91,8 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
     network, card = load_network(weights)
     method = make_method(config, card)
     method.check(network)
+    if method.gradients and config.amp == "auto":
+        amp = None
     collection = align_tags(collection, card.classes)
     threshold, threshold_from = _threshold(config, card, method)
     tags_from = _tell_tags(collection, card, told)
@@ -116,7 +118,7 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
     run.start()
     pending = job.tell(pending)
     engine = Engine(
-        network=network.for_maps(device, amp),
+        network=network.on(device) if method.gradients else network.for_maps(device, amp),
         method=method,
         device=device,
         amp=amp,

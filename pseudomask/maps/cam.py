@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pseudomask.maps.method import MapMethod
+from pseudomask.networks.features import Features
 from pseudomask.networks.network import CamNetwork, WeightRule
 
 
@@ -32,7 +34,7 @@ def present_class_maps(features: Tensor, weights: Tensor, index: Tensor) -> Tens
 
 
 @dataclass(frozen=True)
-class LinearMaps:
+class LinearMaps(MapMethod):
     """Maps whose weights follow a rule: `first` is plain CAM, the others need the second classifier."""
 
     rule: WeightRule
@@ -48,5 +50,5 @@ class LinearMaps:
     def check(self, network: CamNetwork) -> None:
         network.map_weights(self.rule)
 
-    def activate(self, network: CamNetwork, images: Tensor, index: Tensor, valid: Tensor) -> Tensor:
-        return present_class_maps(network.backbone(images), network.map_weights(self.rule), index)
+    def activate(self, network: CamNetwork, features: Features, index: Tensor, valid: Tensor) -> Tensor:
+        return present_class_maps(features.last, network.map_weights(self.rule), index)

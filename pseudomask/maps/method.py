@@ -1,39 +1,51 @@
-"""What a CAM method is: a small object that turns photos at one size into raw class maps."""
+"""What a CAM method is: a small object that turns the features of photos at one size into raw class maps."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from torch import Tensor
 
+from pseudomask.networks.features import Features
 from pseudomask.networks.network import CamNetwork
 
 
-class MapMethod(Protocol):
-    """One way to make class maps. `maps.multiscale` calls it once a scale, photos and mirrors together."""
+class MapMethod(ABC):
+    """One way to make class maps. `maps.multiscale` calls it once a scale, photos and mirrors together.
+
+    Attributes:
+        gradients: `activate` differentiates (`torch.autograd.grad`). It then gets features with their graph, from a
+            network as it was trained, in float32 unless --amp asks for something else; else there are no gradients,
+            and batch norm may be folded into the convolutions.
+        pyramid: `activate` reads outputs of earlier stages than the last; else only the last is kept.
+        threshold_key: under which the weights' card keeps the background threshold measured for this kind of map.
+        default_threshold: the background threshold where the card keeps none: of this kind of map, not these weights.
+    """
+
+    gradients: ClassVar[bool] = False
+    pyramid: ClassVar[bool] = False
 
     @property
-    def threshold_key(self) -> str:
-        """Under which the weights' card keeps the background threshold measured for this kind of map."""
-        ...
+    @abstractmethod
+    def threshold_key(self) -> str: ...
 
     @property
-    def default_threshold(self) -> float:
-        """The background threshold where the card keeps none: of this kind of map, not of these weights."""
-        ...
+    @abstractmethod
+    def default_threshold(self) -> float: ...
 
-    def check(self, network: CamNetwork) -> None:
+    def check(self, network: CamNetwork) -> None:  # noqa: B027
         """Raise `WeightsError`, naming the verb that helps, when the network lacks what is needed."""
 
-    def activate(self, network: CamNetwork, images: Tensor, index: Tensor, valid: Tensor) -> Tensor:
+    @abstractmethod
+    def activate(self, network: CamNetwork, features: Features, index: Tensor, valid: Tensor) -> Tensor:
         """Raw maps of the present classes.
 
         Args:
-            images: (B, 3, h, w), normalised.
+            features: what `network.backbone` made of B photos.
             index: (B, N) int64, positions of the present classes in the class list; unused places hold 0.
             valid: (B, N) bool, which places of `index` are used.
 
         Returns:
-            (B, N, h', w') float32, ≥ 0, on the network's output grid; what lies in unused places is ignored.
+            (B, N, h', w') float32, ≥ 0, on a grid of any size; what lies in unused places is ignored.
         """
-        ...

@@ -1,28 +1,49 @@
-"""Maps seen at several sizes and mirrored, added up (METHODS: ReCAM's `make_recam`)."""
+"""Maps seen at several sizes and mirrored, added up (as in ReCAM's public code; Chen et al., CVPR 2022)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pseudomask.data.pixels import to_input
 from pseudomask.maps.method import MapMethod
+from pseudomask.maps.normalise import normalise_maps
 from pseudomask.maps.passes import Mirrored
+from pseudomask.networks.features import Features
 from pseudomask.networks.network import CamNetwork
-from pseudomask.training.losses import normalise_maps
 
 
-@torch.inference_mode()
-def tag_probabilities(network: CamNetwork, pixels: Tensor, *, amp: torch.dtype | None) -> Tensor:
-    """What the classifier sees in whole photos: uint8 (B, h, w, 3) → (B, C) in [0, 1]."""
-    with torch.autocast(pixels.device.type, amp, enabled=amp is not None):
-        return network(to_input(pixels, amp)).float().sigmoid()
+def ways(mirrored: Mirrored, view: int) -> tuple[bool, ...]:
+    """How a photo's view is seen: mirrored where True."""
+    return (False, True) if mirrored is True else (mirrored == "alternately" and view % 2 == 1,)
 
 
-@torch.inference_mode()
+@contextmanager
+def recording(method: MapMethod) -> Iterator[None]:
+    """With gradients where the method asks for them, else in inference mode."""
+    with torch.inference_mode(not method.gradients), torch.set_grad_enabled(method.gradients):
+        yield
+
+
+def see(
+    network: CamNetwork, method: MapMethod, pixels: Tensor, ways: Sequence[bool], *, amp: torch.dtype | None
+) -> Features:
+    """What the backbone makes of photos, uint8 (B, h, w, 3), seen once for each of `ways`: features of all of them."""
+    with recording(method), torch.autocast(pixels.device.type, amp, enabled=amp is not None):
+        x = network.backbone.normalisation.to_input(pixels, amp, ways)
+        features: Features = network.backbone(x, pyramid=method.pyramid)
+        return features
+
+
+def tag_probabilities(network: CamNetwork, features: Features) -> Tensor:
+    """What the classifier sees in whole photos: (B, C) in [0, 1]."""
+    with torch.no_grad():
+        return network.logits(features).float().sigmoid()
+
+
 def multiscale_maps(
     network: CamNetwork,
     method: MapMethod,
@@ -33,6 +54,7 @@ def multiscale_maps(
     grid: tuple[int, int],
     mirrored: Mirrored = True,
     amp: torch.dtype | None = None,
+    seen: Mapping[int, Features] | None = None,
 ) -> Tensor:
     """Sum over sizes (each map plus its mirror's, or one of them), divided by each class's maximum + 1e-5.
 
@@ -42,21 +64,21 @@ def multiscale_maps(
         grid: (h, w) of the result; each map is resampled to it bilinearly (half-pixel centres).
         mirrored: whether views are seen mirrored: each as well (True), none (False), every second one ("alternately").
         amp: autocast type for the backbone; the maps themselves are float32.
+        seen: what `see` made of some of the views, by their place, so that no view is seen twice.
 
     Returns:
         (B, N, h, w) float32 in [0, 1).
     """
     total = torch.zeros((*index.shape, *grid), device=index.device)
     for i, pixels in enumerate(views):
-        both, turned = mirrored is True, mirrored == "alternately" and i % 2 == 1
-        x = to_input(pixels, amp, (False, True) if both else (turned,))  # (B or 2B, 3, h_s, w_s)
-        places, used = (torch.cat([index, index]), torch.cat([valid, valid])) if both else (index, valid)
-        with torch.autocast(x.device.type, amp, enabled=amp is not None):
-            maps = method.activate(network, x, places, used)
-        if both:
-            straight, back = maps.chunk(2)
-            maps = straight + back.flip(-1)
-        elif turned:
-            maps = maps.flip(-1)
-        total += F.interpolate(maps, size=grid, mode="bilinear", align_corners=False)
-    return normalise_maps(total)
+        sides = ways(mirrored, i)
+        features = (seen or {}).get(i) or see(network, method, pixels, sides, amp=amp)
+        with recording(method), torch.autocast(pixels.device.type, amp, enabled=amp is not None):
+            places, used = index.repeat(len(sides), 1), valid.repeat(len(sides), 1)
+            maps = method.activate(network, features, places, used).detach()
+        with torch.inference_mode():
+            parts = maps.chunk(len(sides))
+            both = [part.flip(-1) if turned else part for part, turned in zip(parts, sides, strict=True)]
+            total += F.interpolate(sum(both[1:], both[0]), size=grid, mode="bilinear", align_corners=False)
+    with torch.inference_mode():
+        return normalise_maps(total)

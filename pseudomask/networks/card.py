@@ -10,7 +10,7 @@ from pseudomask.errors import WeightsError
 from pseudomask.running.jsonable import is_text
 
 AFFINITY = "affinity"
-"""The method of a boundary network's card: it makes no maps, and `refine --affinity` takes it."""
+"""The method of a boundary head's card: it makes no maps, and `refine --affinity` takes it."""
 
 FORMAT = 1
 """Version of the card's layout; a file with a higher one is refused."""
@@ -24,6 +24,7 @@ class Card:
         classes: foreground class names; mask index of classes[i] is i + 1.
         method: `cam` (one classifier), `recam` (two), `cpmc` (one or two, and heads), or `affinity` (none).
         backbone, style, output_stride: the network.
+        backbone_sha256: of a boundary head, `edge_weights.backbone_hash` of the backbone that it stands on.
         weight_rule: the rule that measured best with these weights, or None (then `product`).
         thresholds: background threshold by the method's `threshold_key` (`first`, `product`, …).
         tag_thresholds: probability above which a class is taken for present, one per class.
@@ -37,6 +38,7 @@ class Card:
     backbone: str
     style: str = "pytorch"
     output_stride: int = 16
+    backbone_sha256: str = ""
     weight_rule: str | None = None
     thresholds: dict[str, float] = field(default_factory=dict)
     tag_thresholds: tuple[float, ...] = ()
@@ -49,6 +51,11 @@ class Card:
     def to_metadata(self) -> dict[str, str]:
         """The safetensors metadata: one JSON document under the key `pseudomask`."""
         return {"pseudomask": json.dumps({"format": FORMAT, **asdict(self)}, ensure_ascii=True)}
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """The fields that say which backbone it is, as `make_backbone` takes them and `Backbone.card_facts` makes."""
+        return {"backbone": self.backbone, "style": self.style, "output_stride": self.output_stride}
 
     @classmethod
     def from_metadata(cls, metadata: dict[str, str] | None, source: str) -> Card:
@@ -97,6 +104,7 @@ _KINDS: dict[str, type] = {
     "method": str,
     "backbone": str,
     "style": str,
+    "backbone_sha256": str,
     "thresholds": dict,
     "training": dict,
     "measured": list,

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import io
-import sys
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from dataclasses import replace
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,15 +12,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from pseudomask.config import Style
 from pseudomask.errors import TrainingDiverged, UsageError, WeightsError
-from pseudomask.networks.backbones import BACKBONES, Backbone, spec_of
+from pseudomask.networks.backbones import BACKBONES, make_backbone
+from pseudomask.networks.backbones.backbone import Backbone
 from pseudomask.networks.card import AFFINITY, Card
 from pseudomask.networks.edges import EdgeNetwork
 from pseudomask.networks.network import CamNetwork
 from pseudomask.running.atomic import atomic_write
 
-AnyNetwork = TypeVar("AnyNetwork", CamNetwork, EdgeNetwork)
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -49,13 +45,14 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
 
 
 def save_network(path: Path, network: CamNetwork | EdgeNetwork, card: Card, dtype: torch.dtype = torch.float16) -> None:
-    """Write a network and its card; convolutions in `dtype`, batch-norm tensors stay float32.
+    """Write a network and its card, of a boundary network the head alone; matrices in `dtype`, vectors in float32.
 
     Raises `TrainingDiverged`, and writes nothing, where a value is no number or too large for `dtype`.
     """
+    state = (network.head if isinstance(network, EdgeNetwork) else network).state_dict()
     tensors = {
-        name: value.to(dtype) if value.ndim == 4 else value
-        for name, value in network.state_dict().items()
+        name: value.to(dtype) if value.ndim > 1 else value
+        for name, value in state.items()
         if not name.endswith("num_batches_tracked")
     }
     if not _finite(tensors):
@@ -63,7 +60,6 @@ def save_network(path: Path, network: CamNetwork | EdgeNetwork, card: Card, dtyp
             f"the trained weights hold values that are not numbers or too large for {dtype}; no weights were written; "
             "lower --lr, or give --weights-dtype fp32, and --overwrite with it"
         )
-    state = network.state_dict()
     vanished = [name for name, value in tensors.items() if bool(state[name].any()) and not value.any()]
     if vanished:
         raise TrainingDiverged(
@@ -97,51 +93,30 @@ def load_network(path: Path) -> tuple[CamNetwork, Card]:
     tensors, metadata = read_tensors(path)
     card = Card.from_metadata(metadata, str(path))
     if card.method == AFFINITY:
-        raise WeightsError(
-            f"{path}: a boundary network, without a classifier; it is for `pseudomask refine --affinity`"
-        )
-    network = _network_of(
-        card,
-        str(path),
-        lambda: CamNetwork(
-            len(card.classes),
-            card.backbone,
-            style=card.style,  # type: ignore[arg-type]
-            output_stride=card.output_stride,
-            reactivated="reclassifier.weight" in tensors,
-            calibrated="side_heads.0.weight" in tensors,
-        ),
-        tensors,
-    )
-    return network, card
+        raise WeightsError(f"{path}: a boundary head, without a classifier; it is for `pseudomask refine --affinity`")
+    heads: dict[str, Any] = {
+        "reactivated": "reclassifier.weight" in tensors,
+        "calibrated": "side_heads.0.weight" in tensors,
+    }
+    return load_tensors(card, str(path), lambda: CamNetwork(len(card.classes), **card.network, **heads), tensors), card
 
 
-def load_edges(path: Path) -> tuple[EdgeNetwork, Card]:
-    """The boundary network in float32 on the CPU, in evaluation mode, and its card.
-
-    Raises `WeightsError` as `load_network` does.
-    """
-    tensors, metadata = read_tensors(path)
-    card = Card.from_metadata(metadata, str(path))
-    if card.method != AFFINITY:
-        raise WeightsError(f"{path}: not a boundary network; `pseudomask train-affinity` makes one")
-    network = _network_of(
-        card,
-        str(path),
-        lambda: EdgeNetwork(card.backbone, style=card.style, output_stride=card.output_stride),  # type: ignore[arg-type]
-        tensors,
-    )
-    return network, card
-
-
-def _network_of(card: Card, source: str, build: Callable[[], AnyNetwork], tensors: dict[str, Tensor]) -> AnyNetwork:
+def sketch(card: Card, source: str, build: Callable[[], Network]) -> Network:
+    """What `build` makes, without memory for its values. `WeightsError` where the card names what there is not."""
     if card.backbone not in BACKBONES:
         raise WeightsError(f"{source}: backbone {card.backbone!r} is unknown here; there are {', '.join(BACKBONES)}")
     try:
-        with torch.device("meta"):  # without memory: drawing 25 million random numbers takes longer than reading them
-            network = build()
+        with torch.device("meta"):  # drawing 25 million random numbers takes longer than reading them
+            return build()
     except UsageError as error:
         raise WeightsError(f"{source}: its card is damaged ({error})") from None
+
+
+def load_tensors(card: Card, source: str, build: Callable[[], Network], tensors: dict[str, Tensor]) -> Network:
+    """What `build` makes, with these tensors, in evaluation mode. `WeightsError` where they do not fit."""
+    network = sketch(card, source, build)
+    if not network.state_dict().keys() >= {name for name, _ in network.named_buffers()}:
+        network = build()  # it has values that no file holds
     _load_strict(network, tensors, source)
     network.eval()
     return network
@@ -156,10 +131,8 @@ def _load_strict(network: nn.Module, tensors: dict[str, Tensor], source: str) ->
     if not _finite(tensors):
         raise WeightsError(f"{source}: holds NaN or infinite values")
     own = {k: v.to(torch.float32, copy=True) for k, v in tensors.items()}  # never the file's own pages
-    network.load_state_dict(own, strict=False, assign=True)
-    for layer in network.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            layer.num_batches_tracked = torch.zeros((), dtype=torch.int64)
+    counters = {k: torch.zeros((), dtype=torch.int64) for k in network.state_dict() if k not in wanted}
+    network.load_state_dict(own | counters, assign=True)
 
 
 def update_card(path: Path, **changes: Any) -> Card:
@@ -170,27 +143,8 @@ def update_card(path: Path, **changes: Any) -> Card:
     return card
 
 
-def new_backbone(name: str, *, weights: Path | None, style: Style, output_stride: int) -> Backbone:
-    """A backbone with ImageNet weights.
-
-    `weights` is a safetensors file in torchvision's naming; None downloads torchvision's own (kept in
-    torch's cache; checked by torchvision's hash; loaded without unpickling code).
-    """
-    backbone = Backbone(name, style=style, output_stride=output_stride)
-    if weights is not None:
-        tensors, _ = read_tensors(weights)
-        backbone.load_torchvision(tensors)
-        return backbone
-    from torchvision.models import get_model_weights
-
-    entry = get_model_weights(name)[spec_of(name).weights]
-    try:
-        # torch tells of a download on stdout, which is for data; a program may have started us without streams.
-        with redirect_stdout(sys.stderr or io.StringIO()):
-            state = entry.get_state_dict(progress=False, check_hash=True, weights_only=True)
-    except (OSError, RuntimeError, EOFError, HTTPException) as error:
-        raise WeightsError(
-            f"torchvision's weights for {name} could not be fetched ({error}); give --backbone-weights FILE"
-        ) from None
-    backbone.load_torchvision(dict(state))
-    return backbone
+def new_backbone(backbone: str, *, weights: Path | None, style: str, output_stride: int) -> Backbone:
+    """A pretrained backbone: `weights` is a safetensors file in the family's own naming; None fetches its default."""
+    made = make_backbone(backbone, style=style, output_stride=output_stride)
+    made.load_pretrained(None if weights is None else read_tensors(weights)[0])
+    return made

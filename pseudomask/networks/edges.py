@@ -1,4 +1,4 @@
-"""The boundary network: how likely each place lies on a border between two classes (IRN, Ahn et al., CVPR 2019).
+"""The boundary head: how likely each place lies on a border between two classes (IRN, Ahn et al., CVPR 2019).
 
 IRN has a second head beside this one, for displacements to objects' centres, which tells instances apart. For
 semantic masks nothing reads it. The backbone is frozen and the heads share no weight, so that the boundaries are
@@ -7,13 +7,15 @@ the same with and without it: it is left out.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pseudomask.config import Style
-from pseudomask.networks.backbones import Backbone
-from pseudomask.networks.folding import OnBackbone
+from pseudomask.networks.backbones.backbone import Backbone, OnBackbone
+from pseudomask.networks.features import Features
 
 EDGE_STRIDE = 4
 """Pixels of the photo per boundary value."""
@@ -21,37 +23,28 @@ _WIDTH = 32
 _GROUPS = 4
 
 
-class EdgeNetwork(OnBackbone):
-    """A frozen backbone, and a head on the outputs of its stem and its four stages.
+class EdgeHead(nn.Module):
+    """A head on the outputs of a backbone's stem and stages; its weights are a file of their own.
 
     Attributes:
         taps: for each output a bias-free 1×1 convolution to 32 channels, group norm and ReLU.
-        edge: (1, 160, 1, 1), with bias, on all of them at stride 4.
+        edge: (1, 32 · outputs, 1, 1), with bias, on all of them at stride 4.
     """
 
-    def __init__(self, backbone: str = "resnet50", *, style: Style = "pytorch", output_stride: int = 16) -> None:
+    def __init__(self, backbone: Backbone) -> None:
         super().__init__()
-        self.backbone = Backbone(backbone, style=style, output_stride=output_stride)
-        self.backbone.freeze("layer4")
-        dims = (self.backbone.stem_dim, *self.backbone.stage_dims)
-        self.taps = nn.ModuleList(_tap(dim) for dim in dims)
-        self.factors = (1, 1, 2, output_stride // EDGE_STRIDE, output_stride // EDGE_STRIDE)
-        self.edge = nn.Conv2d(len(dims) * _WIDTH, 1, 1)
+        self.taps = nn.ModuleList(_tap(dim) for dim in backbone.channels)
+        self.edge = nn.Conv2d(len(self.taps) * _WIDTH, 1, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) → logits (B, ⌈H/4⌉, ⌈W/4⌉). No gradient reaches the backbone."""
-        with torch.no_grad():
-            outputs = self.backbone.taps(x)
-        return self.head(outputs)
-
-    def head(self, outputs: tuple[Tensor, ...]) -> Tensor:
-        """The backbone's outputs, (B, D_k, h_k, w_k) from stride 4 on → logits (B, h_0, w_0)."""
-        h, w = outputs[0].shape[-2:]
+    def forward(self, features: Features) -> Tensor:
+        """Features of photos (H, W) → logits (B, ⌈H/4⌉, ⌈W/4⌉)."""
+        h, w = (-(-side // EDGE_STRIDE) for side in features.size)
         planes = []
-        for tap, output, factor in zip(self.taps, outputs, self.factors, strict=True):
+        for tap, output, stride in zip(self.taps, features.outputs, features.strides, strict=True):
             plane = tap(output)
-            if factor > 1:
-                plane = F.interpolate(plane, scale_factor=factor, mode="bilinear", align_corners=False)
+            if stride != EDGE_STRIDE:
+                size = [-(-side * stride // EDGE_STRIDE) for side in plane.shape[-2:]]
+                plane = F.interpolate(plane, size=size, mode="bilinear", align_corners=False)
             planes.append(plane[..., :h, :w])
         logits: Tensor = self.edge(torch.cat(planes, 1))  # (B, 1, h, w)
         return logits[:, 0]
@@ -59,6 +52,37 @@ class EdgeNetwork(OnBackbone):
 
 def _tap(dim: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(dim, _WIDTH, 1, bias=False), nn.GroupNorm(_GROUPS, _WIDTH), nn.ReLU())
+
+
+class EdgeNetwork(OnBackbone):
+    """A frozen backbone with a boundary head: what is trained, and what the walk runs."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.backbone.freeze("all")
+        self.head = EdgeHead(backbone)
+
+    def train(self, mode: bool = True) -> EdgeNetwork:
+        super().train(mode)
+        self.backbone.eval()
+        return self
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As any module's; checkpoints of 0.1.0 load too."""
+        return super().load_state_dict(with_heads_names(dict(state_dict)), strict, assign)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) → logits (B, ⌈H/4⌉, ⌈W/4⌉). No gradient reaches the backbone."""
+        with torch.no_grad():
+            features = self.backbone(x)
+        logits: Tensor = self.head(features)
+        return logits
+
+
+def with_heads_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A network's tensors as 0.1.0 saved them, with the head's beside the backbone's, by the names of today."""
+    return {f"head.{name}" if name.startswith(("taps.", "edge.")) else name: one for name, one in tensors.items()}
 
 
 def boundaries(network: EdgeNetwork, x: Tensor) -> Tensor:

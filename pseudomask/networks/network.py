@@ -7,11 +7,14 @@ from torch import Tensor, nn
 
 from pseudomask.config import Style, WeightRule
 from pseudomask.errors import WeightsError
-from pseudomask.networks.backbones import Backbone
-from pseudomask.networks.folding import OnBackbone
+from pseudomask.networks.backbones import make_backbone
+from pseudomask.networks.backbones.backbone import OnBackbone
+from pseudomask.networks.features import Features
 
-SIDE_DIMS = (128, 128, 256, 256)
-"""Channels of the heads on layer1 to layer4, as in SIPE's public code."""
+
+def side_dims(stages: int) -> tuple[int, ...]:
+    """Channels of the heads on the stages, as in SIPE's public code, which has four: 128, 128, 256, 256."""
+    return tuple(128 if k < stages // 2 else 256 for k in range(stages))
 
 
 class CamNetwork(OnBackbone):
@@ -35,7 +38,7 @@ class CamNetwork(OnBackbone):
         calibrated: bool = False,
     ) -> None:
         super().__init__()
-        self.backbone = Backbone(backbone, style=style, output_stride=output_stride)
+        self.backbone = make_backbone(backbone, style=style, output_stride=output_stride)
         self.classifier = nn.Conv2d(self.backbone.dim, n_classes, 1, bias=False)
         self.reclassifier: nn.Conv2d | None = None
         self.side_heads: nn.ModuleList | None = None
@@ -54,17 +57,18 @@ class CamNetwork(OnBackbone):
 
     def add_side_heads(self) -> None:
         """Give the network CPMC's heads, freshly initialised."""
-        dims = zip(self.backbone.stage_dims, SIDE_DIMS, strict=True)
+        channels = self.backbone.channels[1:]
+        dims = zip(channels, side_dims(len(channels)), strict=True)
         self.side_heads = nn.ModuleList(nn.Conv2d(d, side, 1, bias=False) for d, side in dims)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) → logits (B, C): global average pooling, then w."""
-        return self.logits(self.backbone(x))
+        return self.logits(self.backbone(x, pyramid=False))
 
-    def logits(self, features: Tensor) -> Tensor:
-        """(B, D, h, w) → logits (B, C), float32: the pooled product is too small to need mixed precision."""
-        with torch.autocast(features.device.type, enabled=False):
-            pooled = features.mean((2, 3), dtype=torch.float32)  # (B, D)
+    def logits(self, features: Features) -> Tensor:
+        """Logits (B, C), float32: the pooled product is too small to need mixed precision."""
+        with torch.autocast(features.last.device.type, enabled=False):
+            pooled = features.last.mean((2, 3), dtype=torch.float32)  # (B, D)
             return pooled @ self.classifier.weight.flatten(1).T
 
     def map_weights(self, rule: WeightRule) -> Tensor:
@@ -86,16 +90,3 @@ class CamNetwork(OnBackbone):
             )
         w, w2 = self.classifier.weight, self.reclassifier.weight
         return {"second": w2, "sum": w + w2}[rule] if rule != "product" else w * w2
-
-
-def class_activation(features: Tensor, weights: Tensor) -> Tensor:
-    """Class activation maps: ReLU(w_c · f(p)).
-
-    Args:
-        features: (B, D, h, w).
-        weights: (C, D, 1, 1).
-
-    Returns:
-        (B, C, h, w), ≥ 0, not normalised.
-    """
-    return torch.relu(nn.functional.conv2d(features, weights.to(features.dtype)))

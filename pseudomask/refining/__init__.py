@@ -30,7 +30,7 @@ def _pamr(config: RefineConfig) -> Refiner:
 
 
 def _walk(config: RefineConfig) -> Refiner:
-    return Walk.of(config, str(pick_device(config.device)))
+    return Walk.of(config, str(pick_device(config.device)), config.seeds)
 
 
 REFINERS: dict[str, Callable[[RefineConfig], Refiner]] = {

@@ -19,7 +19,7 @@ PRESETS = {
     "irn": Kernels(gauss_xy=3, gauss_weight=3, bilateral_xy=50, bilateral_rgb=5, bilateral_weight=10),
     "deeplab": Kernels(gauss_xy=1, gauss_weight=3, bilateral_xy=67, bilateral_rgb=3, bilateral_weight=4),
 }
-"""Published kernels: IRN's, which AdvCAM and ReCAM took over (METHODS 1.7), and DeepLab's, which CLIP-ES uses."""
+"""Published kernels: IRN's, which AdvCAM and ReCAM took over, and DeepLab's, which CLIP-ES uses."""
 
 GT_PROB: dict[CrfUnary, float] = {"hard": 0.7, "soft": 0.9}
 """Trust in the start: IRN's for masks; ours for scores, which already say how sure they are."""

@@ -1,4 +1,4 @@
-"""Which pixel pairs have an affinity, and what lies between the two (IRN, Ahn et al., CVPR 2019; METHODS 1.8).
+"""Which pixel pairs have an affinity, and what lies between the two (IRN, Ahn et al., CVPR 2019, §3.2).
 
 A step leads from a pixel to one to its right or below it, less than `radius` away; the other direction is the same
 pair. A pair's affinity is 1 minus the highest boundary value on the straight way between its pixels.

@@ -44,7 +44,15 @@ _FREE = {
     "auto_sample",
     "batch_size",
 }
-_PLACES = {"images", "seeds", "list", "limit", "class_file", "affinity"}  # their contents are compared by hash
+_PLACES = {
+    "images",
+    "seeds",
+    "list",
+    "limit",
+    "class_file",
+    "affinity",
+    "walk_weights",
+}  # their contents are compared by hash
 _COMPARED = ("command", "classes", "images_hash", "protocol.seeds_hash", "protocol.affinity_sha256")
 _OPTIONS: dict[str, type] = {"crf": CrfOptions, "pamr": PamrOptions, "walk": WalkOptions}
 """Settings that belong to one method, and decide nothing without it."""
@@ -99,8 +107,7 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
     matched = match_photos(config, seeds)
     outputs = plan_outputs(matched.items, config.images, config.out)
     device = pick_device(config.device)
-    for name in methods:
-        REFINERS[name](config)  # what is missing is told now
+    refiners = [REFINERS[name](config) for name in methods]  # what is missing is told now
     workers = (cores() if device.type == "cpu" else 1) if config.workers < 0 else config.workers
     jobs = _jobs(config.images, matched, outputs, seeds)
     for line in problems(config, seeds, matched):
@@ -120,7 +127,6 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
         if stop.requested:
             result.exit_code = stop.exit_code
             return result
-        refiners = [REFINERS[name](config) for name in methods]
         batch = pick_batch(config, device)
         work = Work(config, plan_steps(refiners, threshold), seeds.classes, threshold, batch)
         result.scores_threshold = work.steps[-1].level

@@ -1,4 +1,4 @@
-"""The affinity random walk (PSA and IRN, Ahn et al., CVPR 2018 and 2019; METHODS 1.8).
+"""The affinity random walk (PSA and IRN, Ahn et al., CVPR 2018 and 2019, §3).
 
 IRN multiplies scores x by T²⁵⁶, T being the matrix of all pixels' affinities to the power β, its columns scaled to sum
 1. It squares the dense T eight times. Here T stays sparse (a pixel has 68 neighbours at radius 5) and is applied to the
@@ -23,11 +23,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pseudomask.config import Amp, WalkOptions
-from pseudomask.data.pixels import normalise
 from pseudomask.devices import pick_amp
 from pseudomask.errors import WeightsError
-from pseudomask.networks.card import AFFINITY
-from pseudomask.networks.checkpoint import load_edges, read_card
+from pseudomask.networks.edge_weights import find_backbone, load_edges
 from pseudomask.networks.edges import EDGE_STRIDE, EdgeNetwork, boundaries
 from pseudomask.refining.grid import scores_on_grid, shrink
 from pseudomask.refining.paths import affinities, steps
@@ -115,10 +113,14 @@ def random_walk(scores: Tensor, edges: Tensor, *, radius: int = 5, beta: float =
 class Walk:
     """The refiner. It works on the photo reduced by a whole number, so that its long side is at most `side`.
 
-    Holds the path of its weights, not the network: each process loads it when its first photo comes.
+    Holds the paths of its weights, not the network: each process loads it when its first photo comes.
+
+    Attributes:
+        affinity: the boundary head; `weights`: whose backbone it stands on, None where `affinity` holds a copy.
     """
 
     affinity: Path
+    weights: Path | None = None
     power: float | None = None
     radius: int = 5
     beta: float = 10.0
@@ -129,21 +131,21 @@ class Walk:
     amp: Amp = "off"
 
     @classmethod
-    def of(cls, options: WalkOptions, device: str = "cpu") -> Walk:
-        """Raises `WeightsError` where the affinity's weights are missing or something else."""
+    def of(cls, options: WalkOptions, device: str = "cpu", seeds: Path | None = None) -> Walk:
+        """Raises `WeightsError` where the affinity's weights or its backbone's are missing or something else.
+
+        `seeds`: folder of the seeds, whose record may tell where the backbone is.
+        """
         pick_amp(options.amp, torch.device(device))
         path = options.affinity
         if path is None:
             raise WeightsError(
-                "walk needs the weights of a boundary network: give --affinity FILE, as `pseudomask "
+                "walk needs the weights of a boundary head: give --affinity FILE, as `pseudomask "
                 "train-affinity` writes it"
             )
-        if not path.is_file():
-            raise WeightsError(f"{path}: no such weights file; `pseudomask train-affinity` makes it")
-        if read_card(path).method != AFFINITY:
-            raise WeightsError(f"{path}: not the weights of a boundary network; `pseudomask train-affinity` makes them")
         return cls(
             affinity=path,
+            weights=find_backbone(path, options.walk_weights, seeds),
             power=options.walk_power,
             radius=options.walk_radius,
             beta=options.walk_beta,
@@ -157,7 +159,7 @@ class Walk:
     @cached_property
     def _network(self) -> EdgeNetwork:
         device = torch.device(self.device)
-        return load_edges(self.affinity)[0].for_maps(device, pick_amp(self.amp, device))
+        return load_edges(self.affinity, self.weights)[0].for_maps(device, pick_amp(self.amp, device))
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_network"}
@@ -174,7 +176,7 @@ class Walk:
         reduced = -(-max(scores.size) // self.side)
         small = shrink(photo, reduced)
         with torch.inference_mode():
-            edges = self.edges(normalise(small))
+            edges = self.edges(small)
             grid = torch.from_numpy(scores_on_grid(scores, EDGE_STRIDE * reduced)).pow(power)
             walked = random_walk(
                 grid.to(edges.device), edges, radius=self.radius, beta=self.beta, exponent=self.exponent
@@ -186,10 +188,12 @@ class Walk:
         return Refined(scaled(scores, values, EDGE_STRIDE * reduced), level)
 
     def edges(self, image: np.ndarray) -> Tensor:
-        """The boundary's probability, where the walk is to be: (3, H, W) float32 normalised → (⌈H/4⌉, ⌈W/4⌉)."""
+        """The boundary's probability, where the walk is to be: (H, W, 3) in [0, 255] → (⌈H/4⌉, ⌈W/4⌉)."""
         device = torch.device(self.device)
         amp = pick_amp(self.amp, device)
-        x = torch.from_numpy(image)[None].to(device, memory_format=torch.channels_last)
+        x = torch.from_numpy(self._network.backbone.normalisation.normalise(image))[None].to(
+            device, memory_format=torch.channels_last
+        )
         with torch.autocast(device.type, amp, enabled=amp is not None):
             found = boundaries(self._network, x)[0]
         return found if device.type == "cuda" else found.cpu()  # no sparse float64 elsewhere

@@ -1,4 +1,4 @@
-"""`calibrate`: heads whose prototype maps agree with the classifier's refined map (METHODS 3.2, S7).
+"""`calibrate`: heads whose prototype maps agree with the classifier's refined map (docs/methods-cpmc.md).
 
 Evidence. The abstract says nothing of training. Related published work: heads on detached stages, and the mean
 absolute difference of the two maps beside the classification loss (SIPE, Chen et al., CVPR 2022; with the
@@ -18,11 +18,11 @@ from pseudomask.errors import UsageError
 from pseudomask.maps import card_rule
 from pseudomask.maps.cam import present_class_maps
 from pseudomask.maps.cpmc import Cpmc, CpmcSettings
-from pseudomask.maps.cpmc.affinity import pool
-from pseudomask.maps.cpmc.method import GRID_STRIDE, hierarchical, strides_of
+from pseudomask.maps.cpmc.method import context_of, hierarchical
 from pseudomask.maps.cpmc.prototypes import background_of
 from pseudomask.maps.cpmc.stages import run_stages
-from pseudomask.networks.checkpoint import load_network, read_card
+from pseudomask.networks.backbones import make_backbone
+from pseudomask.networks.checkpoint import load_network, read_card, sketch
 from pseudomask.networks.network import CamNetwork
 from pseudomask.running.record import hash_file
 from pseudomask.running.reporter import Reporter, SilentReporter
@@ -51,12 +51,12 @@ def calibration_step(settings: CpmcSettings, rule: WeightRule, weight: float) ->
 
     def step(network: CamNetwork, images: Tensor, tags: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         assert network.side_heads is not None
-        stages = network.backbone.stages(images)
-        bce = classification_loss(network.logits(stages[-1]), tags)
+        seen = network.backbone(images)
+        bce = classification_loss(network.logits(seen), tags)
         index, valid = positive_index(tags)  # (B, N)
-        context = pool(stages[-1], GRID_STRIDE // network.backbone.output_stride)  # (B, D, h, w)
+        context = context_of(seen)
         maps = present_class_maps(context, network.map_weights(rule), index)
-        features = hierarchical([one.detach() for one in stages], strides_of(network), network.side_heads)
+        features = hierarchical(seen.detach(), network.side_heads)
         found = run_stages(maps, context.detach(), features, valid, settings)
         difference = consistency_loss(found.refined, found.calibrated, valid)
         return bce + weight * difference, {"bce": bce, "difference": difference}
@@ -73,12 +73,13 @@ def calibrate(config: CalibrateConfig, reporter: Reporter | None = None) -> Trai
     settings = replace(CpmcSettings.of(config), features="heads", output="calibrated", gamma=0.0)
     if config.weights is None:
         raise UsageError("calibrate starts from a classifier: give --weights RUN/weights.safetensors of train-cls")
-    card = read_card(config.weights)
+    weights, card = config.weights, read_card(config.weights)
+    backbone = sketch(card, str(weights), lambda: make_backbone(**card.network))
+    config = replace(config, freeze=backbone.freeze_point(config.freeze))
     split = gather(config, card.classes)
 
     def build() -> tuple[CamNetwork, list[Group], LossFunction, dict[str, Any]]:
-        assert config.weights is not None
-        network, _ = load_network(config.weights)
+        network, _ = load_network(weights)
         rule = Cpmc(settings, card_rule(card)).rule(network)
         network.map_weights(rule)
         network.add_side_heads()
@@ -88,13 +89,10 @@ def calibrate(config: CalibrateConfig, reporter: Reporter | None = None) -> Trai
         first = [*network.backbone.parameters(), network.classifier.weight]
         second = [] if network.reclassifier is None else [network.reclassifier.weight]
         groups = [Group([*first, *second], config.lr), Group(list(network.side_heads.parameters()), head)]
-        facts: dict[str, Any] = {
-            "backbone": card.backbone,
-            "style": card.style,
-            "output_stride": card.output_stride,
-            "weight_rule": card.weight_rule,
-        }
-        if config.freeze == "layer4":  # the classifiers' maps stay what they were, and so do their thresholds
+        facts = card.network | {"weight_rule": card.weight_rule}
+        if (
+            network.backbone.frozen == network.backbone.parts
+        ):  # the classifiers' maps stay what they were, and so do their thresholds
             facts["thresholds"] = {k: v for k, v in card.thresholds.items() if k != "cpmc"}
         return network, groups, calibration_step(settings, rule, config.consistency), facts
 
@@ -103,7 +101,7 @@ def calibrate(config: CalibrateConfig, reporter: Reporter | None = None) -> Trai
         split,
         command="calibrate",
         method="cpmc",
-        source={"file": config.weights.name, "sha256": hash_file(config.weights)},
+        source={"file": weights.name, "sha256": hash_file(weights)},
         build=build,
         base_card=card,
         reporter=reporter,

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pseudomask.data.decoding import decode
-from pseudomask.data.pixels import MEAN_LEVEL, resize, with_long_side
+from pseudomask.data.pixels import resize, with_long_side
 from pseudomask.errors import ImageError, UsageError
 from pseudomask.masks import load_mask, save_mask
 from pseudomask.networks.edges import EDGE_STRIDE
@@ -85,9 +85,16 @@ class LabelledCrops(Dataset[tuple[Tensor, Tensor, str]]):
     """
 
     def __init__(
-        self, paths: Sequence[Path], labels: Sequence[Path], *, crop: int, sides: tuple[int, int], seed: int
+        self,
+        paths: Sequence[Path],
+        labels: Sequence[Path],
+        *,
+        crop: int,
+        sides: tuple[int, int],
+        seed: int,
+        around: np.ndarray,
     ) -> None:
-        self.paths, self.labels = list(paths), list(labels)
+        self.paths, self.labels, self.around = list(paths), list(labels), around
         self.crop, self.sides, self.seed = crop, sides, seed
 
     def __len__(self) -> int:
@@ -100,7 +107,7 @@ class LabelledCrops(Dataset[tuple[Tensor, Tensor, str]]):
             pixels, labels = self._augmented(photo, rng)
             problem = ""
         except (ImageError, UsageError) as error:
-            pixels, labels = empty_crop(self.crop), np.zeros((self.crop, self.crop), np.int32)
+            pixels, labels = empty_crop(self.crop, self.around), np.zeros((self.crop, self.crop), np.int32)
             problem = str(error)
         # The pixel nearest to the middle of each 4 × 4 block.
         at = np.minimum(np.arange(EDGE_STRIDE // 2, self.crop + EDGE_STRIDE // 2, EDGE_STRIDE), self.crop - 1)
@@ -122,4 +129,4 @@ class LabelledCrops(Dataset[tuple[Tensor, Tensor, str]]):
         if rng.random() < 0.5:
             pixels, known = pixels[:, ::-1], known[:, ::-1]
         window = Window.random((height, width), self.crop, rng)
-        return window.cut(pixels, MEAN_LEVEL), window.cut(known, 0)
+        return window.cut(pixels, self.around), window.cut(known, 0)

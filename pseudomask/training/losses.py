@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-EPSILON = 1e-5
-"""Added to a map's maximum before dividing, as in the paper's code."""
+from pseudomask.maps.normalise import normalise_maps
 
 
 def classification_loss(logits: Tensor, tags: Tensor) -> Tensor:
@@ -18,11 +17,6 @@ def classification_loss(logits: Tensor, tags: Tensor) -> Tensor:
         tags: (B, C), 0 or 1.
     """
     return F.binary_cross_entropy_with_logits(logits, tags)
-
-
-def normalise_maps(maps: Tensor) -> Tensor:
-    """Divide each map by its own maximum plus 1e-5: (…, h, w), ≥ 0 → (…, h, w) in [0, 1)."""
-    return maps / (maps.amax((-2, -1), keepdim=True) + EPSILON)
 
 
 def positive_index(tags: Tensor) -> tuple[Tensor, Tensor]:

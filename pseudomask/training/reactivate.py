@@ -1,7 +1,8 @@
-"""`reactivate`: ReCAM's second classifier (Chen et al., CVPR 2022, §3.2; METHODS 1.4)."""
+"""`reactivate`: ReCAM's second classifier (Chen et al., CVPR 2022, §3.2)."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -9,7 +10,8 @@ from torch import Tensor
 from pseudomask.config import ReactivateConfig
 from pseudomask.data.collection import Collection
 from pseudomask.errors import UsageError
-from pseudomask.networks.checkpoint import load_network, read_card
+from pseudomask.networks.backbones import make_backbone
+from pseudomask.networks.checkpoint import load_network, read_card, sketch
 from pseudomask.networks.network import CamNetwork
 from pseudomask.running.record import hash_file
 from pseudomask.running.reporter import Reporter, SilentReporter
@@ -23,9 +25,9 @@ def recam_step(sce_weight: float) -> LossFunction:
 
     def step(network: CamNetwork, images: Tensor, tags: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         assert network.reclassifier is not None
-        features = network.backbone(images)  # (B, D, h, w)
+        features = network.backbone(images, pyramid=False)
         bce = classification_loss(network.logits(features), tags)
-        sce, accuracy = softmax_loss(features, network.classifier.weight, network.reclassifier.weight, tags)
+        sce, accuracy = softmax_loss(features.last, network.classifier.weight, network.reclassifier.weight, tags)
         return bce + sce_weight * sce, {"bce": bce, "sce": sce, "accuracy": accuracy}
 
     return step
@@ -51,13 +53,14 @@ def reactivate(config: ReactivateConfig, reporter: Reporter | None = None) -> Tr
     reporter = reporter or SilentReporter()
     if config.weights is None:
         raise UsageError("reactivate starts from a classifier: give --weights RUN/weights.safetensors of train-cls")
-    card = read_card(config.weights)
+    weights, card = config.weights, read_card(config.weights)
+    backbone = sketch(card, str(weights), lambda: make_backbone(**card.network))
+    config = replace(config, freeze=backbone.freeze_point(config.freeze))
     split = gather(config, card.classes)
     check_teachable(config, split.training)
 
     def build() -> tuple[CamNetwork, list[Group], LossFunction, dict[str, Any]]:
-        assert config.weights is not None
-        network, _ = load_network(config.weights)
+        network, _ = load_network(weights)
         network.add_reclassifier()
         assert network.reclassifier is not None
         network.backbone.freeze(config.freeze)
@@ -66,8 +69,7 @@ def reactivate(config: ReactivateConfig, reporter: Reporter | None = None) -> Tr
             Group([*network.backbone.parameters(), network.classifier.weight], config.lr),
             Group([network.reclassifier.weight], head),
         ]
-        facts = {"backbone": card.backbone, "style": card.style, "output_stride": card.output_stride}
-        return network, groups, recam_step(config.sce_weight), facts
+        return network, groups, recam_step(config.sce_weight), card.network
 
     return run_training(
         config,
@@ -75,8 +77,8 @@ def reactivate(config: ReactivateConfig, reporter: Reporter | None = None) -> Tr
         command="reactivate",
         method="recam",
         source={
-            "file": config.weights.name,
-            "sha256": hash_file(config.weights),
+            "file": weights.name,
+            "sha256": hash_file(weights),
             "sce_weight": config.sce_weight,
         },
         build=build,

@@ -1,4 +1,4 @@
-"""Training crops (METHODS: ReCAM's augmentation), each drawn from (seed, epoch, photo) alone.
+"""Training crops (augmented as in ReCAM's public code), each drawn from (seed, epoch, photo) alone.
 
 Because a crop depends on nothing else, the number of workers changes nothing, and a run resumed in the
 middle of an epoch sees exactly the crops that the uninterrupted one would have seen.
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pseudomask.data.decoding import decode
-from pseudomask.data.pixels import MEAN_LEVEL, resize, with_long_side
+from pseudomask.data.pixels import resize, with_long_side
 from pseudomask.errors import ImageError
 
 
@@ -70,18 +70,20 @@ class Window:
         return square
 
 
-def augment(image: np.ndarray, *, crop: int, sides: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Random long side, random mirror, random crop: uint8 (H, W, 3) → uint8 (crop, crop, 3), the mean colour around."""
+def augment(
+    image: np.ndarray, *, crop: int, sides: tuple[int, int], rng: np.random.Generator, around: np.ndarray
+) -> np.ndarray:
+    """Random long side, random mirror, random crop: uint8 (H, W, 3) → uint8 (crop, crop, 3), `around` beside it."""
     long_side = int(rng.integers(sides[0], sides[1] + 1))
     pixels = resize(image, with_long_side((image.shape[0], image.shape[1]), long_side))
     if rng.random() < 0.5:
         pixels = pixels[:, ::-1]
-    return Window.random((pixels.shape[0], pixels.shape[1]), crop, rng).cut(pixels, MEAN_LEVEL)
+    return Window.random((pixels.shape[0], pixels.shape[1]), crop, rng).cut(pixels, around)
 
 
-def empty_crop(crop: int) -> np.ndarray:
-    """uint8 (crop, crop, 3) of the mean colour, for a photo that cannot be read."""
-    return np.full((crop, crop, 3), MEAN_LEVEL)
+def empty_crop(crop: int, colour: np.ndarray) -> np.ndarray:
+    """uint8 (crop, crop, 3) of one colour, for a photo that cannot be read."""
+    return np.full((crop, crop, 3), colour)
 
 
 def one_hot(tags: Sequence[int], n_classes: int) -> np.ndarray:
@@ -94,16 +96,24 @@ def one_hot(tags: Sequence[int], n_classes: int) -> np.ndarray:
 class TrainingCrops(Dataset[tuple[Tensor, Tensor, str]]):
     """Indexed by (epoch, photo): pixels (crop, crop, 3) uint8, tags (C,) float32, and "" or what went wrong.
 
-    Pixels travel from the decoding processes, and to a GPU, as bytes; `to_input` makes the network's input of them.
+    Pixels travel from the decoding processes, and to a GPU, as bytes; the backbone's `normalisation` makes its input
+    of them; `around` is the colour that it sees as 0.
 
     An unreadable photo becomes a crop of the mean colour without tags; the trainer names it and leaves it
     out of its batch, so that one bad file in ten thousand does not end a night's work.
     """
 
     def __init__(
-        self, paths: Sequence[Path], tags: np.ndarray, *, crop: int, sides: tuple[int, int], seed: int
+        self,
+        paths: Sequence[Path],
+        tags: np.ndarray,
+        *,
+        crop: int,
+        sides: tuple[int, int],
+        seed: int,
+        around: np.ndarray,
     ) -> None:
-        self.paths, self.tags = list(paths), tags
+        self.paths, self.tags, self.around = list(paths), tags, around
         self.crop, self.sides, self.seed = crop, sides, seed
 
     def __len__(self) -> int:
@@ -115,6 +125,6 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor, str]]):
         try:
             image = decode(self.paths[photo])
         except ImageError as error:
-            return torch.from_numpy(empty_crop(self.crop)), torch.zeros(self.tags.shape[1]), str(error)
-        pixels = augment(image, crop=self.crop, sides=self.sides, rng=rng)
+            return torch.from_numpy(empty_crop(self.crop, self.around)), torch.zeros(self.tags.shape[1]), str(error)
+        pixels = augment(image, crop=self.crop, sides=self.sides, rng=rng, around=self.around)
         return torch.from_numpy(pixels), torch.from_numpy(self.tags[photo]), ""

@@ -168,7 +168,7 @@ def run_training(
     base_card: Card | None,
     reporter: Reporter,
     prepare: Callable[[Stop], None] | None = None,
-    crops: Crops | None = None,
+    crops: Callable[..., Crops] | None = None,
     mean_of_photos: bool = True,
 ) -> TrainingResult:
     """Record, train (or resume), validate and write RUN/weights.safetensors.
@@ -179,7 +179,8 @@ def run_training(
         method: `cam`, `recam`, `cpmc` or `affinity`, for the card.
         source: what the network starts from, for record and card; part of the resume check.
         build: makes the network, its parameter groups and its loss; its last value is the card's network part.
-        prepare: what is done in RUN before the first step; `crops`: what is trained on instead of photos and tags.
+        prepare: what is done in RUN before the first step; `crops`: makes what is trained on instead of
+            photos and tags, given the colour `around` them.
         base_card: card of the weights that training goes on from.
         mean_of_photos: the loss is a mean over photos; else it sees to the other processes itself.
     """

@@ -1,4 +1,4 @@
-"""`train-affinity`: the boundary network, from seeds' confident labels (IRN, Ahn et al., CVPR 2019; METHODS 1.8)."""
+"""`train-affinity`: the boundary head, from seeds' confident labels (IRN, Ahn et al., CVPR 2019, §3)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from pseudomask.data.collection import Collection
 from pseudomask.data.images import ImageItem
 from pseudomask.devices import pick_device
 from pseudomask.errors import UsageError
+from pseudomask.maps.normalise import EPSILON
+from pseudomask.networks.backbones import make_backbone
 from pseudomask.networks.card import AFFINITY
 from pseudomask.networks.checkpoint import load_network, read_card
+from pseudomask.networks.edge_weights import backbone_hash
 from pseudomask.networks.edges import EdgeNetwork
 from pseudomask.networks.store import find_weights
 from pseudomask.refining.crf import Crf
@@ -30,7 +33,6 @@ from pseudomask.running.reporter import Reporter, SilentReporter
 from pseudomask.running.signals import Stop
 from pseudomask.running.workers import Lost, run_jobs
 from pseudomask.training.confident import LabelledCrops, LabelWork, confident_thresholds
-from pseudomask.training.losses import EPSILON
 from pseudomask.training.session import Split, TrainingResult, run_training
 from pseudomask.training.team import mean
 from pseudomask.training.trainer import Group, LossFunction, training_sides
@@ -82,7 +84,7 @@ def affinity_step(radius: int, job: Ranks = ALONE) -> LossFunction:
 
 
 def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None) -> TrainingResult:
-    """Train the boundary network that `refine --method walk` needs; writes RUN/weights.safetensors.
+    """Train the boundary head that `refine --method walk` needs; writes RUN/weights.safetensors.
 
     Raises `UsageError`, `WeightsError` and `TrainingDiverged` as `train_cls` does.
     """
@@ -115,15 +117,11 @@ def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None
     workers = (cores() if device.type == "cpu" else 1) if config.workers < 0 else config.workers
 
     def build() -> tuple[EdgeNetwork, list[Group], LossFunction, dict[str, Any]]:
-        shape: dict[str, Any] = {
-            "backbone": card.backbone,
-            "style": card.style,
-            "output_stride": card.output_stride,
-        }
-        network = EdgeNetwork(**shape)
+        network = EdgeNetwork(make_backbone(**card.network))  # drawn first: a seed draws the head that it always drew
         network.backbone.load_state_dict(load_network(weights)[0].backbone.state_dict())
-        head: list[Tensor] = [*network.taps.parameters(), *network.edge.parameters()]
-        return network, [Group(head, config.lr)], affinity_step(config.radius, job), shape
+        facts = card.network | {"backbone_sha256": backbone_hash(network.backbone)}
+        groups = [Group(list(network.head.parameters()), config.lr)]
+        return network, groups, affinity_step(config.radius, job), facts
 
     return run_training(
         config,
@@ -142,7 +140,8 @@ def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None
         base_card=card,
         reporter=reporter,
         prepare=partial(_label, work, jobs, workers, job.anew(config.overwrite), reporter),
-        crops=LabelledCrops(
+        crops=partial(
+            LabelledCrops,
             [item.path for item in items],
             [job.outputs.mask for job in jobs],
             crop=config.crop,

@@ -1,14 +1,16 @@
-"""`train-cls`: the multi-label classifier (METHODS: ReCAM's step 1, as in IRN and PSA)."""
+"""`train-cls`: the multi-label classifier (step 1 of ReCAM's public code, as in IRN and PSA)."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from pseudomask.config import TrainClsConfig
 from pseudomask.errors import WeightsError
-from pseudomask.networks.backbones import spec_of
+from pseudomask.networks.backbones import make_backbone, spec_of
 from pseudomask.networks.checkpoint import new_backbone
 from pseudomask.networks.network import CamNetwork
 from pseudomask.running.record import hash_file
@@ -31,38 +33,29 @@ def train_cls(config: TrainClsConfig, reporter: Reporter | None = None) -> Train
     """
     reporter = reporter or SilentReporter()
     split = gather(config)
-    spec = spec_of(config.backbone)
+    shape: dict[str, Any] = {
+        "backbone": config.backbone,
+        "style": config.backbone_style,
+        "output_stride": config.output_stride,
+    }
+    with torch.device("meta"):
+        config = replace(config, freeze=make_backbone(**shape).freeze_point(config.freeze))
     start: dict[str, Any] = {"backbone": config.backbone}
     if config.backbone_weights is None:
-        start["file"] = f"torchvision {spec.weights}"
+        start["file"] = spec_of(config.backbone).pretrained
     elif config.backbone_weights.is_file():
         start |= {"file": config.backbone_weights.name, "sha256": hash_file(config.backbone_weights)}
     else:
         raise WeightsError(f"{config.backbone_weights}: no such weights file")
 
     def build() -> tuple[CamNetwork, list[Group], LossFunction, dict[str, Any]]:
-        backbone = new_backbone(
-            config.backbone,
-            weights=config.backbone_weights,
-            style=config.backbone_style,
-            output_stride=config.output_stride,
-        )
-        network = CamNetwork(
-            len(split.training.classes),
-            config.backbone,
-            style=config.backbone_style,
-            output_stride=config.output_stride,
-        )
+        backbone = new_backbone(**shape, weights=config.backbone_weights)
+        network = CamNetwork(len(split.training.classes), **shape)
         network.backbone = backbone
         backbone.freeze(config.freeze)
         head = config.lr_head if config.lr_head is not None else 10 * config.lr
         groups = [Group(list(backbone.parameters()), config.lr), Group([network.classifier.weight], head)]
-        facts = {
-            "backbone": config.backbone,
-            "style": config.backbone_style,
-            "output_stride": config.output_stride,
-        }
-        return network, groups, bce_step, facts
+        return network, groups, bce_step, shape
 
     return run_training(
         config,

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from pseudomask.config import ScheduleOptions, TrainAffinityConfig, TrainingOptions
-from pseudomask.data.pixels import to_input
 from pseudomask.devices import pick_amp, pick_device, pick_workers
 from pseudomask.errors import PseudomaskError, UsageError
 from pseudomask.networks.edges import EdgeNetwork
@@ -109,7 +109,7 @@ class Trainer:
         held_out: TaggedPhotos,
         reporter: Reporter,
         stop: Stop,
-        crops: Crops | None = None,
+        crops: Callable[..., Crops] | None = None,
         mean_of_photos: bool = True,
     ) -> None:
         self.options, self.run, self.reporter, self.stop = options, options.run, reporter, stop
@@ -217,15 +217,22 @@ class Trainer:
     def _load(self, done: int) -> Iterator[Batch]:
         """The crops of this process's share of the steps that are left."""
         sides = training_sides(self.options)
-        crops = self.crops or TrainingCrops(
-            self.photos.paths, self.photos.tags, crop=self.options.crop, sides=sides, seed=self.options.seed
+        make = self.crops or partial(
+            TrainingCrops,
+            self.photos.paths,
+            self.photos.tags,
+            crop=self.options.crop,
+            sides=sides,
+            seed=self.options.seed,
         )
+        crops = make(around=self.network.backbone.normalisation.mean_level)
         if done >= len(self.plan):
             return iter(())
         return load_batches(crops, self.shares[done:], workers=self.options.workers, device=self.device)
 
     def _batches(self, loaded: Iterator[Batch], done: int) -> Iterator[tuple[Tensor, Tensor, int]]:
         """What was loaded from step `done` on, on the device, and how many of its photos are sound."""
+        normalise = self.network.backbone.normalisation.to_input
         for (pixels, tags, problems), places in zip(loaded, self.shares[done:], strict=True):
             self.lost.update(photo for (_, photo), problem in zip(places, problems, strict=True) if problem)
             for problem in set(problems) - {""} - self.unreadable:
@@ -235,7 +242,7 @@ class Trainer:
             if sound.any() and not sound.all():  # with none left the step is made on the empty crops
                 pixels, tags = pixels[sound], tags[sound]
             yield (
-                to_input(pixels.to(self.device, non_blocking=True), self.amp),
+                normalise(pixels.to(self.device, non_blocking=True), self.amp),
                 tags.to(self.device, non_blocking=True),
                 int(sound.sum()),
             )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pseudomask.data.decoding import decode
-from pseudomask.data.pixels import resize, to_input, with_long_side
+from pseudomask.data.pixels import resize, with_long_side
 from pseudomask.errors import ImageError
 from pseudomask.measuring.average_precision import average_precision, best_f1_threshold
 from pseudomask.measuring.counting import in_order
@@ -93,7 +93,7 @@ def validate(
     for i, image in enumerate(in_order(whole_photo, paths, threads, thread_stands_back)):
         if image is None:
             continue
-        x = to_input(image[None].to(device), amp)  # (1, 3, h, w)
+        x = network.backbone.normalisation.to_input(image[None].to(device), amp)  # (1, 3, h, w)
         with torch.autocast(device.type, amp, enabled=amp is not None):
             rows.append(network(x).float().cpu()[0])
         kept.append(i)

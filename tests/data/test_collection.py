@@ -12,7 +12,7 @@ from PIL import Image
 
 from pseudomask.config import LabelOptions
 from pseudomask.data.collection import Collection, align_tags, collect, need_tags
-from pseudomask.data.pixels import MEAN, STD, normalise, resize, with_long_side
+from pseudomask.data.pixels import IMAGENET, resize, with_long_side
 from pseudomask.errors import LabelError, UsageError
 
 
@@ -131,7 +131,7 @@ def test_with_long_side() -> None:
 
 def test_normalise() -> None:
     image = np.random.default_rng(0).integers(0, 255, (3, 4, 3), dtype=np.uint8)
-    found = normalise(image)
+    found = IMAGENET.normalise(image)
     assert (found.shape, found.dtype) == ((3, 3, 4), np.float32)
-    expected = ((image.astype(np.float64) / 255 - MEAN) / STD).transpose(2, 0, 1)
+    expected = ((image.astype(np.float64) / 255 - IMAGENET.mean) / IMAGENET.std).transpose(2, 0, 1)
     assert np.allclose(found, expected, atol=1e-5)

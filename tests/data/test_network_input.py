@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.functional import normalize
 
-from pseudomask.data.pixels import _computed, _looked_up, to_input
+from pseudomask.data.pixels import IMAGENET, Normalisation
 
 SIZES = [(2, 7, 5), (1, 1, 1), (3, 1, 4), (1, 600, 700)]
 
@@ -20,7 +20,7 @@ def photos(n: int, h: int, w: int) -> Tensor:
 @pytest.mark.parametrize("ways", [(False,), (True,), (False, True)])
 def test_it_is_imagenets_normalisation(size: tuple[int, int, int], ways: tuple[bool, ...]) -> None:
     pixels = photos(*size)
-    found = to_input(pixels, ways=ways)
+    found = IMAGENET.to_input(pixels, ways=ways)
     plain = normalize(pixels.permute(0, 3, 1, 2) / 255, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
     expected = torch.cat([plain.flip(3) if mirrored else plain for mirrored in ways])
     assert found.dtype == torch.float32
@@ -32,6 +32,17 @@ def test_it_is_imagenets_normalisation(size: tuple[int, int, int], ways: tuple[b
 @pytest.mark.parametrize("size", SIZES)
 def test_table_and_arithmetic_agree(dtype: torch.dtype, size: tuple[int, int, int]) -> None:
     pixels = photos(*size)
-    looked_up, computed = (how(pixels, dtype, (False, True)) for how in (_looked_up, _computed))
+    looked_up, computed = (
+        how(pixels, dtype, (False, True)) for how in (IMAGENET._input_looked_up, IMAGENET._input_computed)
+    )
     assert looked_up.dtype == computed.dtype == dtype
     assert torch.allclose(looked_up.float(), computed.float(), rtol=0 if dtype == torch.float32 else 0.01, atol=1e-5)
+
+
+def test_each_network_has_its_own() -> None:
+    half = Normalisation((0.5, 0.25, 0.0), (0.5, 0.25, 1.0))
+    pixels = torch.tensor([[[[0, 51, 255], [255, 255, 0]]]], dtype=torch.uint8)
+    expected = torch.tensor([[-1.0, 1.0], [-0.2, 3.0], [1.0, 0.0]])[None, :, None]
+    assert torch.allclose(half.to_input(pixels), expected, atol=1e-5)
+    assert torch.allclose(half._input_computed(pixels, torch.float32, (False,)), expected, atol=1e-5)
+    assert half.mean_level.tolist() == [128, 64, 0]

@@ -13,15 +13,16 @@ import torch
 from torch import Tensor
 
 from pseudomask.config import ExtractConfig, WeightRule
-from pseudomask.data.pixels import to_input
+from pseudomask.data.pixels import IMAGENET
 from pseudomask.errors import UsageError, WeightsError
 from pseudomask.maps import make_method
 from pseudomask.maps.cam import LinearMaps
 from pseudomask.maps.cpmc import Cpmc, CpmcSettings
-from pseudomask.maps.cpmc.method import hierarchical, strides_of
+from pseudomask.maps.cpmc.method import hierarchical
 from pseudomask.maps.cpmc.settings import FIELDS, flag
 from pseudomask.maps.multiscale import multiscale_maps
 from pseudomask.networks.card import Card
+from pseudomask.networks.features import Features
 from pseudomask.networks.network import CamNetwork
 
 CARD = Card(classes=tiny.CLASSES, method="recam", backbone=tiny.NARROW)
@@ -45,7 +46,7 @@ def activate(network: CamNetwork, method: Cpmc, pixels: Tensor) -> Tensor:
     n = len(pixels)
     index, valid = torch.arange(3).expand(n, 3), torch.ones(n, 3, dtype=torch.bool)
     with torch.inference_mode():
-        return method.activate(network, to_input(pixels), index, valid)
+        return method.activate(network, network.backbone(IMAGENET.to_input(pixels)), index, valid)
 
 
 BASE: dict[str, Any] = {"gamma": 0.0, "iterations": 2, "contrast": 0.8, "complete": 1.0, "suppress": 0.5}
@@ -57,7 +58,7 @@ EFFECTS: dict[str, tuple[dict[str, Any], list[Any]]] = {
     "refine": (SHARP, ["reassign", "both", "none"]),
     "iterations": (SHARP, [0, 1, 3]),
     "power": ({}, [1.0, 8.0]),
-    "features": (SHARP | {"features": "hierarchical"}, ["layer4"]),
+    "features": (SHARP | {"features": "hierarchical"}, ["last"]),
     "background": (SHARP, [0.1, 5.0]),
     "contrast": (SHARP, [0.0, 1.0]),
     "target": (LOCAL, ["classifier", "argmax"]),
@@ -145,16 +146,21 @@ def test_auto_takes_what_the_weights_have(network: CamNetwork) -> None:
         asked.check(plain)
 
 
+def features(*stages: Tensor) -> Features:
+    """Stages at strides 4 and 16, below a stem that is not to be read."""
+    return Features((stages[0] * torch.nan, *stages), (4, 4, 16), (28, 36))
+
+
 def test_hierarchical_features_are_the_stages_side_by_side() -> None:
     fine, coarse = torch.randn(1, 5, 7, 9), torch.randn(1, 3, 2, 3)
-    found = hierarchical([fine, coarse], [4, 16])
+    found = hierarchical(features(fine, coarse))
     assert found.shape == (1, 8, 2, 3)
     length = coarse[0, :, 1, 2].norm()
     assert torch.allclose(found[0, 5:, 1, 2], coarse[0, :, 1, 2] / length, atol=1e-6)
     for place, cell in (((0, 0), fine[0, :, :4, :4]), ((1, 2), fine[0, :, 4:, 8:])):
         mean = cell.mean((1, 2))
         assert torch.allclose(found[0, :5, *place], mean / mean.norm(), atol=1e-6)
-    halves = hierarchical([fine.bfloat16(), coarse.bfloat16()], [4, 16])
+    halves = hierarchical(features(fine.bfloat16(), coarse.bfloat16()))
     assert halves.dtype is torch.bfloat16
     assert torch.allclose(halves.float(), found, atol=0.02)
 
@@ -164,8 +170,7 @@ def test_hierarchical_features_are_the_stages_side_by_side() -> None:
 def test_all_stages_meet_on_one_grid(output_stride: int, size: tuple[int, int]) -> None:
     network = CamNetwork(3, tiny.NARROW, output_stride=output_stride).eval()
     with torch.inference_mode():
-        stages = network.backbone.stages(torch.zeros(1, 3, *size))
-        found = hierarchical(stages, strides_of(network))
+        found = hierarchical(network.backbone(torch.zeros(1, 3, *size)))
     assert found.shape == (1, 120, -(-size[0] // 16), -(-size[1] // 16))
 
 
@@ -187,8 +192,8 @@ def test_photos_of_any_shape(network: CamNetwork, size: tuple[int, int]) -> None
 def test_the_grid_is_that_of_stride_16_at_stride_8_too() -> None:
     torch.manual_seed(0)
     fine = CamNetwork(3, tiny.NARROW, output_stride=8).eval()
-    for features in ("layer4", "hierarchical"):
-        method = Cpmc(CpmcSettings(features=features))
+    for features in ("last", "layer4", "hierarchical"):
+        method = Cpmc(CpmcSettings(features=features))  # type: ignore[arg-type]
         assert activate(fine, method, photos((90, 130))).shape == (1, 3, 6, 9)
 
 
@@ -222,7 +227,8 @@ def test_the_ablation_computes_what_the_method_does(which: str) -> None:
     index = torch.tensor([[2, 0, 1]])
     valid = torch.tensor([[True, True, False]])
     with torch.inference_mode():
-        found = together.activate(network, to_input(pixels), index.repeat(1, n), valid.repeat(1, n)).chunk(n, 1)
+        seen = network.backbone(IMAGENET.to_input(pixels))
+        found = together.activate(network, seen, index.repeat(1, n), valid.repeat(1, n)).chunk(n, 1)
         for row, (rule, settings) in zip(found, together.rows, strict=True):
             alone = LinearMaps(rule) if settings is None else Cpmc(replace(settings, weights=rule))
-            assert torch.equal(row, alone.activate(network, to_input(pixels), index, valid))
+            assert torch.equal(row, alone.activate(network, seen, index, valid))

@@ -13,7 +13,7 @@ from pseudomask.maps.cpmc.calibration import calibrate, fuse
 from pseudomask.maps.cpmc.prototypes import background_of, cosine, prototypes, seeds, top
 from pseudomask.maps.cpmc.regions import Regions, between_seeds, between_thresholds, without_small
 from pseudomask.maps.cpmc.stages import Stages, run_stages
-from pseudomask.training.losses import normalise_maps
+from pseudomask.maps.normalise import normalise_maps
 
 PLAIN = CpmcSettings(refine="none", contrast=0, complete=0, suppress=0, gamma=0, background=0.5)
 

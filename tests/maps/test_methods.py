@@ -11,13 +11,15 @@ import torch
 from torch import Tensor
 
 from pseudomask.config import ExtractConfig
-from pseudomask.data.pixels import to_input
+from pseudomask.data.pixels import IMAGENET
 from pseudomask.errors import UsageError, WeightsError
 from pseudomask.maps import METHODS, make_method
 from pseudomask.maps.cam import LinearMaps, present_class_maps
-from pseudomask.maps.multiscale import multiscale_maps, tag_probabilities
+from pseudomask.maps.method import MapMethod
+from pseudomask.maps.multiscale import multiscale_maps, see, tag_probabilities
 from pseudomask.networks.card import Card
-from pseudomask.networks.network import CamNetwork, class_activation
+from pseudomask.networks.features import Features
+from pseudomask.networks.network import CamNetwork
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +61,7 @@ def test_present_class_maps_are_the_chosen_planes_of_all_maps() -> None:
     features, weights = torch.randn(2, 6, 3, 4), torch.randn(5, 6, 1, 1)
     index = torch.tensor([[4, 1, 0], [2, 0, 0]])
     found = present_class_maps(features, weights, index)
-    everything = class_activation(features, weights)
+    everything = torch.einsum("cd,bdhw->bchw", weights[:, :, 0, 0], features).relu()
     for i in range(2):
         assert torch.allclose(found[i], everything[i, index[i]], atol=1e-5)
 
@@ -75,25 +77,26 @@ def test_present_class_maps_are_float32_under_autocast() -> None:
 def test_tag_probabilities_are_the_classifiers(network: CamNetwork) -> None:
     pixels = torch.randint(0, 256, (2, 32, 48, 3), dtype=torch.uint8)
     with torch.no_grad():
-        expected = network(to_input(pixels)).sigmoid()
-    assert torch.allclose(tag_probabilities(network, pixels, amp=None), expected, atol=1e-6)
-    mixed = tag_probabilities(network, pixels, amp=torch.bfloat16)
+        expected = network(IMAGENET.to_input(pixels)).sigmoid()
+    plain, mixed = (
+        tag_probabilities(network, see(network, LinearMaps("first"), pixels, (False,), amp=amp))
+        for amp in (None, torch.bfloat16)
+    )
+    assert torch.allclose(plain, expected, atol=1e-6)
     assert mixed.dtype is torch.float32
     assert torch.allclose(mixed, expected, atol=0.05)
 
 
-class Planted:
+class Planted(MapMethod):
     """A method whose maps are known: a ramp from left to right, higher for later classes."""
 
-    name = "planted"
+    threshold_key, default_threshold = "planted", 0.2
 
     def __init__(self) -> None:
         self.calls: list[tuple[tuple[int, ...], list[list[int]], list[list[bool]]]] = []
 
-    def check(self, network: CamNetwork) -> None: ...
-
-    def activate(self, network: CamNetwork, images: Tensor, index: Tensor, valid: Tensor) -> Tensor:
-        self.calls.append((tuple(images.shape), index.tolist(), valid.tolist()))
+    def activate(self, network: CamNetwork, features: Features, index: Tensor, valid: Tensor) -> Tensor:
+        self.calls.append(((len(features.last), 3, *features.size), index.tolist(), valid.tolist()))
         ramp = torch.linspace(0, 1, 4).expand(*index.shape, 2, 4)
         return ramp * (1 + index[..., None, None])
 
@@ -129,12 +132,12 @@ def test_one_class_never_uses_the_second_classifier(method: str) -> None:
     torch.manual_seed(0)
     network = CamNetwork(1, tiny.NARROW, reactivated=True)
     card = replace(CARD, classes=("thing",), weight_rule="product")
-    images, index = torch.randn(1, 3, 64, 64), torch.zeros(1, 1, dtype=torch.int64)
+    features, index = network.backbone(torch.randn(1, 3, 64, 64)), torch.zeros(1, 1, dtype=torch.int64)
     made = make_method(config(method=method), card)
     made.check(network)
-    maps = made.activate(network, images, index, index == 0)
+    maps = made.activate(network, features, index, index == 0)
     network.reclassifier = None
-    assert torch.equal(maps, made.activate(network, images, index, index == 0))
+    assert torch.equal(maps, made.activate(network, features, index, index == 0))
     network.add_reclassifier()
     flag = {"recam": "recam_weights", "cpmc": "cpmc_weights"}[method]
     with pytest.raises(WeightsError, match="one class"):

@@ -7,7 +7,8 @@ import tiny
 import torch
 
 from pseudomask.errors import WeightsError
-from pseudomask.networks.network import CamNetwork, class_activation
+from pseudomask.networks.features import Features
+from pseudomask.networks.network import CamNetwork
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +19,7 @@ def network() -> CamNetwork:
 def test_logits_are_the_classifier_of_the_pooled_features(network: CamNetwork) -> None:
     x = torch.randn(2, 3, 48, 64)
     with torch.no_grad():
-        features = network.backbone(x)
+        features = network.backbone(x).last
         expected = network.classifier(features.mean((2, 3), keepdim=True)).flatten(1)
         assert torch.allclose(network(x), expected, rtol=1e-4, atol=1e-5)
     assert network.classifier.bias is None
@@ -28,7 +29,7 @@ def test_logits_are_the_classifier_of_the_pooled_features(network: CamNetwork) -
 def test_logits_stay_float32_under_autocast(network: CamNetwork) -> None:
     features = torch.randn(1, network.backbone.dim, 2, 2)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        found = network.logits(features.bfloat16())
+        found = network.logits(Features((features.bfloat16(),), (16,), (32, 32)))
     assert found.dtype is torch.float32
     expected = features.bfloat16().float().mean((2, 3)) @ network.classifier.weight.flatten(1).T
     assert torch.allclose(found, expected, atol=1e-5)
@@ -51,9 +52,3 @@ def test_rules_of_two_classifiers_need_two() -> None:
             plain.map_weights(rule)  # type: ignore[arg-type]
     plain.add_reclassifier()
     assert plain.map_weights("product").shape == (2, 512, 1, 1)
-
-
-def test_class_activation_is_a_rectified_projection() -> None:
-    features, weights = torch.randn(2, 5, 3, 4), torch.randn(6, 5, 1, 1)
-    expected = torch.einsum("cd,bdhw->bchw", weights[:, :, 0, 0], features).clamp(min=0)
-    assert torch.allclose(class_activation(features, weights), expected, atol=1e-6)

@@ -1,36 +1,67 @@
-"""The boundary network: shapes, what trains, its file."""
+"""The boundary head: shapes, what trains, its file, and the backbone that it stands on."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import tiny
 import torch
 
+from pseudomask.config import WalkOptions
 from pseudomask.errors import WeightsError
-from pseudomask.networks.backbones import Backbone
+from pseudomask.networks.backbones import make_backbone
 from pseudomask.networks.card import Card
-from pseudomask.networks.checkpoint import load_edges, load_network, save_network
+from pseudomask.networks.checkpoint import load_network, read_tensors, save_network, write_tensors
+from pseudomask.networks.edge_weights import backbone_hash, find_backbone, load_edges
 from pseudomask.networks.edges import EdgeNetwork, boundaries
+from pseudomask.refining.walk import Walk
+from pseudomask.running.layout import RECORD
+from pseudomask.running.record import RunRecord
 
-CARD = Card(classes=tiny.CLASSES, method="affinity", backbone=tiny.NARROW)
 
-
-def make(seed: int = 0, **more: int) -> EdgeNetwork:
+def make(seed: int = 0, output_stride: int = 16) -> EdgeNetwork:
     torch.manual_seed(seed)
-    return EdgeNetwork(tiny.NARROW, **more).eval()  # type: ignore[arg-type]
+    return EdgeNetwork(make_backbone(tiny.NARROW, output_stride=output_stride)).eval()
 
 
-def test_the_stem_is_a_tap() -> None:
-    torch.manual_seed(0)
-    backbone = Backbone(tiny.NARROW).eval()
-    x = torch.randn(1, 3, 50, 70)
-    taps = backbone.taps(x)
-    assert [t.shape[1] for t in taps] == [backbone.stem_dim, *backbone.stage_dims]
-    assert taps[0].shape[2:] == (13, 18)
-    assert torch.equal(taps[0], backbone.stem(x))
-    assert all(torch.equal(a, b) for a, b in zip(taps[1:], backbone.stages(x), strict=True))
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """A classifier whose backbone the head in `head` stands on."""
+    return tiny.write_weights(tmp_path / "cam.safetensors", reactivated=False)
+
+
+@pytest.fixture
+def network(weights: Path) -> EdgeNetwork:
+    torch.manual_seed(5)
+    return EdgeNetwork(load_network(weights)[0].backbone).eval()
+
+
+@pytest.fixture
+def card(network: EdgeNetwork) -> Card:
+    start = {"starts_from": {"file": "cam.safetensors"}}
+    return Card(
+        classes=tiny.CLASSES,
+        method="affinity",
+        backbone=tiny.NARROW,
+        backbone_sha256=backbone_hash(network.backbone),
+        training=start,
+    )
+
+
+@pytest.fixture
+def head(tmp_path: Path, network: EdgeNetwork, card: Card) -> Path:
+    (tmp_path / "affinity").mkdir()
+    path = tmp_path / "affinity" / "weights.safetensors"
+    save_network(path, network, card, torch.float32)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def no_other_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PSEUDOMASK_WEIGHTS", raising=False)
+    monkeypatch.setattr("pseudomask.networks.store.bundled_folders", lambda: ())
 
 
 @pytest.mark.parametrize("output_stride", [8, 16])
@@ -47,7 +78,7 @@ def test_each_tap_counts_and_only_the_head_trains() -> None:
     network = make().train()
     network(torch.randn(2, 3, 64, 64)).square().mean().backward()
     trained = {name for name, p in network.named_parameters() if p.grad is not None and bool(p.grad.abs().sum() > 0)}
-    assert trained == {name for name, _ in network.named_parameters() if not name.startswith("backbone.")}
+    assert trained == {name for name, _ in network.named_parameters() if name.startswith("head.")}
     assert len(trained) == 5 * 3 + 2
 
 
@@ -58,19 +89,89 @@ def test_mirrored_photos_have_mirrored_boundaries() -> None:
         assert torch.allclose(boundaries(network, x.flip(-1)), boundaries(network, x).flip(-1), atol=1e-6)
 
 
-def test_one_file_holds_it_all(tmp_path: Path) -> None:
-    network = make()
-    save_network(tmp_path / "e", network, CARD, torch.float32)
-    loaded, card = load_edges(tmp_path / "e")
-    assert card == CARD
+def test_the_file_holds_the_head_alone(network: EdgeNetwork, head: Path, weights: Path, card: Card) -> None:
+    assert set(read_tensors(head)[0]) == set(network.head.state_dict())
+    loaded, found = load_edges(head, weights)
+    assert found == card
     x = torch.randn(1, 3, 40, 40)
     with torch.inference_mode():
         assert torch.equal(loaded(x), network(x))
 
 
-def test_each_kind_of_weights_has_its_place(tmp_path: Path) -> None:
-    save_network(tmp_path / "e", make(), CARD)
-    with pytest.raises(WeightsError, match=r"e: a boundary network.*refine --affinity"):
-        load_network(tmp_path / "e")
-    with pytest.raises(WeightsError, match=r"cam: not a boundary network.*train-affinity"):
-        load_edges(tiny.write_weights(tmp_path / "cam"))
+def as_first_saved(path: Path, network: EdgeNetwork, card: Card) -> Path:
+    """A file of 0.1.0: the backbone's tensors too, and the head's without its name."""
+    state = {k.removeprefix("head."): v for k, v in network.state_dict().items() if "num_batches" not in k}
+    write_tensors(path, state, replace(card, backbone_sha256="").to_metadata())
+    return path
+
+
+def test_files_with_a_copy_of_the_backbone_still_load(tmp_path: Path, network: EdgeNetwork, card: Card) -> None:
+    old = as_first_saved(tmp_path / "old", network, card)
+    assert find_backbone(old, None) is None
+    loaded, _ = load_edges(old)
+    x = torch.randn(1, 3, 40, 40)
+    with torch.inference_mode():
+        assert torch.equal(loaded(x), network(x))
+    assert Walk.of(WalkOptions(affinity=old)) == Walk(old, amp="auto")
+
+
+def test_checkpoints_with_the_heads_old_names_load(network: EdgeNetwork) -> None:
+    other = make(seed=9)
+    other.load_state_dict({k.removeprefix("head."): v for k, v in network.state_dict().items()})
+    assert all(torch.equal(v, network.state_dict()[k]) for k, v in other.state_dict().items())
+
+
+def test_another_backbone_is_refused(head: Path, tmp_path: Path) -> None:
+    other = tiny.write_weights(tmp_path / "other", seed=1)
+    for refuse in (lambda: load_edges(head, other), lambda: find_backbone(head, other)):
+        with pytest.raises(WeightsError, match=r"other: not the backbone that .*stands on.*cam\.safetensors"):
+            refuse()
+    with pytest.raises(WeightsError, match="no such weights file"):
+        find_backbone(head, tmp_path / "none")
+
+
+def test_any_weights_with_that_backbone_will_do(head: Path, weights: Path, tmp_path: Path) -> None:
+    """`reactivate` left the backbone as it was: the file is another one, the backbone is not."""
+    network, card = load_network(weights)
+    network.add_reclassifier()
+    save_network(tmp_path / "recam", network, replace(card, method="recam"), torch.float32)
+    assert find_backbone(head, tmp_path / "recam") == tmp_path / "recam"
+
+
+def record(folder: Path, command: str, weights: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    RunRecord(command=command, config={"weights": str(weights)}, classes=tiny.CLASSES).write(folder / RECORD)
+    return folder
+
+
+def test_the_backbone_is_found_by_its_hash(
+    head: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tiny.write_weights(tmp_path / "other", seed=1)
+    with pytest.raises(WeightsError, match=r"no weights found.*--walk-weights"):
+        find_backbone(head, None)
+    seeds = record(tmp_path / "seeds", "extract", other)
+    with pytest.raises(WeightsError, match=r"cam\.safetensors .*looked at: .*other\); give that file.*--walk-weights"):
+        find_backbone(head, None, seeds)
+    monkeypatch.setenv("PSEUDOMASK_WEIGHTS", str(weights))
+    assert find_backbone(head, None, seeds) == weights, "what the variable names"
+    monkeypatch.delenv("PSEUDOMASK_WEIGHTS")
+    record(head.parent, "train-affinity", weights)
+    assert find_backbone(head, None, seeds) == weights, "what the head was trained on"
+    record(head.parent, "train-affinity", tmp_path / "gone")
+    record(seeds, "extract", weights)
+    assert find_backbone(head, None, seeds) == weights, "what the seeds were made with"
+    (seeds / RECORD).write_text("{broken")
+    with pytest.raises(WeightsError, match="--walk-weights"):
+        find_backbone(head, None, seeds)
+
+
+def test_each_kind_of_weights_has_its_place(head: Path, weights: Path) -> None:
+    with pytest.raises(WeightsError, match=r"a boundary head.*refine --affinity"):
+        load_network(head)
+    with pytest.raises(WeightsError, match=r"cam.safetensors: not the weights of a boundary head.*train-affinity"):
+        load_edges(weights)
+    with pytest.raises(WeightsError, match="only the head"):
+        load_edges(head)
+    with pytest.raises(WeightsError, match="a boundary head"):
+        load_edges(head, head)

@@ -8,17 +8,17 @@ import pytest
 import torch
 from torch import nn
 
-from pseudomask.networks import folding
-from pseudomask.networks.backbones import Backbone
+from pseudomask.networks.backbones import make_backbone, resnet_folding
+from pseudomask.networks.backbones.backbone import Backbone
+from pseudomask.networks.backbones.resnet_folding import FoldedConv
 from pseudomask.networks.edges import EdgeNetwork, boundaries
-from pseudomask.networks.folding import FoldedConv, fold
 from pseudomask.networks.network import CamNetwork
 
 
 def backbone(name: str, style: str = "pytorch", stride: int = 16) -> Backbone:
     """With statistics that a missing or doubled batch norm would show."""
     torch.manual_seed(0)
-    made = Backbone(name, style=style, output_stride=stride).to(memory_format=torch.channels_last)  # type: ignore[arg-type]
+    made = make_backbone(name, style=style, output_stride=stride).to(memory_format=torch.channels_last)  # type: ignore[arg-type]
     for module in made.modules():
         if isinstance(module, nn.BatchNorm2d):
             assert module.running_mean is not None
@@ -48,13 +48,15 @@ def test_all_stages_are_as_before(
     name: str, style: str, stride: int, fused: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not fused:
-        monkeypatch.setattr(folding, "_fused_calls_work", lambda *_: False)
+        monkeypatch.setattr(resnet_folding, "_fused_calls_work", lambda *_: False)
     plain = backbone(name, style, stride)
     x = torch.randn(2, 3, 65, 98)
     with torch.inference_mode():
-        wanted = plain.taps(x)
+        wanted = plain(x).outputs
         for dtype, most in ((None, 1e-5), (torch.bfloat16, 0.02)):
-            found = fold(copy.deepcopy(plain), dtype).taps(x)
+            folded = copy.deepcopy(plain)
+            folded.fold(dtype)
+            found = folded(x).outputs
             assert [one.shape for one in found] == [one.shape for one in wanted]
             assert all(one.dtype == (dtype or torch.float32) for one in found)
             # a stage's output must not be the place in which the next one works
@@ -65,7 +67,8 @@ def test_this_machine_fuses() -> None:
     """Else the test above would compare the plain calls twice."""
     if not torch.backends.mkldnn.is_available():
         pytest.skip("torch was built without oneDNN")
-    folded = fold(backbone("resnet18"))
+    folded = backbone("resnet18")
+    folded.fold()
     assert all(module.fused for module in folded.modules() if isinstance(module, FoldedConv))
 
 
@@ -77,8 +80,8 @@ def test_calls_that_are_wrong_or_gone_are_not_used(monkeypatch: pytest.MonkeyPat
         raise AttributeError
 
     for call in (wrong, gone):
-        monkeypatch.setattr(folding, "_fused", call)
-        assert not folding._fused_calls_work(torch.device("cpu"), None)
+        monkeypatch.setattr(resnet_folding, "_fused", call)
+        assert not resnet_folding._fused_calls_work(torch.device("cpu"), None)
 
 
 def test_a_network_for_maps_makes_the_same_logits() -> None:
@@ -94,8 +97,7 @@ def test_a_network_for_maps_makes_the_same_logits() -> None:
 @pytest.mark.parametrize(("dtype", "most"), [(None, 1e-4), (torch.bfloat16, 0.05)])
 def test_a_boundary_network_for_maps_finds_the_same_boundaries(dtype: torch.dtype | None, most: float) -> None:
     torch.manual_seed(2)
-    network = EdgeNetwork("resnet18").on(torch.device("cpu")).eval()
-    network.backbone = backbone("resnet18")
+    network = EdgeNetwork(backbone("resnet18")).on(torch.device("cpu")).eval()
     x = torch.rand(1, 3, 64, 96)
     with torch.inference_mode():
         wanted = boundaries(network, x)

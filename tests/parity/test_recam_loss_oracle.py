@@ -7,7 +7,8 @@ import tiny
 import torch
 from torch import Tensor
 
-from pseudomask.training.losses import class_features, normalise_maps, softmax_loss
+from pseudomask.maps.normalise import normalise_maps
+from pseudomask.training.losses import class_features, softmax_loss
 
 assert tiny.CLASSES  # imported for its one-thread setting
 

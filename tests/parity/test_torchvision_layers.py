@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.models import resnet18, resnet50
 from torchvision.models.resnet import ResNet
 
-from pseudomask.networks.backbones import Backbone
+from pseudomask.networks.backbones import make_backbone
 
 assert tiny.CLASSES  # imported for its one-thread setting
 
@@ -38,8 +38,8 @@ def stages_of(network: ResNet, x: Tensor) -> list[Tensor]:
 def test_stages_equal_torchvisions(name: str, build: type[ResNet]) -> None:
     torch.manual_seed(0)
     theirs = shake(build(weights=None))
-    ours = Backbone(name).eval()
-    ours.load_torchvision(theirs.state_dict())
+    ours = make_backbone(name).eval()
+    ours.load_pretrained(theirs.state_dict())
     x = torch.randn(1, 3, 64, 48)
     with torch.no_grad():
         # the last stage differs by its stride alone
@@ -47,6 +47,6 @@ def test_stages_equal_torchvisions(name: str, build: type[ResNet]) -> None:
         for conv in (first.conv2 if name == "resnet50" else first.conv1, first.downsample[0]):
             assert conv.stride == (2, 2)
             conv.stride = (1, 1)
-        for found, expected in zip(ours.stages(x), stages_of(theirs, x), strict=True):
+        for found, expected in zip(ours(x).stages, stages_of(theirs, x), strict=True):
             assert found.shape == expected.shape
             assert torch.allclose(found, expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max()))

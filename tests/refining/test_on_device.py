@@ -13,6 +13,7 @@ from acted import ActedGpu, send
 from planted import blurred
 
 from pseudomask.config import CrfOptions
+from pseudomask.networks.backbones import make_backbone
 from pseudomask.networks.edges import EdgeNetwork
 from pseudomask.refining.crf import Crf
 from pseudomask.refining.mean_field import pairwise, position_features
@@ -61,7 +62,7 @@ def test_walk(monkeypatch: pytest.MonkeyPatch) -> None:
     """The boundary network too: its weights are there, and so must be what it is given."""
     monkeypatch.setattr(torch, "autocast", lambda *args, **settings: nullcontext())
     torch.manual_seed(0)
-    network = EdgeNetwork(tiny.NARROW).eval()
+    network = EdgeNetwork(make_backbone(tiny.NARROW)).eval()
     [photo, _], [scores, _] = photos()
 
     def walk(device: str) -> Walk:

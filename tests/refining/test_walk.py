@@ -18,8 +18,7 @@ from torch import Tensor
 from pseudomask.config import WalkOptions
 from pseudomask.errors import UsageError, WeightsError
 from pseudomask.measuring.evaluate import evaluate
-from pseudomask.networks.card import Card
-from pseudomask.networks.checkpoint import save_network
+from pseudomask.networks.backbones import make_backbone
 from pseudomask.networks.edges import EdgeNetwork
 from pseudomask.refining import REFINERS
 from pseudomask.refining.paths import affinities, highest_points, pad, steps, way
@@ -30,11 +29,7 @@ from pseudomask.scores import ScoreMap
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("walk") / "edges.safetensors"
-    torch.manual_seed(0)
-    card = Card(classes=tiny.CLASSES, method="affinity", backbone=tiny.NARROW)
-    save_network(path, EdgeNetwork(tiny.NARROW), card, torch.float32)
-    return path
+    return tiny.write_affinity(tmp_path_factory.mktemp("walk"))
 
 
 @pytest.mark.parametrize(("radius", "count", "longest", "points"), [(5, 34, 11, 242), (10, 152, 22, 2134)])
@@ -114,7 +109,7 @@ class _Walled(EdgeNetwork):
 @pytest.fixture
 def walled(weights: Path) -> Walk:
     walk = Walk(weights)
-    walk.__dict__["_network"] = _Walled(tiny.NARROW)
+    walk.__dict__["_network"] = _Walled(make_backbone(tiny.NARROW))
     return walk
 
 
@@ -146,7 +141,7 @@ def test_settings_have_an_effect(weights: Path) -> None:
 
     def values(**changes: object) -> np.ndarray:
         walk = Walk(weights, **changes)  # type: ignore[arg-type]
-        walk.__dict__["_network"] = _Walled(tiny.NARROW)
+        walk.__dict__["_network"] = _Walled(make_backbone(tiny.NARROW))
         return walk.refine(photo, scores, 0.5).scores.values
 
     plain = values()
@@ -177,12 +172,12 @@ def test_nothing_to_walk_passes_through(walled: Walk) -> None:
         scores = ScoreMap(classes, np.zeros((len(classes), 2, 2), np.float32), (8, 8), 4)
         assert walled.refine(photo, scores, 0.4) == (scores, 0.4)
     scores = ScoreMap((1,), np.ones((1, 2, 2), np.float32), (8, 8), 4)
-    walled.__dict__["_network"] = lambda x: torch.full((1, 2, 2), 100.0)  # all of it is boundary
+    walled._network.forward = lambda x: torch.full((1, 2, 2), 100.0)  # type: ignore[method-assign]  # all boundary
     assert walled.refine(photo, scores, 0.4) == (scores, 0.4)
 
 
 def test_it_crosses_processes_without_its_network(weights: Path) -> None:
-    walk = Walk(weights)
+    walk = Walk(weights, weights.parent / "cam.safetensors")
     photo, scores = boxed()
     before = walk.refine(photo, scores, 0.5).scores.values
     copy = pickle.loads(pickle.dumps(walk))
@@ -201,7 +196,9 @@ def test_weights_that_are_not_there(weights: Path, tmp_path: Path) -> None:
         Walk.of(WalkOptions(affinity=tiny.write_weights(tmp_path / "cam")))
     with pytest.raises(UsageError, match="--amp fp16"):
         Walk.of(WalkOptions(affinity=weights, amp="fp16"))
-    assert Walk.of(WalkOptions(affinity=weights, walk_steps=3, amp="off")) == Walk(weights, exponent=3)
+    assert Walk.of(WalkOptions(affinity=weights, walk_steps=3, amp="off")) == Walk(
+        weights, weights.parent / "cam.safetensors", exponent=3
+    )
 
 
 def test_power_and_threshold_follow_from_the_seeds_threshold() -> None:
@@ -214,7 +211,7 @@ def test_unless_they_are_given(weights: Path) -> None:
 
     def refined(seeds: float, **settings: float) -> tuple[np.ndarray, float]:
         walk = Walk(weights, **settings)  # type: ignore[arg-type]
-        walk.__dict__["_network"] = _Walled(tiny.NARROW)
+        walk.__dict__["_network"] = _Walled(make_backbone(tiny.NARROW))
         found = walk.refine(photo, scores, seeds)
         return found.scores.values, found.threshold
 
@@ -232,7 +229,7 @@ def test_each_pixel_takes_a_power_mean(weights: Path, power: float) -> None:
     """(Σ w·x^p)^(1/p), so that scores keep their scale: a constant stays what it is."""
     photo, scores = boxed()
     walk = Walk(weights, power=power, amp="off")
-    walk.__dict__["_network"] = _Walled(tiny.NARROW)
+    walk.__dict__["_network"] = _Walled(make_backbone(tiny.NARROW))
     found = walk.refine(photo, scores, 0.5).scores.values
     logits = torch.full((24, 32), -8.0)
     logits[5:19, 6:26] = 8

@@ -13,5 +13,5 @@ sys.path.append(str(Path(__file__).parents[1] / "refining"))  # for `planted`
 
 @pytest.fixture(scope="session")
 def affinity(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights of a boundary network that was never trained."""
-    return tiny.write_affinity(tmp_path_factory.mktemp("affinity") / "edges.safetensors")
+    """A boundary head that was never trained."""
+    return tiny.write_affinity(tmp_path_factory.mktemp("affinity"))

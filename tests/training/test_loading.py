@@ -22,7 +22,9 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> TrainingCrops:
     tiny.write_photos(folder, 3)
     (folder / "broken.png").write_bytes(b"no photo")
     paths = [*sorted(folder.rglob("p*.png"))[:3], folder / "broken.png", folder / "none.png"]
-    return TrainingCrops(paths, np.eye(5, 3, dtype=np.float32), crop=32, sides=(20, 40), seed=0)
+    return TrainingCrops(
+        paths, np.eye(5, 3, dtype=np.float32), crop=32, sides=(20, 40), seed=0, around=np.zeros(3, np.uint8)
+    )
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # Python 3.12 and a fork

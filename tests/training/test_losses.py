@@ -7,10 +7,10 @@ import math
 import tiny
 import torch
 
+from pseudomask.maps.normalise import normalise_maps
 from pseudomask.training.losses import (
     class_features,
     classification_loss,
-    normalise_maps,
     positive_index,
     softmax_loss,
 )

@@ -9,7 +9,7 @@ import pytest
 import tiny
 import torch
 
-from pseudomask.data.pixels import MEAN_LEVEL, to_input
+from pseudomask.data.pixels import IMAGENET
 from pseudomask.training.samples import TrainingCrops, Window, augment, batch_plan, epoch_order, one_hot
 
 
@@ -22,7 +22,7 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 def crops(paths: list[Path], *, seed: int = 0) -> TrainingCrops:
     tags = np.eye(5, 3, dtype=np.float32)
-    return TrainingCrops(paths, tags, crop=32, sides=(20, 40), seed=seed)
+    return TrainingCrops(paths, tags, crop=32, sides=(20, 40), seed=seed, around=IMAGENET.mean_level)
 
 
 def test_a_crop_depends_on_seed_epoch_and_photo_alone(paths: list[Path]) -> None:
@@ -45,10 +45,17 @@ def test_items_have_tags_and_shape(paths: list[Path]) -> None:
 
 def test_an_unreadable_photo_is_grey_and_loses_its_tags(paths: list[Path], tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n nothing more")
-    data = TrainingCrops([tmp_path / "broken.png"], np.ones((1, 3), np.float32), crop=32, sides=(20, 40), seed=0)
+    data = TrainingCrops(
+        [tmp_path / "broken.png"],
+        np.ones((1, 3), np.float32),
+        crop=32,
+        sides=(20, 40),
+        seed=0,
+        around=IMAGENET.mean_level,
+    )
     image, tags, problem = data[0, 0]
-    assert (image == torch.from_numpy(MEAN_LEVEL)).all()
-    assert to_input(image[None]).abs().max() < 0.01
+    assert (image == torch.from_numpy(IMAGENET.mean_level)).all()
+    assert IMAGENET.to_input(image[None]).abs().max() < 0.01
     assert tags.tolist() == [0, 0, 0]
     assert str(tmp_path / "broken.png") in problem
     assert "\n" not in problem
@@ -104,10 +111,16 @@ def test_a_window_keeps_what_fits_and_fills_the_rest(size: tuple[int, int]) -> N
 
 
 def test_augment_lays_a_small_photo_on_the_mean_colour() -> None:
-    found = augment(np.full((20, 40, 3), 90, np.uint8), crop=48, sides=(40, 40), rng=np.random.default_rng(0))
+    found = augment(
+        np.full((20, 40, 3), 90, np.uint8),
+        crop=48,
+        sides=(40, 40),
+        rng=np.random.default_rng(0),
+        around=IMAGENET.mean_level,
+    )
     inside = (found == 90).all(2)
     assert inside.sum() == 20 * 40
-    assert (found[~inside] == MEAN_LEVEL).all()
+    assert (found[~inside] == IMAGENET.mean_level).all()
 
 
 def test_augment_draws_sides_in_the_range_and_mirrors_half(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,10 +137,10 @@ def test_augment_draws_sides_in_the_range_and_mirrors_half(monkeypatch: pytest.M
     ramp = np.repeat(np.linspace(0, 255, 40).astype(np.uint8)[None, :, None], 20, 0).repeat(3, 2)  # (20, 40, 3)
     mirrored = 0
     for seed in range(300):
-        found = augment(ramp, crop=64, sides=(10, 14), rng=np.random.default_rng(seed))
-        there = found[..., 0] != MEAN_LEVEL[0]
+        found = augment(ramp, crop=64, sides=(10, 14), rng=np.random.default_rng(seed), around=IMAGENET.mean_level)
+        there = found[..., 0] != IMAGENET.mean_level[0]
         row = found[there.any(1)][0, :, 0]
-        row = row[row != MEAN_LEVEL[0]].astype(int)
+        row = row[row != IMAGENET.mean_level[0]].astype(int)
         mirrored += bool(row[0] > row[-1])
     assert {max(size) for size in seen} == {10, 11, 12, 13, 14}
     assert all(size[0] == round(size[1] / 2) for size in seen)

@@ -21,7 +21,9 @@ from pseudomask.config import RefineConfig, TrainAffinityConfig
 from pseudomask.data.decoding import decode
 from pseudomask.errors import NothingLearned, RecordMismatch, TrainingDiverged, UsageError
 from pseudomask.masks import load_mask
-from pseudomask.networks.checkpoint import load_edges, load_network, read_tensors
+from pseudomask.networks.backbones import make_backbone
+from pseudomask.networks.checkpoint import load_network, read_tensors
+from pseudomask.networks.edge_weights import load_edges
 from pseudomask.networks.edges import EdgeNetwork
 from pseudomask.refining.refiner import Refined
 from pseudomask.refining.walk import threshold_of
@@ -131,11 +133,11 @@ def test_no_pairs_no_loss() -> None:
 
 def test_only_the_head_learns() -> None:
     torch.manual_seed(0)
-    network = EdgeNetwork(tiny.NARROW).train()
+    network = EdgeNetwork(make_backbone(tiny.NARROW)).train()
     labels = torch.randint(0, 3, (2, 16, 16), dtype=torch.int32)
     affinity_step(5)(network, torch.randn(2, 3, 64, 64), labels)[0].backward()
     assert all(p.grad is None for p in network.backbone.parameters())
-    assert all(p.grad is not None and p.grad.any() for p in network.taps.parameters())
+    assert all(p.grad is not None and p.grad.any() for p in network.head.taps.parameters())
 
 
 @pytest.mark.parametrize(
@@ -169,7 +171,8 @@ def test_crops_move_photo_and_labels_alike(tmp_path: Path) -> None:
     grey = np.where(labels == 255, 128, labels * 60).astype(np.uint8)
     Image.fromarray(np.stack([grey] * 3, 2)).save(tmp_path / "photo.png")
     paths = [tmp_path / "photo.png"], [tmp_path / "labels.png"]
-    crops = LabelledCrops(*paths, crop=50, sides=(40, 120), seed=1)
+    settings: dict[str, Any] = {"crop": 50, "sides": (40, 120), "seed": 1, "around": np.zeros(3, np.uint8)}
+    crops = LabelledCrops(*paths, **settings)
     seen = set()
     for epoch in range(12):
         image, found, problem = crops[(epoch, 0)]
@@ -181,7 +184,9 @@ def test_crops_move_photo_and_labels_alike(tmp_path: Path) -> None:
         seen |= set(found.unique().tolist())
         assert torch.equal(crops[(epoch, 0)][0], image)
     assert seen == {0, 1, 4}
-    missing = LabelledCrops(paths[0], [tmp_path / "none.png"], crop=50, sides=(40, 120), seed=1)[(0, 0)]
+    missing = LabelledCrops(
+        paths[0], [tmp_path / "none.png"], crop=50, sides=(40, 120), seed=1, around=np.zeros(3, np.uint8)
+    )[(0, 0)]
     assert "no confident labels" in missing[2]
     assert not missing[1].any()
 
@@ -192,7 +197,7 @@ def test_boundaries_are_learned(affinity: Settings, runs: Path, room: Path) -> N
     assert result.exit_code == 0
     assert result.weights is not None
     assert any("classes above 0.52, background below 0.3" in line for line in ear.infos)
-    network, card = load_edges(result.weights)
+    network, card = load_edges(result.weights, room / "cam.safetensors")
     assert (card.method, card.backbone, card.classes) == ("affinity", tiny.NARROW, tiny.CLASSES)
     assert (card.training["data"], card.training["lr"], card.training["photos"]) == ("shapes", 0.3, 24)
     assert card.training["starts_from"]["foreground"] == pytest.approx(0.52)

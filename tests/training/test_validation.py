@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from pseudomask.data.decoding import decode
-from pseudomask.data.pixels import normalise
+from pseudomask.data.pixels import IMAGENET
 from pseudomask.training import validation
 from pseudomask.training.validation import Validation, validate
 
@@ -22,6 +23,8 @@ CPU = torch.device("cpu")
 
 class Colours(nn.Module):
     """A classifier that knows the shapes' colours: the share of red, green and blue pixels decides."""
+
+    backbone = SimpleNamespace(normalisation=IMAGENET)
 
     def forward(self, x: Tensor) -> Tensor:
         top = (x.amax((2, 3)) - 1.2) * 4  # (B, 3): red, green, blue
@@ -47,7 +50,7 @@ def test_a_good_classifier_measures_well(photos: tuple[list[Path], np.ndarray]) 
     assert result.precision == {"bar": 1.0, "disc": 1.0}  # no photo shows a square
     assert result.mean_precision == 1
     assert network.training, "training goes on after it"
-    logits = torch.cat([network(torch.from_numpy(normalise(decode(p)).copy())[None]) for p in photos[0]])
+    logits = torch.cat([network(torch.from_numpy(IMAGENET.normalise(decode(p)).copy())[None]) for p in photos[0]])
     expected = nn.functional.binary_cross_entropy_with_logits(logits, torch.from_numpy(photos[1]))
     assert result.loss == pytest.approx(expected.item(), rel=1e-5)
     probability = logits.sigmoid().numpy()
@@ -75,6 +78,8 @@ def test_unreadable_photos_are_passed_over(photos: tuple[list[Path], np.ndarray]
 
 def test_a_ruined_network_gives_nan_and_no_precision(photos: tuple[list[Path], np.ndarray]) -> None:
     class Ruined(nn.Module):
+        backbone = SimpleNamespace(normalisation=IMAGENET)
+
         def forward(self, x: Tensor) -> Tensor:
             return torch.full((len(x), 3), math.nan)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pseudomask.config import CpmcCalibration
 from pseudomask.maps.cpmc.prototypes import cosine, masked_mean
-from pseudomask.training.losses import EPSILON, normalise_maps
+from pseudomask.maps.normalise import EPSILON, normalise_maps
 
 
 def against(found: Tensor, rival: Tensor, contrast: float) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pseudomask.maps.cpmc.affinity import affinity, blocks, carry, pool, pooling, unit
 from pseudomask.maps.cpmc.prototypes import cosine, prototypes, seeds
-from pseudomask.training.losses import normalise_maps
+from pseudomask.maps.normalise import normalise_maps
 
 KEEP = 0.8
 """`reassign` aggregates only over positions at least so alike."""

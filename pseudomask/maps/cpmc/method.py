@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import torch
@@ -13,46 +13,56 @@ from pseudomask.maps.cam import present_class_maps
 from pseudomask.maps.cpmc.affinity import pool, unit
 from pseudomask.maps.cpmc.settings import CpmcSettings
 from pseudomask.maps.cpmc.stages import Stages, refined_map, run_stages
+from pseudomask.maps.method import MapMethod
+from pseudomask.networks.features import Features
 from pseudomask.networks.network import CamNetwork, WeightRule
 
 GRID_STRIDE = 16
-"""Pixels a position of the grid that all steps run on, whatever the network's output stride."""
+"""Pixels a position of the grid that all steps run on, or as near to it as the last stage's stride allows."""
 
 
-def hierarchical(stages: Sequence[Tensor], strides: Sequence[int], heads: Iterable[nn.Module] | None = None) -> Tensor:
-    """Each stage's features, averaged over the cells of the stride-16 grid, scaled to length 1, side by side.
+def grid_stride(last: int) -> int:
+    """The multiple of the last stage's stride that is nearest to 16 from below; the stride itself above 16."""
+    return last * max(1, GRID_STRIDE // last)
+
+
+def context_of(features: Features) -> Tensor:
+    """The last stage's features on the grid: (B, D, h, w)."""
+    last = features.strides[-1]
+    return pool(features.last, grid_stride(last) // last)
+
+
+def hierarchical(features: Features, heads: Iterable[nn.Module] | None = None) -> Tensor:
+    """Each stage's features, averaged over the cells of the grid, scaled to length 1, side by side.
 
     Evidence: SIPE and SFC join the stages through trained side heads; joining them as they are is our
     inference for weights without such heads. Pooled first, because that costs least (a bias-free head commutes
     with the mean), and scaled last, so that all stages weigh alike.
 
     Args:
-        stages: (B, D_s, h_s, w_s) each; strides: pixels a position of each, divisors of 16.
+        features: of all stages.
         heads: a projection of each stage, D_s → D'_s channels; None leaves them as they are.
 
     Returns:
         (B, Σ D_s, h, w), in the stages' precision.
     """
-    pooled = [pool(one, GRID_STRIDE // stride) for one, stride in zip(stages, strides, strict=True)]
+    grid, strides = grid_stride(features.strides[-1]), features.strides[1:]
+    pooled = [pool(one, grid // stride) for one, stride in zip(features.stages, strides, strict=True)]
     if heads is not None:
         pooled = [head(one) for head, one in zip(heads, pooled, strict=True)]
     found = [unit(one).unflatten(2, one.shape[-2:]) for one in pooled]
     return torch.cat(found, 1)
 
 
-def strides_of(network: CamNetwork) -> tuple[int, int, int, int]:
-    """Pixels a position of the outputs of layer1 to layer4."""
-    last = network.backbone.output_stride
-    return 4, 8, last, last
-
-
 @dataclass(frozen=True)
-class Cpmc:
+class Cpmc(MapMethod):
     """Classifier-Prototype Mutual Calibration, re-implemented from its abstract.
 
     Attributes:
         recommended: the rule behind `auto` where the network has a second classifier.
     """
+
+    pyramid = True
 
     settings: CpmcSettings = field(default_factory=CpmcSettings)
     recommended: WeightRule = "product"
@@ -84,20 +94,18 @@ class Cpmc:
                 "or leave the flag out"
             )
 
-    def activate(self, network: CamNetwork, images: Tensor, index: Tensor, valid: Tensor) -> Tensor:
+    def activate(self, network: CamNetwork, features: Features, index: Tensor, valid: Tensor) -> Tensor:
         """Max-normalised maps, so that all sizes and both mirrors weigh the same in the sum."""
         if self.settings.output == "calibrated":
-            return self.stages(network, images, index, valid).output
-        context = pool(network.backbone(images), GRID_STRIDE // network.backbone.output_stride)  # (B, D, h, w)
+            return self.stages(network, features, index, valid).output
+        context = context_of(features)
         maps = present_class_maps(context, network.map_weights(self.rule(network)), index)
         return refined_map(maps, context, valid, self.settings)[1]
 
-    def stages(self, network: CamNetwork, images: Tensor, index: Tensor, valid: Tensor) -> Stages:
+    def stages(self, network: CamNetwork, features: Features, index: Tensor, valid: Tensor) -> Stages:
         """What every step makes of photos at one size; arguments as for `activate`."""
-        features = network.backbone.stages(images)
-        context = pool(features[-1], GRID_STRIDE // network.backbone.output_stride)  # (B, D, h, w)
+        context = context_of(features)
         maps = present_class_maps(context, network.map_weights(self.rule(network)), index)
-        h = context
-        if self.settings.features != "layer4":
-            h = hierarchical(features, strides_of(network), self.heads(network))
+        alone = self.settings.features in ("last", "layer4")  # the second is the first's name of 0.1.0
+        h = context if alone else hierarchical(features, self.heads(network))
         return run_stages(maps, context, h, valid, self.settings)

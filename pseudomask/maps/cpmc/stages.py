@@ -13,7 +13,7 @@ from pseudomask.maps.cpmc.context import propagate, reassign, stretch
 from pseudomask.maps.cpmc.prototypes import background_of, cosine, prototypes, seeds
 from pseudomask.maps.cpmc.regions import Regions, between_seeds, between_thresholds, without_small
 from pseudomask.maps.cpmc.settings import CpmcSettings
-from pseudomask.training.losses import normalise_maps
+from pseudomask.maps.normalise import normalise_maps
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""A backbone made ready for maps only: batch norm folded in, convolution, shortcut and ReLU in one call each."""
+"""A ResNet made ready for maps only: batch norm folded in, convolution, shortcut and ReLU in one call each."""
 
 from __future__ import annotations
 
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,48 +11,22 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from pseudomask.networks.backbones import Backbone
 
-STAGES = ("layer1", "layer2", "layer3", "layer4")
-
-
-def fold(backbone: Backbone, dtype: torch.dtype | None = None) -> Backbone:
-    """Change a backbone in place so that it computes the same features faster; it cannot be trained afterwards.
+def fold_resnet(network: nn.Module, stages: Sequence[str], dtype: torch.dtype | None) -> None:
+    """Change a ResNet's `stem` and stages in place (see `Backbone.fold`).
 
     Batch norm has stored statistics here, so it is one more linear map and goes into the convolution before it. On
     CPUs a convolution, the shortcut that is added to it and the ReLU are one oneDNN call: the memory traffic between
     them costs as much as the arithmetic once that is bf16.
-
-    Args:
-        dtype: of weights and features; None leaves float32. Inputs may have any type.
     """
-    fused = _fused_calls_work(next(backbone.parameters()).device, dtype)
-    conv, norm, _relu, pool = backbone.stem
-    backbone.stem = nn.Sequential(FoldedConv(conv, norm, dtype, fused, relu=True), pool)
-    for name in STAGES:
-        blocks = list(getattr(backbone, name))
+    fused = _fused_calls_work(next(network.parameters()).device, dtype)
+    conv, norm, _relu, pool = network.get_submodule("stem").children()
+    network.stem = nn.Sequential(FoldedConv(conv, norm, dtype, fused, relu=True), pool)
+    for name in stages:
+        blocks = network.get_submodule(name).children()
         folded = [FoldedBlock(block, dtype, fused, owns_input=i > 0) for i, block in enumerate(blocks)]
-        setattr(backbone, name, nn.Sequential(*folded))
-    return backbone.requires_grad_(False).to(memory_format=torch.channels_last)
-
-
-class OnBackbone(nn.Module):
-    """What a network that stands on a `backbone` needs to be run."""
-
-    backbone: Backbone
-
-    def on(self, device: torch.device) -> Self:
-        """Move to a device, laid out channels-last: the faster layout for convolutions everywhere."""
-        return self.to(device).to(memory_format=torch.channels_last)
-
-    def for_maps(self, device: torch.device, dtype: torch.dtype | None = None) -> Self:
-        """As `on`, and folded: faster, and never to be trained again.
-
-        `dtype` is that of the backbone's weights and features; None leaves float32.
-        """
-        self.on(device).eval()
-        fold(self.backbone, dtype)
-        return self
+        setattr(network, name, nn.Sequential(*folded))
+    network.requires_grad_(False).to(memory_format=torch.channels_last)
 
 
 class FoldedConv(nn.Module):

@@ -1,0 +1,68 @@
+"""Backbones behind one registry: a family is a file here, a backbone a line below."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import get_args
+
+from pseudomask.config import Style
+from pseudomask.errors import UsageError
+from pseudomask.networks.backbones.backbone import Backbone
+from pseudomask.networks.backbones.resnet import WEIGHTS, torchvision_resnet
+from pseudomask.suggest import did_you_mean
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """One line of the registry.
+
+    Attributes:
+        make: (name, style=, output_stride=) → the backbone with random weights; `UsageError` for what it cannot be.
+        pretrained: the weights that `load_pretrained(None)` fetches, for people to read.
+    """
+
+    make: Callable[..., Backbone]
+    pretrained: str
+
+
+_TORCHVISION = BackboneSpec(torchvision_resnet, f"torchvision {WEIGHTS}")
+
+BACKBONES: dict[str, BackboneSpec] = {
+    "resnet18": _TORCHVISION,
+    "resnet34": _TORCHVISION,
+    "resnet50": _TORCHVISION,
+    "resnet101": _TORCHVISION,
+    "resnet152": _TORCHVISION,
+    "resnext50_32x4d": _TORCHVISION,
+    "resnext101_32x8d": _TORCHVISION,
+    "resnext101_64x4d": _TORCHVISION,
+    "wide_resnet50_2": _TORCHVISION,
+    "wide_resnet101_2": _TORCHVISION,
+}
+
+
+def spec_of(name: str) -> BackboneSpec:
+    """The registry's entry; `UsageError` lists the valid names."""
+    try:
+        return BACKBONES[name]
+    except KeyError:
+        raise UsageError(
+            f"unknown backbone {name!r}{did_you_mean(name, BACKBONES)}; there are {', '.join(BACKBONES)}"
+        ) from None
+
+
+def make_backbone(backbone: str, *, style: str = "pytorch", output_stride: int = 16) -> Backbone:
+    """A backbone with random weights. `UsageError` for a name, style or output stride that there is not."""
+    spec = spec_of(backbone)
+    if style not in get_args(Style):
+        raise UsageError(f"unknown style {style!r}; there are {', '.join(get_args(Style))}")
+    made = spec.make(backbone, style=style, output_stride=output_stride)
+    if made.style != style:
+        raise UsageError(f"{backbone} knows no {style} stride style; give --backbone-style {made.style}")
+    if made.output_stride != output_stride:
+        raise UsageError(
+            f"output stride of {backbone} is {made.output_stride}, not {output_stride}; "
+            f"give --output-stride {made.output_stride}"
+        )
+    return made

@@ -1,0 +1,144 @@
+"""What a backbone is: the interface behind which each family of networks has its own file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from pseudomask.config import Style
+from pseudomask.data.pixels import IMAGENET, Normalisation
+from pseudomask.errors import UsageError, WeightsError
+from pseudomask.networks.features import Features
+from pseudomask.suggest import did_you_mean
+
+ALL = "all"
+"""The freeze point that every backbone has beside `none` and its own: hold the whole backbone fixed."""
+
+
+class Backbone(nn.Module):
+    """A network without its classifier, made of parts that are applied in turn: the stem, then the stages.
+
+    A family is a subclass that registers its parts as submodules; `forward` and `freeze` then work as they are.
+
+    Args:
+        name: as in the registry.
+        parts: names of the submodules in order, the first of them `stem`. Each is a freeze point.
+        channels, strides: of the parts' outputs, (B, channels[k], ⌈H/strides[k]⌉, ⌈W/strides[k]⌉); each stride
+            divides the last.
+        style: where a stage's stride sits, for families that know several.
+        normalisation: mean and deviation of the pixels that the weights were trained with.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        parts: Sequence[str],
+        channels: Sequence[int],
+        strides: Sequence[int],
+        style: Style = "pytorch",
+        normalisation: Normalisation = IMAGENET,
+    ) -> None:
+        super().__init__()
+        self.name, self.style, self.normalisation = name, style, normalisation
+        self.parts, self.channels, self.strides = tuple(parts), tuple(channels), tuple(strides)
+        self.frozen: tuple[str, ...] = ()
+
+    @property
+    def dim(self) -> int:
+        """Channels of the last stage."""
+        return self.channels[-1]
+
+    @property
+    def output_stride(self) -> int:
+        """Pixels a position of the last stage."""
+        return self.strides[-1]
+
+    @property
+    def card_facts(self) -> dict[str, str | int]:
+        """What a weights' card says of the backbone, by its fields; `make_backbone` makes the same of it."""
+        return {"backbone": self.name, "style": self.style, "output_stride": self.output_stride}
+
+    def forward(self, x: Tensor, *, pyramid: bool = True) -> Features:
+        """(B, 3, H, W), normalised → the outputs of all parts, or of the last alone (it takes far less memory)."""
+        outputs, size = [], (x.shape[-2], x.shape[-1])
+        for name in self.parts:
+            with torch.set_grad_enabled(torch.is_grad_enabled() and name not in self.frozen):
+                x = getattr(self, name)(x)
+            if pyramid:
+                outputs.append(x)
+        return Features(tuple(outputs), self.strides, size) if pyramid else Features((x,), self.strides[-1:], size)
+
+    @property
+    def freeze_points(self) -> tuple[str, ...]:
+        """What `freeze` takes."""
+        return ("none", *self.parts, ALL)
+
+    def freeze_point(self, point: str) -> str:
+        """The part that `point` names: `all` is the last. `UsageError` lists the points where there is no such."""
+        if point not in self.freeze_points:
+            raise UsageError(
+                f"--freeze {point!r} is no part of {self.name}{did_you_mean(point, self.freeze_points)}; "
+                f"there are {', '.join(self.freeze_points)}"
+            )
+        return self.parts[-1] if point == ALL else point
+
+    def freeze(self, point: str) -> None:
+        """Hold everything up to and including `point` fixed; what comes after it trains."""
+        point = self.freeze_point(point)
+        self.frozen = () if point == "none" else self.parts[: self.parts.index(point) + 1]
+        for name in self.parts:
+            for parameter in getattr(self, name).parameters():
+                parameter.requires_grad_(name not in self.frozen)
+
+    def fold(self, dtype: torch.dtype | None = None) -> None:
+        """Change it in place so that it computes the same features faster; it cannot be trained afterwards.
+
+        Families that can do better than hold it fixed override this.
+
+        Args:
+            dtype: of weights and features where that is faster; None leaves float32. Inputs may have any type.
+        """
+        self.requires_grad_(False)
+
+    def load_pretrained(self, tensors: Mapping[str, Tensor] | None) -> None:
+        """Load weights in the family's own published naming; None fetches those that its registry line names.
+
+        Raises `WeightsError` when they do not fit, cannot be fetched, or there are none.
+        """
+        if tensors is None:
+            raise WeightsError(f"{self.name} has no published weights to fetch; give --backbone-weights FILE")
+        self.load_renamed(tensors)
+
+    def load_renamed(self, tensors: Mapping[str, Tensor]) -> None:
+        """Load tensors that bear this module's names. `WeightsError` when names or shapes differ."""
+        own = self.state_dict()
+        missing = [k for k in own if k not in tensors and not k.endswith("num_batches_tracked")]
+        foreign = [k for k in tensors if k not in own]
+        wrong = [k for k in own if k in tensors and own[k].shape != tensors[k].shape]
+        if missing or foreign or wrong:
+            first = (missing + foreign + wrong)[0]
+            raise WeightsError(
+                f"these weights are not a {self.name}: {len(missing)} tensors missing, {len(foreign)} unknown, "
+                f"{len(wrong)} of another shape (first: {first})"
+            )
+        self.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}, strict=False)
+
+
+class OnBackbone(nn.Module):
+    """What a network that stands on a `backbone` needs to be run."""
+
+    backbone: Backbone
+
+    def on(self, device: torch.device) -> Self:
+        """Move to a device, laid out channels-last: the faster layout for convolutions everywhere."""
+        return self.to(device).to(memory_format=torch.channels_last)
+
+    def for_maps(self, device: torch.device, dtype: torch.dtype | None = None) -> Self:
+        """As `on`, and folded: faster, and never to be trained again. `dtype` as for `Backbone.fold`."""
+        self.on(device).eval()
+        self.backbone.fold(dtype)
+        return self

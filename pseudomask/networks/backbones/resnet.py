@@ -1,0 +1,131 @@
+"""torchvision's ResNets at output stride 16 or 8.
+
+The layout is that of the CAM literature (ReCAM, Chen et al., CVPR 2022; IRN, Ahn et al., CVPR 2019):
+at stride 16 the last stage runs at stride 1 *without* dilation; at stride 8 the last two stages run
+at stride 1 with dilation 2 in every 3×3 convolution after the stride that is gone, so that every second
+feature is the one of stride 16.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import redirect_stdout
+from http.client import HTTPException
+
+import torch
+import torchvision.models as models
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
+
+from pseudomask.config import Style
+from pseudomask.errors import UsageError, WeightsError
+from pseudomask.networks.backbones.backbone import Backbone
+from pseudomask.networks.backbones.resnet_folding import fold_resnet
+
+STAGES = ("layer1", "layer2", "layer3", "layer4")
+WEIGHTS = "IMAGENET1K_V1"
+
+
+class ResNetBackbone(Backbone):
+    """A ResNet without its pooling and classifier, at strides (4, 4, 8, 16, 16) or (4, 4, 8, 8, 8).
+
+    Batch norm always uses its stored statistics (they are never updated), because the batches of this
+    field are small; its scale and shift train, except in what `freeze` holds fixed.
+    """
+
+    def __init__(self, name: str, net: ResNet, *, style: Style = "pytorch", output_stride: int = 16) -> None:
+        if output_stride not in (8, 16):
+            raise UsageError(f"output stride must be 16 or 8, not {output_stride}")
+        dim = net.fc.in_features
+        super().__init__(
+            name,
+            parts=("stem", *STAGES),
+            channels=(net.conv1.out_channels, dim // 8, dim // 4, dim // 2, dim),
+            strides=(4, 4, 8, output_stride, output_stride),
+            style=style,
+        )
+        self.stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)
+        self.layer1, self.layer2, self.layer3, self.layer4 = net.layer1, net.layer2, net.layer3, net.layer4
+        _set_stride(self.layer2, 2, style)
+        _set_stride(self.layer3, 2 if output_stride == 16 else 1, style)
+        _set_stride(self.layer4, 1, style)
+        if output_stride == 8:
+            _dilate(_after_stride(self.layer3, style), 2)
+            _dilate(self.layer4, 2)
+
+    def train(self, mode: bool = True) -> ResNetBackbone:
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
+
+    def fold(self, dtype: torch.dtype | None = None) -> None:
+        """Batch norm folded in; convolution, shortcut and ReLU in one call each, where torch has such calls."""
+        fold_resnet(self, STAGES, dtype)
+
+    def load_pretrained(self, tensors: Mapping[str, Tensor] | None) -> None:
+        """Load tensors in torchvision's naming (`conv1.weight`, `layer1.0.…`; `fc.*` is ignored).
+
+        None fetches torchvision's own: kept in torch's cache, checked by torchvision's hash, loaded without
+        unpickling code.
+        """
+        names = {"conv1": "stem.0", "bn1": "stem.1"}  # torchvision's stem is ours by position
+        renamed = {}
+        for key, value in (self._fetched() if tensors is None else tensors).items():
+            module, _, rest = key.partition(".")
+            if module != "fc":
+                renamed[f"{names.get(module, module)}.{rest}"] = value
+        self.load_renamed(renamed)
+
+    def _fetched(self) -> Mapping[str, Tensor]:
+        try:
+            # torch tells of a download on stdout, which is for data; a program may have started us without streams.
+            with redirect_stdout(sys.stderr or io.StringIO()):
+                entry = models.get_model_weights(self.name)[WEIGHTS]
+                state: Mapping[str, Tensor] = entry.get_state_dict(progress=False, check_hash=True, weights_only=True)
+                return state
+        except (OSError, RuntimeError, EOFError, HTTPException) as error:
+            raise WeightsError(
+                f"torchvision's weights for {self.name} could not be fetched ({error}); give --backbone-weights FILE"
+            ) from None
+
+
+def torchvision_resnet(name: str, *, style: Style, output_stride: int) -> ResNetBackbone:
+    """The ResNet that torchvision knows by this name, with random weights."""
+    return ResNetBackbone(name, models.get_model(name, weights=None), style=style, output_stride=output_stride)
+
+
+def _set_stride(layer: nn.Sequential, stride: int, style: Style) -> None:
+    """Give a stage its stride, in the convolution that `style` names; the shortcut follows."""
+    block = layer[0]
+    assert isinstance(block, BasicBlock | Bottleneck)
+    if isinstance(block, Bottleneck):
+        block.conv1.stride = (stride, stride) if style == "caffe" else (1, 1)
+        block.conv2.stride = (stride, stride) if style == "pytorch" else (1, 1)
+    elif style == "caffe":
+        raise UsageError("the caffe stride style is for bottleneck networks (resnet50 and up)")
+    else:
+        block.conv1.stride = (stride, stride)
+    if block.downsample is not None:
+        shortcut = block.downsample[0]
+        assert isinstance(shortcut, nn.Conv2d)
+        shortcut.stride = (stride, stride)
+    block.stride = stride
+
+
+def _after_stride(layer: nn.Sequential, style: Style) -> list[nn.Module]:
+    """The parts of a stage that come after the convolution with the stride, and saw its coarser grid."""
+    first, *rest = layer
+    assert isinstance(first, BasicBlock | Bottleneck)
+    # in a bottleneck of the pytorch style the stride is in the 3×3 convolution itself, the only one
+    return rest if isinstance(first, Bottleneck) and style == "pytorch" else [first.conv2, *rest]
+
+
+def _dilate(parts: Iterable[nn.Module], dilation: int) -> None:
+    for block in parts:
+        for conv in block.modules():
+            if isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3):
+                conv.dilation = conv.padding = (dilation, dilation)

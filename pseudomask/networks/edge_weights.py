@@ -1,0 +1,145 @@
+"""The boundary head's weights file, and the backbone that it stands on: that of other weights, found by its hash."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pseudomask.errors import UsageError, WeightsError
+from pseudomask.networks.backbones import make_backbone
+from pseudomask.networks.backbones.backbone import Backbone
+from pseudomask.networks.card import AFFINITY, Card
+from pseudomask.networks.checkpoint import load_network, load_tensors, read_card, read_tensors
+from pseudomask.networks.edges import EdgeHead, EdgeNetwork, with_heads_names
+from pseudomask.networks.store import find_weights
+from pseudomask.running.layout import RECORD
+from pseudomask.running.record import RunRecord
+
+
+def backbone_hash(backbone: Backbone) -> str:
+    """SHA-256 over names, shapes and values: the same for each file of weights that left the backbone as it was."""
+    digest = hashlib.sha256()
+    for name, value in sorted(backbone.state_dict().items()):
+        if not name.endswith("num_batches_tracked"):
+            digest.update(f"{name} {tuple(value.shape)} {value.dtype} ".encode())
+            digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def load_edges(path: Path, weights: Path | None = None) -> tuple[EdgeNetwork, Card]:
+    """The boundary network in float32 on the CPU, in evaluation mode, and its card.
+
+    Args:
+        path: the head. Files of 0.1.0 hold a copy of the backbone too, and need no `weights`.
+        weights: whose backbone it stands on (see `find_backbone`).
+
+    Raises `WeightsError` when a file is missing, damaged or foreign, or the backbone is another one.
+    """
+    tensors, card = _read(path)
+    if _holds_backbone(tensors):
+        whole = with_heads_names(tensors)
+        return load_tensors(card, str(path), lambda: EdgeNetwork(make_backbone(**card.network)), whole), card
+    head = load_tensors(card, str(path), lambda: EdgeHead(make_backbone(**card.network)), tensors)
+    if weights is None:
+        raise WeightsError(f"{path}: only the head; the weights with its backbone are needed too")
+    network, theirs = load_network(weights)
+    if theirs.network != card.network or backbone_hash(network.backbone) != card.backbone_sha256:
+        raise WeightsError(f"{weights}: not the backbone that {path} stands on, which is that of {_source(card)}")
+    with torch.device("meta"):  # its head is replaced at once
+        found = EdgeNetwork(network.backbone)
+    found.head = head
+    return found.eval(), card
+
+
+def find_backbone(path: Path, named: Path | None, seeds: Path | None = None) -> Path | None:
+    """The weights whose backbone the head in `path` stands on; None where the file holds it itself.
+
+    Looked for in turn: `named`, which must be it; what the seeds were made with, and what the head was trained on, as
+    the records beside them tell; $PSEUDOMASK_WEIGHTS, or the weights that come with pseudomask.
+
+    Raises `WeightsError` where none of them has it, or `path` is no boundary head.
+    """
+    tensors, card = _read(path)
+    if _holds_backbone(tensors):
+        return None
+    if named is not None:
+        load_edges(path, named)
+        return named
+    tried = list(_likely(path, seeds))
+    for weights in tried:
+        if _matches(weights, card):
+            return weights
+    places = ", ".join(str(one) for one in tried) or "no weights found"
+    raise WeightsError(
+        f"{path}: it stands on the backbone of {_source(card)}, which is not here (looked at: {places}); "
+        "give that file with --walk-weights FILE"
+    )
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], Card]:
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such weights file; `pseudomask train-affinity` makes it")
+    tensors, metadata = read_tensors(path)
+    card = Card.from_metadata(metadata, str(path))
+    if card.method != AFFINITY:
+        raise WeightsError(f"{path}: not the weights of a boundary head; `pseudomask train-affinity` makes them")
+    return tensors, card
+
+
+def _holds_backbone(tensors: dict[str, Tensor]) -> bool:
+    return any(name.startswith("backbone.") for name in tensors)
+
+
+def _source(card: Card) -> str:
+    """The weights that the head was trained on, for people to find them."""
+    start = card.training.get("starts_from")
+    file = start.get("file") if isinstance(start, dict) else None
+    return f"{file or 'unknown weights'} ({card.backbone}, hash {card.backbone_sha256[:12]})"
+
+
+def _likely(path: Path, seeds: Path | None) -> Iterator[Path]:
+    """Weights that may have the backbone, each once; what is not there is left out."""
+    seen = set()
+    for found in (_recorded(seeds), _recorded(path.parent), _default()):
+        if found is not None and found.is_file() and found.resolve() not in seen:
+            seen.add(found.resolve())
+            yield found
+
+
+def _recorded(folder: Path | None) -> Path | None:
+    """The weights that a run in this folder was given, as its record names them."""
+    try:
+        record = None if folder is None else RunRecord.read(folder / RECORD)
+    except UsageError:
+        return None
+    value = None if record is None else record.config.get("weights")
+    return Path(value) if isinstance(value, str) else None
+
+
+def _default() -> Path | None:
+    try:
+        return find_weights(None)
+    except WeightsError:
+        return None
+
+
+def _matches(weights: Path, card: Card) -> bool:
+    state = weights.stat()
+    return _facts(weights, state.st_mtime_ns, state.st_size) == (card.network, card.backbone_sha256)
+
+
+@cache
+def _facts(weights: Path, *_: int) -> tuple[dict[str, object], str] | None:
+    """Kind and hash of a file's backbone; None where it is no weights file. Its time and size make the answer new."""
+    try:
+        if read_card(weights).method == AFFINITY:
+            return None
+        network, card = load_network(weights)
+    except WeightsError:
+        return None
+    return card.network, backbone_hash(network.backbone)

@@ -1,0 +1,42 @@
+"""What a backbone makes of photos: computed once a view, and read by map methods, classifier and boundary head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Features:
+    """The outputs of a backbone's parts for photos of one size, from fine to coarse.
+
+    Attributes:
+        outputs: (B, D_k, ⌈H/s_k⌉, ⌈W/s_k⌉) of the stem and of each stage, or the last stage's alone.
+        strides: s_k, pixels a position of each.
+        size: (H, W) of the photos.
+    """
+
+    outputs: tuple[Tensor, ...]
+    strides: tuple[int, ...]
+    size: tuple[int, int]
+
+    @property
+    def last(self) -> Tensor:
+        """(B, D, h, w), the last stage's: what the classifier reads."""
+        return self.outputs[-1]
+
+    @property
+    def stages(self) -> tuple[Tensor, ...]:
+        """The stages' outputs, without the stem's. Raises `ValueError` where only the last was kept."""
+        if len(self.outputs) == 1:
+            raise ValueError("only the last stage was kept; a method that reads the others says `pyramid = True`")
+        return self.outputs[1:]
+
+    def first(self, photos: int) -> Features:
+        """Those of the first photos alone."""
+        return Features(tuple(one[:photos] for one in self.outputs), self.strides, self.size)
+
+    def detach(self) -> Features:
+        """The same values, through which no gradient passes."""
+        return Features(tuple(one.detach() for one in self.outputs), self.strides, self.size)
