@@ -13,8 +13,9 @@ from typing import Any
 import torch
 
 from pseudomask.config import ExtractConfig
-from pseudomask.data.collection import Collection, align_tags, collect, tell_labels
-from pseudomask.data.images import ImagePaths
+from pseudomask.data.collection import Collection, align_tags, collect, tell_labels, tell_passed_over
+from pseudomask.data.images import ImagePaths, PassedOver
+from pseudomask.data.survey import recorded_config, settle
 from pseudomask.devices import pick_amp, pick_device, pick_workers
 from pseudomask.extracting.engine import Engine
 from pseudomask.extracting.outputs import write_outputs
@@ -50,6 +51,7 @@ class ExtractResult(FolderResult):
     Attributes:
         tags_from: where the tags came from.
         untagged: keys of photos without a row of labels; `orphans`: rows without a photo.
+        passed_over: files of `images` that hold pictures of kinds that are not read.
         images, with_scores: the photos' folder, and whether scores lie beside the masks.
     """
 
@@ -58,9 +60,14 @@ class ExtractResult(FolderResult):
     with_scores: bool
     untagged: tuple[str, ...] = ()
     orphans: tuple[str, ...] = ()
+    passed_over: tuple[PassedOver, ...] = ()
 
     def details(self) -> list[tuple[str, str]]:
         return [("tags", self.tags_from)]
+
+    def _failed(self) -> list[tuple[str, str]]:
+        left = [("passed over", ", ".join(map(str, self.passed_over)))] if self.passed_over else []
+        return [*super()._failed(), *left]
 
     def next_steps(self) -> list[tuple[str, str]]:
         if not self.with_scores:
@@ -91,6 +98,9 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
     method = make_method(config, card)
     method.check(network)
     collection = align_tags(collection, card.classes)
+    tell_passed_over(collection, told)
+    earlier = None if config.overwrite else recorded_config(config.out)
+    config, reading = settle(config, collection.items, told, recorded=earlier)
     threshold, threshold_from = _threshold(config, card, method)
     tags_from = _tell_tags(collection, card, told)
     result = ExtractResult(
@@ -103,6 +113,7 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
         with_scores=config.scores,
         untagged=collection.untagged,
         orphans=collection.orphans,
+        passed_over=collection.passed_over,
     )
     told.info(f"{len(collection.items)} photos, {config.method} with {weights.name} on {device}")
     record = _record(config, collection, card, weights, threshold, threshold_from, tags_from, device, amp)
@@ -145,6 +156,7 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
                 max_pixels=config.max_pixels,
                 allow_truncated=config.allow_truncated,
                 keep_whole=config.overlay,
+                reading=reading,
             )
             yield from load(photos, workers=pick_workers(config.workers), device=device)
 

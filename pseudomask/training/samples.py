@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 
 from pseudomask.data.decoding import decode
 from pseudomask.data.pixels import MEAN_LEVEL, resize, with_long_side
+from pseudomask.data.reading import AS_IT_COMES, Reading
 from pseudomask.errors import ImageError
 
 
@@ -101,9 +102,16 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor, str]]):
     """
 
     def __init__(
-        self, paths: Sequence[Path], tags: np.ndarray, *, crop: int, sides: tuple[int, int], seed: int
+        self,
+        paths: Sequence[Path],
+        tags: np.ndarray,
+        *,
+        crop: int,
+        sides: tuple[int, int],
+        seed: int,
+        reading: Reading = AS_IT_COMES,
     ) -> None:
-        self.paths, self.tags = list(paths), tags
+        self.paths, self.tags, self.reading = list(paths), tags, reading
         self.crop, self.sides, self.seed = crop, sides, seed
 
     def __len__(self) -> int:
@@ -113,7 +121,7 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor, str]]):
         epoch, photo = place
         rng = np.random.default_rng([self.seed, epoch, photo])
         try:
-            image = decode(self.paths[photo])
+            image = decode(self.paths[photo], reading=self.reading)
         except ImageError as error:
             return torch.from_numpy(empty_crop(self.crop)), torch.zeros(self.tags.shape[1]), str(error)
         pixels = augment(image, crop=self.crop, sides=self.sides, rng=rng)

@@ -13,8 +13,10 @@ import torch
 
 from pseudomask._version import __version__
 from pseudomask.config import TrainAffinityConfig, TrainingOptions
-from pseudomask.data.collection import Collection, align_tags, collect, need_tags, tell_labels
+from pseudomask.data.collection import Collection, align_tags, collect, need_tags, tell_labels, tell_passed_over
 from pseudomask.data.images import ImageItem, read_list, select
+from pseudomask.data.reading import Reading
+from pseudomask.data.survey import recorded_config, settle
 from pseudomask.devices import pick_device
 from pseudomask.errors import UsageError
 from pseudomask.networks.card import Card
@@ -119,12 +121,13 @@ def _draw(items: Sequence[ImageItem], fraction: float, seed: int) -> set[str]:
     return {items[int(i)].key for i in order[:count]}
 
 
-def _photos(collection: Collection) -> TaggedPhotos:
+def _photos(collection: Collection, reading: Reading) -> TaggedPhotos:
     tags = collection.tags or {}
     rows = [one_hot(tags[item.key], len(collection.classes)) for item in collection.items]
     return TaggedPhotos(
         [item.path for item in collection.items],
         np.stack(rows) if rows else np.zeros((0, len(collection.classes)), np.float32),
+        reading,
     )
 
 
@@ -136,6 +139,7 @@ def describe(split: Split, reporter: Reporter) -> dict[str, Any]:
         f"{len(training.items)} photos to train on, {len(split.held_out.items)} held out, "
         f"{len(training.classes)} classes, tags from {training.labels}"
     )
+    tell_passed_over(training, reporter)
     tell_labels(training, reporter, "they are left out")
     rare = [name for name, n in counts.items() if n < 20]
     if rare:
@@ -146,6 +150,7 @@ def describe(split: Split, reporter: Reporter) -> dict[str, Any]:
         "photos": len(training.items),
         "held_out": len(split.held_out.items),
         "classes": len(training.classes),
+        "passed_over": ", ".join(map(str, training.passed_over)),
     }
 
 
@@ -162,6 +167,7 @@ def run_training(
     prepare: Callable[[Stop], None] | None = None,
     crops: Crops | None = None,
     mean_of_photos: bool = True,
+    reading: Reading | None = None,
 ) -> TrainingResult:
     """Record, train (or resume), validate and write RUN/weights.safetensors.
 
@@ -173,6 +179,7 @@ def run_training(
         build: makes the network, its parameter groups and its loss; its last value is the card's network part.
         prepare: what is done in RUN before the first step; `crops`: what is trained on instead of photos and tags.
         base_card: card of the weights that training goes on from.
+        reading: how photos are read, where `options` has what was found of it.
         mean_of_photos: the loss is a mean over photos; else it sees to the other processes itself.
     """
     job = ranks()
@@ -180,6 +187,9 @@ def run_training(
     options = replace(options, overwrite=job.anew(options.overwrite))
     facts = describe(split, told)
     training_sides(options)
+    earlier = None if options.overwrite else recorded_config(options.run)
+    if reading is None:
+        options, reading = settle(options, split.training.items, told, recorded=earlier)
     device = pick_device(options.device)
     record = _new_record(options, split, command, source)
     if options.dry_run:
@@ -200,8 +210,8 @@ def run_training(
             loss,
             options,
             classes=split.training.classes,
-            photos=_photos(split.training),
-            held_out=_photos(split.held_out),
+            photos=_photos(split.training, reading),
+            held_out=_photos(split.held_out, reading),
             reporter=reporter,
             stop=stop,
             crops=crops,

@@ -17,6 +17,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from pseudomask.config import ScheduleOptions, TrainAffinityConfig, TrainingOptions
 from pseudomask.data.pixels import to_input
+from pseudomask.data.reading import AS_IT_COMES, Reading
 from pseudomask.devices import pick_amp, pick_device, pick_workers
 from pseudomask.errors import PseudomaskError, TrainingDiverged, UsageError
 from pseudomask.networks.edges import EdgeNetwork
@@ -47,10 +48,11 @@ class Group:
 
 @dataclass(frozen=True)
 class TaggedPhotos:
-    """Files of photos, and their tags, (N, C) float32 of 0 and 1."""
+    """Files of photos, how they are read, and their tags, (N, C) float32 of 0 and 1."""
 
     paths: list[Path]
     tags: np.ndarray
+    reading: Reading = AS_IT_COMES
 
 
 def learning_rate_factor(step: int, total: int, *, power: float, warmup: int) -> float:
@@ -184,7 +186,12 @@ class Trainer:
         """This process's share of the steps that are left, on the device, and how many of its photos are sound."""
         sides = training_sides(self.options)
         crops = self.crops or TrainingCrops(
-            self.photos.paths, self.photos.tags, crop=self.options.crop, sides=sides, seed=self.options.seed
+            self.photos.paths,
+            self.photos.tags,
+            crop=self.options.crop,
+            sides=sides,
+            seed=self.options.seed,
+            reading=self.photos.reading,
         )
         if done >= len(self.plan):
             return
@@ -251,6 +258,7 @@ class Trainer:
             device=self.device,
             amp=self.amp,
             workers=pick_workers(self.options.workers),
+            reading=self.held_out.reading,
         )
         if result is None:
             return None

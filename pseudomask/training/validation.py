@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from pseudomask.data.decoding import decode
 from pseudomask.data.pixels import resize, to_input, with_long_side
+from pseudomask.data.reading import AS_IT_COMES, Reading
 from pseudomask.errors import ImageError
 from pseudomask.measuring.average_precision import average_precision, best_f1_threshold
 from pseudomask.networks.network import CamNetwork
@@ -52,15 +53,15 @@ class Validation:
 class WholePhotos(Dataset[Tensor | None]):
     """Whole photos, (h, w, 3) uint8; None where one cannot be read."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self.paths = list(paths)
+    def __init__(self, paths: Sequence[Path], reading: Reading = AS_IT_COMES) -> None:
+        self.paths, self.reading = list(paths), reading
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, i: int) -> Tensor | None:
         try:
-            image = decode(self.paths[i])
+            image = decode(self.paths[i], reading=self.reading)
         except ImageError:
             return None
         size = image.shape[:2]
@@ -83,6 +84,7 @@ def validate(
     device: torch.device,
     amp: torch.dtype | None,
     workers: int = 0,
+    reading: Reading = AS_IT_COMES,
 ) -> Validation | None:
     """Measure on photos, one at a time at their own size; None when none can be read.
 
@@ -93,7 +95,7 @@ def validate(
     network.eval()
     rows, kept = [], []
     loader = DataLoader(
-        WholePhotos(paths), batch_size=1, num_workers=workers, collate_fn=_alone, worker_init_fn=stand_back
+        WholePhotos(paths, reading), batch_size=1, num_workers=workers, collate_fn=_alone, worker_init_fn=stand_back
     )
     for i, image in enumerate(loader):
         if image is None:
