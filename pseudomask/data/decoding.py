@@ -16,6 +16,7 @@ import stat
 import struct
 import threading
 import warnings
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -355,11 +356,27 @@ def _is_deep_png(path: Path) -> bool:
         return png_bits(file.read(25)) == 16
 
 
+def _bare_png(path: Path) -> bytes:
+    """Header and pixels alone: OpenCV believes what a damaged chunk says of its length, and takes the memory."""
+    data = path.read_bytes()
+    body, at = [], 33
+    while at + 12 <= len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        if data[at + 4 : at + 8] == b"IDAT":
+            body.append(data[at + 8 : at + 8 + min(length, len(data))])
+        at += 12 + length
+    width, height = struct.unpack_from(">II", data, 16)
+    channels = {2: 3, 4: 2, 6: 4}[data[25]]
+    most = height * (1 + 2 * channels * width) if not data[28] else height * (8 + 2 * channels * width) + 64
+    # Unpacked and stored anew: libpng complains on stderr of what follows the last row.
+    pixels = b"IDAT" + zlib.compress(zlib.decompressobj().decompress(b"".join(body), most), 0)
+    end = struct.pack(">I", 0) + b"IEND" + struct.pack(">I", zlib.crc32(b"IEND"))
+    return data[:33] + struct.pack(">I", len(pixels) - 4) + pixels + struct.pack(">I", zlib.crc32(pixels)) + end
+
+
 def _deep_png(image: ImageFile.ImageFile, path: Path, reading: Reading) -> Raw:
     """All 16 bits of a colour PNG, of which Pillow keeps 8; it has found the file sound."""
-    found = cv2.imdecode(
-        np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
-    )
+    found = cv2.imdecode(np.frombuffer(_bare_png(path), np.uint8), cv2.IMREAD_UNCHANGED)
     if found is None or found.dtype != np.uint16 or found.shape[:2] != (image.height, image.width):
         raise ValueError("16-bit PNG")
     values = found[:, :, None] if found.ndim == 2 else found[:, :, 2::-1] if found.shape[2] >= 3 else found[:, :, :1]

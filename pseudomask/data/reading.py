@@ -235,7 +235,7 @@ def _scaled(raw: Raw, span: Span) -> np.ndarray:
             out[values == raw.no_data] = 0
         return out
     for block, place in zip(_blocks(values), _blocks(out), strict=True):
-        wide = block.astype(np.float64)
+        wide = as_float64(block)
         lost = ~np.isfinite(wide) | _is_no_data(wide, raw.no_data)
         wide[lost] = low
         levels = np.rint(np.clip((wide - low) * factor, 0, 255)).astype(np.uint8)
@@ -244,6 +244,12 @@ def _scaled(raw: Raw, span: Span) -> np.ndarray:
         levels[lost] = 0
         place[:] = levels
     return out
+
+
+def as_float64(values: np.ndarray) -> np.ndarray:
+    """The same values; a signalling NaN is no cause for a warning."""
+    with np.errstate(invalid="ignore"):
+        return values.astype(np.float64)
 
 
 def _blocks(values: np.ndarray) -> Iterator[np.ndarray]:
@@ -256,7 +262,7 @@ def _measured(values: np.ndarray, no_data: float | None) -> np.ndarray:
     """The values (in one dimension) that are finite and do not stand for nothing."""
     if values.dtype.kind == "u":
         return values[values != no_data] if no_data is not None else values.ravel()
-    wide = values.astype(np.float64, copy=False)
+    wide = as_float64(values)
     known: np.ndarray = wide[np.isfinite(wide) & ~_is_no_data(wide, no_data)]
     return known
 

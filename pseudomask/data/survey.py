@@ -19,7 +19,7 @@ from pseudomask.data import tiff
 from pseudomask.data.decoding import MAX_PIXELS, decode, frames, image_size, png_bits, pnm_most, precision, read_raw
 from pseudomask.data.images import ImageItem
 from pseudomask.data.kinds import SNIFF_BYTES, sniff
-from pseudomask.data.reading import BITS, Raw, Reading, infer, limits
+from pseudomask.data.reading import BITS, Raw, Reading, as_float64, infer, limits
 from pseudomask.errors import ImageError, UsageError
 from pseudomask.running.record import RunRecord
 from pseudomask.running.reporter import Reporter
@@ -262,7 +262,7 @@ def _values(one: Header, options: PhotoReadingOptions) -> _Values | None:
 def _usual(raw: Raw, high: float) -> float:
     """What all but a thousandth of the values stay below, from some of them."""
     step = max(1, int((raw.values.size / 1e6) ** 0.5))
-    some = raw.values[::step, ::step].astype(np.float64)
+    some = as_float64(raw.values[::step, ::step])
     some = some[np.isfinite(some) & (some <= high)]
     return float(np.quantile(some, 0.999)) if some.size else high
 
