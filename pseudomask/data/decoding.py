@@ -11,12 +11,10 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-import re
 import stat
 import struct
 import threading
 import warnings
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -28,6 +26,7 @@ import numpy as np
 from PIL import Image, ImageFile, JpegImagePlugin, features
 
 from pseudomask.data import tiff
+from pseudomask.data.headers import CODE_STREAM, PNM_HEADER, bare_png, is_deep_png, precision
 from pseudomask.data.kinds import SNIFF_BYTES, convert_how, not_an_image, sniff
 from pseudomask.data.reading import AS_IT_COMES, Raw, Reading, ReadingProblem, choose_bands, render
 from pseudomask.errors import ImageError
@@ -47,8 +46,6 @@ _PLUGINS = {
 _OPTIONAL = {"JPEG 2000": "jpg_2000", "AVIF": "avif"}
 """Kinds that Pillow may have been built without, and how `features` calls them."""
 _BYTES_A_PIXEL = 8  # that values wider than 8 bits may take, of `max_pixels` pixels
-_PNM_HEADER = re.compile(rb"P([56])(?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,5})\s")
-_CODE_STREAM = b"\xff\x4f\xff\x51"
 _warnings_lock = threading.Lock()
 # Else Pillow's complaints about a damaged file reach stderr beside the ImageError that tells the same.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
@@ -205,7 +202,7 @@ def _same_size(image: ImageFile.ImageFile, file: IO[bytes]) -> None:
     file.seek(0)
     head = file.read(1 << 16)
     file.seek(place)
-    start = head.find(_CODE_STREAM)
+    start = head.find(CODE_STREAM)
     right, bottom, left, top = struct.unpack_from(">4I", head, start + 8) if start >= 0 else (0, 0, 0, 0)
     if (right - left, bottom - top) != image.size:
         raise ValueError("two sizes")
@@ -236,7 +233,7 @@ def _tiff(path: Path, file: IO[bytes], reading: Reading) -> Opened:
 
 def _wide_pnm(file: IO[bytes], head: bytes) -> _Wide | None:
     """A binary PNM file of 16-bit values, whose header tells the largest."""
-    match = _PNM_HEADER.match(head)
+    match = PNM_HEADER.match(head)
     if match is None or int(match[4]) < 256:
         return None
     size = int(match[2]), int(match[3])
@@ -292,7 +289,7 @@ def _pixels(
         if image.format == "JPEG2000" and image.fp is not None and values.dtype == np.uint16:
             values >>= 16 - min(16, precision(image.fp))  # Pillow spreads them over 16 bits
         return _chosen(values, None, reading, "a photo")
-    if image.format == "PNG" and image.mode in ("RGB", "RGBA", "LA") and _is_deep_png(path):
+    if image.format == "PNG" and image.mode in ("RGB", "RGBA", "LA") and is_deep_png(path):
         high = np.asarray(image)[..., : 1 if image.mode == "LA" else 3]  # the upper bytes
         if raw or (reading.bits or 16) < 16 or (reading.fixed(_UINT16) is None and high.max(initial=0) < 64):
             return _deep_png(image, path, reading)
@@ -324,59 +321,15 @@ def _wide(image: _Wide, reading: Reading, max_bytes: int) -> Raw:
     return _chosen(values, None, reading, "a PNM photo")
 
 
-def png_bits(head: bytes) -> int:
-    """Bits a value, by the first bytes of a PNG file."""
-    return head[24]
-
-
-def pnm_most(head: bytes) -> int:
-    """The largest value by the header of a binary PNM file; 255 for other PNM."""
-    match = _PNM_HEADER.match(head)
-    return int(match[4]) if match else 255
-
-
 def frames(path: Path) -> bool:
     """Whether a GIF holds more than one. Raises ImageError."""
     with _opened(path, None, False, AS_IT_COMES) as image:
         return bool(getattr(image, "is_animated", False))
 
 
-def precision(file: IO[bytes]) -> int:
-    """Bits a value of a JPEG 2000 file; 8 where no code stream is found."""
-    place = file.tell()
-    file.seek(0)
-    head = file.read(1 << 16)
-    file.seek(place)
-    start = head.find(_CODE_STREAM)
-    return (head[start + 42] & 0x7F) + 1 if 0 <= start < len(head) - 42 else 8
-
-
-def _is_deep_png(path: Path) -> bool:
-    with path.open("rb") as file:
-        return png_bits(file.read(25)) == 16
-
-
-def _bare_png(path: Path) -> bytes:
-    """Header and pixels alone: OpenCV believes what a damaged chunk says of its length, and takes the memory."""
-    data = path.read_bytes()
-    body, at = [], 33
-    while at + 12 <= len(data):
-        (length,) = struct.unpack_from(">I", data, at)
-        if data[at + 4 : at + 8] == b"IDAT":
-            body.append(data[at + 8 : at + 8 + min(length, len(data))])
-        at += 12 + length
-    width, height = struct.unpack_from(">II", data, 16)
-    channels = {2: 3, 4: 2, 6: 4}[data[25]]
-    most = height * (1 + 2 * channels * width) if not data[28] else height * (8 + 2 * channels * width) + 64
-    # Unpacked and stored anew: libpng complains on stderr of what follows the last row.
-    pixels = b"IDAT" + zlib.compress(zlib.decompressobj().decompress(b"".join(body), most), 0)
-    end = struct.pack(">I", 0) + b"IEND" + struct.pack(">I", zlib.crc32(b"IEND"))
-    return data[:33] + struct.pack(">I", len(pixels) - 4) + pixels + struct.pack(">I", zlib.crc32(pixels)) + end
-
-
 def _deep_png(image: ImageFile.ImageFile, path: Path, reading: Reading) -> Raw:
     """All 16 bits of a colour PNG, of which Pillow keeps 8; it has found the file sound."""
-    found = cv2.imdecode(np.frombuffer(_bare_png(path), np.uint8), cv2.IMREAD_UNCHANGED)
+    found = cv2.imdecode(np.frombuffer(bare_png(path), np.uint8), cv2.IMREAD_UNCHANGED)
     if found is None or found.dtype != np.uint16 or found.shape[:2] != (image.height, image.width):
         raise ValueError("16-bit PNG")
     values = found[:, :, None] if found.ndim == 2 else found[:, :, 2::-1] if found.shape[2] >= 3 else found[:, :, :1]

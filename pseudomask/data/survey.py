@@ -16,7 +16,8 @@ import numpy as np
 
 from pseudomask.config.common import PhotoReadingOptions
 from pseudomask.data import tiff
-from pseudomask.data.decoding import MAX_PIXELS, decode, frames, image_size, png_bits, pnm_most, precision, read_raw
+from pseudomask.data.decoding import MAX_PIXELS, decode, frames, image_size, read_raw
+from pseudomask.data.headers import png_bits, pnm_most, precision
 from pseudomask.data.images import ImageItem
 from pseudomask.data.kinds import SNIFF_BYTES, sniff
 from pseudomask.data.reading import BITS, Raw, Reading, as_float64, infer, limits
