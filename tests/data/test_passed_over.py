@@ -67,17 +67,19 @@ def test_content_rules_where_it_is_a_known_kind(tmp_path: Path) -> None:
     assert found.passed_over == ()
 
 
-def test_ordinary_companions_are_silent_and_stay_closed(tmp_path: Path) -> None:
+def test_ordinary_companions_are_silent_and_stay_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = list[str]()
+    monkeypatch.setattr("pseudomask.data.images._sniffed", opened.append)
     (tmp_path / "photo.jpg").write_bytes(JPEG)
     names = ("a.txt", "a.xml", "a.json", "a.csv", "Thumbs.db", "desktop.ini", "weights.pt", "all.zip", "x.log")
     for name in (*names, ".DS_Store", "._photo.jpg", ".hidden.dcm"):
         (tmp_path / name).write_bytes(DICOM)
-        (tmp_path / name).chmod(0)
     (tmp_path / "folder.jpg").mkdir()
     (tmp_path / "loop").symlink_to(tmp_path)
     found = look_through(tmp_path)
     assert len(found.items) == 1
     assert found.warning() == ""
+    assert opened == []
 
 
 def test_an_archive_alone_is_to_be_unpacked(tmp_path: Path) -> None:
