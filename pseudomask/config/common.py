@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from pseudomask.errors import UsageError
+
 Amp = Literal["auto", "off", "bf16", "fp16"]
 LabelFormat = Literal["auto", "csv", "voc", "voc-main", "coco", "folders", "text", "per-image", "imagefolder"]
 
@@ -51,7 +53,44 @@ class TagOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PhotoListOptions:
+class PhotoReadingOptions:
+    """How the numbers in a photo's file become its colours (docs/photos.md)."""
+
+    bits: int | Literal["auto"] = option(
+        "auto",
+        "Significant bits of photos with 16-bit values; auto looks at the folder and says what it found.",
+        "Photos",
+        min=8,
+        max=16,
+    )
+    value_range: tuple[float, float] | None = option(
+        None,
+        "Values that become black and white in photos with float, signed or 32-bit values; by default what the "
+        "folder's photos hold.",
+        "Photos",
+        metavar="LOW,HIGH",
+    )
+    bands: tuple[int, ...] = option(
+        (),
+        "Bands that are read as red, green and blue, counted from 1, or the one that is read as grey; by default the "
+        "first three.",
+        "Photos",
+        metavar="R,G,B",
+        min=1,
+    )
+    alpha: Literal["white", "ignore"] = option(
+        "white", "Lay transparent pixels over white, or ignore the transparency.", "Photos"
+    )
+
+    def __post_init__(self) -> None:
+        if len(self.bands) not in (0, 1, 3):
+            raise UsageError(f"--bands takes one band or three, not {len(self.bands)}")
+        if self.value_range is not None and not self.value_range[0] < self.value_range[1]:
+            raise UsageError("--value-range takes the smaller value first, such as 0,4095")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhotoListOptions(PhotoReadingOptions):
     """Which of the photos are used."""
 
     list: Path | None = option(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pseudomask.config import LabelOptions
-from pseudomask.data.images import ImageItem, find_images, read_list, select
+from pseudomask.data.images import ImageItem, PassedOver, look_through, passed_over_line, read_list, select
 from pseudomask.data.labels import match, read_classes, read_labels
 from pseudomask.data.labels.suspects import fold
 from pseudomask.errors import LabelError, UsageError
@@ -31,6 +31,7 @@ class Collection:
         labels: where the tags came from, for people ("labels.csv (csv)").
         notes: what the labels' reader mapped or left out, in words.
         classes_given: whether a class file names the classes; `merge_names`: see `TagOptions`.
+        passed_over: files of the folder that hold pictures of kinds that are not read.
     """
 
     items: tuple[ImageItem, ...]
@@ -42,6 +43,7 @@ class Collection:
     notes: tuple[str, ...] = ()
     classes_given: bool = False
     merge_names: bool = False
+    passed_over: tuple[PassedOver, ...] = ()
 
     @property
     def images_hash(self) -> str:
@@ -67,6 +69,8 @@ class Collection:
     def describe(self) -> list[tuple[str, str]]:
         """(label, value) for people: what was found, and what found no partner on the other side."""
         rows = [("photos", f"{len(self.items)}: {_some([item.relative for item in self.items])}")]
+        if self.passed_over:
+            rows.append(("passed over", ", ".join(map(str, self.passed_over))))
         if self.tags is not None:
             counts = [f"{name} {n}" for name, n in self.tag_counts().items() if n]
             matched = sum(item.key in self.tags for item in self.items)
@@ -86,15 +90,15 @@ def collect(folder: Path, options: LabelOptions, *, exclude: Path | None = None)
 
     Raises `UsageError` for an empty folder, a list that names absent photos, labels that match nothing.
     """
-    found = find_images(folder, exclude=exclude)
-    items = found
+    seen = look_through(folder, exclude=exclude)
+    items = found = seen.items
     if options.list is not None:
         items = select(items, read_list(options.list), source=str(options.list))
     if options.limit is not None:
         items = items[: options.limit]
     names = read_classes(options.class_file) if options.class_file else None
     if options.labels is None:
-        return Collection(tuple(items), names or ())
+        return Collection(tuple(items), names or (), passed_over=seen.passed_over)
     table = read_labels(
         options.labels,
         format=options.label_format,
@@ -123,6 +127,7 @@ def collect(folder: Path, options: LabelOptions, *, exclude: Path | None = None)
         notes=table.notes,
         classes_given=names is not None,
         merge_names=options.merge_names,
+        passed_over=seen.passed_over,
     )
 
 
@@ -151,6 +156,12 @@ def align_tags(collection: Collection, classes: tuple[str, ...]) -> Collection:
         )
     moved = {key: tuple(sorted(position[collection.classes[i]] for i in tags)) for key, tags in collection.tags.items()}
     return replace(collection, classes=classes, tags=moved)
+
+
+def tell_passed_over(collection: Collection, reporter: Reporter) -> None:
+    """A warning for the files of the photos' folder that hold pictures and are not read."""
+    if line := passed_over_line(collection.passed_over):
+        reporter.warn(line)
 
 
 def tell_labels(collection: Collection, reporter: Reporter, untagged: str) -> None:

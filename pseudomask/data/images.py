@@ -11,17 +11,30 @@ from pathlib import Path
 from typing import Any
 
 from pseudomask.data.decoding import MAX_PIXELS, decode, image_size
-from pseudomask.data.kinds import IMAGE_SUFFIXES, SNIFF_BYTES, sniff
+from pseudomask.data.kinds import ARCHIVES, IMAGE_SUFFIXES, NOT_READ, READ, SNIFF_BYTES, convert_how, sniff
 from pseudomask.data.names import NameIndex
 from pseudomask.errors import UsageError
 from pseudomask.running.reading import open_file, read_bytes
 from pseudomask.suggest import did_you_mean_path
 
-__all__ = ["MAX_PIXELS", "ImageItem", "ImagePaths", "decode", "find_images", "image_size", "read_list", "select"]
+__all__ = [
+    "MAX_PIXELS",
+    "Found",
+    "ImageItem",
+    "ImagePaths",
+    "PassedOver",
+    "decode",
+    "find_images",
+    "image_size",
+    "look_through",
+    "read_list",
+    "select",
+]
 
 _NOT_SNIFFED = frozenset(
     {".txt", ".xml", ".json", ".jsonl", ".csv", ".tsv", ".md", ".html", ".yaml", ".py"}
-    | {".npy", ".npz", ".pt", ".pth", ".safetensors", ".zip", ".tar", ".gz"}
+    | {".npy", ".npz", ".pt", ".pth", ".safetensors", ".log", ".yml", ".toml", ".ini", ".db", ".sh"}
+    | ARCHIVES
 )
 """Common companions of photos that are not opened just to learn that they are none."""
 
@@ -52,8 +65,47 @@ class ImagePaths(Sequence[Path]):
         return self.items[i].path
 
 
+@dataclass(frozen=True)
+class PassedOver:
+    """Files of one kind that hold pictures and are not read; `suffix` is one's extension, `first` one's path."""
+
+    kind: str
+    suffix: str
+    count: int
+    first: str
+
+    def __str__(self) -> str:
+        return f"{self.count} {self.suffix} ({self.kind})" if self.suffix else f"{self.count} {self.kind}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a folder holds: its images, sorted by relative path, and the files with pictures that are not read."""
+
+    items: list[ImageItem]
+    passed_over: tuple[PassedOver, ...] = ()
+
+    def warning(self) -> str:
+        """One line for people; empty where nothing was passed over."""
+        return passed_over_line(self.passed_over)
+
+
+def passed_over_line(passed_over: Sequence[PassedOver]) -> str:
+    """What was not read, and how to change that for the most frequent kind; empty for none."""
+    if not passed_over:
+        return ""
+    named = ", ".join(map(str, passed_over[:6])) + (", …" if len(passed_over) > 6 else "")
+    kind = passed_over[0].kind
+    return f"passed over: {named} (first: {passed_over[0].first}); {kind} is not read: {convert_how(kind)}"
+
+
 def find_images(folder: Path, *, exclude: Path | None = None) -> list[ImageItem]:
-    """All images under `folder`, sorted by relative path.
+    """The images that `look_through` finds."""
+    return look_through(folder, exclude=exclude).items
+
+
+def look_through(folder: Path, *, exclude: Path | None = None) -> Found:
+    """All images under `folder`, sorted by relative path, and what was passed over.
 
     Files with an image's extension (any case) are listed even when broken, others when their first
     bytes are an image's. Hidden names are skipped; each folder is walked once, however many links
@@ -64,15 +116,48 @@ def find_images(folder: Path, *, exclude: Path | None = None) -> list[ImageItem]
         what = "is a file, not a folder of images" if folder.exists() else f"no such folder{did_you_mean_path(folder)}"
         raise UsageError(f"{folder}: {what}")
     skipped = _identity(exclude) if exclude is not None and exclude.is_dir() else None
-    items = []
+    items, others = [], dict[str, list[str]]()
     for relative, full in _walk(folder, skipped):
         key, suffix = os.path.splitext(relative)  # noqa: PTH122 - 100,000 names, no Path wanted
-        if suffix.lower() in IMAGE_SUFFIXES or (suffix.lower() not in _NOT_SNIFFED and _is_image(full)):
+        kind = _kind(relative, suffix.lower(), full)
+        if kind in READ:
             items.append(ImageItem(key, relative, folder))
+        elif kind:
+            others.setdefault(kind, []).append(relative)
+    passed_over = _counted(others)
     if not items:
-        raise UsageError(f"no image found in {folder}")
+        raise UsageError(f"no image found in {folder}{_instead(passed_over)}")
     items.sort(key=lambda item: item.relative)
-    return items
+    return Found(items, tuple(one for one in passed_over if one.kind != "archive"))
+
+
+def _kind(relative: str, suffix: str, full: str) -> str | None:
+    """The kind of picture that a file holds; by its name where that is enough, for no file is opened needlessly."""
+    if suffix in IMAGE_SUFFIXES:
+        return "JPEG"  # or another; decoding will tell
+    if suffix in ARCHIVES:
+        return "NIfTI" if relative.lower().endswith(".nii.gz") else "archive"
+    if suffix in _NOT_SNIFFED:
+        return None
+    named = NOT_READ.get(suffix)
+    if named in ("camera RAW", "unfinished download", "slide", "microscope"):
+        return named  # what their first bytes announce is a preview, or half a photo
+    found = _sniffed(full)
+    return found if found in READ else named or found
+
+
+def _counted(others: dict[str, list[str]]) -> list[PassedOver]:
+    """The most frequent kind first."""
+    kinds = sorted(others.items(), key=lambda kind: (-len(kind[1]), kind[0]))
+    return [PassedOver(kind, Path(names[0]).suffix.lower(), len(names), min(names)) for kind, names in kinds]
+
+
+def _instead(passed_over: Sequence[PassedOver]) -> str:
+    if not passed_over:
+        return ""
+    kind = passed_over[0].kind
+    named = ", ".join(map(str, passed_over[:6]))
+    return f"; it holds {named}: {'' if kind == 'archive' else 'not read; '}{convert_how(kind)}"
 
 
 def _walk(folder: Path, skipped: tuple[int, int] | None) -> Iterator[tuple[str, str]]:
@@ -118,12 +203,12 @@ def _identity(path: Path | str) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _is_image(path: str) -> bool:
+def _sniffed(path: str) -> str | None:
     try:
         with open_file(path) as file:
-            return sniff(file.read(SNIFF_BYTES)) is not None
+            return sniff(file.read(SNIFF_BYTES))
     except OSError:
-        return False
+        return None
 
 
 _MAIN_LINE = re.compile(r"(\S.*?)\s+(?:-1|0|1)")

@@ -17,7 +17,7 @@ from pseudomask.data.decoding import read_header
 from pseudomask.errors import CollisionError, ImageError, PseudomaskError, UsageError
 from pseudomask.exporting import FORMATS
 from pseudomask.exporting.names import no_member, on_windows, plan_names
-from pseudomask.exporting.photo import Reading, put_photo
+from pseudomask.exporting.photo import AsSeen, put_photo
 from pseudomask.exporting.source import VAL, Piece, Source, read_source
 from pseudomask.exporting.writer import Writer, write_lines
 from pseudomask.masks import MAX_8BIT_CLASSES, load_mask
@@ -99,8 +99,8 @@ def export(config: ExportConfig, reporter: Reporter | None = None) -> ExportResu
     with graceful() as stop:
         try:
             with atomic_folder(config.dest, replace=config.overwrite) as folder:
-                reading = Reading.of(source.record.config)
-                with closing(kind(folder, source.classes, source.pieces, names, reading)) as writer:
+                seen = AsSeen.of(source.record.config)
+                with closing(kind(folder, source.classes, source.pieces, names, seen)) as writer:
                     _fill(writer, config, result, reporter, stop)
                 _tell(writer, config, source, result)
         except _Stopped:
@@ -207,7 +207,7 @@ def _one(writer: Writer, piece: Piece, *, link: bool) -> tuple[str | None, str |
     fate: tuple[str | None, str | None] = (None, None)
     if target is not None:
         target.parent.mkdir(parents=True, exist_ok=True)
-        fate = put_photo(piece.photo, target, header, writer.reading, link=link)
+        fate = put_photo(piece.photo, target, header, writer.seen, link=link)
     writer.add(piece, mask)
     return fate
 

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from pseudomask.data.decoding import MAX_PIXELS, Header, decode, read_header
+from pseudomask.data.reading import AS_IT_COMES, Reading
 from pseudomask.errors import ImageError
 
 KINDS = {
@@ -33,34 +34,33 @@ _SETTINGS: dict[str, dict[str, object]] = {"JPEG": {"quality": 95, "subsampling"
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How the run that made the masks read its photos; the one place where an export decodes.
+class AsSeen:
+    """How the run that made the masks saw its photos; the one place where an export decodes.
 
-    patient: it took files that are cut off; own: it chose what of a photo's data to see, so that even a sound file
-    shows other pixels to other readers.
+    patient: it accepted files that are cut off; reading: how values and bands became colours.
     """
 
     max_pixels: int = MAX_PIXELS
     patient: bool = False
-    own: bool = False
+    reading: Reading = AS_IT_COMES
 
     @classmethod
-    def of(cls, config: Mapping[str, Any]) -> Reading:
+    def of(cls, config: Mapping[str, Any]) -> AsSeen:
         """That of a run with the recorded settings."""
         limit = config.get("max_pixels")
         return cls(
             max_pixels=limit if isinstance(limit, int) and limit > 0 else MAX_PIXELS,
             patient=config.get("allow_truncated") is True,
-            own=config.get("bands") not in (None, "", "auto", [], ()),
+            reading=Reading.recorded(config),
         )
 
     def pixels(self, photo: Path) -> np.ndarray:
         """What the run saw: uint8 (H, W, 3) RGB, upright. Raises `ImageError`."""
-        return decode(photo, max_pixels=self.max_pixels, allow_truncated=self.patient)
+        return decode(photo, max_pixels=self.max_pixels, allow_truncated=self.patient, reading=self.reading)
 
     def fault(self, photo: Path, header: Header) -> str | None:
         """Why readers would not see `pixels` in the file itself, if they would not."""
-        if self.own:
+        if self.reading.bands:
             return "read by bands of the run's choice"
         if header.turned:
             return "turned by EXIF data"
@@ -71,7 +71,7 @@ class Reading:
         return None
 
 
-def suffix_of(photo: Path, reading: Reading) -> str:
+def suffix_of(photo: Path, seen: AsSeen) -> str:
     """The suffix of a photo's file in an export that may choose it: its own where the file is kept and well named.
 
     What is written anew is PNG, or JPEG where the photo was one: lossless would be ten times as large.
@@ -80,24 +80,24 @@ def suffix_of(photo: Path, reading: Reading) -> str:
         header = read_header(photo)
     except ImageError:
         return ".jpg"  # it fails where it is put
-    if reading.fault(photo, header) is not None:
+    if seen.fault(photo, header) is not None:
         return ".jpg" if header.kind == "JPEG" else ".png"
     suffix = os.path.splitext(photo)[1]  # noqa: PTH122 - a key may end with a dot
     return suffix if KINDS.get(suffix.lower()) == header.kind else _SUFFIXES[header.kind]
 
 
-def put_photo(source: Path, target: Path, header: Header, reading: Reading, *, link: bool) -> tuple[str, str | None]:
+def put_photo(source: Path, target: Path, header: Header, seen: AsSeen, *, link: bool) -> tuple[str, str | None]:
     """Bring a photo to `target`; returns what became of it (copied, hard-linked, linked, rewritten), and why rewritten.
 
-    It is written anew, with the pixels that the masks were made from, where readers would see others (`Reading`), and
+    It is written anew, with the pixels that the masks were made from, where readers would see others (`AsSeen`), and
     where it is of another kind than `target` must be. Raises `ImageError` where it cannot be read.
     """
     kind = KINDS[target.suffix.lower()]
-    fault = reading.fault(source, header)
+    fault = seen.fault(source, header)
     if fault is None and kind != header.kind:
         fault = f"{header.kind} where {kind} is needed"
     if fault is not None:
-        target.write_bytes(_rewritten(reading.pixels(source), source, kind))
+        target.write_bytes(_rewritten(seen.pixels(source), source, kind))
         return "rewritten", fault
     if link:
         return _link(Path(os.path.realpath(source)), target), None

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from pseudomask.exporting.names import no_utf8
-from pseudomask.exporting.photo import Reading, suffix_of
+from pseudomask.exporting.photo import AsSeen, suffix_of
 from pseudomask.exporting.source import VAL, Piece
 from pseudomask.masks import ignore_index, palette, save_mask, stored_in_bytes
 
@@ -24,7 +24,7 @@ class Writer:
         folder: where the export is built.
         classes: foreground names; mask index i is `classes[i - 1]`.
         pieces: all that is to be exported; names: what each is called, by key.
-        reading: how the masks' run read its photos.
+        seen: how the masks' run read its photos.
         written: the pieces that are in, of each split.
         told: counts for people, such as ignored pixels that were left out.
     """
@@ -42,7 +42,7 @@ class Writer:
     classes: tuple[str, ...]
     pieces: Sequence[Piece]
     names: dict[str, str]
-    reading: Reading = field(default_factory=Reading)
+    seen: AsSeen = field(default_factory=AsSeen)
     written: dict[str, list[Piece]] = field(default_factory=dict)
     told: Counter[str] = field(default_factory=Counter)
     _suffixes: dict[str, str] = field(default_factory=dict, repr=False)
@@ -107,7 +107,7 @@ class Writer:
         """The suffix that a photo would have by itself."""
         if piece.key not in self._suffixes:
             assert piece.photo is not None
-            self._suffixes[piece.key] = suffix_of(piece.photo, self.reading)
+            self._suffixes[piece.key] = suffix_of(piece.photo, self.seen)
         return self._suffixes[piece.key]
 
     def present(self, mask: np.ndarray) -> list[int]:

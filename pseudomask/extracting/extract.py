@@ -13,8 +13,9 @@ from typing import Any
 import torch
 
 from pseudomask.config import ExtractConfig
-from pseudomask.data.collection import Collection, align_tags, collect, tell_labels
-from pseudomask.data.images import ImagePaths
+from pseudomask.data.collection import Collection, align_tags, collect, tell_labels, tell_passed_over
+from pseudomask.data.images import ImagePaths, PassedOver
+from pseudomask.data.survey import recorded_config, settle
 from pseudomask.devices import pick_amp, pick_device, pick_workers
 from pseudomask.extracting.engine import Engine
 from pseudomask.extracting.outputs import write_outputs
@@ -51,6 +52,7 @@ class ExtractResult(FolderResult):
     Attributes:
         tags_from: where the tags came from.
         untagged: keys of photos without a row of labels; `orphans`: rows without a photo.
+        passed_over: files of `images` that hold pictures of kinds that are not read.
         images, with_scores: the photos' folder, and whether scores lie beside the masks.
     """
 
@@ -59,9 +61,14 @@ class ExtractResult(FolderResult):
     with_scores: bool
     untagged: tuple[str, ...] = ()
     orphans: tuple[str, ...] = ()
+    passed_over: tuple[PassedOver, ...] = ()
 
     def details(self) -> list[tuple[str, str]]:
         return [("tags", self.tags_from)]
+
+    def _failed(self) -> list[tuple[str, str]]:
+        left = [("passed over", ", ".join(map(str, self.passed_over)))] if self.passed_over else []
+        return [*super()._failed(), *left]
 
     def next_steps(self) -> list[tuple[str, str]]:
         if not self.with_scores:
@@ -94,6 +101,9 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
     if method.gradients and config.amp == "auto":
         amp = None
     collection = align_tags(collection, card.classes)
+    tell_passed_over(collection, told)
+    earlier = None if config.overwrite else recorded_config(config.out)
+    config, reading = settle(config, collection.items, told, recorded=earlier)
     threshold, threshold_from = _threshold(config, card, method)
     tags_from = _tell_tags(collection, card, told)
     result = ExtractResult(
@@ -106,6 +116,7 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
         with_scores=config.scores,
         untagged=collection.untagged,
         orphans=collection.orphans,
+        passed_over=collection.passed_over,
     )
     told.info(f"{len(collection.items)} photos, {config.method} with {weights.name} on {device}")
     record = _record(config, collection, card, weights, threshold, threshold_from, tags_from, device, amp)
@@ -144,6 +155,7 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
         max_pixels=config.max_pixels,
         allow_truncated=config.allow_truncated,
         keep_whole=config.overlay,
+        reading=reading,
     )
     started = time.monotonic()
     with graceful() as stop:

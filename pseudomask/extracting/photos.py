@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from pseudomask.data.decoding import decode, image_size
 from pseudomask.data.pixels import resize, with_long_side
+from pseudomask.data.reading import AS_IT_COMES, Reading
 from pseudomask.errors import ImageError, PseudomaskError
 from pseudomask.running.helpers import COULD_NOT_START, stand_back, starting
 from pseudomask.scores import MAX_SIDE
@@ -118,10 +119,11 @@ class Photos(Dataset[Photo]):
         max_pixels: int,
         allow_truncated: bool,
         keep_whole: bool,
+        reading: Reading = AS_IT_COMES,
     ) -> None:
         self.paths, self.places, self.scales = paths, list(places), tuple(scales)
         self.max_side, self.max_pixels = max_side, max_pixels
-        self.allow_truncated, self.keep_whole = allow_truncated, keep_whole
+        self.allow_truncated, self.keep_whole, self.reading = allow_truncated, keep_whole, reading
 
     def __len__(self) -> int:
         return len(self.places)
@@ -129,7 +131,12 @@ class Photos(Dataset[Photo]):
     def __getitem__(self, i: int) -> Photo:
         place = self.places[i]
         try:
-            image = decode(self.paths[place], max_pixels=self.max_pixels, allow_truncated=self.allow_truncated)
+            image = decode(
+                self.paths[place],
+                max_pixels=self.max_pixels,
+                allow_truncated=self.allow_truncated,
+                reading=self.reading,
+            )
         except ImageError as error:
             return Photo(place, (0, 0), (), problem=error.reason)
         size = (image.shape[0], image.shape[1])

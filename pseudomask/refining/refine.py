@@ -12,6 +12,9 @@ from typing import Any
 import torch
 
 from pseudomask.config import CrfOptions, PamrOptions, RefineConfig, WalkOptions
+from pseudomask.data.images import PassedOver
+from pseudomask.data.reading import Reading
+from pseudomask.data.survey import inherit, settle
 from pseudomask.devices import pick_device
 from pseudomask.errors import UsageError
 from pseudomask.refining import REFINERS
@@ -66,6 +69,7 @@ class RefineResult(FolderResult):
         method: the refiners in turn.
         seeds: the folder they started from.
         without_seeds: keys of photos that have no scores; `orphans`: scores without a photo.
+        passed_over: files among the photos that hold pictures of kinds that are not read.
         scores_threshold: the background's height in what was made; `threshold` is that in the seeds.
     """
 
@@ -74,6 +78,7 @@ class RefineResult(FolderResult):
     scores_threshold: float = 0.5
     without_seeds: tuple[str, ...] = ()
     orphans: tuple[str, ...] = ()
+    passed_over: tuple[PassedOver, ...] = ()
 
     def details(self) -> list[tuple[str, str]]:
         return [("method", ", then ".join(self.method)), ("seeds", str(self.seeds))]
@@ -105,11 +110,12 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
     check_folders(config.seeds, config.out, what="seeds'")
     seeds = read_seeds(config.seeds, config.class_file)
     matched = match_photos(config, seeds)
+    config, reading = settle(inherit(config, seeds.config), matched.items, told)
     outputs = plan_outputs(matched.items, config.images, config.out)
     device = pick_device(config.device)
     refiners = [REFINERS[name](config) for name in methods]  # what is missing is told now
     workers = (cores() if device.type == "cpu" else 1) if config.workers < 0 else config.workers
-    jobs = _jobs(config.images, matched, outputs, seeds)
+    jobs = _jobs(config.images, matched, outputs, seeds, reading)
     for line in problems(config, seeds, matched):
         told.warn(line)
     with graceful() as stop:
@@ -122,6 +128,7 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
             method=methods,
             seeds=seeds.folder,
             without_seeds=matched.without_seeds,
+            passed_over=matched.passed_over,
             orphans=tuple(sorted(matched.orphans)),
         )
         if stop.requested:
@@ -151,7 +158,7 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
     return result
 
 
-def _jobs(images: Path, matched: Matched, outputs: Sequence[Outputs], seeds: Seeds) -> list[Job]:
+def _jobs(images: Path, matched: Matched, outputs: Sequence[Outputs], seeds: Seeds, reading: Reading) -> list[Job]:
     return [
         Job(
             outputs=out,
@@ -159,6 +166,7 @@ def _jobs(images: Path, matched: Matched, outputs: Sequence[Outputs], seeds: See
             images=None if item.key in matched.orphans else images,
             seeds=seeds.folder,
             tags=tags_of(seeds.entries.get(item.key)),
+            reading=reading,
         )
         for item, out in zip(matched.items, outputs, strict=True)
     ]

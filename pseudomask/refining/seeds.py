@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pseudomask.config import RefineConfig
-from pseudomask.data.images import ImageItem, find_images, read_list, select
+from pseudomask.data.images import ImageItem, PassedOver, look_through, passed_over_line, read_list, select
 from pseudomask.data.labels import read_classes
 from pseudomask.errors import LabelError, UsageError
 from pseudomask.measuring.pairing import find_files
@@ -41,7 +41,7 @@ class Seeds:
     Attributes:
         threshold: the background's height in its scores, None where nothing tells; `threshold_from`: who chose it.
         entries: what its manifest tells of each photo, by key; empty where there is none.
-        hash: of all that decided the scores.
+        hash: of all that decided the scores; `config`: the settings of the run that made it.
     """
 
     folder: Path
@@ -53,6 +53,7 @@ class Seeds:
     hash: str = "none"
     protocol: dict[str, Any] = field(default_factory=dict)
     entries: dict[str, Entry] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
 
     def scores(self, key: str) -> Path:
         """Where the scores of a photo are, or would be."""
@@ -65,11 +66,13 @@ class Matched:
 
     items: what is to be refined; a seed without a photo is one of them, with its key for a name.
     orphans: keys of those; `without_seeds`: photos that have no scores.
+    passed_over: files that hold pictures of kinds that are not read.
     """
 
     items: tuple[ImageItem, ...]
     orphans: frozenset[str]
     without_seeds: tuple[str, ...]
+    passed_over: tuple[PassedOver, ...] = ()
 
 
 def read_seeds(folder: Path, class_file: Path | None) -> Seeds:
@@ -109,6 +112,7 @@ def read_seeds(folder: Path, class_file: Path | None) -> Seeds:
         hash=hash_lines([*classes, json.dumps(facts, sort_keys=True)]),
         protocol=record.protocol,
         entries=_told(Manifest(folder / MANIFEST)),
+        config=record.config,
     )
 
 
@@ -130,7 +134,8 @@ def match_photos(config: RefineConfig, seeds: Seeds) -> Matched:
     With --list the photos are those it names, whether they have scores or not. Raises `UsageError` where no photo has
     scores, or the list names what is neither.
     """
-    photos = find_images(config.images, exclude=config.out)
+    found = look_through(config.images, exclude=config.out)
+    photos = found.items
     keys = {photo.key for photo in photos}
     made = {file.key for file in find_files(seeds.folder / "scores", ".npz")}
     if not made & keys:
@@ -147,7 +152,7 @@ def match_photos(config: RefineConfig, seeds: Seeds) -> Matched:
     if config.list is None:
         items = [item for item in items if item.key in made]
     items = items[: config.limit]
-    return Matched(tuple(items), frozenset(lost), without)
+    return Matched(tuple(items), frozenset(lost), without, found.passed_over)
 
 
 def _record(folder: Path) -> RunRecord | None:
@@ -177,6 +182,8 @@ def problems(config: RefineConfig, seeds: Seeds, matched: Matched) -> Iterator[s
 
     Seeds of some of the photos are nothing unusual, unless the others were named, or were tried and failed.
     """
+    if line := passed_over_line(matched.passed_over):
+        yield line
     if matched.orphans:
         yield f"{len(matched.orphans)} score files have no photo (first: {min(matched.orphans)})"
     tried = [key for key in matched.without_seeds if config.list is not None or key in seeds.entries]

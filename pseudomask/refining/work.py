@@ -11,6 +11,7 @@ import numpy as np
 
 from pseudomask.config import RefineConfig
 from pseudomask.data.decoding import decode
+from pseudomask.data.reading import AS_IT_COMES, Reading
 from pseudomask.errors import ImageError, UsageError
 from pseudomask.extracting.outputs import write_outputs
 from pseudomask.refining.refiner import BatchRefiner, Refined, Refiner
@@ -35,6 +36,7 @@ class Job:
     images: Path | None
     seeds: Path
     tags: str
+    reading: Reading = AS_IT_COMES
 
     @property
     def photo(self) -> Path | None:
@@ -106,7 +108,7 @@ def read_pair(job: Job, classes: int, *, max_pixels: int, allow_truncated: bool)
         raise ImageError(job.relative, "no photo of this name in IMAGES")
     if not job.scores.exists():
         raise ImageError(job.relative, "no scores in SEEDS")
-    photo = decode(job.photo, max_pixels=max_pixels, allow_truncated=allow_truncated)
+    photo = decode(job.photo, max_pixels=max_pixels, allow_truncated=allow_truncated, reading=job.reading)
     try:
         scores = load_scores(job.scores)
     except UsageError as error:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from pseudomask.config import EvaluateConfig
+from pseudomask.data.reading import Reading
 from pseudomask.measuring.reports import ClassRow, Report
 from pseudomask.reporting import plots
 from pseudomask.reporting.folder import Made, read_folder
@@ -32,6 +33,7 @@ def write_evaluated(
         read_mask=partial(counter.mask, threshold=report.protocol.threshold),
         read_truth=counter.truth,
         from_scores=counter.thresholds is not None,
+        reading=Reading.recorded(made.record.get("config")),
     )
     with reporter.progress(None, "thumbnails") as progress:
         return write_page(

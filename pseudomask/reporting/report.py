@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pseudomask.config import ReportConfig
+from pseudomask.data.reading import Reading
 from pseudomask.errors import UsageError
 from pseudomask.measuring.pairing import File, find_files
 from pseudomask.reporting.folder import Made, class_names, read_folder
@@ -62,7 +63,7 @@ def report(config: ReportConfig, reporter: Reporter | None = None) -> ReportResu
         written = write_page(
             path,
             page,
-            Maker(page.places),
+            Maker(page.places, reading=Reading.recorded(made.record.get("config"))),
             budget=int(config.html_size * 1e6),
             workers=workers,
             told=lambda: progress.advance(1),

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, features
 
 from pseudomask.data.decoding import MAX_PIXELS, decode
+from pseudomask.data.reading import AS_IT_COMES, Reading
 from pseudomask.errors import PseudomaskError
 from pseudomask.masks import load_mask, palette
 from pseudomask.reporting.panels import Panel, Places
@@ -37,13 +38,14 @@ class Maker:
     read_truth: MaskReader = load_mask
     from_scores: bool = False
     max_pixels: int = MAX_PIXELS
+    reading: Reading = AS_IT_COMES
 
     def __call__(self, panel: Panel) -> dict[str, str]:
         """Data URIs by kind (photo, scores, mask, truth); a file that is absent or cannot be read has none."""
         found: dict[str, str] = {}
         with suppress(PseudomaskError, OSError):
             if path := _path(self.places.photo, panel.photo):
-                found["photo"] = photo_uri(decode(path, max_pixels=self.max_pixels))
+                found["photo"] = photo_uri(decode(path, max_pixels=self.max_pixels, reading=self.reading))
         with suppress(PseudomaskError, OSError):
             if path := _path(self.places.scores, panel.scores):
                 found["scores"] = scores_uri(load_scores(path))

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from pseudomask.data.decoding import decode
 from pseudomask.data.pixels import resize, with_long_side
+from pseudomask.data.reading import AS_IT_COMES, Reading
 from pseudomask.errors import ImageError, UsageError
 from pseudomask.masks import load_mask, save_mask
 from pseudomask.networks.edges import EDGE_STRIDE
@@ -93,8 +94,9 @@ class LabelledCrops(Dataset[tuple[Tensor, Tensor, str]]):
         sides: tuple[int, int],
         seed: int,
         around: np.ndarray,
+        reading: Reading = AS_IT_COMES,
     ) -> None:
-        self.paths, self.labels, self.around = list(paths), list(labels), around
+        self.paths, self.labels, self.around, self.reading = list(paths), list(labels), around, reading
         self.crop, self.sides, self.seed = crop, sides, seed
 
     def __len__(self) -> int:
@@ -115,7 +117,7 @@ class LabelledCrops(Dataset[tuple[Tensor, Tensor, str]]):
 
     def _augmented(self, photo: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Random long side, mirror and crop, the same for both: uint8 (crop, crop, 3), int32 (crop, crop)."""
-        image = decode(self.paths[photo])
+        image = decode(self.paths[photo], reading=self.reading)
         if not self.labels[photo].exists():
             raise ImageError(self.paths[photo], "it has no confident labels")
         labels = load_mask(self.labels[photo])

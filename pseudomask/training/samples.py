@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 
 from pseudomask.data.decoding import decode
 from pseudomask.data.pixels import resize, with_long_side
+from pseudomask.data.reading import AS_IT_COMES, Reading
 from pseudomask.errors import ImageError
 
 
@@ -112,8 +113,9 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor, str]]):
         sides: tuple[int, int],
         seed: int,
         around: np.ndarray,
+        reading: Reading = AS_IT_COMES,
     ) -> None:
-        self.paths, self.tags, self.around = list(paths), tags, around
+        self.paths, self.tags, self.around, self.reading = list(paths), tags, around, reading
         self.crop, self.sides, self.seed = crop, sides, seed
 
     def __len__(self) -> int:
@@ -123,7 +125,7 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor, str]]):
         epoch, photo = place
         rng = np.random.default_rng([self.seed, epoch, photo])
         try:
-            image = decode(self.paths[photo])
+            image = decode(self.paths[photo], reading=self.reading)
         except ImageError as error:
             return torch.from_numpy(empty_crop(self.crop, self.around)), torch.zeros(self.tags.shape[1]), str(error)
         pixels = augment(image, crop=self.crop, sides=self.sides, rng=rng, around=self.around)

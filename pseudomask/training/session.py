@@ -13,8 +13,10 @@ import torch
 
 from pseudomask._version import __version__
 from pseudomask.config import TrainAffinityConfig, TrainingOptions
-from pseudomask.data.collection import Collection, align_tags, collect, need_tags, tell_labels
+from pseudomask.data.collection import Collection, align_tags, collect, need_tags, tell_labels, tell_passed_over
 from pseudomask.data.images import ImageItem, read_list, select
+from pseudomask.data.reading import Reading
+from pseudomask.data.survey import recorded_config, settle
 from pseudomask.data.teachable import Finding, examine
 from pseudomask.devices import pick_device
 from pseudomask.errors import UsageError
@@ -126,13 +128,15 @@ def _draw(items: Sequence[ImageItem], fraction: float, seed: int) -> set[str]:
     return {items[int(i)].key for i in order[:count]}
 
 
-def _photos(collection: Collection) -> TaggedPhotos:
+def _photos(collection: Collection, reading: Reading) -> TaggedPhotos:
+    return TaggedPhotos([item.path for item in collection.items], _tag_matrix(collection), reading)
+
+
+def _tag_matrix(collection: Collection) -> np.ndarray:
+    """float32 (photos, classes) of 0 and 1."""
     tags = collection.tags or {}
     rows = [one_hot(tags[item.key], len(collection.classes)) for item in collection.items]
-    return TaggedPhotos(
-        [item.path for item in collection.items],
-        np.stack(rows) if rows else np.zeros((0, len(collection.classes)), np.float32),
-    )
+    return np.stack(rows) if rows else np.zeros((0, len(collection.classes)), np.float32)
 
 
 def describe(split: Split, reporter: Reporter) -> dict[str, Any]:
@@ -142,18 +146,19 @@ def describe(split: Split, reporter: Reporter) -> dict[str, Any]:
         f"{len(training.items)} photos to train on, {len(split.held_out.items)} held out, "
         f"{len(training.classes)} classes, tags from {training.labels}"
     )
+    tell_passed_over(training, reporter)
     tell_labels(training, reporter, "they are left out")
     return {
         "photos": len(training.items),
         "held_out": len(split.held_out.items),
         "classes": len(training.classes),
+        "passed_over": ", ".join(map(str, training.passed_over)),
     }
 
 
 def find_problems(split: Split, method: str) -> list[Finding]:
     """What the tags leave no way to learn. Boundaries (`affinity`) are learned from masks: only rarity counts there."""
-    photos, held = _photos(split.training), _photos(split.held_out)
-    found = examine(photos.tags, split.training.classes, held.tags)
+    found = examine(_tag_matrix(split.training), split.training.classes, _tag_matrix(split.held_out))
     return [one for one in found if method != AFFINITY or one.kind in ("absent", "few")]
 
 
@@ -170,6 +175,7 @@ def run_training(
     prepare: Callable[[Stop], None] | None = None,
     crops: Callable[..., Crops] | None = None,
     mean_of_photos: bool = True,
+    reading: Reading | None = None,
 ) -> TrainingResult:
     """Record, train (or resume), validate and write RUN/weights.safetensors.
 
@@ -182,6 +188,7 @@ def run_training(
         prepare: what is done in RUN before the first step; `crops`: makes what is trained on instead of
             photos and tags, given the colour `around` them.
         base_card: card of the weights that training goes on from.
+        reading: how photos are read, where `options` has what was found of it.
         mean_of_photos: the loss is a mean over photos; else it sees to the other processes itself.
     """
     job = ranks()
@@ -192,6 +199,9 @@ def run_training(
     for finding in findings:
         told.warn(finding.text)
     training_sides(options)
+    earlier = None if options.overwrite else recorded_config(options.run)
+    if reading is None:
+        options, reading = settle(options, split.training.items, told, recorded=earlier)
     device = pick_device(options.device)
     record = _new_record(options, split, command, source)
     record.protocol = {"tag_problems": [finding.to_json() for finding in findings]}
@@ -213,8 +223,8 @@ def run_training(
             loss,
             options,
             classes=split.training.classes,
-            photos=_photos(split.training),
-            held_out=_photos(split.held_out),
+            photos=_photos(split.training, reading),
+            held_out=_photos(split.held_out, reading),
             reporter=reporter,
             stop=stop,
             crops=crops,

@@ -12,6 +12,7 @@ from torch import Tensor
 from pseudomask.config import CrfOptions, RefineConfig, TrainAffinityConfig
 from pseudomask.data.collection import Collection
 from pseudomask.data.images import ImageItem
+from pseudomask.data.survey import inherit, settle
 from pseudomask.devices import pick_device
 from pseudomask.errors import UsageError
 from pseudomask.maps.normalise import EPSILON
@@ -101,6 +102,7 @@ def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None
     for line in problems(refining, seeds, matched):
         told.warn(line)
     split = _split(seeds, [item for item in matched.items if item.key not in matched.orphans])
+    config, reading = settle(inherit(config, seeds.config), split.training.items, told)
     items = split.training.items
     weights = find_weights(config.weights)
     card = read_card(weights)
@@ -109,7 +111,8 @@ def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None
         f"{', after the CRF' if config.confident_crf else ''}"
     )
     jobs = [
-        Job(Outputs(item.key, config.run / LABELS), item.relative, config.images, seeds.folder, "") for item in items
+        Job(Outputs(item.key, config.run / LABELS), item.relative, config.images, seeds.folder, "", reading)
+        for item in items
     ]
     device = pick_device(config.device)
     crf = Crf.of(CrfOptions(), str(device)) if config.confident_crf else None
@@ -147,8 +150,10 @@ def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None
             crop=config.crop,
             sides=training_sides(config),
             seed=config.seed,
+            reading=reading,
         ),
         mean_of_photos=False,
+        reading=reading,
     )
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from pseudomask.config import ScheduleOptions, TrainAffinityConfig, TrainingOptions
+from pseudomask.data.reading import AS_IT_COMES, Reading
 from pseudomask.devices import pick_amp, pick_device, pick_workers
 from pseudomask.errors import PseudomaskError, UsageError
 from pseudomask.networks.edges import EdgeNetwork
@@ -48,10 +49,11 @@ class Group:
 
 @dataclass(frozen=True)
 class TaggedPhotos:
-    """Files of photos, and their tags, (N, C) float32 of 0 and 1."""
+    """Files of photos, how they are read, and their tags, (N, C) float32 of 0 and 1."""
 
     paths: list[Path]
     tags: np.ndarray
+    reading: Reading = AS_IT_COMES
 
 
 def learning_rate_factor(step: int, total: int, *, power: float, warmup: int) -> float:
@@ -224,6 +226,7 @@ class Trainer:
             crop=self.options.crop,
             sides=sides,
             seed=self.options.seed,
+            reading=self.photos.reading,
         )
         crops = make(around=self.network.backbone.normalisation.mean_level)
         if done >= len(self.plan):
@@ -292,6 +295,7 @@ class Trainer:
             device=self.device,
             amp=self.amp,
             workers=pick_workers(self.options.workers),
+            reading=self.held_out.reading,
         )
         if result is None:
             return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from pseudomask.data.decoding import decode
 from pseudomask.data.pixels import resize, with_long_side
+from pseudomask.data.reading import AS_IT_COMES, Reading
 from pseudomask.errors import ImageError
 from pseudomask.measuring.average_precision import average_precision, best_f1_threshold
 from pseudomask.measuring.counting import in_order
@@ -56,10 +58,10 @@ class Validation:
         return float(np.mean(list(self.precision.values()))) if self.precision else math.nan
 
 
-def whole_photo(path: Path) -> Tensor | None:
+def whole_photo(path: Path, reading: Reading = AS_IT_COMES) -> Tensor | None:
     """A whole photo, (h, w, 3) uint8; None where it cannot be read."""
     try:
-        image = decode(path)
+        image = decode(path, reading=reading)
     except ImageError:
         return None
     size = image.shape[:2]
@@ -78,6 +80,7 @@ def validate(
     device: torch.device,
     amp: torch.dtype | None,
     workers: int = 0,
+    reading: Reading = AS_IT_COMES,
 ) -> Validation | None:
     """Measure on photos, one at a time at their own size; None when none can be read.
 
@@ -90,7 +93,8 @@ def validate(
     rows, kept = [], []
     # Threads, not processes: those would be forked amid a training, whose threads hold locks at that moment.
     threads = workers + 1 if workers else 0  # of one alone `in_order` makes none
-    for i, image in enumerate(in_order(whole_photo, paths, threads, thread_stands_back)):
+    whole = partial(whole_photo, reading=reading)
+    for i, image in enumerate(in_order(whole, paths, threads, thread_stands_back)):
         if image is None:
             continue
         x = network.backbone.normalisation.to_input(image[None].to(device), amp)  # (1, 3, h, w)

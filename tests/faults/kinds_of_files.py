@@ -16,13 +16,15 @@ import numpy as np
 import tiny
 import torch
 import torture
+import wide
 from PIL import Image
 
 from pseudomask.cli import options, sources
 from pseudomask.config import ExtractConfig, RefineConfig
 from pseudomask.data.decoding import decode, image_size
-from pseudomask.data.images import read_list
+from pseudomask.data.images import ImageItem, read_list
 from pseudomask.data.labels import read_classes, read_labels
+from pseudomask.data.survey import settle
 from pseudomask.errors import PseudomaskError
 from pseudomask.masks import load_mask
 from pseudomask.measuring.evaluate import evaluate
@@ -32,6 +34,7 @@ from pseudomask.running.folder_run import FolderRun
 from pseudomask.running.layout import Outputs
 from pseudomask.running.manifest import Manifest
 from pseudomask.running.record import RunRecord
+from pseudomask.running.reporter import SilentReporter
 from pseudomask.scores import ScoreMap, load_scores, save_scores
 from pseudomask.training.state import CHECKPOINT, Log, load_state, save_state
 
@@ -62,6 +65,22 @@ def _decode(path: Path) -> None:
         with suppress(PseudomaskError):
             decode(path, max_pixels=1_000_000, allow_truncated=patient)
     image_size(path)
+
+
+def _wide(content: Callable[[np.ndarray], bytes]) -> Callable[[Path], bytes]:
+    """`content` makes a file of (24, 32, 5) values up to 4095."""
+    return lambda folder: content(np.random.default_rng(1).integers(0, 4096, (24, 32, 5)))
+
+
+def _decode_wide(path: Path) -> None:
+    """Also by what a look at the folder finds."""
+    _decode(path)
+    items = [ImageItem(path.stem, path.name, path.parent)]
+    for bands in ((), (5, 1, 2), (1,)):
+        with suppress(PseudomaskError):
+            config = ExtractConfig(images=path.parent, out=path.parent, bands=bands, max_pixels=1_000_000)
+            reading = settle(config, items, SilentReporter())[1]
+            decode(path, max_pixels=1_000_000, reading=reading)
 
 
 def _labels(kind: str) -> Callable[[Path], object]:
@@ -225,6 +244,13 @@ TARGETS = (
     ),
     Target("photo.webp", _image("WEBP"), _decode),
     Target("photo.ppm", _image("PPM"), _decode),
+    Target("photo.jp2", _image("JPEG2000"), _decode_wide),
+    Target("photo.avif", _image("AVIF"), _decode_wide),
+    Target("deep.png", _wide(lambda v: wide.png16(v[..., :3].astype("u2"))), _decode_wide),
+    Target("deep.ppm", _wide(lambda v: b"P6 32 24 65535\n" + v[..., :3].astype(">u2").tobytes()), _decode_wide),
+    Target("deep.tif", _wide(lambda v: wide.tiff(v.astype("u2"), compression=wide.LZW, predictor=2)), _decode_wide),
+    Target("float.tif", _wide(lambda v: wide.tiff(v.astype("f4"), compression=wide.DEFLATE, tile=16)), _decode_wide),
+    Target("planar.tif", _wide(lambda v: wide.tiff(v.astype("i2"), planar=True, big=True)), _decode_wide),
     Target("table.csv", lambda folder: _CSV, _labels("csv")),
     Target("onehot.csv", lambda folder: _ONE_HOT, _labels("csv")),
     *(Target(name, lambda folder, sound=sound: sound, _any_labels) for name, sound in _TABLES.items()),
