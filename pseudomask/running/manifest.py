@@ -6,18 +6,13 @@ import json
 import os
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from pseudomask.errors import UsageError
 from pseudomask.running.atomic import atomic_write, write_error
 from pseudomask.running.jsonable import jsonable
-
-try:
-    import fcntl
-except ImportError:  # Windows has no flock; two processes must not share a folder there
-    fcntl = None  # type: ignore[assignment]
+from pseudomask.running.locks import locked
 
 Entry = dict[str, Any]
 
@@ -42,7 +37,7 @@ class Manifest:
         line = _line(entry)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self._locked() as handle:
+            with locked(self.path, flags=os.O_APPEND) as handle:
                 _append(handle, line)
         except OSError as error:
             raise write_error(self.path, error) from error
@@ -74,7 +69,7 @@ class Manifest:
         """
         if not self.path.exists():
             return
-        with self._locked(), self.path.open("rb") as lines:
+        with locked(self.path), self.path.open("rb") as lines:
             starts, rest = self._last_lines(lines, {key: i for i, key in enumerate(dict.fromkeys(order))})
             with atomic_write(self.path) as stream:
                 for start in (*starts, *(rest[key] for key in sorted(rest))):
@@ -111,27 +106,6 @@ class Manifest:
                 f"{self.path}, line {number}: not a manifest line; use --overwrite or another output folder"
             )
         return entry
-
-    @contextmanager
-    def _locked(self) -> Iterator[int]:
-        """A descriptor of the file, locked, and still the file of that name (`compact` replaces it)."""
-        while True:
-            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-            try:
-                if fcntl is not None:
-                    fcntl.flock(handle, fcntl.LOCK_EX)
-                    if not self._is_current(handle):
-                        continue
-                yield handle
-                return
-            finally:
-                os.close(handle)
-
-    def _is_current(self, handle: int) -> bool:
-        try:
-            return os.path.samestat(os.fstat(handle), self.path.stat())
-        except FileNotFoundError:
-            return False
 
 
 def _line(entry: Mapping[str, Any]) -> bytes:

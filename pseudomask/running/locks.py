@@ -1,0 +1,104 @@
+"""Locks that no child process inherits: a forked child would keep them for as long as it lives.
+
+A lock of `flock` belongs to the open file, and a forked child shares that: it outlives the parent's `close`, and even the
+parent. So every lock on a file is taken here, where a child closes its copies first of all.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows has no flock; two processes must not share a folder there
+    fcntl = None  # type: ignore[assignment]
+
+
+def fork_safe_lock() -> threading.Lock:
+    """A lock between threads that is free in a forked child: a fork waits for the thread that holds it."""
+    lock = threading.Lock()
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
+    return lock
+
+
+_opening = fork_safe_lock()  # a descriptor is in `_held` from its opening to its closing, also where a thread forks
+_held: set[FileLock] = set()
+
+
+class FileLock:
+    """An exclusive lock on the file at `path`, which is made where it is missing, until `release`.
+
+    Another process waits for it, or is told; so does another thread of this one. A child process never has it, whether
+    it is forked or started anew. On Windows nothing is locked.
+
+    Attributes:
+        handle: the file's descriptor, open for reading and writing (`flags` adds to that); -1 in a forked child and
+            after `release`.
+
+    Raises `BlockingIOError` where somebody else has the lock and `wait` is off, `OSError` where the file cannot be
+    opened or its file system knows no locks.
+    """
+
+    def __init__(self, path: Path, *, wait: bool = True, flags: int = 0) -> None:
+        self.path, self.handle = path, -1
+        while True:
+            with _opening:
+                self.handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | flags, 0o666)
+                _held.add(self)
+            try:
+                if fcntl is None:
+                    return
+                fcntl.flock(self.handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+                if self._is_current():
+                    return
+            except BaseException:
+                self.release()
+                raise
+            self.release()
+
+    def _is_current(self) -> bool:
+        """Whether `path` still is the file that was opened: it may have been replaced while this one waited."""
+        try:
+            return os.path.samestat(os.fstat(self.handle), self.path.stat())
+        except FileNotFoundError:
+            return False
+
+    def release(self) -> None:
+        """Give the lock back; without effect the second time, and in a forked child."""
+        with _opening:
+            if self not in _held:
+                return
+            _held.remove(self)
+            handle, self.handle = self.handle, -1
+            try:
+                if fcntl is not None:
+                    fcntl.flock(handle, fcntl.LOCK_UN)  # `close` alone leaves it to whoever else has the file open
+            finally:
+                os.close(handle)
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = True, flags: int = 0) -> Iterator[int]:
+    """The descriptor of the file at `path`, locked within the block; errors as `FileLock`."""
+    lock = FileLock(path, wait=wait, flags=flags)
+    try:
+        yield lock.handle
+    finally:
+        lock.release()
+
+
+def _let_go() -> None:
+    """In a forked child: close the copies. The locks stay the parent's, which an unlocking here would take from it."""
+    for lock in _held:
+        os.close(lock.handle)
+        lock.handle = -1
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
