@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from pseudomask.config import ExtractConfig
+from pseudomask.config.roles import deciding, defaults
 from pseudomask.data.collection import Collection, align_tags, collect, tell_labels
 from pseudomask.data.images import ImagePaths
 from pseudomask.devices import pick_amp, pick_device, pick_workers
@@ -36,9 +37,6 @@ from pseudomask.running.record import RunRecord, hash_file
 from pseudomask.running.reporter import Reporter, SilentReporter
 from pseudomask.running.signals import Stop, graceful
 
-# What may change between a run and its resumption; all else decides the masks.
-_FREE = {"out", "device", "amp", "workers", "batch_size", "overlay", "max_failures", "overwrite", "dry_run", "tta"}
-_PLACES = {"images", "labels", "list", "weights", "class_file"}  # their contents are compared by hash
 _WELL_SEEN = 100  # photos of a class in training
 _COMPARED = ("command", "classes", "weights.sha256", "images_hash", "labels_hash")
 
@@ -106,7 +104,14 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
     )
     told.info(f"{len(collection.items)} photos, {config.method} with {weights.name} on {device}")
     record = _record(config, collection, card, weights, threshold, threshold_from, tags_from, device, amp)
-    run = FolderRun(config.out, record, outputs, fields=_fields(config), overwrite=config.overwrite)
+    run = FolderRun(
+        config.out,
+        record,
+        outputs,
+        fields=_fields(config),
+        defaults=defaults(ExtractConfig),
+        overwrite=config.overwrite,
+    )
     pending = run.pending(with_scores=config.scores, with_overlays=config.overlay)
     result.pending, result.skipped = len(pending), len(outputs) - len(pending)
     if config.dry_run:
@@ -252,7 +257,7 @@ def _tell_tags(collection: Collection, card: Card, reporter: Reporter) -> str:
 
 def _fields(config: ExtractConfig) -> list[str]:
     """What must be as it was in a run that is taken up again."""
-    return [*_COMPARED, *(f"config.{name}" for name in jsonable(config) if name not in _FREE | _PLACES)]
+    return [*_COMPARED, *(f"config.{name}" for name in deciding(ExtractConfig, (config.method,)))]
 
 
 def _understood(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +10,8 @@ from typing import Any
 
 import torch
 
-from pseudomask.config import CrfOptions, PamrOptions, RefineConfig, WalkOptions
+from pseudomask.config import RefineConfig
+from pseudomask.config.roles import deciding, defaults
 from pseudomask.devices import pick_device
 from pseudomask.errors import UsageError
 from pseudomask.refining import REFINERS
@@ -31,23 +31,7 @@ from pseudomask.running.signals import Stop, graceful
 from pseudomask.running.workers import Lost, run_jobs
 from pseudomask.suggest import did_you_mean
 
-# What may change between a run and its resumption; all else decides the masks.
-_FREE = {
-    "out",
-    "device",
-    "workers",
-    "overlay",
-    "scores",
-    "max_failures",
-    "overwrite",
-    "dry_run",
-    "auto_sample",
-    "batch_size",
-}
-_PLACES = {"images", "seeds", "list", "limit", "class_file", "affinity"}  # their contents are compared by hash
 _COMPARED = ("command", "classes", "images_hash", "protocol.seeds_hash", "protocol.affinity_sha256")
-_OPTIONS: dict[str, type] = {"crf": CrfOptions, "pamr": PamrOptions, "walk": WalkOptions}
-"""Settings that belong to one method, and decide nothing without it."""
 
 
 @dataclass(kw_only=True)
@@ -125,8 +109,16 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
         work = Work(config, plan_steps(refiners, threshold), seeds.classes, threshold, batch)
         result.scores_threshold = work.steps[-1].level
         record = _record(config, methods, seeds, matched, device, result)
-        fields = [*_COMPARED, *(f"config.{name}" for name in _deciding(methods))]
-        run = FolderRun(config.out, record, outputs, fields=fields, overwrite=config.overwrite)
+        fields = [*_COMPARED, *(f"config.{name}" for name in deciding(RefineConfig, methods))]
+        run = FolderRun(
+            config.out,
+            record,
+            outputs,
+            fields=fields,
+            overwrite=config.overwrite,
+            defaults=defaults(RefineConfig),
+            earlier={"protocol.seeds_hash": seeds.hash_before},
+        )
         pending = run.pending(with_scores=config.scores, with_overlays=config.overlay)
         result.pending, result.skipped = len(pending), len(outputs) - len(pending)
         told.info(f"{len(jobs)} photos, {', then '.join(methods)} on {device}, {max(workers, 1)} at a time")
@@ -185,15 +177,6 @@ def _refine_all(
                         reporter.warn(f"{entry['image']}: {entry['reason']}")
                     run.note(entry)
                     progress.advance()
-
-
-def _deciding(methods: Sequence[str]) -> list[str]:
-    """Settings that must be as they were in a run that is taken up again."""
-    idle = {
-        field.name for name, options in _OPTIONS.items() if name not in methods for field in dataclasses.fields(options)
-    }
-    names = [field.name for field in dataclasses.fields(RefineConfig)]
-    return [name for name in names if name not in _FREE | _PLACES | idle]
 
 
 def _record(

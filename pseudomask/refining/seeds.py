@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pseudomask.config import RefineConfig
+from pseudomask.config import ExtractConfig, RefineConfig
+from pseudomask.config.roles import changed, deciding
 from pseudomask.data.images import ImageItem, find_images, read_list, select
 from pseudomask.data.labels import read_classes
 from pseudomask.errors import LabelError, UsageError
@@ -17,20 +18,8 @@ from pseudomask.running.layout import MANIFEST, RECORD, Outputs
 from pseudomask.running.manifest import Entry, Manifest
 from pseudomask.running.record import RunRecord, hash_lines
 
-# Settings of the run that made SEEDS which decide no score.
-_IDLE = {
-    "out",
-    "device",
-    "amp",
-    "workers",
-    "batch_size",
-    "overlay",
-    "max_failures",
-    "overwrite",
-    "dry_run",
-    "mask_mode",
-}
-_PLACES = {"images", "seeds", "labels", "list", "weights", "class_file"}
+_CONFIGS: dict[str, type] = {"extract": ExtractConfig, "refine": RefineConfig}
+_DECIDING = ("recam_weights", "affinity_sha256", "seeds_hash")  # in a record's protocol
 
 
 @dataclass(frozen=True)
@@ -40,7 +29,7 @@ class Seeds:
     Attributes:
         threshold: the background's height in its scores, None where nothing tells; `threshold_from`: who chose it.
         entries: what its manifest tells of each photo, by key; empty where there is none.
-        hash: of all that decided the scores.
+        hash: of all settings that decided the scores; `hash_before`: the same as version 0.1.0 recorded it.
     """
 
     folder: Path
@@ -50,6 +39,7 @@ class Seeds:
     weights: dict[str, Any] = field(default_factory=dict)
     images_hash: str = ""
     hash: str = "none"
+    hash_before: str = "none"
     protocol: dict[str, Any] = field(default_factory=dict)
     entries: dict[str, Entry] = field(default_factory=dict)
 
@@ -95,8 +85,6 @@ def read_seeds(folder: Path, class_file: Path | None) -> Seeds:
     classes = tuple(record.classes)
     if given is not None and given != classes:
         raise LabelError(_difference(given, classes, folder), class_file)
-    decided = {name: value for name, value in record.config.items() if name not in _IDLE | _PLACES}
-    facts = [record.command, decided, record.protocol, record.weights, record.images_hash, record.labels_hash]
     threshold, source = _threshold(record)
     return Seeds(
         folder=folder,
@@ -105,10 +93,32 @@ def read_seeds(folder: Path, class_file: Path | None) -> Seeds:
         threshold_from=source,
         weights=record.weights,
         images_hash=record.images_hash,
-        hash=hash_lines([*classes, json.dumps(facts, sort_keys=True)]),
+        hash=_settings_hash(record),
+        hash_before=_hash_before(record),
         protocol=record.protocol,
         entries=_told(Manifest(folder / MANIFEST)),
     )
+
+
+def _settings_hash(record: RunRecord) -> str:
+    """Of what decides the scores of any photo. Which photos there are, and their tags, does not."""
+    method = record.config.get("method", ())
+    settings, kind = record.config, _CONFIGS.get(record.command)
+    if kind is not None:
+        names = deciding(kind, (method,) if isinstance(method, str) else method, roles=("result",))
+        settings = changed(settings, kind, names)
+    protocol = {name: record.protocol.get(name) for name in _DECIDING}
+    facts = [record.command, settings, protocol, record.weights.get("sha256")]
+    return hash_lines([*record.classes, json.dumps(facts, sort_keys=True)])
+
+
+def _hash_before(record: RunRecord) -> str:
+    """As version 0.1.0 made it, whose half-done folders are still resumed."""
+    idle = {"out", "device", "amp", "workers", "batch_size", "overlay", "max_failures", "overwrite", "dry_run"}
+    idle |= {"mask_mode", "images", "seeds", "labels", "list", "weights", "class_file"}
+    decided = {name: value for name, value in record.config.items() if name not in idle}
+    facts = [record.command, decided, record.protocol, record.weights, record.images_hash, record.labels_hash]
+    return hash_lines([*record.classes, json.dumps(facts, sort_keys=True)])
 
 
 def _told(manifest: Manifest) -> dict[str, Entry]:

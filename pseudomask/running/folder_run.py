@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from pseudomask.errors import CollisionError, UsageError
 from pseudomask.running.atomic import sweep_leftovers
@@ -25,7 +26,15 @@ class FolderRun:
     """
 
     def __init__(
-        self, out: Path, record: RunRecord, outputs: Sequence[Outputs], *, fields: Sequence[str], overwrite: bool
+        self,
+        out: Path,
+        record: RunRecord,
+        outputs: Sequence[Outputs],
+        *,
+        fields: Sequence[str],
+        overwrite: bool,
+        defaults: Mapping[str, Any] | None = None,
+        earlier: Mapping[str, str] | None = None,
     ) -> None:
         self.out, self.record, self.outputs = out, record, list(outputs)
         self.job = ranks()
@@ -33,7 +42,7 @@ class FolderRun:
         self.manifest = Manifest(out / MANIFEST)
         old = None if self.overwrite else self._recorded()
         if old is not None:
-            check_resume(old, record, fields, where=out)
+            check_resume(old, record, fields, where=out, defaults=defaults, earlier=earlier)
             record.timings = dict(old.timings)
         self.entries: dict[str, Entry] = {} if self.overwrite else self._known()
 

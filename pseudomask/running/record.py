@@ -7,7 +7,7 @@ import hashlib
 import json
 import platform
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -109,15 +109,28 @@ class RunRecord:
             raise _foreign(path, "its command is missing") from error
 
 
-def check_resume(old: RunRecord, new: RunRecord, fields: Sequence[str], *, where: Path | str = "") -> None:
+def check_resume(
+    old: RunRecord,
+    new: RunRecord,
+    fields: Sequence[str],
+    *,
+    where: Path | str = "",
+    defaults: Mapping[str, Any] | None = None,
+    earlier: Mapping[str, str] | None = None,
+) -> None:
     """Raise `RecordMismatch`, listing each difference, unless both records agree in `fields`.
 
     A field is a dotted name (`config.threshold`, `weights.sha256`); one that names a table compares
-    all it holds. `where` is the output folder, for the message.
+    all it holds. `where` is the output folder, for the message. `defaults` are those of the settings: one that the
+    old record does not know counts as its default, so that an upgrade changes nothing. `earlier`: what an earlier
+    version of this program would have recorded for a field; as good as the new value.
     """
     before, after = old.to_json(), new.to_json()
+    before["config"] = {**(defaults or {}), **before["config"]}
     differences: list[str] = []
     for name in fields:
+        if earlier and name in earlier and earlier[name] == _lookup(before, name):
+            continue
         differences += _differences(name, _lookup(before, name), _lookup(after, name))
     if differences:
         place = f"{where} holds" if where else "the output folder holds"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 
 from pseudomask._version import __version__
 from pseudomask.config import TrainAffinityConfig, TrainingOptions
+from pseudomask.config.roles import deciding, defaults
 from pseudomask.data.collection import Collection, align_tags, collect, need_tags, tell_labels
 from pseudomask.data.images import ImageItem, read_list, select
 from pseudomask.devices import pick_device
@@ -43,10 +44,6 @@ AnyOptions = TrainingOptions | TrainAffinityConfig
 
 WEIGHTS = "weights.safetensors"
 RECORD = "run.json"
-# What may differ between a run and its resumption without changing the result.
-_FREE = {"run", "workers", "checkpoint_every", "overwrite", "dry_run"}
-# Their contents are compared, not their places.
-_PLACES = {"images", "seeds", "labels", "list", "val_list", "class_file", "weights", "backbone_weights"}
 _TOLD = ("epochs", "batch_size", "crop", "lr", "lr_head", "momentum", "weight_decay", "freeze", "amp", "seed")
 _COMPARED = ("command", "classes", "weights.sha256", "weights.seeds_hash", "images_hash", "labels_hash")
 
@@ -162,6 +159,7 @@ def run_training(
     prepare: Callable[[Stop], None] | None = None,
     crops: Crops | None = None,
     mean_of_photos: bool = True,
+    earlier: Mapping[str, str] | None = None,
 ) -> TrainingResult:
     """Record, train (or resume), validate and write RUN/weights.safetensors.
 
@@ -174,6 +172,7 @@ def run_training(
         prepare: what is done in RUN before the first step; `crops`: what is trained on instead of photos and tags.
         base_card: card of the weights that training goes on from.
         mean_of_photos: the loss is a mean over photos; else it sees to the other processes itself.
+        earlier: as `check_resume` takes it.
     """
     job = ranks()
     told = job.once(reporter)
@@ -181,7 +180,7 @@ def run_training(
     facts = describe(split, told)
     training_sides(options)
     device = pick_device(options.device)
-    record = _new_record(options, split, command, source)
+    record = _new_record(options, split, command, source, earlier)
     if options.dry_run:
         understood = [
             *split.training.describe(),
@@ -248,7 +247,9 @@ def run_training(
     return TrainingResult(target, facts | {"weights": str(target)})
 
 
-def _new_record(options: AnyOptions, split: Split, command: str, source: dict[str, Any]) -> RunRecord:
+def _new_record(
+    options: AnyOptions, split: Split, command: str, source: dict[str, Any], earlier: Mapping[str, str] | None
+) -> RunRecord:
     """This run's record, checked against the one in RUN: only the same training may go on there."""
     record = RunRecord(
         command=command,
@@ -261,8 +262,9 @@ def _new_record(options: AnyOptions, split: Split, command: str, source: dict[st
     )
     old = None if options.overwrite else RunRecord.read(options.run / RECORD)
     if old is not None:
-        deciding = [f"config.{name}" for name in record.config if name not in _FREE | _PLACES]
-        check_resume(old, record, [*_COMPARED, *deciding], where=options.run)
+        kind = type(options)
+        names = [f"config.{name}" for name in deciding(kind, roles=("result", "machine"))]
+        check_resume(old, record, [*_COMPARED, *names], where=options.run, defaults=defaults(kind), earlier=earlier)
         record.timings = dict(old.timings)
     elif not options.overwrite and ((options.run / WEIGHTS).exists() or (options.run / CHECKPOINT).exists()):
         raise UsageError(f"{options.run} holds weights but no {RECORD}; add --overwrite or choose another folder")

@@ -150,6 +150,7 @@ def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None
             seed=config.seed,
         ),
         mean_of_photos=False,
+        earlier={"weights.seeds_hash": seeds.hash_before},
     )
 
 
