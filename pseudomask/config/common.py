@@ -101,7 +101,16 @@ class FolderOptions:
     mask_mode: Literal["palette", "index"] = option(
         "palette", "Colours people see, or plain indices for readers that use OpenCV.", "Output", role="masks"
     )
+    hash_photos: bool = option(
+        False,
+        "Note each photo's SHA-256 too: then its content tells whether it changed, not its size and time.",
+        "Input",
+        role="free",
+    )
     overlay: bool = option(False, "Also write OUT/overlays/….jpg, photo and mask together.", "Output", role="free")
     max_failures: int = option(0, "So many unreadable photos still count as success.", "Run", min=0, role="free")
     overwrite: bool = option(False, "Make everything anew, over what OUT holds.", "Run", role="free")
+    prune: bool = option(
+        False, "Remove masks, scores and overlays of photos that are no longer in IMAGES.", "Run", role="free"
+    )
     dry_run: bool = option(False, "Say what was understood, and stop.", "Run", role="free")

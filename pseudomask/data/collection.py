@@ -26,6 +26,7 @@ class Collection:
         untagged: keys of photos without a row; `orphans`: rows without a photo.
         labels: where the tags came from, for people ("labels.csv (csv)").
         notes: what the labels' reader mapped or left out, in words.
+        found: the same of all photos of the folder, where these are only some.
     """
 
     items: tuple[ImageItem, ...]
@@ -35,6 +36,17 @@ class Collection:
     orphans: tuple[str, ...] = ()
     labels: str = "none"
     notes: tuple[str, ...] = ()
+    found: Collection | None = None
+
+    @property
+    def whole(self) -> Collection:
+        """With all photos of the folder, also those that --list and --limit leave out, and their tags."""
+        return self.found or self
+
+    def tag_names(self, key: str) -> tuple[str, ...] | None:
+        """A photo's tags; None where it has no row."""
+        given = None if self.tags is None else self.tags.get(key)
+        return None if given is None else tuple(self.classes[i] for i in given)
 
     @property
     def images_hash(self) -> str:
@@ -87,7 +99,8 @@ def collect(folder: Path, options: LabelOptions, *, exclude: Path | None = None)
         items = items[: options.limit]
     names = read_classes(options.class_file) if options.class_file else None
     if options.labels is None:
-        return Collection(tuple(items), names or ())
+        whole = Collection(tuple(found)) if len(items) < len(found) else None
+        return Collection(tuple(items), names or (), found=whole)
     table = read_labels(
         options.labels,
         format=options.label_format,
@@ -107,6 +120,7 @@ def collect(folder: Path, options: LabelOptions, *, exclude: Path | None = None)
         orphans=tuple(matched.orphans),
         labels=f"{options.labels.name} ({table.format})",
         notes=table.notes,
+        found=Collection(tuple(found), table.classes, matched.tags) if len(items) < len(found) else None,
     )
 
 

@@ -22,6 +22,7 @@ from pseudomask.exporting.source import VAL, Piece, Source, read_source
 from pseudomask.exporting.writer import Writer, write_lines
 from pseudomask.masks import MAX_8BIT_CLASSES, load_mask
 from pseudomask.running.atomic import atomic_folder
+from pseudomask.running.inputs import tell_changed
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.layout import check_folders
 from pseudomask.running.reporter import Reporter, SilentReporter
@@ -87,6 +88,7 @@ def export(config: ExportConfig, reporter: Reporter | None = None) -> ExportResu
     names = plan_names(source.pieces, flat=kind.flat, fault=kind.fault, format=config.format)
     if source.unlisted:
         reporter.warn(f"{source.unlisted} masks in {config.out} have no line in its manifest and are left out")
+    tell_changed(source.changed, reporter)
     result = ExportResult(
         dest=config.dest, format=config.format, classes=source.classes, left_out=dict(source.left_out)
     )

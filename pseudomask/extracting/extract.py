@@ -18,6 +18,7 @@ from pseudomask.data.collection import Collection, align_tags, collect, tell_lab
 from pseudomask.data.images import ImagePaths
 from pseudomask.devices import pick_amp, pick_device, pick_workers
 from pseudomask.extracting.engine import Engine
+from pseudomask.extracting.inputs import PhotosAndTags
 from pseudomask.extracting.outputs import write_outputs
 from pseudomask.extracting.photos import Photo, Photos, batches, header_size, load, windows
 from pseudomask.extracting.shards import as_planned, own_batches
@@ -38,7 +39,7 @@ from pseudomask.running.reporter import Reporter, SilentReporter
 from pseudomask.running.signals import Stop, graceful
 
 _WELL_SEEN = 100  # photos of a class in training
-_COMPARED = ("command", "classes", "weights.sha256", "images_hash", "labels_hash")
+_COMPARED = ("command", "classes", "weights.sha256", "tagged")  # photos and tags are compared one by one
 
 
 @dataclass(kw_only=True)
@@ -109,9 +110,13 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
         record,
         outputs,
         fields=_fields(config),
-        defaults=defaults(ExtractConfig),
         overwrite=config.overwrite,
+        inputs=PhotosAndTags(collection, config.images, hashed=config.hash_photos),
+        prune=config.prune,
+        defaults=defaults(ExtractConfig),
     )
+    for line in run.standing.news():
+        told.info(line)
     pending = run.pending(with_scores=config.scores, with_overlays=config.overlay)
     result.pending, result.skipped = len(pending), len(outputs) - len(pending)
     if config.dry_run:
@@ -150,6 +155,7 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
                 max_pixels=config.max_pixels,
                 allow_truncated=config.allow_truncated,
                 keep_whole=config.overlay,
+                hashed=config.hash_photos,
             )
             yield from load(photos, workers=pick_workers(config.workers), device=device)
 
@@ -216,6 +222,7 @@ class _Flow:
                     threshold=self.threshold,
                     names=self.collection.classes,
                     tags_from="classifier" if one is None else "labels",
+                    inputs={"photo": photo.file.to_json()} if photo.file else {},
                     whole=photo.whole,
                 )
             )

@@ -16,7 +16,7 @@ from pseudomask.devices import pick_device
 from pseudomask.errors import UsageError
 from pseudomask.refining import REFINERS
 from pseudomask.refining.batching import pick_batch, plan_batches
-from pseudomask.refining.seeds import Matched, Seeds, match_photos, problems, read_seeds, tags_of
+from pseudomask.refining.seeds import Matched, PhotosAndSeeds, Seeds, match_photos, problems, read_seeds, tags_of
 from pseudomask.refining.thresholds import choose_threshold
 from pseudomask.refining.work import Job, Work, Worked, failed, plan_steps
 from pseudomask.running.folder_result import FolderResult
@@ -31,7 +31,7 @@ from pseudomask.running.signals import Stop, graceful
 from pseudomask.running.workers import Lost, run_jobs
 from pseudomask.suggest import did_you_mean
 
-_COMPARED = ("command", "classes", "images_hash", "protocol.seeds_hash", "protocol.affinity_sha256")
+_COMPARED = ("command", "classes", "protocol.seeds_hash", "protocol.affinity_sha256")  # photos and seeds: one by one
 
 
 @dataclass(kw_only=True)
@@ -116,9 +116,13 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
             outputs,
             fields=fields,
             overwrite=config.overwrite,
+            inputs=PhotosAndSeeds(matched, seeds, config.images, hashed=config.hash_photos),
+            prune=config.prune,
             defaults=defaults(RefineConfig),
             earlier={"protocol.seeds_hash": seeds.hash_before},
         )
+        for line in run.standing.news():
+            told.info(line)
         pending = run.pending(with_scores=config.scores, with_overlays=config.overlay)
         result.pending, result.skipped = len(pending), len(outputs) - len(pending)
         told.info(f"{len(jobs)} photos, {', then '.join(methods)} on {device}, {max(workers, 1)} at a time")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ from pseudomask.data.images import ImageItem, find_images, read_list, select
 from pseudomask.data.labels import read_classes
 from pseudomask.errors import LabelError, UsageError
 from pseudomask.measuring.pairing import find_files
+from pseudomask.running.identity import older
+from pseudomask.running.inputs import Line
 from pseudomask.running.layout import MANIFEST, RECORD, Outputs
 from pseudomask.running.manifest import Entry, Manifest
-from pseudomask.running.record import RunRecord, hash_lines
+from pseudomask.running.record import RunRecord, hash_file, hash_lines
 
 _CONFIGS: dict[str, type] = {"extract": ExtractConfig, "refine": RefineConfig}
 _DECIDING = ("recam_weights", "affinity_sha256", "seeds_hash")  # in a record's protocol
@@ -54,11 +56,27 @@ class Matched:
 
     items: what is to be refined; a seed without a photo is one of them, with its key for a name.
     orphans: keys of those; `without_seeds`: photos that have no scores.
+    photos: all that have a seed, whether they are to be refined or not.
     """
 
     items: tuple[ImageItem, ...]
     orphans: frozenset[str]
     without_seeds: tuple[str, ...]
+    photos: Mapping[str, ImageItem]
+
+
+class PhotosAndSeeds:
+    """The `Inputs` of a folder that refine fills; `hashed`: photos are compared by their bytes where it can be done."""
+
+    def __init__(self, matched: Matched, seeds: Seeds, images: Path, *, hashed: bool) -> None:
+        self.keys, self.seeds, self.hashed = matched.photos, seeds, hashed
+        self.where = f"in {images}, or have no scores in {seeds.folder},"
+
+    def current(self, key: str, line: Line, mask: Path) -> bool:
+        """Whether photo and scores are still those."""
+        scores = self.seeds.scores(key)
+        same = older(scores, mask) if line.seed is None else hash_file(scores) == line.seed
+        return same and line.holds(self.keys[key].path, mask, hashed=self.hashed)
 
 
 def read_seeds(folder: Path, class_file: Path | None) -> Seeds:
@@ -141,7 +159,8 @@ def match_photos(config: RefineConfig, seeds: Seeds) -> Matched:
     """
     photos = find_images(config.images, exclude=config.out)
     keys = {photo.key for photo in photos}
-    made = {file.key for file in find_files(seeds.folder / "scores", ".npz")}
+    files = {file.key for file in find_files(seeds.folder / "scores", ".npz")}
+    made = {key for key in files if "reason" not in seeds.entries.get(key, {})}  # else they are those of another photo
     if not made & keys:
         first = f", such as {min(made)}" if made else ""
         raise UsageError(
@@ -156,7 +175,9 @@ def match_photos(config: RefineConfig, seeds: Seeds) -> Matched:
     if config.list is None:
         items = [item for item in items if item.key in made]
     items = items[: config.limit]
-    return Matched(tuple(items), frozenset(lost), without)
+    with_files = {photo.key: photo for photo in photos if photo.key in files}
+    with_files |= {item.key: item for item in items if item.key in keys}  # of two of one key the list may choose one
+    return Matched(tuple(items), frozenset(lost), without, with_files)
 
 
 def _record(folder: Path) -> RunRecord | None:

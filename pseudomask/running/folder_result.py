@@ -54,9 +54,7 @@ class FolderResult:
     def finish(self, run: FolderRun, stop: Stop, reporter: Reporter, *, max_failures: int) -> None:
         """Count what the run's manifest tells, and what exit code follows."""
         self.done, self.failed, self.empty = run.count(DONE), run.count(FAILED), run.empty()
-        self.failures = {
-            entry["image"]: entry["reason"] for entry in run.entries.values() if entry.get("status") == FAILED
-        }
+        self.failures = run.failures()
         self.exit_code = stop.exit_code or int(self.failed > max_failures)
         if stop.requested:
             reporter.warn("stopped; the same command goes on from here")

@@ -25,6 +25,7 @@ _SHOWN = 60  # characters of a value in the difference
 _IN_WORDS = {
     "images_hash": "the list of photos is another",
     "labels_hash": "the tags are others",
+    "tagged": "one of the two runs has --labels, the other has none",
     "weights.sha256": "the weights are others",
     "protocol.seeds_hash": "the seeds are others",
     "weights.seeds_hash": "the seeds are others",
@@ -72,6 +73,11 @@ class RunRecord:
         """The record as plain JSON values."""
         plain: dict[str, Any] = jsonable(self)
         return plain
+
+    @property
+    def tagged(self) -> bool:
+        """Whether tags were given; else the classifier chose them."""
+        return self.labels_hash not in ("", "none")
 
     def write(self, path: Path) -> None:
         """Replace `path` by this record. Raises `PseudomaskError` where that cannot be done."""
@@ -125,7 +131,7 @@ def check_resume(
     old record does not know counts as its default, so that an upgrade changes nothing. `earlier`: what an earlier
     version of this program would have recorded for a field; as good as the new value.
     """
-    before, after = old.to_json(), new.to_json()
+    before, after = (one.to_json() | {"tagged": one.tagged} for one in (old, new))
     before["config"] = {**(defaults or {}), **before["config"]}
     differences: list[str] = []
     for name in fields:
