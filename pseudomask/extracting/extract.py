@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,54 +123,59 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
     if config.dry_run:
         result.understood = _understood(config, collection, card, weights, record, len(pending))
         return result
-    run.start()
-    pending = job.tell(pending)
-    engine = Engine(
-        network=network.for_maps(device, amp),
-        method=method,
-        device=device,
-        amp=amp,
-        tag_thresholds=torch.tensor(card.tag_thresholds or (0.5,) * len(card.classes)),
-        plain_scale=min(range(len(seen.scales)), key=lambda i: abs(seen.scales[i] - 1)),
-        mirrored=seen.mirrored,
-        max_side=config.max_side,
-        stride=config.score_stride,
-        largest=config.batch_size,
-        reporter=reporter,
-    )
-    paths, planned = ImagePaths(collection.items), None
-    if job.alone:
-        parts = windows(pending, lambda place: header_size(paths[place]), config.max_side)
-    else:
-        planned = own_batches(paths, pending, config.batch_size, scales=seen.scales, max_side=config.max_side, job=job)
-        pending = [place for batch in planned for place in batch]
-        parts = iter([pending])
-
-    def decoded() -> Iterator[Photo]:
-        for part in parts:
-            photos = Photos(
-                paths,
-                part,
-                scales=seen.scales,
-                max_side=config.max_side,
-                max_pixels=config.max_pixels,
-                allow_truncated=config.allow_truncated,
-                keep_whole=config.overlay,
-                hashed=config.hash_photos,
+    with closing(run):
+        run.start()
+        pending = job.tell(pending)
+        engine = Engine(
+            network=network.for_maps(device, amp),
+            method=method,
+            device=device,
+            amp=amp,
+            tag_thresholds=torch.tensor(card.tag_thresholds or (0.5,) * len(card.classes)),
+            plain_scale=min(range(len(seen.scales)), key=lambda i: abs(seen.scales[i] - 1)),
+            mirrored=seen.mirrored,
+            max_side=config.max_side,
+            stride=config.score_stride,
+            largest=config.batch_size,
+            reporter=reporter,
+        )
+        paths, planned = ImagePaths(collection.items), None
+        if job.alone:
+            parts = windows(pending, lambda place: header_size(paths[place]), config.max_side)
+        else:
+            planned = own_batches(
+                paths, pending, config.batch_size, scales=seen.scales, max_side=config.max_side, job=job
             )
-            yield from load(photos, workers=pick_workers(config.workers), device=device)
+            pending = [place for batch in planned for place in batch]
+            parts = iter([pending])
 
-    started = time.monotonic()
-    with graceful() as stop:
-        if pending:
-            flow = _Flow(config, collection, outputs, run, engine, threshold, reporter, stop)
-            groups = as_planned(decoded(), planned) if planned is not None else batches(decoded(), config.batch_size)
-            flow.run(groups, len(pending), job.label("extracting"))
-        job.wait(stop)
-    result.seconds = time.monotonic() - started
-    run.finish({"extract": result.seconds})
-    result.finish(run, stop, told, max_failures=config.max_failures)
-    return result
+        def decoded() -> Iterator[Photo]:
+            for part in parts:
+                photos = Photos(
+                    paths,
+                    part,
+                    scales=seen.scales,
+                    max_side=config.max_side,
+                    max_pixels=config.max_pixels,
+                    allow_truncated=config.allow_truncated,
+                    keep_whole=config.overlay,
+                    hashed=config.hash_photos,
+                )
+                yield from load(photos, workers=pick_workers(config.workers), device=device)
+
+        started = time.monotonic()
+        with graceful() as stop:
+            if pending:
+                flow = _Flow(config, collection, outputs, run, engine, threshold, reporter, stop)
+                groups = (
+                    as_planned(decoded(), planned) if planned is not None else batches(decoded(), config.batch_size)
+                )
+                flow.run(groups, len(pending), job.label("extracting"))
+            job.wait(stop)
+        result.seconds = time.monotonic() - started
+        run.finish({"extract": result.seconds})
+        result.finish(run, stop, told, max_failures=config.max_failures)
+        return result
 
 
 @dataclass
@@ -229,6 +235,7 @@ class _Flow:
 
     def _write(self, *args: Any, **more: Any) -> None:
         """Files, then at once their manifest line: a kill between the two costs one image a thread, not a backlog."""
+        self.run_.own.check()
         self.run_.note(write_outputs(*args, **more))
 
     def _collect(self, most: int) -> None:

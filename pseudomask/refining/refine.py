@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from pseudomask.refining.thresholds import choose_threshold
 from pseudomask.refining.work import Job, Work, Worked, failed, plan_steps
 from pseudomask.running.folder_result import FolderResult
 from pseudomask.running.folder_run import FAILED, FolderRun
+from pseudomask.running.holder import tell_filling
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.layout import Outputs, check_folders, plan_outputs
 from pseudomask.running.machine import cores
@@ -87,6 +89,7 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
         REFINERS[name](config)  # what is missing is told now
     workers = (cores() if device.type == "cpu" else 1) if config.workers < 0 else config.workers
     jobs = _jobs(config.images, matched, outputs, seeds)
+    tell_filling(seeds.folder, told)
     for line in problems(config, seeds, matched):
         told.warn(line)
     with graceful() as stop:
@@ -129,15 +132,17 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
         if config.dry_run:
             result.understood = _understood(config, result, matched, str(device), workers, len(pending))
             return result
-        run.start()
-        pending = team.tell(pending, stop)
-        started = time.monotonic()
-        batches = team.share(plan_batches([jobs[i] for i in pending], seeds.entries, batch))
-        _refine_all(work, batches, workers, run, stop, reporter, team.label("refining"))
-        team.wait(stop)
-        result.seconds = time.monotonic() - started
-        run.finish({"refine": result.seconds})
-        result.finish(run, stop, told, max_failures=config.max_failures)
+        work.own = run.own
+        with closing(run):
+            run.start(stop)
+            pending = team.tell(pending, stop)
+            started = time.monotonic()
+            batches = team.share(plan_batches([jobs[i] for i in pending], seeds.entries, batch))
+            _refine_all(work, batches, workers, run, stop, reporter, team.label("refining"))
+            team.wait(stop)
+            result.seconds = time.monotonic() - started
+            run.finish({"refine": result.seconds})
+            result.finish(run, stop, told, max_failures=config.max_failures)
     return result
 
 

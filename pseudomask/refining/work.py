@@ -19,7 +19,7 @@ from pseudomask.running.halving import OUT_OF_MEMORY, halving
 from pseudomask.running.identity import TOUCHED, identify
 from pseudomask.running.layout import Outputs
 from pseudomask.running.manifest import Entry
-from pseudomask.running.record import hash_file
+from pseudomask.running.record import Own, hash_file
 from pseudomask.scores import ScoreMap, load_scores
 
 _TOO_LARGE = "not enough memory to refine it"
@@ -132,7 +132,8 @@ class Worked(NamedTuple):
 class Work:
     """Settings and steps, sent to each worker once; called with a batch of jobs it makes their files.
 
-    `most` photos go together. It shrinks where the device's memory runs out.
+    `most` photos go together. It shrinks where the device's memory runs out. `own`: the run's record, which must still
+    be there when a file is written.
     """
 
     config: RefineConfig
@@ -140,6 +141,7 @@ class Work:
     names: tuple[str, ...]
     threshold: float
     most: int = 1
+    own: Own | None = None
 
     def __call__(self, jobs: Sequence[Job]) -> Worked:
         entries, read = [], []
@@ -179,6 +181,8 @@ class Work:
         return [self._write(*one) for one in zip(jobs, inputs, photos, found, strict=True)]
 
     def _write(self, job: Job, inputs: dict[str, Any], photo: np.ndarray, refined: Refined) -> Entry:
+        if self.own is not None:
+            self.own.check()
         return write_outputs(
             job.outputs,
             job.relative,

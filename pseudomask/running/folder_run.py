@@ -10,11 +10,13 @@ from typing import Any
 
 from pseudomask.errors import CollisionError, RecordMismatch, UsageError
 from pseudomask.running.atomic import sweep_leftovers
+from pseudomask.running.holder import Holder, hold
 from pseudomask.running.inputs import Inputs, Line
 from pseudomask.running.layout import MANIFEST, RECORD, Outputs, check_foreign
 from pseudomask.running.manifest import Entry, Manifest
 from pseudomask.running.ranks import ranks
-from pseudomask.running.record import RunRecord, check_resume, peak_memory
+from pseudomask.running.record import Own, RunRecord, check_resume, peak_memory
+from pseudomask.running.signals import Stop
 
 DONE, FAILED = "done", "failed"
 CHANGED = "the photo, its tags or its seed changed since its mask was made; run the same command again"
@@ -81,9 +83,11 @@ class FolderRun:
         self.job = ranks()
         self.overwrite = self.job.anew(overwrite)
         self.manifest = Manifest(out / MANIFEST)
+        self.own = Own(out / RECORD, record, fields, {"defaults": defaults, "earlier": earlier})
+        self.holder: Holder | None = None
         old = None if self.overwrite else self._recorded()
         if old is not None:
-            check_resume(old, record, fields, where=out, defaults=defaults, earlier=earlier)
+            check_resume(old, record, fields, where=out, **self.own.rules)
             record.timings = dict(old.timings)
         self.entries: dict[str, Entry] = {} if self.overwrite else self._known()
         self.standing = self._compare(inputs, prune) if inputs is not None else Standing()
@@ -128,15 +132,36 @@ class FolderRun:
                     raise
         return old
 
-    def start(self) -> None:
-        """The first writing: the record. With `overwrite` the files of the run before are removed first."""
+    def start(self, stop: Stop | None = None) -> None:
+        """The first writing: the record. With `overwrite` the files of the run before are removed first.
+
+        From here until `close` no other run may fill the folder, only other processes of this one.
+        """
+        if self.job.first:
+            self.holder = hold(self.out, share=not self.overwrite)
+            self._begin()
+            self.holder.share()
+            self.own.check()  # somebody may have come in between
+        self.job.wait(stop)
         if not self.job.first:
-            return
+            self.holder = hold(self.out, share=True)
+
+    def _begin(self) -> None:
         if self.overwrite:
             self._remove_old()
+        else:
+            old = self._recorded()  # since the first look another run may have begun
+            if old is not None:
+                check_resume(old, self.record, self.own.fields, where=self.out, **self.own.rules)
         self.record.write(self.out / RECORD)
         sweep_leftovers(self.out)
         self._settle()
+
+    def close(self) -> None:
+        """Let others into the folder."""
+        if self.holder is not None:
+            self.holder.release()
+            self.holder = None
 
     def _settle(self) -> None:
         """Masks of photos that are gone go; those of changed photos count as missing from here on."""
@@ -176,6 +201,7 @@ class FolderRun:
 
     def note(self, entry: Entry) -> None:
         """Record one image; call it when its files are in place. A changed photo that failed loses its old files."""
+        self.own.check()
         key = entry["key"]
         if entry["status"] == FAILED and key in self.standing.changed:
             self._remove([key])
@@ -201,6 +227,7 @@ class FolderRun:
             self.entries = self._known()  # what the others noted
         if not self.job.first:
             return
+        self.own.check()
         self.manifest.compact([one.key for one in self.outputs])
         if "images" in self.record.protocol:
             self.record.protocol["images"] = len(

@@ -67,8 +67,8 @@ class Inputs(Protocol):
 def changed_since(photos: Iterable[tuple[str, Entry]], images: Path, made_from: Any) -> list[str]:
     """Names of photos below `images` that are not any more what their masks were made from.
 
-    photos: each one's path, and its mask's line. made_from: the folder that the record names: files of a copy have times
-    of their own, which tell nothing.
+    photos: each one's path, and its mask's line. made_from: the folder that the record names: files of a copy have
+    times of their own, which tell nothing.
     """
     own = isinstance(made_from, str) and os.path.realpath(made_from) == os.path.realpath(images)
     found = []

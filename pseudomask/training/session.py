@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
 import numpy as np
 import torch
@@ -21,9 +23,10 @@ from pseudomask.errors import UsageError
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import save_network
 from pseudomask.running.atomic import sweep_leftovers
+from pseudomask.running.holder import holding
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.ranks import ranks
-from pseudomask.running.record import RunRecord, check_resume, package_versions, peak_memory
+from pseudomask.running.record import Own, RunRecord, check_resume, package_versions, peak_memory
 from pseudomask.running.reporter import Reporter
 from pseudomask.running.signals import Stop, graceful
 from pseudomask.training.loading import Crops
@@ -146,7 +149,25 @@ def describe(split: Split, reporter: Reporter) -> dict[str, Any]:
     }
 
 
+_Words = ParamSpec("_Words")
+
+
+def _letting_go(
+    train: Callable[Concatenate[ExitStack, _Words], TrainingResult],
+) -> Callable[_Words, TrainingResult]:
+    """With a stack for what shall be let go of at the end, however that comes."""
+
+    @wraps(train)
+    def wrapped(*words: _Words.args, **more: _Words.kwargs) -> TrainingResult:
+        with ExitStack() as held:
+            return train(held, *words, **more)
+
+    return wrapped
+
+
+@_letting_go
 def run_training(
+    held: ExitStack,
     options: AnyOptions,
     split: Split,
     *,
@@ -180,7 +201,11 @@ def run_training(
     facts = describe(split, told)
     training_sides(options)
     device = pick_device(options.device)
-    record = _new_record(options, split, command, source, earlier)
+    record = _new_record(options, split, command, source)
+    _check_record(options, record, earlier)
+    own = Own(
+        options.run / RECORD, record, _compared(options), {"defaults": defaults(type(options)), "earlier": earlier}
+    )
     if options.dry_run:
         understood = [
             *split.training.describe(),
@@ -208,7 +233,10 @@ def run_training(
         )
         record.device = str(trainer.device)
         if job.first:
+            held.enter_context(holding(options.run))
+            _check_record(options, record, earlier)  # since the first look another run may have begun
             _open_folder(options, record)
+            trainer.before_saving = own.check
         job.wait(stop)
         if prepare is not None:
             prepare(stop)
@@ -228,6 +256,7 @@ def run_training(
     record.peak_memory = peak_memory()
     if not trained.finished:
         if job.first:
+            own.check()
             record.write(options.run / RECORD)
         told.warn(f"stopped at step {trained.steps}; the same command goes on from there")
         return TrainingResult(None, facts, exit_code=stop.exit_code)
@@ -235,6 +264,7 @@ def run_training(
     if job.first:
         card = _card(options, split, method, source, network_facts, base_card, trained)
         dtype = torch.float16 if options.weights_dtype == "fp16" else torch.float32
+        own.check()
         save_network(target, network, card, dtype)
         record.write(options.run / RECORD)
     job.wait()
@@ -247,11 +277,8 @@ def run_training(
     return TrainingResult(target, facts | {"weights": str(target)})
 
 
-def _new_record(
-    options: AnyOptions, split: Split, command: str, source: dict[str, Any], earlier: Mapping[str, str] | None
-) -> RunRecord:
-    """This run's record, checked against the one in RUN: only the same training may go on there."""
-    record = RunRecord(
+def _new_record(options: AnyOptions, split: Split, command: str, source: dict[str, Any]) -> RunRecord:
+    return RunRecord(
         command=command,
         config=jsonable(options),
         classes=split.training.classes,
@@ -260,15 +287,21 @@ def _new_record(
         images_hash=split.training.images_hash,
         labels_hash=split.training.labels_hash,
     )
+
+
+def _compared(options: AnyOptions) -> list[str]:
+    return [*_COMPARED, *(f"config.{name}" for name in deciding(type(options), roles=("result", "machine")))]
+
+
+def _check_record(options: AnyOptions, record: RunRecord, earlier: Mapping[str, str] | None) -> None:
+    """Compare this run's record with the one in RUN: only the same training may go on there."""
     old = None if options.overwrite else RunRecord.read(options.run / RECORD)
     if old is not None:
-        kind = type(options)
-        names = [f"config.{name}" for name in deciding(kind, roles=("result", "machine"))]
-        check_resume(old, record, [*_COMPARED, *names], where=options.run, defaults=defaults(kind), earlier=earlier)
+        usual = defaults(type(options))
+        check_resume(old, record, _compared(options), where=options.run, defaults=usual, earlier=earlier)
         record.timings = dict(old.timings)
     elif not options.overwrite and ((options.run / WEIGHTS).exists() or (options.run / CHECKPOINT).exists()):
         raise UsageError(f"{options.run} holds weights but no {RECORD}; add --overwrite or choose another folder")
-    return record
 
 
 def _open_folder(options: AnyOptions, record: RunRecord) -> None:

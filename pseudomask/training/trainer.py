@@ -128,6 +128,7 @@ class Trainer:
         self.plan = batch_plan(options.seed, options.epochs, len(photos.paths), options.batch_size)
         self.shares = split(self.plan, self.job)
         self.unreadable: set[str] = set()
+        self.before_saving: Callable[[], None] = lambda: None  # raises where RUN is another run's by now
 
     def train(self) -> Trained:
         """Run all steps that are left. Raises `TrainingDiverged`; a stop request ends it early."""
@@ -150,6 +151,7 @@ class Trainer:
                 stopping = self.stop.requested if self.job.alone else asked
                 due = done % per_epoch == 0 or done % self.options.checkpoint_every == 0 or stopping
                 if due and self.job.first:
+                    self.before_saving()
                     save_state(self.run, self.network, self.optimizer, done, self.scaler)
                 if stopping:
                     break
