@@ -94,7 +94,7 @@ class Survey:
                 return Standing("anew", str(error).removesuffix(_ADVICE), result)
         except PseudomaskError as error:
             raise named(error, step) from error
-        whole = step.kind.product(step.config).exists() if step.kind.trains else result.pending == 0
+        whole = step.kind.product(step.config).exists() if step.kind.trains else not (result.pending or result.pruned)
         if whole:
             return Standing("done", result=result)
         return Standing("goes on" if (step.place / RECORD).exists() else "new", result=result)

@@ -120,6 +120,7 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
         told.info(line)
     pending = run.pending(with_scores=config.scores, with_overlays=config.overlay)
     result.pending, result.skipped = len(pending), len(outputs) - len(pending)
+    result.pruned = run.standing.lost
     if config.dry_run:
         result.understood = _understood(config, collection, card, weights, record, len(pending))
         return result

@@ -128,6 +128,7 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
             told.info(line)
         pending = run.pending(with_scores=config.scores, with_overlays=config.overlay)
         result.pending, result.skipped = len(pending), len(outputs) - len(pending)
+        result.pruned = run.standing.lost
         told.info(f"{len(jobs)} photos, {', then '.join(methods)} on {device}, {max(workers, 1)} at a time")
         if config.dry_run:
             result.understood = _understood(config, result, matched, str(device), workers, len(pending))

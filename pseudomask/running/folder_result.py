@@ -28,7 +28,7 @@ class FolderResult:
 
     Attributes:
         done, failed: images with a mask, and without; `skipped`: finished by an earlier run; `pending`: left to make
-            when this one began.
+            when this one began; `pruned`: removed, or to be removed, as their photos are gone.
         empty: images with a tag that has no pixel.
         seconds: spent on photos, without the start.
         threshold: the background threshold in force, `threshold_from` who chose it.
@@ -45,6 +45,7 @@ class FolderResult:
     failed: int = 0
     skipped: int = 0
     pending: int = 0
+    pruned: int = 0
     empty: int = 0
     seconds: float = 0.0
     failures: dict[str, str] = field(default_factory=dict)

@@ -38,6 +38,11 @@ class Standing:
     others: int = 0
     undated: int = 0
 
+    @property
+    def lost(self) -> int:
+        """How many masks are of photos that are gone."""
+        return sum(self.gone.values())
+
     def news(self) -> Iterator[str]:
         """In words for people."""
         if any(self.gone.values()):
