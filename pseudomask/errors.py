@@ -7,6 +7,7 @@ PseudomaskError                 1   something failed while the work ran
 ├── UsageError                  2   wrong arguments, labels or files, found before any work
 │   ├── LabelError              2   a label file: carries the file and the line
 │   ├── CollisionError          2   two images would write one mask, or an output would harm an input
+│   ├── FolderInUse            2   another process fills the output folder
 │   └── RecordMismatch          2   the output folder holds a run made with other settings
 └── SetupError                  3   the machine lacks something
     ├── WeightsError            3   weights missing, foreign or damaged
@@ -63,6 +64,10 @@ class LabelError(UsageError):
 
 class CollisionError(UsageError):
     """Two images would share one mask, or the output folder lies in the way of the input."""
+
+
+class FolderInUse(UsageError):
+    """Another process fills the output folder; the message names it."""
 
 
 class RecordMismatch(UsageError):

@@ -10,7 +10,7 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +31,7 @@ from pseudomask.chain.results import keep, short
 from pseudomask.chain.standing import Standing, Survey, fingerprint
 from pseudomask.config import RunConfig
 from pseudomask.errors import PseudomaskError, UsageError
+from pseudomask.running.holder import holding
 from pseudomask.running.ranks import ranks
 from pseudomask.running.reporter import Reporter, SilentReporter
 
@@ -110,7 +111,20 @@ def run(config: RunConfig, reporter: Reporter | None = None) -> RunResult:
         for text in dict.fromkeys(told):  # trainings on the same tags find the same
             reporter.warn(text)
         return RunResult(chain.out, entries, dry=True, document=document(chain, entries, None))
+    with holding(chain.out):
+        return _walk(chain, steps, standings, entries, survey, reporter)
+
+
+def _walk(
+    chain: Chain,
+    steps: Sequence[Step],
+    standings: Mapping[str, Standing],
+    entries: list[Entry],
+    survey: Survey,
+    reporter: Reporter,
+) -> RunResult:
     write_resolved(chain)
+    by_label = {entry["step"]: entry for entry in entries}
     walk = _Walk(chain, entries, survey, reporter)
     for place, step in enumerate(steps, 1):
         code = walk.step(step, standings[step.label], f"{place} of {len(steps)}, {step.label}", by_label[step.label])

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from pseudomask.chain.checks import check_inputs, check_later, named, ready
 from pseudomask.chain.kinds import Step
+from pseudomask.config.roles import changed, deciding
 from pseudomask.errors import PseudomaskError, RecordMismatch, UsageError
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.layout import MANIFEST, RECORD
@@ -22,9 +23,8 @@ from pseudomask.running.record import hash_file, hash_lines
 from pseudomask.running.reporter import SilentReporter
 
 State = Literal["done", "new", "goes on", "anew", "waits"]
+_IDLE = {"workers", "overwrite", "max_failures"}  # settings that no verb's files depend on
 _ADVICE = "; add --overwrite to start anew, or choose another output folder"
-# Settings that change nothing in what evaluate, report and export write.
-_IDLE = {"workers", "overwrite", "max_failures"}
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Survey:
                 return Standing("anew", str(error).removesuffix(_ADVICE), result)
         except PseudomaskError as error:
             raise named(error, step) from error
-        whole = step.kind.product(step.config).exists() if step.kind.trains else result.pending == 0
+        whole = step.kind.product(step.config).exists() if step.kind.trains else not (result.pending or result.pruned)
         if whole:
             return Standing("done", result=result)
         return Standing("goes on" if (step.place / RECORD).exists() else "new", result=result)
@@ -103,7 +103,7 @@ class Survey:
         old = self.before.get(step.label, {})
         files = [step.place, *(getattr(step.config, name, None) for name in ("html", "csv", "markdown"))]
         there = all(path.exists() for path in files if path is not None)
-        if there and old.get("fingerprint") == fingerprint(step):
+        if there and old.get("fingerprint") == fingerprint(step, old.get("config")):
             return Standing("done")
         if not _holds_run(step):
             return Standing("new")
@@ -137,12 +137,18 @@ def _dry(step: Step, *, overwrite: bool) -> Any:
     return step.kind.call(config, SilentReporter())
 
 
-def fingerprint(step: Step) -> str:
-    """A hash of what decides the files of evaluate, report or export."""
+def fingerprint(step: Step, known: Mapping[str, Any] | None = None) -> str:
+    """A hash of what decides the files of evaluate, report or export.
+
+    known: the settings of the version that made them: others count only where they are not at their default.
+    """
     config = jsonable(step.config)
-    decided = {name: value for name, value in config.items() if name not in _IDLE}
+    names = deciding(step.kind.config, roles=("result", "masks", "machine", "place"))
+    if known:
+        names = [name for name in names if name in known or name in changed(config, step.kind.config, (name,))]
     assert step.kind.source is not None
-    lines = [step.kind.verb, json.dumps(decided, sort_keys=True), *_of_folder(getattr(step.config, step.kind.source))]
+    settings = json.dumps({name: config[name] for name in names}, sort_keys=True)
+    lines = [step.kind.verb, settings, *_of_folder(getattr(step.config, step.kind.source))]
     truth = getattr(step.config, "gt", None)
     for name in ("list", "val_list", "class_file"):
         path = getattr(step.config, name, None)

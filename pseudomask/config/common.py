@@ -6,20 +6,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from pseudomask.config.roles import Role
 from pseudomask.errors import UsageError
 
 Amp = Literal["auto", "off", "bf16", "fp16"]
 LabelFormat = Literal["auto", "csv", "voc", "voc-main", "coco", "folders", "text", "per-image", "imagefolder"]
 
 
-def option(default: Any, help: str, panel: str = "Options", **more: Any) -> Any:
-    """A field with its help; `panel` is the group it is shown under."""
-    return field(default=default, metadata={"help": help, "panel": panel, **more})
+def option(
+    default: Any, help: str, panel: str = "Options", *, role: Role = "result", of: tuple[str, ...] = (), **more: Any
+) -> Any:
+    """A field with its help; `panel` is the group it is shown under, `role` and `of` are those of `roles`."""
+    return field(default=default, metadata={"help": help, "panel": panel, "role": role, "of": of, **more})
 
 
-def argument(help: str) -> Any:
+def argument(help: str, *, role: Role = "place") -> Any:
     """A required positional argument."""
-    return field(metadata={"help": help, "positional": True})
+    return field(metadata={"help": help, "positional": True, "role": role})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +30,15 @@ class TagOptions:
     """Where tags come from."""
 
     labels: Path | None = option(
-        None, "Tags of the photos: a CSV/TSV file, a VOC or COCO set, a folder a class, a text file.", "Input"
+        None,
+        "Tags of the photos: a CSV/TSV file, a VOC or COCO set, a folder a class, a text file.",
+        "Input",
+        role="place",
     )
     label_format: LabelFormat = option("auto", "Kind of --labels, when it is not what it looks like.", "Input")
-    class_file: Path | None = option(None, "Class names, one a line, `background` first; fixes their order.", "Input")
+    class_file: Path | None = option(
+        None, "Class names, one a line, `background` first; fixes their order.", "Input", role="place"
+    )
     label_split: str | None = option(
         None, "Split to read of a VOC set, or of a table with a `split` column (train, val, …).", "Input"
     )
@@ -97,8 +105,9 @@ class PhotoListOptions(PhotoReadingOptions):
         None,
         "Use only the photos named in this file (stems or relative paths, one a line; - is stdin).",
         "Input",
+        role="place",
     )
-    limit: int | None = option(None, "Use only the first N photos.", "Input", min=1)
+    limit: int | None = option(None, "Use only the first N photos.", "Input", min=1, role="place")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +121,7 @@ class SeedOptions(PhotoListOptions):
 
     images: Path = argument("Folder of the photos that SEEDS was made from.")
     class_file: Path | None = option(
-        None, "Class names, one a line, `background` first; must be those of SEEDS.", "Input"
+        None, "Class names, one a line, `background` first; must be those of SEEDS.", "Input", role="place"
     )
 
 
@@ -120,13 +129,18 @@ class SeedOptions(PhotoListOptions):
 class DeviceOptions:
     """Where and how numbers are computed."""
 
-    device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps; one asked for and absent is an error.", "Machine")
-    amp: Amp = option("auto", "Mixed precision: auto is bf16 on GPUs and CPUs that have it, else off.", "Machine")
+    device: str = option(
+        "auto", "auto, cpu, cuda, cuda:1 or mps; one asked for and absent is an error.", "Machine", role="machine"
+    )
+    amp: Amp = option(
+        "auto", "Mixed precision: auto is bf16 on GPUs and CPUs that have it, else off.", "Machine", role="machine"
+    )
     workers: int = option(
         -1,
         "Processes (in training on a CPU: threads) that decode photos; -1: by the machine.",
         "Machine",
         min=-1,
+        role="free",
     )
 
 
@@ -137,9 +151,18 @@ class FolderOptions:
     max_pixels: int = option(200_000_000, "Photos with more pixels are refused.", "Input", min=1)
     allow_truncated: bool = option(False, "Use photos whose file is cut off.", "Input")
     mask_mode: Literal["palette", "index"] = option(
-        "palette", "Colours people see, or plain indices for readers that use OpenCV.", "Output"
+        "palette", "Colours people see, or plain indices for readers that use OpenCV.", "Output", role="masks"
     )
-    overlay: bool = option(False, "Also write OUT/overlays/….jpg, photo and mask together.", "Output")
-    max_failures: int = option(0, "So many unreadable photos still count as success.", "Run", min=0)
-    overwrite: bool = option(False, "Make everything anew, over what OUT holds.", "Run")
-    dry_run: bool = option(False, "Say what was understood, and stop.", "Run")
+    hash_photos: bool = option(
+        False,
+        "Note each photo's SHA-256 too: then its content tells whether it changed, not its size and time.",
+        "Input",
+        role="free",
+    )
+    overlay: bool = option(False, "Also write OUT/overlays/….jpg, photo and mask together.", "Output", role="free")
+    max_failures: int = option(0, "So many unreadable photos still count as success.", "Run", min=0, role="free")
+    overwrite: bool = option(False, "Make everything anew, over what OUT holds.", "Run", role="free")
+    prune: bool = option(
+        False, "Remove masks, scores and overlays of photos that are no longer in IMAGES.", "Run", role="free"
+    )
+    dry_run: bool = option(False, "Say what was understood, and stop.", "Run", role="free")

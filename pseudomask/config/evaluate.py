@@ -39,4 +39,4 @@ class EvaluateConfig(PageOptions):
     json_file: Path | None = option(None, "Write the report as JSON.", "Output")
     csv: Path | None = option(None, "Write one row per class, and per image into NAME.images.csv beside it.", "Output")
     markdown: Path | None = option(None, "Write the report as Markdown.", "Output")
-    workers: int = option(-1, "Threads; -1 is one a core.", "Machine", min=-1)
+    workers: int = option(-1, "Threads; -1 is one a core.", "Machine", min=-1, role="free")

@@ -37,5 +37,9 @@ class ExportConfig:
     val_fraction: float = option(
         0.0, "Or this share of them, drawn by a hash of their names.", "Split", min=0.0, max=0.9
     )
-    max_failures: int = option(0, "So many masks that cannot be exported still count as success.", "Run", min=0)
-    overwrite: bool = option(False, "Replace DEST, if it is an earlier export, with all that is in it.", "Run")
+    max_failures: int = option(
+        0, "So many masks that cannot be exported still count as success.", "Run", min=0, role="free"
+    )
+    overwrite: bool = option(
+        False, "Replace DEST, if it is an earlier export, with all that is in it.", "Run", role="free"
+    )

@@ -27,4 +27,4 @@ class ReportConfig(PageOptions):
 
     out: Path = argument("Folder that extract or refine wrote.")
     html: Path | None = option(None, "The page's file; by default OUT/report.html.", "Output")
-    workers: int = option(-1, "Threads; -1 is one a core.", "Machine", min=-1)
+    workers: int = option(-1, "Threads; -1 is one a core.", "Machine", min=-1, role="free")

@@ -43,13 +43,13 @@ class ScheduleOptions(DeviceOptions):
     clip: float = option(0.0, "Largest gradient norm; 0 does not clip.", "Training", min=0.0)
     seed: int = option(0, "Seed of every random choice; recorded.", "Training", min=0)
     checkpoint_every: int = option(
-        100, "Steps between checkpoints (one is also written at each epoch's end).", "Training", min=1
+        100, "Steps between checkpoints (one is also written at each epoch's end).", "Training", min=1, role="free"
     )
     weights_dtype: Literal["fp16", "fp32"] = option("fp16", "Precision of the saved weights.", "Training")
     license: str = option("unknown", "Licence of the weights, written into their card.", "Training")
     data_name: str | None = option(None, "Name of the training data in the weights' card.", "Training")
-    overwrite: bool = option(False, "Start anew where RUN holds other training.", "Run")
-    dry_run: bool = option(False, "Say what was understood, and stop.", "Run")
+    overwrite: bool = option(False, "Start anew where RUN holds other training.", "Run", role="free")
+    dry_run: bool = option(False, "Say what was understood, and stop.", "Run", role="free")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +57,9 @@ class TrainingOptions(LabelOptions, ScheduleOptions):
     """What the verbs share that train on photos with tags."""
 
     images: Path = argument("Folder of photos, searched with its subfolders.")
-    run: Path = argument("Folder for the weights, the checkpoint and the log.")
+    run: Path = argument("Folder for the weights, the checkpoint and the log.", role="free")
     val_list: Path | None = option(
-        None, "Photos held out to measure loss and average precision; never trained on.", "Input"
+        None, "Photos held out to measure loss and average precision; never trained on.", "Input", role="place"
     )
     val_fraction: float = option(
         0.05, "Share of the photos held out when --val-list is not given.", "Input", min=0.0, max=0.9
@@ -84,6 +84,7 @@ class TrainClsConfig(TrainingOptions):
         None,
         "A safetensors file in torchvision's naming; by default torchvision's ImageNet weights.",
         "Network",
+        role="place",
     )
     backbone_style: Style = option(
         "pytorch", "Where these weights have their stride: 3×3 (pytorch) or first 1×1 (caffe).", "Network"
@@ -95,7 +96,7 @@ class TrainClsConfig(TrainingOptions):
 class ReactivateConfig(TrainingOptions):
     """Train ReCAM's second classifier on features pooled under each class's map."""
 
-    weights: Path | None = option(None, "Weights that train-cls wrote.", "Network")
+    weights: Path | None = option(None, "Weights that train-cls wrote.", "Network", role="place")
     sce_weight: float = option(
         1.0, "λ, the softmax loss's weight: 1 for VOC, 0.1 for COCO in the paper.", "Training", min=0.0
     )
@@ -114,7 +115,7 @@ class ReactivateConfig(TrainingOptions):
 class CalibrateConfig(TrainingOptions, CpmcOptions):
     """Train CPMC's heads: what prototypes are made of, so that they agree with the classifier's refined map."""
 
-    weights: Path | None = option(None, "Weights that train-cls or reactivate wrote.", "Network")
+    weights: Path | None = option(None, "Weights that train-cls or reactivate wrote.", "Network", role="place")
     consistency: float = option(
         1.0, "α: weight of the difference between the two maps, beside the classification loss.", "Training", min=0.0
     )
@@ -137,6 +138,7 @@ class AffinityScheduleOptions(ScheduleOptions):
         "Weights whose backbone is used, as it is; by default $PSEUDOMASK_WEIGHTS, else those that come with "
         "pseudomask.",
         "Network",
+        role="place",
     )
     epochs: int = option(3, "Passes over the photos.", "Training", min=1)
     crop: int = option(320, "Side of the square training crop, in pixels; IRN's is 512.", "Training", min=32)
@@ -150,7 +152,7 @@ class TrainAffinityConfig(SeedOptions, AffinityScheduleOptions):
     """Train the boundary network of `refine --method walk` on what seeds are sure of."""
 
     seeds: Path = argument("What extract wrote: it must hold scores/.")
-    run: Path = argument("Folder for the confident labels, the weights, the checkpoint and the log.")
+    run: Path = argument("Folder for the confident labels, the weights, the checkpoint and the log.", role="free")
     confident_foreground: float | None = option(
         None,
         "A score above this is surely its class; by default 0.12 above the threshold of SEEDS' masks.",

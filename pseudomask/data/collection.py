@@ -32,6 +32,7 @@ class Collection:
         notes: what the labels' reader mapped or left out, in words.
         classes_given: whether a class file names the classes; `merge_names`: see `TagOptions`.
         passed_over: files of the folder that hold pictures of kinds that are not read.
+        found: the same of all photos of the folder, where these are only some.
     """
 
     items: tuple[ImageItem, ...]
@@ -44,6 +45,17 @@ class Collection:
     classes_given: bool = False
     merge_names: bool = False
     passed_over: tuple[PassedOver, ...] = ()
+    found: Collection | None = None
+
+    @property
+    def whole(self) -> Collection:
+        """With all photos of the folder, also those that --list and --limit leave out, and their tags."""
+        return self.found or self
+
+    def tag_names(self, key: str) -> tuple[str, ...] | None:
+        """A photo's tags; None where it has no row."""
+        given = None if self.tags is None else self.tags.get(key)
+        return None if given is None else tuple(self.classes[i] for i in given)
 
     @property
     def images_hash(self) -> str:
@@ -98,7 +110,8 @@ def collect(folder: Path, options: LabelOptions, *, exclude: Path | None = None)
         items = items[: options.limit]
     names = read_classes(options.class_file) if options.class_file else None
     if options.labels is None:
-        return Collection(tuple(items), names or (), passed_over=seen.passed_over)
+        whole = Collection(tuple(found)) if len(items) < len(found) else None
+        return Collection(tuple(items), names or (), passed_over=seen.passed_over, found=whole)
     table = read_labels(
         options.labels,
         format=options.label_format,
@@ -128,6 +141,7 @@ def collect(folder: Path, options: LabelOptions, *, exclude: Path | None = None)
         classes_given=names is not None,
         merge_names=options.merge_names,
         passed_over=seen.passed_over,
+        found=Collection(tuple(found), table.classes, matched.tags) if len(items) < len(found) else None,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,11 @@ from pseudomask.exporting.writer import Writer, write_lines
 from pseudomask.masks import MAX_8BIT_CLASSES, load_mask
 from pseudomask.quoting import printable
 from pseudomask.running.atomic import atomic_folder
+from pseudomask.running.holder import LOCK, holding, tell_filling
+from pseudomask.running.inputs import tell_changed
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.layout import check_folders
+from pseudomask.running.record import hash_lines
 from pseudomask.running.reporter import Reporter, SilentReporter
 from pseudomask.running.signals import Stop, graceful
 from pseudomask.running.threshold import made_threshold
@@ -93,12 +96,14 @@ def export(config: ExportConfig, reporter: Reporter | None = None) -> ExportResu
     names = plan_names(source.pieces, flat=kind.flat, fault=kind.fault, format=config.format)
     if source.unlisted:
         reporter.warn(f"{source.unlisted} masks in {config.out} have no line in its manifest and are left out")
+    tell_filling(config.out, reporter)
+    tell_changed(source.changed, reporter)
     result = ExportResult(
         dest=config.dest, format=config.format, classes=source.classes, left_out=dict(source.left_out)
     )
     with graceful() as stop:
         try:
-            with atomic_folder(config.dest, replace=config.overwrite) as folder:
+            with _alone(config.dest), atomic_folder(config.dest, replace=config.overwrite) as folder:
                 seen = AsSeen.of(source.record.config)
                 with closing(kind(folder, source.classes, source.pieces, names, seen)) as writer:
                     _fill(writer, config, result, reporter, stop)
@@ -114,6 +119,12 @@ def export(config: ExportConfig, reporter: Reporter | None = None) -> ExportResu
 
 class _Stopped(Exception):
     """Somebody asked to stop."""
+
+
+def _alone(dest: Path) -> AbstractContextManager[None]:
+    """DEST is replaced as a whole, so its lock lies beside it."""
+    place = Path(os.path.realpath(dest))
+    return holding(place.parent, name=f"{LOCK}-{hash_lines([place.name])[:16]}")
 
 
 def _check_settings(config: ExportConfig) -> None:

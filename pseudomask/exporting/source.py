@@ -11,6 +11,7 @@ from pseudomask.data.images import ImageItem, read_list, select
 from pseudomask.errors import UsageError
 from pseudomask.measuring.pairing import find_files
 from pseudomask.running.folder_run import DONE
+from pseudomask.running.inputs import changed_since
 from pseudomask.running.layout import MANIFEST, RECORD, Outputs, is_below
 from pseudomask.running.manifest import Entry, Manifest
 from pseudomask.running.record import RunRecord
@@ -36,6 +37,7 @@ class Source:
     pieces: the masks to export, in the manifest's order.
     left_out: reason by photo, for those that OUT has no mask of; unlisted: masks that its manifest does not name.
     record: the run that made them.
+    changed: photos that changed since.
     """
 
     pieces: tuple[Piece, ...]
@@ -43,6 +45,7 @@ class Source:
     left_out: dict[str, str]
     unlisted: int
     record: RunRecord
+    changed: tuple[str, ...] = ()
 
 
 def read_source(config: ExportConfig, *, with_photos: bool) -> Source:
@@ -80,7 +83,12 @@ def read_source(config: ExportConfig, *, with_photos: bool) -> Source:
     )
     known = {entry["key"] for entry in entries}
     unlisted = sum(file.key not in known for file in find_files(config.out, ".png"))
-    return Source(pieces, tuple(record.classes), left_out, unlisted, record)
+    changed = (
+        changed_since(((item.relative, status[item.key]) for item in done), images, record.config.get("images"))
+        if images
+        else []
+    )
+    return Source(pieces, tuple(record.classes), left_out, unlisted, record, tuple(changed))
 
 
 def _read(folder: Path) -> tuple[RunRecord, list[Entry]]:

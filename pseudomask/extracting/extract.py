@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ from typing import Any
 import torch
 
 from pseudomask.config import ExtractConfig
+from pseudomask.config.roles import deciding, defaults
 from pseudomask.data.collection import Collection, align_tags, collect, tell_labels, tell_passed_over
 from pseudomask.data.images import ImagePaths, PassedOver
 from pseudomask.data.survey import recorded_config, settle
 from pseudomask.devices import pick_amp, pick_device, pick_workers
 from pseudomask.extracting.engine import Engine
+from pseudomask.extracting.inputs import PhotosAndTags
 from pseudomask.extracting.outputs import write_outputs
 from pseudomask.extracting.photos import Photo, Photos, batches, header_size, load, windowed
 from pseudomask.extracting.shards import as_planned, own_batches
@@ -38,11 +41,8 @@ from pseudomask.running.record import RunRecord, hash_file
 from pseudomask.running.reporter import Reporter, SilentReporter
 from pseudomask.running.signals import Stop, graceful
 
-# What may change between a run and its resumption; all else decides the masks.
-_FREE = {"out", "device", "amp", "workers", "batch_size", "overlay", "max_failures", "overwrite", "dry_run", "tta"}
-_PLACES = {"images", "labels", "list", "weights", "class_file"}  # their contents are compared by hash
 _WELL_SEEN = 100  # photos of a class in training
-_COMPARED = ("command", "classes", "weights.sha256", "images_hash", "labels_hash")
+_COMPARED = ("command", "classes", "weights.sha256", "tagged")  # photos and tags are compared one by one
 
 
 @dataclass(kw_only=True)
@@ -120,55 +120,71 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
     )
     told.info(f"{len(collection.items)} photos, {config.method} with {weights.name} on {device}")
     record = _record(config, collection, card, weights, threshold, threshold_from, tags_from, device, amp)
-    run = FolderRun(config.out, record, outputs, fields=_fields(config), overwrite=config.overwrite)
+    run = FolderRun(
+        config.out,
+        record,
+        outputs,
+        fields=_fields(config),
+        overwrite=config.overwrite,
+        inputs=PhotosAndTags(collection, config.images, hashed=config.hash_photos),
+        prune=config.prune,
+        defaults=defaults(ExtractConfig),
+    )
+    for line in run.standing.news():
+        told.info(line)
     pending = run.pending(with_scores=config.scores, with_overlays=config.overlay)
     result.pending, result.skipped = len(pending), len(outputs) - len(pending)
+    result.pruned = run.standing.lost
     if config.dry_run:
         result.understood = _understood(config, collection, card, weights, record, len(pending))
         return result
-    run.start()
-    pending = job.tell(pending)
-    engine = Engine(
-        network=network.on(device) if method.gradients else network.for_maps(device, amp),
-        method=method,
-        device=device,
-        amp=amp,
-        tag_thresholds=torch.tensor(card.tag_thresholds or (0.5,) * len(card.classes)),
-        plain_scale=min(range(len(seen.scales)), key=lambda i: abs(seen.scales[i] - 1)),
-        mirrored=seen.mirrored,
-        max_side=config.max_side,
-        stride=config.score_stride,
-        largest=config.batch_size,
-        reporter=reporter,
-    )
-    paths, planned, order = ImagePaths(collection.items), None, None
-    if job.alone:
-        order = windowed(range(len(pending)), lambda i: header_size(paths[pending[i]]), config.max_side)
-    else:
-        planned = own_batches(paths, pending, config.batch_size, scales=seen.scales, max_side=config.max_side, job=job)
-        pending = [place for batch in planned for place in batch]
-    photos = Photos(
-        paths,
-        pending,
-        scales=seen.scales,
-        max_side=config.max_side,
-        max_pixels=config.max_pixels,
-        allow_truncated=config.allow_truncated,
-        keep_whole=config.overlay,
-        reading=reading,
-    )
-    started = time.monotonic()
-    with graceful() as stop:
-        if pending:
-            decoded = load(photos, workers=pick_workers(config.workers), device=device, order=order)
-            groups = as_planned(decoded, planned) if planned is not None else batches(decoded, config.batch_size)
-            flow = _Flow(config, collection, outputs, run, engine, threshold, reporter, stop)
-            flow.run(groups, len(pending), job.label("extracting"))
-        job.wait(stop)
-    result.seconds = time.monotonic() - started
-    run.finish({"extract": result.seconds})
-    result.finish(run, stop, told, max_failures=config.max_failures)
-    return result
+    with closing(run):
+        run.start()
+        pending = job.tell(pending)
+        engine = Engine(
+            network=network.on(device) if method.gradients else network.for_maps(device, amp),
+            method=method,
+            device=device,
+            amp=amp,
+            tag_thresholds=torch.tensor(card.tag_thresholds or (0.5,) * len(card.classes)),
+            plain_scale=min(range(len(seen.scales)), key=lambda i: abs(seen.scales[i] - 1)),
+            mirrored=seen.mirrored,
+            max_side=config.max_side,
+            stride=config.score_stride,
+            largest=config.batch_size,
+            reporter=reporter,
+        )
+        paths, planned, order = ImagePaths(collection.items), None, None
+        if job.alone:
+            order = windowed(range(len(pending)), lambda i: header_size(paths[pending[i]]), config.max_side)
+        else:
+            planned = own_batches(
+                paths, pending, config.batch_size, scales=seen.scales, max_side=config.max_side, job=job
+            )
+            pending = [place for batch in planned for place in batch]
+        photos = Photos(
+            paths,
+            pending,
+            scales=seen.scales,
+            max_side=config.max_side,
+            max_pixels=config.max_pixels,
+            allow_truncated=config.allow_truncated,
+            keep_whole=config.overlay,
+            reading=reading,
+            hashed=config.hash_photos,
+        )
+        started = time.monotonic()
+        with graceful() as stop:
+            if pending:
+                decoded = load(photos, workers=pick_workers(config.workers), device=device, order=order)
+                groups = as_planned(decoded, planned) if planned is not None else batches(decoded, config.batch_size)
+                flow = _Flow(config, collection, outputs, run, engine, threshold, reporter, stop)
+                flow.run(groups, len(pending), job.label("extracting"))
+            job.wait(stop)
+        result.seconds = time.monotonic() - started
+        run.finish({"extract": result.seconds})
+        result.finish(run, stop, told, max_failures=config.max_failures)
+        return result
 
 
 @dataclass
@@ -221,12 +237,14 @@ class _Flow:
                     threshold=self.threshold,
                     names=self.collection.classes,
                     tags_from="classifier" if one is None else "labels",
+                    inputs={"photo": photo.file.to_json()} if photo.file else {},
                     whole=photo.whole,
                 )
             )
 
     def _write(self, *args: Any, **more: Any) -> None:
         """Files, then at once their manifest line: a kill between the two costs one image a thread, not a backlog."""
+        self.run_.own.check()
         self.run_.note(write_outputs(*args, **more))
 
     def _collect(self, most: int) -> None:
@@ -262,7 +280,7 @@ def _tell_tags(collection: Collection, card: Card, reporter: Reporter) -> str:
 
 def _fields(config: ExtractConfig) -> list[str]:
     """What must be as it was in a run that is taken up again."""
-    return [*_COMPARED, *(f"config.{name}" for name in jsonable(config) if name not in _FREE | _PLACES)]
+    return [*_COMPARED, *(f"config.{name}" for name in deciding(ExtractConfig, (config.method,)))]
 
 
 def _understood(

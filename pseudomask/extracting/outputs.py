@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,11 +43,13 @@ def write_outputs(
     threshold: float,
     names: Sequence[str],
     tags_from: str,
+    inputs: Mapping[str, Any],
     whole: np.ndarray | None,
 ) -> dict[str, Any]:
     """Write an image's files, the mask last, and return its manifest entry.
 
-    The mask is made from the scores as they are stored, so that it can be made again from them.
+    The mask is made from the scores as they are stored, so that it can be made again from them. `inputs` goes into the
+    entry: what photo and seed were when they were read.
     """
     bits = 8 if config.score_bits == "8" else 16
     stored = quantise(scores, bits)  # type: ignore[arg-type]
@@ -65,5 +67,6 @@ def write_outputs(
         "size": list(scores.size),
         "classes": [names[c - 1] for c in scores.classes],
         "tags": tags_from,
+        **inputs,
         **describe_mask(mask, stored, threshold, names),
     }

@@ -24,6 +24,7 @@ from pseudomask.data.pixels import resize, with_long_side
 from pseudomask.data.reading import AS_IT_COMES, Reading
 from pseudomask.errors import ImageError, PseudomaskError
 from pseudomask.running.helpers import COULD_NOT_START, stand_back, starting
+from pseudomask.running.identity import TOUCHED, Identity, identify
 from pseudomask.scores import MAX_SIDE
 
 
@@ -36,6 +37,7 @@ class Photo:
         size: (H, W) of the upright photo.
         views: uint8 (h_s, w_s, 3) at each scale; empty where `problem` says what went wrong.
         whole: uint8 (H, W, 3), only when an overlay is wanted.
+        file: what the photo's file was when it was read.
     """
 
     place: int
@@ -43,6 +45,7 @@ class Photo:
     views: tuple[Tensor, ...]
     whole: np.ndarray | None = None
     problem: str = ""
+    file: Identity | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -120,31 +123,32 @@ class Photos(Dataset[Photo]):
         allow_truncated: bool,
         keep_whole: bool,
         reading: Reading = AS_IT_COMES,
+        hashed: bool = False,
     ) -> None:
         self.paths, self.places, self.scales = paths, list(places), tuple(scales)
         self.max_side, self.max_pixels = max_side, max_pixels
-        self.allow_truncated, self.keep_whole, self.reading = allow_truncated, keep_whole, reading
+        self.allow_truncated, self.keep_whole = allow_truncated, keep_whole
+        self.reading, self.hashed = reading, hashed
 
     def __len__(self) -> int:
         return len(self.places)
 
     def __getitem__(self, i: int) -> Photo:
         place = self.places[i]
+        path = self.paths[place]
+        file = identify(path, hashed=self.hashed)
         try:
-            image = decode(
-                self.paths[place],
-                max_pixels=self.max_pixels,
-                allow_truncated=self.allow_truncated,
-                reading=self.reading,
-            )
+            image = decode(path, max_pixels=self.max_pixels, allow_truncated=self.allow_truncated, reading=self.reading)
         except ImageError as error:
             return Photo(place, (0, 0), (), problem=error.reason)
+        if not file.untouched(path):
+            return Photo(place, (0, 0), (), problem=TOUCHED)
         size = (image.shape[0], image.shape[1])
         if max(size) > MAX_SIDE:
             return Photo(place, (0, 0), (), problem=f"too large: {size[1]}x{size[0]}, a side is at most {MAX_SIDE:,}")
         sizes = view_sizes(size, self.scales, self.max_side)
         views = tuple(torch.from_numpy(np.array(resize(image, one))) for one in sizes)
-        return Photo(place, size, views, whole=image if self.keep_whole else None)
+        return Photo(place, size, views, whole=image if self.keep_whole else None, file=file)
 
 
 _AHEAD = 4  # photos that a worker may be ahead

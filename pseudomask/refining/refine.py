@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from pseudomask.config import CrfOptions, PamrOptions, RefineConfig, WalkOptions
+from pseudomask.config import RefineConfig
+from pseudomask.config.roles import deciding, defaults
 from pseudomask.data.images import PassedOver
 from pseudomask.data.reading import Reading
 from pseudomask.data.survey import inherit, settle
@@ -19,11 +20,12 @@ from pseudomask.devices import pick_device
 from pseudomask.errors import UsageError
 from pseudomask.refining import REFINERS
 from pseudomask.refining.batching import pick_batch, plan_batches
-from pseudomask.refining.seeds import Matched, Seeds, match_photos, problems, read_seeds, tags_of
+from pseudomask.refining.seeds import Matched, PhotosAndSeeds, Seeds, match_photos, problems, read_seeds, tags_of
 from pseudomask.refining.thresholds import choose_threshold
 from pseudomask.refining.work import Job, Work, Worked, failed, plan_steps
 from pseudomask.running.folder_result import FolderResult
 from pseudomask.running.folder_run import FAILED, FolderRun
+from pseudomask.running.holder import tell_filling
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.layout import Outputs, check_folders, plan_outputs
 from pseudomask.running.machine import cores
@@ -34,31 +36,7 @@ from pseudomask.running.signals import Stop, graceful
 from pseudomask.running.workers import Lost, run_jobs
 from pseudomask.suggest import did_you_mean
 
-# What may change between a run and its resumption; all else decides the masks.
-_FREE = {
-    "out",
-    "device",
-    "workers",
-    "overlay",
-    "scores",
-    "max_failures",
-    "overwrite",
-    "dry_run",
-    "auto_sample",
-    "batch_size",
-}
-_PLACES = {
-    "images",
-    "seeds",
-    "list",
-    "limit",
-    "class_file",
-    "affinity",
-    "walk_weights",
-}  # their contents are compared by hash
-_COMPARED = ("command", "classes", "images_hash", "protocol.seeds_hash", "protocol.affinity_sha256")
-_OPTIONS: dict[str, type] = {"crf": CrfOptions, "pamr": PamrOptions, "walk": WalkOptions}
-"""Settings that belong to one method, and decide nothing without it."""
+_COMPARED = ("command", "classes", "protocol.seeds_hash", "protocol.affinity_sha256")  # photos and seeds: one by one
 
 
 @dataclass(kw_only=True)
@@ -116,6 +94,7 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
     refiners = [REFINERS[name](config) for name in methods]  # what is missing is told now
     workers = (cores() if device.type == "cpu" else 1) if config.workers < 0 else config.workers
     jobs = _jobs(config.images, matched, outputs, seeds, reading)
+    tell_filling(seeds.folder, told)
     for line in problems(config, seeds, matched):
         told.warn(line)
     with graceful() as stop:
@@ -138,23 +117,38 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
         work = Work(config, plan_steps(refiners, threshold), seeds.classes, threshold, batch)
         result.scores_threshold = work.steps[-1].level
         record = _record(config, methods, seeds, matched, device, result)
-        fields = [*_COMPARED, *(f"config.{name}" for name in _deciding(methods))]
-        run = FolderRun(config.out, record, outputs, fields=fields, overwrite=config.overwrite)
+        fields = [*_COMPARED, *(f"config.{name}" for name in deciding(RefineConfig, methods))]
+        run = FolderRun(
+            config.out,
+            record,
+            outputs,
+            fields=fields,
+            overwrite=config.overwrite,
+            inputs=PhotosAndSeeds(matched, seeds, config.images, hashed=config.hash_photos),
+            prune=config.prune,
+            defaults=defaults(RefineConfig),
+            earlier={"protocol.seeds_hash": seeds.hash_before},
+        )
+        for line in run.standing.news():
+            told.info(line)
         pending = run.pending(with_scores=config.scores, with_overlays=config.overlay)
         result.pending, result.skipped = len(pending), len(outputs) - len(pending)
+        result.pruned = run.standing.lost
         told.info(f"{len(jobs)} photos, {', then '.join(methods)} on {device}, {max(workers, 1)} at a time")
         if config.dry_run:
             result.understood = _understood(config, result, matched, str(device), workers, len(pending))
             return result
-        run.start()
-        pending = team.tell(pending, stop)
-        started = time.monotonic()
-        batches = team.share(plan_batches([jobs[i] for i in pending], seeds.entries, batch))
-        _refine_all(work, batches, workers, run, stop, reporter, team.label("refining"))
-        team.wait(stop)
-        result.seconds = time.monotonic() - started
-        run.finish({"refine": result.seconds})
-        result.finish(run, stop, told, max_failures=config.max_failures)
+        work.own = run.own
+        with closing(run):
+            run.start(stop)
+            pending = team.tell(pending, stop)
+            started = time.monotonic()
+            batches = team.share(plan_batches([jobs[i] for i in pending], seeds.entries, batch))
+            _refine_all(work, batches, workers, run, stop, reporter, team.label("refining"))
+            team.wait(stop)
+            result.seconds = time.monotonic() - started
+            run.finish({"refine": result.seconds})
+            result.finish(run, stop, told, max_failures=config.max_failures)
     return result
 
 
@@ -199,15 +193,6 @@ def _refine_all(
                         reporter.warn(f"{entry['image']}: {entry['reason']}")
                     run.note(entry)
                     progress.advance()
-
-
-def _deciding(methods: Sequence[str]) -> list[str]:
-    """Settings that must be as they were in a run that is taken up again."""
-    idle = {
-        field.name for name, options in _OPTIONS.items() if name not in methods for field in dataclasses.fields(options)
-    }
-    names = [field.name for field in dataclasses.fields(RefineConfig)]
-    return [name for name in names if name not in _FREE | _PLACES | idle]
 
 
 def _record(

@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pseudomask.config import RefineConfig
+from pseudomask.config import ExtractConfig, RefineConfig
+from pseudomask.config.roles import changed, deciding
 from pseudomask.data.images import ImageItem, PassedOver, look_through, passed_over_line, read_list, select
 from pseudomask.data.labels import read_classes
 from pseudomask.errors import LabelError, UsageError
 from pseudomask.measuring.pairing import find_files
+from pseudomask.running.identity import older
+from pseudomask.running.inputs import Line
 from pseudomask.running.layout import MANIFEST, RECORD, Outputs
 from pseudomask.running.manifest import Entry, Manifest
-from pseudomask.running.record import RunRecord, hash_lines
+from pseudomask.running.record import RunRecord, hash_file, hash_lines
 from pseudomask.running.threshold import made_threshold
 
-# Settings of the run that made SEEDS which decide no score.
-_IDLE = {
-    "out",
-    "device",
-    "amp",
-    "workers",
-    "batch_size",
-    "overlay",
-    "max_failures",
-    "overwrite",
-    "dry_run",
-    "mask_mode",
-}
-_PLACES = {"images", "seeds", "labels", "list", "weights", "class_file"}
+_CONFIGS: dict[str, type] = {"extract": ExtractConfig, "refine": RefineConfig}
+_DECIDING = ("recam_weights", "affinity_sha256", "seeds_hash")  # in a record's protocol
 
 
 @dataclass(frozen=True)
@@ -41,7 +32,8 @@ class Seeds:
     Attributes:
         threshold: the background's height in its scores, None where nothing tells; `threshold_from`: who chose it.
         entries: what its manifest tells of each photo, by key; empty where there is none.
-        hash: of all that decided the scores; `config`: the settings of the run that made it.
+        hash: of all settings that decided the scores; `hash_before`: the same as version 0.1.0 recorded it.
+        config: the settings of the run that made it.
     """
 
     folder: Path
@@ -51,6 +43,7 @@ class Seeds:
     weights: dict[str, Any] = field(default_factory=dict)
     images_hash: str = ""
     hash: str = "none"
+    hash_before: str = "none"
     protocol: dict[str, Any] = field(default_factory=dict)
     entries: dict[str, Entry] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
@@ -66,13 +59,29 @@ class Matched:
 
     items: what is to be refined; a seed without a photo is one of them, with its key for a name.
     orphans: keys of those; `without_seeds`: photos that have no scores.
+    photos: all that have a seed, whether they are to be refined or not.
     passed_over: files that hold pictures of kinds that are not read.
     """
 
     items: tuple[ImageItem, ...]
     orphans: frozenset[str]
     without_seeds: tuple[str, ...]
+    photos: Mapping[str, ImageItem]
     passed_over: tuple[PassedOver, ...] = ()
+
+
+class PhotosAndSeeds:
+    """The `Inputs` of a folder that refine fills; `hashed`: photos are compared by their bytes where it can be done."""
+
+    def __init__(self, matched: Matched, seeds: Seeds, images: Path, *, hashed: bool) -> None:
+        self.keys, self.seeds, self.hashed = matched.photos, seeds, hashed
+        self.where = f"in {images}, or have no scores in {seeds.folder},"
+
+    def current(self, key: str, line: Line, mask: Path) -> bool:
+        """Whether photo and scores are still those."""
+        scores = self.seeds.scores(key)
+        same = older(scores, mask) if line.seed is None else hash_file(scores) == line.seed
+        return same and line.holds(self.keys[key].path, mask, hashed=self.hashed)
 
 
 def read_seeds(folder: Path, class_file: Path | None) -> Seeds:
@@ -99,8 +108,6 @@ def read_seeds(folder: Path, class_file: Path | None) -> Seeds:
     classes = tuple(record.classes)
     if given is not None and given != classes:
         raise LabelError(_difference(given, classes, folder), class_file)
-    decided = {name: value for name, value in record.config.items() if name not in _IDLE | _PLACES}
-    facts = [record.command, decided, record.protocol, record.weights, record.images_hash, record.labels_hash]
     threshold, chosen = made_threshold(record.config, record.protocol)
     return Seeds(
         folder=folder,
@@ -109,11 +116,33 @@ def read_seeds(folder: Path, class_file: Path | None) -> Seeds:
         threshold_from=f"that of SEEDS ({chosen})" if chosen else "",
         weights=record.weights,
         images_hash=record.images_hash,
-        hash=hash_lines([*classes, json.dumps(facts, sort_keys=True)]),
+        hash=_settings_hash(record),
+        hash_before=_hash_before(record),
         protocol=record.protocol,
         entries=_told(Manifest(folder / MANIFEST)),
         config=record.config,
     )
+
+
+def _settings_hash(record: RunRecord) -> str:
+    """Of what decides the scores of any photo. Which photos there are, and their tags, does not."""
+    method = record.config.get("method", ())
+    settings, kind = record.config, _CONFIGS.get(record.command)
+    if kind is not None:
+        names = deciding(kind, (method,) if isinstance(method, str) else method, roles=("result",))
+        settings = changed(settings, kind, names)
+    protocol = {name: record.protocol.get(name) for name in _DECIDING}
+    facts = [record.command, settings, protocol, record.weights.get("sha256")]
+    return hash_lines([*record.classes, json.dumps(facts, sort_keys=True)])
+
+
+def _hash_before(record: RunRecord) -> str:
+    """As version 0.1.0 made it, whose half-done folders are still resumed."""
+    idle = {"out", "device", "amp", "workers", "batch_size", "overlay", "max_failures", "overwrite", "dry_run"}
+    idle |= {"mask_mode", "images", "seeds", "labels", "list", "weights", "class_file"}
+    decided = {name: value for name, value in record.config.items() if name not in idle}
+    facts = [record.command, decided, record.protocol, record.weights, record.images_hash, record.labels_hash]
+    return hash_lines([*record.classes, json.dumps(facts, sort_keys=True)])
 
 
 def _told(manifest: Manifest) -> dict[str, Entry]:
@@ -137,7 +166,8 @@ def match_photos(config: RefineConfig, seeds: Seeds) -> Matched:
     found = look_through(config.images, exclude=config.out)
     photos = found.items
     keys = {photo.key for photo in photos}
-    made = {file.key for file in find_files(seeds.folder / "scores", ".npz")}
+    files = {file.key for file in find_files(seeds.folder / "scores", ".npz")}
+    made = {key for key in files if "reason" not in seeds.entries.get(key, {})}  # else they are those of another photo
     if not made & keys:
         first = f", such as {min(made)}" if made else ""
         raise UsageError(
@@ -152,7 +182,9 @@ def match_photos(config: RefineConfig, seeds: Seeds) -> Matched:
     if config.list is None:
         items = [item for item in items if item.key in made]
     items = items[: config.limit]
-    return Matched(tuple(items), frozenset(lost), without, found.passed_over)
+    with_files = {photo.key: photo for photo in photos if photo.key in files}
+    with_files |= {item.key: item for item in items if item.key in keys}  # of two of one key the list may choose one
+    return Matched(tuple(items), frozenset(lost), without, with_files, found.passed_over)
 
 
 def _record(folder: Path) -> RunRecord | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,10 +12,14 @@ from pseudomask.errors import UsageError
 from pseudomask.refining.auto_threshold import Look, choose, spread
 from pseudomask.refining.seeds import Seeds
 from pseudomask.refining.work import Job
+from pseudomask.running.layout import RECORD
+from pseudomask.running.record import RunRecord
 from pseudomask.running.reporter import Reporter
 from pseudomask.running.signals import Stop
 from pseudomask.running.workers import Lost, run_jobs
 from pseudomask.scores import check_threshold
+
+_CHOSEN = "chosen without truth"
 
 
 class Chosen(NamedTuple):
@@ -33,7 +37,7 @@ def choose_threshold(
     stop: Stop,
     reporter: Reporter,
 ) -> Chosen:
-    """The given threshold, else that of SEEDS; `auto` looks at a sample of the photos.
+    """The given threshold, else that of SEEDS; `auto` looks at a sample of the photos, or takes what it once found.
 
     Raises `UsageError` where none is known or can be found.
     """
@@ -44,11 +48,14 @@ def choose_threshold(
     if config.threshold != "auto":
         check_threshold(config.threshold)
         return Chosen(config.threshold, "given")
+    begun = None if config.overwrite else RunRecord.read(config.out / RECORD)
+    if begun is not None and begun.command == "refine" and _is_chosen(begun.protocol):
+        return Chosen(begun.protocol["threshold"], begun.protocol["threshold_chosen"])
     sample = [jobs[i] for i in spread(len(jobs), config.auto_sample)]
     look = Look(len(seeds.classes), config.max_pixels, config.allow_truncated)
     curves = _look(look, sample, workers, stop, reporter, "choosing the threshold")
     threshold = choose(curves) if not stop.requested else 0.5
-    return Chosen(threshold, f"chosen without truth, on {len(curves)} photos")
+    return Chosen(threshold, f"{_CHOSEN}, on {len(curves)} photos")
 
 
 def _look(
@@ -63,3 +70,9 @@ def _look(
             progress.advance()
     # In the photos' order, so that the sum does not depend on which worker was first.
     return [curves[place] for place in sorted(curves)]
+
+
+def _is_chosen(protocol: Mapping[str, Any]) -> bool:
+    """Whether a record's threshold was found by `auto`."""
+    source, value = protocol.get("threshold_chosen"), protocol.get("threshold")
+    return isinstance(source, str) and source.startswith(_CHOSEN) and isinstance(value, float) and 0 <= value <= 1

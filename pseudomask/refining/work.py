@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,8 +17,10 @@ from pseudomask.extracting.outputs import write_outputs
 from pseudomask.refining.refiner import BatchRefiner, Refined, Refiner
 from pseudomask.running.folder_run import FAILED
 from pseudomask.running.halving import OUT_OF_MEMORY, halving
+from pseudomask.running.identity import TOUCHED, identify
 from pseudomask.running.layout import Outputs
 from pseudomask.running.manifest import Entry
+from pseudomask.running.record import Own, hash_file
 from pseudomask.scores import ScoreMap, load_scores
 
 _TOO_LARGE = "not enough memory to refine it"
@@ -132,7 +134,8 @@ class Worked(NamedTuple):
 class Work:
     """Settings and steps, sent to each worker once; called with a batch of jobs it makes their files.
 
-    `most` photos go together. It shrinks where the device's memory runs out.
+    `most` photos go together. It shrinks where the device's memory runs out. `own`: the run's record, which must still
+    be there when a file is written.
     """
 
     config: RefineConfig
@@ -140,15 +143,13 @@ class Work:
     names: tuple[str, ...]
     threshold: float
     most: int = 1
+    own: Own | None = None
 
     def __call__(self, jobs: Sequence[Job]) -> Worked:
-        config, entries, read = self.config, [], []
+        entries, read = [], []
         for job in jobs:
             try:
-                pair = read_pair(
-                    job, len(self.names), max_pixels=config.max_pixels, allow_truncated=config.allow_truncated
-                )
-                read.append((job, *pair))
+                read.append((job, *self._read(job)))
             except ImageError as error:
                 entries.append(failed(job, error.reason))
             except MemoryError:
@@ -156,18 +157,34 @@ class Work:
         made, self.most = halving(read, self.most, self._make)
         return Worked(entries + made, self.most)
 
-    def _make(self, read: Sequence[tuple[Job, np.ndarray, ScoreMap]]) -> list[Entry]:
+    def _read(self, job: Job) -> tuple[dict[str, Any], np.ndarray, ScoreMap]:
+        """What photo and scores are, for the manifest, and themselves. Raises `ImageError`."""
+        config = self.config
+        inputs: dict[str, Any] = {}
+        photo = None if job.photo is None else identify(job.photo, hashed=config.hash_photos)
+        if job.scores.exists():
+            inputs["seed"] = hash_file(job.scores)
+        pair = read_pair(job, len(self.names), max_pixels=config.max_pixels, allow_truncated=config.allow_truncated)
+        assert photo is not None
+        assert job.photo is not None
+        if not photo.untouched(job.photo) or hash_file(job.scores) != inputs["seed"]:
+            raise ImageError(job.relative, TOUCHED)
+        return {"photo": photo.to_json(), **inputs}, *pair
+
+    def _make(self, read: Sequence[tuple[Job, dict[str, Any], np.ndarray, ScoreMap]]) -> list[Entry]:
         """Refine and write; where memory is too small for a single photo, that one has failed."""
-        jobs, photos, scores = zip(*read, strict=True)
+        jobs, inputs, photos, scores = zip(*read, strict=True)
         try:
             found = refine_together(self.steps, photos, scores, self.threshold)
         except OUT_OF_MEMORY:
             if len(read) > 1:
                 raise
             return [failed(jobs[0], _TOO_LARGE)]
-        return [self._write(*one) for one in zip(jobs, photos, found, strict=True)]
+        return [self._write(*one) for one in zip(jobs, inputs, photos, found, strict=True)]
 
-    def _write(self, job: Job, photo: np.ndarray, refined: Refined) -> Entry:
+    def _write(self, job: Job, inputs: dict[str, Any], photo: np.ndarray, refined: Refined) -> Entry:
+        if self.own is not None:
+            self.own.check()
         return write_outputs(
             job.outputs,
             job.relative,
@@ -176,6 +193,7 @@ class Work:
             threshold=refined.threshold,
             names=self.names,
             tags_from=job.tags,
+            inputs=inputs,
             whole=photo if self.config.overlay else None,
         )
 

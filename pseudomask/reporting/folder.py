@@ -17,7 +17,8 @@ from pseudomask.data.names import NameIndex
 from pseudomask.errors import UsageError
 from pseudomask.measuring.pairing import find_files
 from pseudomask.reporting.text import clean
-from pseudomask.running.folder_run import FAILED
+from pseudomask.running.folder_run import DONE, FAILED
+from pseudomask.running.inputs import changed_since
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.layout import MANIFEST, RECORD
 from pseudomask.running.manifest import Entry, Manifest
@@ -49,6 +50,15 @@ class Made:
     def score_file(self, key: str) -> str | None:
         """The score file's path below `out`/scores."""
         return f"{key}.npz" if key in self.scores else None
+
+    def changed(self) -> list[str]:
+        """Photos that are not what their masks were made from."""
+        if self.images is None:
+            return []
+        pairs = ((self.photo(key), entry) for key, entry in self.entries.items() if entry.get("status") == DONE)
+        config = self.record.get("config")
+        made_from = config.get("images") if isinstance(config, dict) else None
+        return changed_since(((name, entry) for name, entry in pairs if name is not None), self.images, made_from)
 
     def failures(self) -> list[tuple[str, str]]:
         """(image, reason) of what the manifest calls failed."""

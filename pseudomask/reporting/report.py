@@ -16,6 +16,8 @@ from pseudomask.reporting.page import ClassLine, Page, record_lines
 from pseudomask.reporting.panels import Panel, Places, indices, signs_of, worst_first
 from pseudomask.reporting.thumbs import Maker
 from pseudomask.reporting.writer import Written, write_page
+from pseudomask.running.holder import tell_filling
+from pseudomask.running.inputs import tell_changed
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.machine import cores
 from pseudomask.running.manifest import Entry
@@ -57,6 +59,8 @@ def report(config: ReportConfig, reporter: Reporter | None = None) -> ReportResu
     if not masks:
         raise UsageError(f"{config.out}: no mask (.png) found; give a folder that extract or refine wrote")
     made = read_folder(config.out, config.images)
+    tell_filling(made.out, reporter)
+    tell_changed(made.changed(), reporter)
     page = folder_page(made, masks)
     workers = cores() if config.workers < 0 else config.workers
     with reporter.progress(None, "thumbnails") as progress:

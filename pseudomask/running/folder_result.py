@@ -23,7 +23,7 @@ class FolderResult:
 
     Attributes:
         done, failed: images with a mask, and without; `skipped`: finished by an earlier run; `pending`: left to make
-            when this one began.
+            when this one began; `pruned`: removed, or to be removed, as their photos are gone.
         empty: images with a tag that has no pixel.
         seconds: spent on photos, without the start.
         threshold: the background threshold in force, `threshold_from` who chose it.
@@ -40,6 +40,7 @@ class FolderResult:
     failed: int = 0
     skipped: int = 0
     pending: int = 0
+    pruned: int = 0
     empty: int = 0
     seconds: float = 0.0
     failures: dict[str, str] = field(default_factory=dict)
@@ -49,9 +50,7 @@ class FolderResult:
     def finish(self, run: FolderRun, stop: Stop, reporter: Reporter, *, max_failures: int) -> None:
         """Count what the run's manifest tells, and what exit code follows."""
         self.done, self.failed, self.empty = run.count(DONE), run.count(FAILED), run.empty()
-        self.failures = {
-            entry["image"]: entry["reason"] for entry in run.entries.values() if entry.get("status") == FAILED
-        }
+        self.failures = run.failures()
         self.exit_code = stop.exit_code or int(self.failed > max_failures)
         if stop.requested:
             reporter.warn("stopped; the same command goes on from here")

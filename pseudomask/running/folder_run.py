@@ -2,18 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from pseudomask.errors import CollisionError, UsageError
+from pseudomask.errors import CollisionError, RecordMismatch, UsageError
 from pseudomask.running.atomic import sweep_leftovers
+from pseudomask.running.holder import Holder, hold
+from pseudomask.running.inputs import Inputs, Line
 from pseudomask.running.layout import MANIFEST, RECORD, Outputs, check_foreign, is_below
 from pseudomask.running.manifest import Entry, Manifest
 from pseudomask.running.ranks import ranks
-from pseudomask.running.record import RunRecord, check_resume, peak_memory
+from pseudomask.running.record import Own, RunRecord, check_resume, peak_memory
+from pseudomask.running.signals import Stop
 
 DONE, FAILED = "done", "failed"
+CHANGED = "the photo, its tags or its seed changed since its mask was made; run the same command again"
+
+
+@dataclass
+class Standing:
+    """What has become of the photos whose masks are there when a run begins.
+
+    Attributes:
+        gone: keys of photos that are gone, and whether they have a mask.
+        changed: keys of photos that are not what their mask was made from, with their paths.
+        others: how many masks are of photos that this run is not asked for.
+        undated: how many were made by version 0.1.0, which noted nothing of the photo, and seem to be unchanged.
+    """
+
+    gone: dict[str, bool] = field(default_factory=dict)
+    changed: dict[str, str] = field(default_factory=dict)
+    others: int = 0
+    undated: int = 0
+
+    @property
+    def lost(self) -> int:
+        """How many masks are of photos that are gone."""
+        return sum(self.gone.values())
+
+    def news(self) -> Iterator[str]:
+        """In words for people."""
+        if any(self.gone.values()):
+            lost = [key for key, made in self.gone.items() if made]
+            yield f"--prune: {len(lost)} masks of photos that are gone are removed (first: {lost[0]})"
+        if self.changed:
+            first = next(iter(self.changed.values()))
+            yield (
+                f"{len(self.changed)} photos, or their tags or seeds, changed since their masks were made "
+                f"(first: {first}); these masks no longer count, and are made again where this run is asked for them"
+            )
+        if self.others:
+            yield f"{self.others} masks of photos that this run is not asked for stay"
+        if self.undated:
+            yield (
+                f"{self.undated} masks are of a version that did not note what the photos were; photos that are not "
+                "newer than their masks count as unchanged"
+            )
 
 
 class FolderRun:
@@ -25,21 +72,57 @@ class FolderRun:
     """
 
     def __init__(
-        self, out: Path, record: RunRecord, outputs: Sequence[Outputs], *, fields: Sequence[str], overwrite: bool
+        self,
+        out: Path,
+        record: RunRecord,
+        outputs: Sequence[Outputs],
+        *,
+        fields: Sequence[str],
+        overwrite: bool,
+        inputs: Inputs | None = None,
+        prune: bool = False,
+        defaults: Mapping[str, Any] | None = None,
+        earlier: Mapping[str, str] | None = None,
     ) -> None:
         self.out, self.record, self.outputs = out, record, list(outputs)
         self.job = ranks()
         self.overwrite = self.job.anew(overwrite)
         self.manifest = Manifest(out / MANIFEST)
+        self.own = Own(out / RECORD, record, fields, {"defaults": defaults, "earlier": earlier})
+        self.holder: Holder | None = None
         old = None if self.overwrite else self._recorded()
         if old is not None:
-            check_resume(old, record, fields, where=out)
+            check_resume(old, record, fields, where=out, **self.own.rules)
             record.timings = dict(old.timings)
         self.entries: dict[str, Entry] = {} if self.overwrite else self._known()
+        self.standing = self._compare(inputs, prune) if inputs is not None else Standing()
 
     def _known(self) -> dict[str, Entry]:
         """What the manifest tells of each image, as much of it as a run needs."""
         return {entry["key"]: brief(entry) for entry in self.manifest.lines()}
+
+    def _compare(self, inputs: Inputs, prune: bool) -> Standing:
+        """What has become of the photos of the masks that are there. Raises `UsageError` where some are gone."""
+        own = {one.key for one in self.outputs}
+        lines = {e["key"]: Line.of(e) for e in self.manifest.lines()} if self.entries else {}
+        found = Standing()
+        for key, entry in self.entries.items():
+            made = entry.get("status") == DONE
+            if key not in inputs.keys:
+                found.gone[key] = made
+            elif made:
+                line = lines[key]
+                if not inputs.current(key, line, Outputs(key, self.out).mask):
+                    found.changed[key] = key + line.suffix
+                found.undated += line.photo is None and key not in found.changed
+                found.others += key not in own
+        lost = [key for key, made in found.gone.items() if made]
+        if lost and not prune:
+            raise RecordMismatch(
+                f"{self.out} holds masks of {len(lost)} photos that are not {inputs.where} any more "
+                f"(first: {lost[0]}); add --prune to remove these masks, or choose another output folder"
+            )
+        return found
 
     def _recorded(self) -> RunRecord | None:
         """The record of the run that is there; None, and no file in the way, where there is none."""
@@ -54,41 +137,80 @@ class FolderRun:
                     raise
         return old
 
-    def start(self) -> None:
-        """The first writing: the record. With `overwrite` the files of the run before are removed first."""
+    def start(self, stop: Stop | None = None) -> None:
+        """The first writing: the record. With `overwrite` the files of the run before are removed first.
+
+        From here until `close` no other run may fill the folder, only other processes of this one.
+        """
+        if self.job.first:
+            self.holder = hold(self.out, share=not self.overwrite)
+            self._begin()
+            self.holder.share()
+            self.own.check()  # somebody may have come in between
+        self.job.wait(stop)
         if not self.job.first:
-            return
+            self.holder = hold(self.out, share=True)
+
+    def _begin(self) -> None:
         if self.overwrite:
             self._remove_old()
+        else:
+            old = self._recorded()  # since the first look another run may have begun
+            if old is not None:
+                check_resume(old, self.record, self.own.fields, where=self.out, **self.own.rules)
         self.record.write(self.out / RECORD)
         sweep_leftovers(self.out)
+        self._settle()
+
+    def close(self) -> None:
+        """Let others into the folder."""
+        if self.holder is not None:
+            self.holder.release()
+            self.holder = None
+
+    def _settle(self) -> None:
+        """Masks of photos that are gone go; those of changed photos count as missing from here on."""
+        if self.standing.gone:
+            self._remove(self.standing.gone)
+            self.manifest.compact([], drop=self.standing.gone)
+        # Said before the first of them is made again: wherever this run stops, no old mask passes for a new one.
+        for key, image in self.standing.changed.items():
+            self.manifest.append({"key": key, "image": image, "status": FAILED, "reason": CHANGED})
 
     def _remove_old(self) -> None:
         """Else masks made with other settings, of photos that are not asked for now, would stay among the new."""
         with suppress(UsageError):  # a manifest that cannot be read tells of no files
-            for key in self.manifest.load():
-                if not is_below(key):
-                    continue
-                one = Outputs(key, self.out)
-                for path in (one.mask, one.scores, one.overlay):
-                    with suppress(OSError):
-                        path.unlink()
+            self._remove(self.manifest.load())
         self.manifest.path.unlink(missing_ok=True)
+
+    def _remove(self, keys: Iterable[str]) -> None:
+        """The files of these images, as far as their names stay in this folder."""
+        for key in keys:
+            if not is_below(key):
+                continue
+            one = Outputs(key, self.out)
+            for path in (one.mask, one.scores, one.overlay):
+                with suppress(OSError):
+                    path.unlink()
 
     def pending(self, *, with_scores: bool, with_overlays: bool = False) -> list[int]:
         """Positions of the images that lack one of their files; failed ones are tried again."""
         return [i for i, one in enumerate(self.outputs) if not self._is_done(one, with_scores, with_overlays)]
 
     def _is_done(self, one: Outputs, with_scores: bool, with_overlays: bool) -> bool:
-        if self.entries.get(one.key, {}).get("status") != DONE:
+        if self.entries.get(one.key, {}).get("status") != DONE or one.key in self.standing.changed:
             return False
         wanted = [one.mask, *([one.scores] if with_scores else []), *([one.overlay] if with_overlays else [])]
         return all(path.exists() for path in wanted)
 
     def note(self, entry: Entry) -> None:
-        """Record one image; call it when its files are in place."""
+        """Record one image; call it when its files are in place. A changed photo that failed loses its old files."""
+        self.own.check()
+        key = entry["key"]
+        if entry["status"] == FAILED and key in self.standing.changed:
+            self._remove([key])
         self.manifest.append(entry)
-        self.entries[entry["key"]] = brief(entry)
+        self.entries[key] = brief(entry)
 
     def count(self, status: str) -> int:
         """How many images of this run have that status."""
@@ -98,13 +220,23 @@ class FolderRun:
         """How many images of this run have a tag without a pixel."""
         return sum("empty" in self.entries.get(one.key, {}) for one in self.outputs)
 
+    def failures(self) -> dict[str, str]:
+        """Reason by image, for those of this run that have no mask."""
+        own = (self.entries.get(one.key, {}) for one in self.outputs)
+        return {entry["image"]: entry["reason"] for entry in own if entry.get("status") == FAILED}
+
     def finish(self, timings: dict[str, float]) -> None:
         """Put the manifest in the images' order and complete the record; seconds of resumed runs add up."""
         if not self.job.alone:
             self.entries = self._known()  # what the others noted
         if not self.job.first:
             return
+        self.own.check()
         self.manifest.compact([one.key for one in self.outputs])
+        if "images" in self.record.protocol:
+            self.record.protocol["images"] = len(
+                self.entries
+            )  # all that the folder is made of, whichever were asked for
         before = self.record.timings
         self.record.timings = before | {k: round(before.get(k, 0.0) + v, 3) for k, v in timings.items()}
         self.record.peak_memory = peak_memory()

@@ -31,7 +31,7 @@ _held: set[FileLock] = set()
 
 
 class FileLock:
-    """An exclusive lock on the file at `path`, which is made where it is missing, until `release`.
+    """A lock on the file at `path`, which is made where it is missing, until `release`; exclusive unless `shared`.
 
     Another process waits for it, or is told; so does another thread of this one. A child process never has it, whether
     it is forked or started anew. On Windows nothing is locked.
@@ -44,7 +44,7 @@ class FileLock:
     opened or its file system knows no locks.
     """
 
-    def __init__(self, path: Path, *, wait: bool = True, flags: int = 0) -> None:
+    def __init__(self, path: Path, *, wait: bool = True, shared: bool = False, flags: int = 0) -> None:
         self.path, self.handle = path, -1
         while True:
             with _opening:
@@ -53,7 +53,8 @@ class FileLock:
             try:
                 if fcntl is None:
                     return
-                fcntl.flock(self.handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+                kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+                fcntl.flock(self.handle, kind | (0 if wait else fcntl.LOCK_NB))
                 if self._is_current():
                     return
             except BaseException:
@@ -67,6 +68,21 @@ class FileLock:
             return os.path.samestat(os.fstat(self.handle), self.path.stat())
         except FileNotFoundError:
             return False
+
+    def share(self) -> None:
+        """Let others in that want to share. Somebody who wants it alone may come in between."""
+        if fcntl is not None:
+            fcntl.flock(self.handle, fcntl.LOCK_SH)
+
+    def is_last(self) -> bool:
+        """Whether nobody shares the lock, which is exclusive then; else it is lost, and `release` must follow."""
+        if fcntl is None:
+            return True
+        try:
+            fcntl.flock(self.handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return self._is_current()
 
     def release(self) -> None:
         """Give the lock back; without effect the second time, and in a forked child."""

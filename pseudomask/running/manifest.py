@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -63,8 +63,8 @@ class Manifest:
         except OSError as error:
             raise UsageError(f"cannot read {self.path}: {error.strerror}") from error
 
-    def compact(self, order: Sequence[str]) -> None:
-        """Rewrite the file with one line a key: those of `order` first and in its order, then the rest.
+    def compact(self, order: Sequence[str], *, drop: Container[str] = ()) -> None:
+        """Rewrite the file with one line a key: those of `order` first and in its order, then the rest but `drop`.
 
         Done at the end of a run, so that an interrupted and an uninterrupted run leave the same bytes.
         """
@@ -73,7 +73,7 @@ class Manifest:
         with locked(self.path), self.path.open("rb") as lines:
             starts, rest = self._last_lines(lines, {key: i for i, key in enumerate(dict.fromkeys(order))})
             with atomic_write(self.path) as stream:
-                for start in (*starts, *(rest[key] for key in sorted(rest))):
+                for start in (*starts, *(rest[key] for key in sorted(rest) if key not in drop)):
                     if start >= 0:
                         lines.seek(start)
                         stream.write(lines.readline())

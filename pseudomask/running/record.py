@@ -7,14 +7,14 @@ import hashlib
 import json
 import platform
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from pseudomask._version import __version__
-from pseudomask.errors import RecordMismatch, UsageError
+from pseudomask.errors import PseudomaskError, RecordMismatch, UsageError
 from pseudomask.running.atomic import atomic_text
 from pseudomask.running.jsonable import is_text, jsonable
 from pseudomask.running.reading import read_bytes
@@ -26,6 +26,7 @@ _SHOWN = 60  # characters of a value in the difference
 _IN_WORDS = {
     "images_hash": "the list of photos is another",
     "labels_hash": "the tags are others",
+    "tagged": "one of the two runs has --labels, the other has none",
     "weights.sha256": "the weights are others",
     "protocol.seeds_hash": "the seeds are others",
     "weights.seeds_hash": "the seeds are others",
@@ -74,6 +75,11 @@ class RunRecord:
         plain: dict[str, Any] = jsonable(self)
         return plain
 
+    @property
+    def tagged(self) -> bool:
+        """Whether tags were given; else the classifier chose them."""
+        return self.labels_hash not in ("", "none")
+
     def write(self, path: Path) -> None:
         """Replace `path` by this record. Raises `PseudomaskError` where that cannot be done."""
         atomic_text(path, json.dumps(self.to_json(), indent=2, ensure_ascii=True) + "\n")
@@ -110,21 +116,68 @@ class RunRecord:
             raise _foreign(path, "its command is missing") from error
 
 
-def check_resume(old: RunRecord, new: RunRecord, fields: Sequence[str], *, where: Path | str = "") -> None:
+def check_resume(
+    old: RunRecord,
+    new: RunRecord,
+    fields: Sequence[str],
+    *,
+    where: Path | str = "",
+    defaults: Mapping[str, Any] | None = None,
+    earlier: Mapping[str, str] | None = None,
+) -> None:
     """Raise `RecordMismatch`, listing each difference, unless both records agree in `fields`.
 
     A field is a dotted name (`config.threshold`, `weights.sha256`); one that names a table compares
-    all it holds. `where` is the output folder, for the message.
+    all it holds. `where` is the output folder, for the message. `defaults` are those of the settings: one that the
+    old record does not know counts as its default, so that an upgrade changes nothing. `earlier`: what an earlier
+    version of this program would have recorded for a field; as good as the new value.
     """
-    before, after = old.to_json(), new.to_json()
+    before, after = (one.to_json() | {"tagged": one.tagged} for one in (old, new))
+    before["config"] = {**(defaults or {}), **before["config"]}
     differences: list[str] = []
     for name in fields:
+        if earlier and name in earlier and earlier[name] == _lookup(before, name):
+            continue
         differences += _differences(name, _lookup(before, name), _lookup(after, name))
     if differences:
         place = f"{where} holds" if where else "the output folder holds"
         raise RecordMismatch(
             f"{place} a run made with other settings: {'; '.join(differences)}; "
             "add --overwrite to start anew, or choose another output folder"
+        )
+
+
+@dataclass
+class Own:
+    """The record at `path` as that of a running run, to be looked at before each writing.
+
+    Attributes:
+        rules: what `check_resume` is given beside the two records.
+    """
+
+    path: Path
+    record: RunRecord
+    fields: Sequence[str]
+    rules: dict[str, Any] = field(default_factory=dict)
+    _seen: tuple[int, ...] = ()
+
+    def check(self) -> None:
+        """Raise `PseudomaskError` where the record is gone, or another run's: then its folder is another run's too."""
+        try:
+            facts = self.path.stat()
+            seen = (facts.st_ino, facts.st_mtime_ns, facts.st_size)
+            if seen == self._seen:
+                return
+            now = RunRecord.read(self.path)
+            if now is not None:
+                check_resume(now, self.record, self.fields, **self.rules)
+                self._seen = seen
+                return
+        except (OSError, UsageError):
+            pass
+        raise PseudomaskError(
+            f"{self.path} is gone or another run's: somebody removed {self.path.parent} or began another run there; "
+            "this run stops and writes nothing more"
         )
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
 import numpy as np
 import torch
 
 from pseudomask._version import __version__
 from pseudomask.config import TrainAffinityConfig, TrainingOptions
+from pseudomask.config.roles import deciding, defaults
 from pseudomask.data.collection import Collection, align_tags, collect, need_tags, tell_labels, tell_passed_over
 from pseudomask.data.images import ImageItem, read_list, select
 from pseudomask.data.reading import Reading
@@ -23,9 +26,10 @@ from pseudomask.errors import UsageError
 from pseudomask.networks.card import AFFINITY, Card
 from pseudomask.networks.checkpoint import save_network
 from pseudomask.running.atomic import sweep_leftovers
+from pseudomask.running.holder import holding
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.ranks import ranks
-from pseudomask.running.record import RunRecord, check_resume, package_versions, peak_memory
+from pseudomask.running.record import Own, RunRecord, check_resume, package_versions, peak_memory
 from pseudomask.running.reporter import Reporter
 from pseudomask.running.signals import Stop, graceful
 from pseudomask.training.loading import Crops
@@ -46,10 +50,6 @@ AnyOptions = TrainingOptions | TrainAffinityConfig
 
 WEIGHTS = "weights.safetensors"
 RECORD = "run.json"
-# What may differ between a run and its resumption without changing the result.
-_FREE = {"run", "workers", "checkpoint_every", "overwrite", "dry_run"}
-# Their contents are compared, not their places.
-_PLACES = {"images", "seeds", "labels", "list", "val_list", "class_file", "weights", "backbone_weights"}
 _TOLD = ("epochs", "batch_size", "crop", "lr", "lr_head", "momentum", "weight_decay", "freeze", "amp", "seed")
 _COMPARED = ("command", "classes", "weights.sha256", "weights.seeds_hash", "images_hash", "labels_hash")
 
@@ -162,7 +162,25 @@ def find_problems(split: Split, method: str) -> list[Finding]:
     return [one for one in found if method != AFFINITY or one.kind in ("absent", "few")]
 
 
+_Words = ParamSpec("_Words")
+
+
+def _letting_go(
+    train: Callable[Concatenate[ExitStack, _Words], TrainingResult],
+) -> Callable[_Words, TrainingResult]:
+    """With a stack for what shall be let go of at the end, however that comes."""
+
+    @wraps(train)
+    def wrapped(*words: _Words.args, **more: _Words.kwargs) -> TrainingResult:
+        with ExitStack() as held:
+            return train(held, *words, **more)
+
+    return wrapped
+
+
+@_letting_go
 def run_training(
+    held: ExitStack,
     options: AnyOptions,
     split: Split,
     *,
@@ -176,6 +194,7 @@ def run_training(
     crops: Callable[..., Crops] | None = None,
     mean_of_photos: bool = True,
     reading: Reading | None = None,
+    earlier: Mapping[str, str] | None = None,
 ) -> TrainingResult:
     """Record, train (or resume), validate and write RUN/weights.safetensors.
 
@@ -190,6 +209,7 @@ def run_training(
         base_card: card of the weights that training goes on from.
         reading: how photos are read, where `options` has what was found of it.
         mean_of_photos: the loss is a mean over photos; else it sees to the other processes itself.
+        earlier: as `check_resume` takes it.
     """
     job = ranks()
     told = job.once(reporter)
@@ -199,12 +219,16 @@ def run_training(
     for finding in findings:
         told.warn(finding.text)
     training_sides(options)
-    earlier = None if options.overwrite else recorded_config(options.run)
     if reading is None:
-        options, reading = settle(options, split.training.items, told, recorded=earlier)
+        before = None if options.overwrite else recorded_config(options.run)
+        options, reading = settle(options, split.training.items, told, recorded=before)
     device = pick_device(options.device)
     record = _new_record(options, split, command, source)
     record.protocol = {"tag_problems": [finding.to_json() for finding in findings]}
+    _check_record(options, record, earlier)
+    own = Own(
+        options.run / RECORD, record, _compared(options), {"defaults": defaults(type(options)), "earlier": earlier}
+    )
     if options.dry_run:
         understood = [
             *split.training.describe(),
@@ -232,7 +256,10 @@ def run_training(
         )
         record.device = str(trainer.device)
         if job.first:
+            held.enter_context(holding(options.run))
+            _check_record(options, record, earlier)  # since the first look another run may have begun
             _open_folder(options, record)
+            trainer.before_saving = own.check
         job.wait(stop)
         if prepare is not None:
             prepare(stop)
@@ -252,6 +279,7 @@ def run_training(
     record.peak_memory = peak_memory()
     if not trained.finished:
         if job.first:
+            own.check()
             record.write(options.run / RECORD)
         told.warn(f"stopped at step {trained.steps}; the same command goes on from there")
         return TrainingResult(None, facts, exit_code=stop.exit_code, findings=findings)
@@ -263,6 +291,7 @@ def run_training(
     if job.first:
         card = _card(options, split, method, source, network_facts, base_card, trained)
         dtype = torch.float16 if options.weights_dtype == "fp16" else torch.float32
+        own.check()
         save_network(target, network, card, dtype)
         record.write(options.run / RECORD)
     job.wait()
@@ -283,8 +312,7 @@ def _unseen(training: Collection, lost: frozenset[int]) -> list[str]:
 
 
 def _new_record(options: AnyOptions, split: Split, command: str, source: dict[str, Any]) -> RunRecord:
-    """This run's record, checked against the one in RUN: only the same training may go on there."""
-    record = RunRecord(
+    return RunRecord(
         command=command,
         config=jsonable(options),
         classes=split.training.classes,
@@ -293,14 +321,21 @@ def _new_record(options: AnyOptions, split: Split, command: str, source: dict[st
         images_hash=split.training.images_hash,
         labels_hash=split.training.labels_hash,
     )
+
+
+def _compared(options: AnyOptions) -> list[str]:
+    return [*_COMPARED, *(f"config.{name}" for name in deciding(type(options), roles=("result", "machine")))]
+
+
+def _check_record(options: AnyOptions, record: RunRecord, earlier: Mapping[str, str] | None) -> None:
+    """Compare this run's record with the one in RUN: only the same training may go on there."""
     old = None if options.overwrite else RunRecord.read(options.run / RECORD)
     if old is not None:
-        deciding = [f"config.{name}" for name in record.config if name not in _FREE | _PLACES]
-        check_resume(old, record, [*_COMPARED, *deciding], where=options.run)
+        usual = defaults(type(options))
+        check_resume(old, record, _compared(options), where=options.run, defaults=usual, earlier=earlier)
         record.timings = dict(old.timings)
     elif not options.overwrite and ((options.run / WEIGHTS).exists() or (options.run / CHECKPOINT).exists()):
         raise UsageError(f"{options.run} holds weights but no {RECORD}; add --overwrite or choose another folder")
-    return record
 
 
 def _open_folder(options: AnyOptions, record: RunRecord) -> None:

@@ -26,6 +26,7 @@ from pseudomask.refining.crf import Crf
 from pseudomask.refining.paths import highest_points, pad, shifted
 from pseudomask.refining.seeds import Seeds, match_photos, problems, read_seeds
 from pseudomask.refining.work import Job
+from pseudomask.running.holder import tell_filling
 from pseudomask.running.layout import Outputs, check_folders
 from pseudomask.running.machine import cores
 from pseudomask.running.ranks import ALONE, Ranks, ranks
@@ -99,6 +100,7 @@ def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None
         images=config.images, seeds=config.seeds, out=config.run, list=config.list, limit=config.limit
     )
     matched = match_photos(refining, seeds)
+    tell_filling(seeds.folder, told)
     for line in problems(refining, seeds, matched):
         told.warn(line)
     split = _split(seeds, [item for item in matched.items if item.key not in matched.orphans])
@@ -154,6 +156,7 @@ def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None
         ),
         mean_of_photos=False,
         reading=reading,
+        earlier={"weights.seeds_hash": seeds.hash_before},
     )
 
 

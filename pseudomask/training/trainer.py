@@ -136,6 +136,7 @@ class Trainer:
         self.unreadable: set[str] = set()
         self.lost: set[int] = set()
         self.guard = Guard(self.network, self.optimizer, self.scaler, options, self.amp, len(self.plan))
+        self.before_saving: Callable[[], None] = lambda: None  # raises where RUN is another run's by now
 
     def train(self) -> Trained:
         """Run all steps that are left; a stop request ends it early.
@@ -188,6 +189,7 @@ class Trainer:
         self._must_be_sound(done, validation, images)
         self.guard.must_have_learned(done, len(self.unreadable))
         if self.job.first:
+            self.before_saving()
             save_state(self.run, self.network, self.optimizer, done, self.scaler, self.guard.learning)
         self.guard.kept = done
 

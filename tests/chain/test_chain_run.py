@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny
+from PIL import Image
 
 from pseudomask import api
 from pseudomask.chain.run import RunResult, run
@@ -365,3 +367,26 @@ def test_a_training_that_diverges_fails_the_chain(chain: Write, tmp_path: Path) 
         "extract": "waiting",
     }
     assert not list((tmp_path / "out").rglob("weights.safetensors"))
+
+
+def test_a_photo_that_changed_goes_through_the_chain_alone(chain: Write, room: Path, tmp_path: Path) -> None:
+    """extract and refine make its mask again; a photo that is gone is told."""
+    photos = tmp_path / "photos"
+    shutil.copytree(room / "photos", photos)
+    file = chain(BUNDLED, "refine")
+    change(file, 'images = "photos"', f'images = "{photos}"')
+    assert do(file).exit_code == 0
+    masks = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.png")}
+    assert set(became(do(file)).values()) == {"skipped"}
+    Image.fromarray(np.full((40, 40, 3), 99, np.uint8)).save(photos / "p03.png")
+    assert became(do(file, dry_run=True)) == {"extract": "to go on with", "refine": "after what it needs"}
+    assert became(do(file)) == {"extract": "done", "refine": "done"}
+    changed = {path for path, old in masks.items() if path.stat().st_mtime_ns != old}
+    assert {path.relative_to(tmp_path / "out").as_posix() for path in changed} == {"seeds/p03.png", "refined/p03.png"}
+    assert set(became(do(file)).values()) == {"skipped"}
+    (photos / "p03.png").unlink()
+    with pytest.raises(RecordMismatch, match=r"extract: .*1 photos .*p03.*--prune"):
+        do(file)
+    change(file, "[refine]\n", "prune = true\n[refine]\nprune = true\n")
+    assert set(became(do(file)).values()) == {"done"}
+    assert not any(path.exists() for path in changed)

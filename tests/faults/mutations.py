@@ -50,7 +50,6 @@ TABLE: dict[str, tuple[str, ...]] = {
         "files.comparison",
         "files.comparison_of_weights",
         "files.comparison_of_tags",
-        "files.comparison_of_lists",
     ),
     "test_r12_refine_with_other_inputs_is_refused": ("files.comparison",),
     "test_r12_training_with_other_settings_is_refused": ("files.comparison",),

@@ -101,7 +101,6 @@ def test_other_settings_do_not_mix(whole: Path, settings: Settings, source: Path
         ({"threshold": 0.5}, r"threshold was 0\.3, now 0\.5"),
         ({"pamr_iterations": 3}, "pamr_iterations was 10, now 3"),
         ({"method": ("pamr", "pamr")}, "method"),
-        ({"limit": 2}, "the list of photos is another"),
         ({"seeds": seeds}, "the seeds are others"),
         ({"mask_mode": "index"}, "mask_mode was"),
     ):

@@ -99,6 +99,8 @@ def test_overwrite_removes_what_the_old_run_made_and_nothing_else(tmp_path: Path
     run = FolderRun(old.out, record, [Outputs("a", old.out)], fields=("command", "config"), overwrite=True)
     assert Outputs("b", old.out).mask.exists(), "nothing happens before the start"
     run.start()
+    old.close()
+    run.close()
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     assert left == {"mine.png", "out/notes.txt", "out/run.json"}
 

@@ -1,0 +1,191 @@
+"""Who fills a folder: one run at a time, or several processes of one run.
+
+A hidden file in the folder is locked as long as a process works there, and names it. The lock goes with its process,
+however that ends; the file is removed by the last one that leaves. Where a file system has no locks, and on Windows,
+only the names are left to go by.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pseudomask.errors import FolderInUse
+from pseudomask.running.atomic import write_error
+from pseudomask.running.locks import FileLock, fork_safe_lock
+from pseudomask.running.reporter import Reporter
+
+LOCK = ".pseudomask.lock"
+PATIENCE = 1.0  # seconds: beginning and leaving take a moment, in which a folder is nobody else's
+_BEGINNING = 60.0  # seconds that a process waits for another of its run to begin
+_LOOK = 0.02
+
+_mine: dict[str, Holder] = {}  # by the lock file's real path: one process holds a folder once, whatever it does there
+_counting = fork_safe_lock()
+
+
+class Holder:
+    """This process, as one that fills the folder of the lock file `path`. Made by `hold`."""
+
+    def __init__(self, path: Path, lock: FileLock | None, *, alone: bool) -> None:
+        self.path, self.lock, self.alone, self.users = path, lock, alone, 1
+
+    def share(self) -> None:
+        """Let in other processes of the same run."""
+        if self.lock is not None and self.alone:
+            self.lock.share()
+        self.alone = False
+
+    def release(self) -> None:
+        """Leave; without effect while this process has another use of the folder."""
+        with _counting:
+            self.users -= 1
+            if self.users:
+                return
+            _mine.pop(os.path.realpath(self.path), None)
+        if self.lock is None:
+            with suppress(OSError):
+                self.path.unlink()
+            return
+        with suppress(OSError):
+            if self.lock.is_last():
+                self.path.unlink()
+        self.lock.release()
+
+
+def hold(folder: Path, *, share: bool = False, name: str = LOCK) -> Holder:
+    """Become the one that fills `folder`, which is made where it is missing; alone, if nobody else is there.
+
+    share: one of several is good enough: those that are there may be of the same run, which the caller must check then.
+
+    Raises `FolderInUse`, with who it is, where others are there, and `PseudomaskError` where nothing can be written.
+    """
+    path = folder / name
+    with _counting:
+        mine = _mine.get(os.path.realpath(path))
+        if mine is not None:
+            mine.users += 1
+            return mine
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        holder = _take(path, share)
+        _sign(path)
+    except OSError as error:
+        raise write_error(path, error) from error
+    _mine[os.path.realpath(path)] = holder
+    return holder
+
+
+@contextmanager
+def holding(folder: Path, *, name: str = LOCK) -> Iterator[None]:
+    """Fill `folder` alone within the block; errors as `hold`."""
+    holder = hold(folder, name=name)
+    try:
+        yield
+    finally:
+        holder.release()
+
+
+def _take(path: Path, share: bool) -> Holder:
+    started = time.monotonic()
+    while True:
+        for shared in (False, True) if share else (False,):
+            try:
+                return Holder(path, FileLock(path, wait=False, shared=shared), alone=not shared)
+            except BlockingIOError:
+                continue
+            except PermissionError:
+                raise
+            except OSError:
+                if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+                    raise
+                return _by_name(path, share)
+        if time.monotonic() - started > (_BEGINNING if share else PATIENCE):
+            raise _in_use(path)
+        time.sleep(_LOOK)
+
+
+def _by_name(path: Path, share: bool) -> Holder:
+    """Without locks: who signed, and still lives on this machine."""
+    others = [one for one in _signed(path) if _lives(one)]
+    if others and not share:
+        raise _in_use(path)
+    return Holder(path, None, alone=not others)
+
+
+def _sign(path: Path) -> None:
+    facts = {
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "command": shlex.join(sys.argv)[:300],
+        "since": datetime.now().astimezone().isoformat(timespec="seconds"),
+    }
+    with path.open("ab") as file:
+        file.write(json.dumps(facts).encode() + b"\n")
+
+
+def _signed(path: Path) -> list[dict[str, Any]]:
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        with suppress(ValueError):
+            one = json.loads(line)
+            if isinstance(one, dict):
+                found.append(one)
+    return found
+
+
+def _lives(one: dict[str, Any]) -> bool:
+    """Whether the process is there; of another machine's, and on Windows, nobody can say."""
+    pid = one.get("pid")
+    if one.get("host") != socket.gethostname():
+        return True
+    if os.name == "nt" or not isinstance(pid, int) or pid <= 0 or pid == os.getpid():
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def who(path: Path) -> str:
+    """The first living process that signed the lock file at `path`, in words."""
+    one = next((one for one in _signed(path) if _lives(one)), None)
+    if one is None:
+        return "another process"
+    facts = {name: "".join(c if c.isprintable() else "?" for c in str(one.get(name, "?"))) for name in one}
+    return f"process {facts.get('pid')} on {facts.get('host')} ({facts.get('command')}, since {facts.get('since')})"
+
+
+def _in_use(path: Path) -> FolderInUse:
+    return FolderInUse(
+        f"{path.parent} is being filled by {who(path)}; wait until it ends, stop it, or choose another folder"
+    )
+
+
+def tell_filling(folder: Path, reporter: Reporter) -> None:
+    """What is read from a folder that is still being filled is not all that it will hold."""
+    path = folder / LOCK
+    if os.path.realpath(path) in _mine or not path.is_file():
+        return
+    try:
+        FileLock(path, wait=False).release()
+    except BlockingIOError:
+        reporter.warn(f"{folder} is still being filled by {who(path)}; only what is there now is used")
+    except OSError:
+        return
