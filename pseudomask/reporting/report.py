@@ -18,7 +18,7 @@ from pseudomask.reporting.writer import Written, write_page
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.machine import cores
 from pseudomask.running.manifest import Entry
-from pseudomask.running.reporter import Reporter, SilentReporter
+from pseudomask.running.reporter import Bad, Reporter, SilentReporter
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class ReportResult:
         return [
             ("page", self.page.line()),
             ("images", f"{self.page.images}, {self.doubtful} with a tag that has no pixel"),
-            ("failed", str(self.failed)),
+            ("failed", Bad(self.failed) if self.failed else "0"),
             ("photos", "not found: give --images" if self.photos is None else str(self.photos)),
         ]
 
