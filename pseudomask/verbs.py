@@ -42,7 +42,8 @@ GROUPS = MAKE, LOOK, TRAIN, MACHINE = (
 class Result(Protocol):
     """What a verb's function returns.
 
-    It may also have `table()`, (header, rows) that people see instead of the summary, and `notes()`, the lines below.
+    It may also have `headline()`, a line shown first, `table()`, (header, rows) shown instead of the summary, and
+    `notes()`, lines shown last.
     """
 
     @property

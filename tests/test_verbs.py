@@ -6,7 +6,7 @@ import inspect
 import json
 import subprocess
 import sys
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from string import Formatter
 from typing import Any
@@ -165,6 +165,31 @@ def test_red_is_what_the_result_says_is_wrong(
     red = {label for label, colour in painted.items() if colour == 31}
     assert red == {"lost"}
     assert {"files", "failed", "note"} <= set(painted)
+
+
+@dataclass
+class Listed(Counted):
+    def headline(self) -> str:
+        return "One file."
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        return ["name", "bytes"], [["a.png", "0"]]
+
+    def notes(self) -> list[str]:
+        return ["That is all."]
+
+
+def listed(config: CountConfig, reporter: Reporter) -> Listed:
+    return Listed(1)
+
+
+def test_a_result_may_have_a_headline_a_table_and_notes(
+    one_more: Verb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(VERBS, "count", replace(one_more, function=f"{__name__}:listed"))
+    assert app.run(["count", str(tmp_path)]) == 0
+    lines = ["One file.", "", "name   bytes", "-----  -----", "a.png      0", "", "That is all."]
+    assert capsys.readouterr().err.splitlines() == lines
 
 
 def test_failures_of_the_real_results_are_bad(tmp_path: Path) -> None:

@@ -84,14 +84,19 @@ def _execute(verb: Verb, config: Any, common: dict[str, Any]) -> int:
 
 
 def _show(verb: Verb, config: Any, result: Any) -> None:
-    """What people read at the end: the result's table, else its summary, and below it its notes, if any."""
+    """What people read at the end: a headline, a table or else the summary, and notes, as far as the result has them."""
+    if hasattr(result, "headline"):
+        _lines(result.headline(), "")
     if hasattr(result, "table"):
-        for line in console.table(*result.table()):
-            console.err(line)
+        _lines(*console.table(*result.table()))
     else:
         _show_summary(_rows(verb, config, result))
-    notes = result.notes() if hasattr(result, "notes") else []
-    for line in ["", *notes] if notes else []:
+    if hasattr(result, "notes") and (notes := result.notes()):
+        _lines("", *notes)
+
+
+def _lines(*lines: str) -> None:
+    for line in lines:
         console.err(line)
 
 

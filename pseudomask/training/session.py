@@ -38,15 +38,24 @@ from pseudomask.training.trainer import (
     Trainer,
     training_sides,
 )
+from pseudomask.verbs import WEIGHTS
 
 AnyOptions = TrainingOptions | TrainAffinityConfig
 
-WEIGHTS = "weights.safetensors"
 RECORD = "run.json"
 # What may differ between a run and its resumption without changing the result.
 _FREE = {"run", "workers", "checkpoint_every", "overwrite", "dry_run"}
 # Their contents are compared, not their places.
 _PLACES = {"images", "seeds", "labels", "list", "val_list", "class_file", "weights", "backbone_weights"}
+# How people read the facts of a training; those without a text of their own stand in that of another.
+_TEXTS = {
+    "steps": "{steps} of {steps_planned}",
+    "steps_planned": "",
+    "images_per_second": "{images_per_second} images/s",
+    "held_out_precision": "{held_out_precision} (mean over {held_out_classes} classes)",
+    "held_out_classes": "",
+}
+_LABELS = {"images_per_second": "speed"}
 _TOLD = ("epochs", "batch_size", "crop", "lr", "lr_head", "momentum", "weight_decay", "freeze", "amp", "seed")
 _COMPARED = ("command", "classes", "weights.sha256", "weights.seeds_hash", "images_hash", "labels_hash")
 
@@ -65,7 +74,9 @@ class TrainingResult:
 
     Attributes:
         weights: the file written, or None when the run was stopped early or only described.
-        facts: what was trained, how far and how well, by name.
+        facts: what was trained, how far and how well, by name: photos, held_out, classes; steps of steps_planned and
+            images_per_second; unreadable photos; of the held-out ones held_out_loss (cross-entropy) and
+            held_out_precision (mean average precision in [0, 1] over held_out_classes classes).
         understood: (label, value) lines instead of the facts, when only a description was asked for.
         exit_code: 0, or 130/143 after a signal.
     """
@@ -78,7 +89,9 @@ class TrainingResult:
     def summary(self) -> list[tuple[str, str]]:
         if self.understood:
             return self.understood
-        return [(k.replace("_", " "), str(v)) for k, v in self.facts.items() if v not in (None, "")]
+        facts = {name: value for name, value in self.facts.items() if value not in (None, "")}
+        texts = {name: _TEXTS.get(name, f"{{{name}}}").format_map(facts) for name in facts}
+        return [(_LABELS.get(name, name.replace("_", " ")), text) for name, text in texts.items() if text]
 
     def to_json(self) -> dict[str, Any]:
         plain: dict[str, Any] = jsonable({"schema": 1, **self.facts, "weights": self.weights})
@@ -220,8 +233,9 @@ def run_training(
         started = time.monotonic()
         trained = trainer.train()
     facts |= {
-        "steps": f"{trained.steps} of {trained.total}",
-        "speed": f"{trained.images_per_second:.1f} images/s",
+        "steps": trained.steps,
+        "steps_planned": trained.total,
+        "images_per_second": round(trained.images_per_second, 1),
     }
     if trained.unreadable:
         facts["unreadable"] = trained.unreadable
@@ -241,9 +255,9 @@ def run_training(
     job.wait()
     if trained.validation:
         facts |= {
-            "held_out_loss": f"{trained.validation.loss:.4f}",
-            "held_out_precision": f"{trained.validation.mean_precision:.3f} (mean over "
-            f"{len(trained.validation.precision)} classes)",
+            "held_out_loss": round(trained.validation.loss, 4),
+            "held_out_precision": round(trained.validation.mean_precision, 3),
+            "held_out_classes": len(trained.validation.precision),
         }
     return TrainingResult(target, facts | {"weights": str(target)})
 
