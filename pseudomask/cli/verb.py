@@ -84,7 +84,7 @@ def _execute(verb: Verb, config: Any, common: dict[str, Any]) -> int:
 
 
 def _show(verb: Verb, config: Any, result: Any) -> None:
-    """What people read at the end: a headline, a table or else the summary, and notes, as far as the result has them."""
+    """What people read at the end: a headline, a table or else the summary, and notes, where the result has them."""
     if hasattr(result, "headline"):
         _lines(result.headline(), "")
     if hasattr(result, "table"):
