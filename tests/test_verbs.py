@@ -20,6 +20,7 @@ from pseudomask.chain.plan import plan
 from pseudomask.checkup import Check, DoctorResult
 from pseudomask.cli import app
 from pseudomask.cli.manual import manual
+from pseudomask.errors import UsageError
 from pseudomask.exporting.export import ExportResult
 from pseudomask.running.folder_result import FolderResult
 from pseudomask.running.reporter import Bad, Reporter
@@ -146,9 +147,39 @@ def test_one_more_row_is_one_more_step(one_more: Verb, tmp_path: Path) -> None:
     assert first.config == CountConfig(out=tmp_path / "out/seeds", into=tmp_path / "out/count.txt")
     assert second.config.into == tmp_path / "out/count-b.txt"
     assert first.needs == {extract.label}
-    first.config.out.mkdir(parents=True)
-    assert first.verb.run(first.config, None).count == 0
-    assert first.place.read_text() == "0"
+
+
+def test_one_more_step_runs_in_a_chain(one_more: Verb, tmp_path: Path) -> None:
+    """Once, and again only when what it looked at is other."""
+    masks, file = tmp_path / "masks", tmp_path / "chain.toml"
+    masks.mkdir()
+    (masks / "a.png").touch()
+    file.write_text(f"masks = '{masks}'\nout = '{tmp_path}/out'\n[[count]]\n")
+    config = pseudomask.RunConfig(config=file)
+    assert [step["status"] for step in pseudomask.run(config).steps] == ["done"]
+    assert (tmp_path / "out/count.txt").read_text() == "1"
+    assert [step["status"] for step in pseudomask.run(config).steps] == ["skipped"]
+    (masks / "b.png").touch()
+    assert [step["status"] for step in pseudomask.run(config).steps] == ["done"]
+    assert (tmp_path / "out/count.txt").read_text() == "2"
+    file.write_text(f"out = '{tmp_path}/out'\n[[count]]\n")
+    with pytest.raises(UsageError, match="count needs `out`: no step before it makes masks"):
+        pseudomask.run(config)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeedyConfig(CountConfig):
+    what: str = field(metadata={"help": "What is counted."})
+
+
+def test_a_setting_that_a_new_step_needs_is_asked_for(
+    one_more: Verb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(chain_steps.STEPS, "count", replace(one_more, config=NeedyConfig))
+    file = tmp_path / "chain.toml"
+    file.write_text("masks = 'm'\nout = 'o'\n[[count]]\n")
+    with pytest.raises(UsageError, match="count needs `what`: give it in its table"):
+        plan(file, {})
 
 
 def test_red_is_what_the_result_says_is_wrong(

@@ -157,7 +157,8 @@ def _step(
         if one.name in given and (one.name in verb.inputs or one.positional or one.name == verb.place):
             fixed[one.name] = one.parse(*given[one.name])
         elif one.required and not {one.name} & {*fixed, *given} and not _in(environment, verb, one):
-            raise UsageError(f"{table.where}: {label} needs `{one.key}`: {_HINTS[one.name]}")
+            hint = _HINTS.get(one.name, "give it in its table")
+            raise UsageError(f"{table.where}: {label} needs `{one.key}`: {hint}")
     rest = [one for one in known.values() if one.name not in fixed]
     values = resolve(verb.name, rest, {}, environment, given)
     if verb.name == "extract" and wired.get("weights") is not None and made.method is not None:
