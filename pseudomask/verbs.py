@@ -26,6 +26,7 @@ from pseudomask.config import (
     TrainAffinityConfig,
     TrainClsConfig,
 )
+from pseudomask.running.reporter import Reporter
 
 WEIGHTS = "weights.safetensors"
 """What a training leaves in its folder when it is finished."""
@@ -72,8 +73,8 @@ class Verb:
             {weights}, those that were made.
 
     In a chain (`pseudomask run`), for the verbs that can be a step of one:
-        place: the setting that names what it writes.
-        below: the default of `place`, below the chain's `out`.
+        writes: the setting that names what it writes.
+        below: the default of `writes`, below the chain's `out`.
         inputs: settings that hold what earlier steps make, or where the data is.
         makes: what later steps take of it: the setting that takes it, or masks.
         method: of trainings, the method of extract that their weights are for.
@@ -90,7 +91,7 @@ class Verb:
     configurable: bool = True
     stdout: Callable[[Any, Any], Sequence[object]] = lambda config, result: ()
     next: str = ""
-    place: str = ""
+    writes: str = ""
     below: str = ""
     inputs: tuple[str, ...] = ()
     makes: tuple[str, ...] = ()
@@ -99,16 +100,16 @@ class Verb:
     several: bool = False
 
     @property
-    def run(self) -> Callable[..., Any]:
+    def run(self) -> Callable[[Any, Reporter], Result]:
         """The verb's function, imported now."""
         module, _, name = self.function.partition(":")
-        function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+        function: Callable[[Any, Reporter], Result] = getattr(importlib.import_module(module), name)
         return function
 
     @property
     def trains(self) -> bool:
         """Whether it fills a folder with weights."""
-        return self.place == "run"
+        return self.writes == "run"
 
     @property
     def source(self) -> str | None:
@@ -117,7 +118,7 @@ class Verb:
 
     def product(self, config: Any) -> Path:
         """What later steps of a chain take of it."""
-        made: Path = getattr(config, self.place)
+        made: Path = getattr(config, self.writes)
         return made / WEIGHTS if self.trains else made
 
 
@@ -144,7 +145,7 @@ VERBS = {
             shared=True,
             stdout=_weights,
             next="reactivate {images} RUN --labels {labels} --weights {weights}",
-            place="run",
+            writes="run",
             below="cls",
             inputs=("images",),
             makes=("weights",),
@@ -159,7 +160,7 @@ VERBS = {
             shared=True,
             stdout=_weights,
             next=_EXTRACT_NEXT,
-            place="run",
+            writes="run",
             below="recam",
             inputs=("images", "weights"),
             makes=("weights",),
@@ -174,7 +175,7 @@ VERBS = {
             shared=True,
             stdout=_weights,
             next=_EXTRACT_NEXT,
-            place="run",
+            writes="run",
             below="cpmc",
             inputs=("images", "weights"),
             makes=("weights",),
@@ -188,7 +189,7 @@ VERBS = {
             group=MAKE,
             shared=True,
             stdout=_out,
-            place="out",
+            writes="out",
             below="seeds",
             inputs=("images", "weights"),
             makes=("seeds", "masks"),
@@ -202,7 +203,7 @@ VERBS = {
             shared=True,
             stdout=_weights,
             next="refine {images} {seeds} REFINED --affinity {weights}",
-            place="run",
+            writes="run",
             below="affinity",
             inputs=("images", "seeds", "weights"),
             makes=("affinity",),
@@ -215,7 +216,7 @@ VERBS = {
             group=MAKE,
             shared=True,
             stdout=_out,
-            place="out",
+            writes="out",
             below="refined",
             inputs=("images", "seeds", "affinity"),
             makes=("masks",),
@@ -226,7 +227,7 @@ VERBS = {
             function="pseudomask.evaluation:evaluate",
             help="Compare masks or scores with true masks.",
             group=LOOK,
-            place="json_file",
+            writes="json_file",
             below="evaluate.json",
             inputs=("pred", "gt"),
             aliases={"masks": "pred", "truth": "gt"},
@@ -239,7 +240,7 @@ VERBS = {
             help="Write a page of masks, the most doubtful first, without true masks.",
             group=LOOK,
             stdout=lambda config, result: (result.page.path,),
-            place="html",
+            writes="html",
             below="report.html",
             inputs=("out",),
             aliases=_MASKS,
@@ -252,7 +253,7 @@ VERBS = {
             help="Turn masks into a data set that trainers open.",
             group=LOOK,
             stdout=lambda config, result: (config.dest,),
-            place="dest",
+            writes="dest",
             below="export",
             inputs=("out",),
             aliases=_MASKS,

@@ -77,7 +77,7 @@ def test_the_foundations_know_nothing_of_what_stands_on_them() -> None:
     graph = rooms(PACKAGE, "pseudomask")
     assert set(graph.get("config", {})) <= {"errors", "suggest"}
     assert {"cli", "reporting"}.isdisjoint({*graph["chain"], *graph["measuring"]})
-    assert set(graph["verbs"]) == {"config"}
+    assert set(graph["verbs"]) == {"config", "running"}
 
 
 def test_circles_are_found(tmp_path: Path) -> None:

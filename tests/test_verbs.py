@@ -33,8 +33,8 @@ ROWS = pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)
 def test_a_row_is_consistent(verb: Verb) -> None:
     names = {one.name for one in fields(verb.config)}
     assert verb.group in GROUPS
-    assert {verb.place, *verb.inputs, *verb.aliases.values()} - {""} <= names
-    assert bool(verb.place) == bool(verb.below) == bool(verb.inputs)
+    assert {verb.writes, *verb.inputs, *verb.aliases.values()} - {""} <= names
+    assert bool(verb.writes) == bool(verb.below) == bool(verb.inputs)
     takers = {name for other in VERBS.values() for name in other.inputs}
     assert set(verb.makes) - {"masks"} <= takers
     assert (verb.method is not None) <= ("weights" in verb.makes)
@@ -105,7 +105,7 @@ def one_more(monkeypatch: pytest.MonkeyPatch) -> Verb:
         help="Count masks.",
         group=GROUPS[1],
         stdout=lambda config, result: (result.count,),
-        place="into",
+        writes="into",
         below="count.txt",
         inputs=("out",),
         aliases={"masks": "out"},

@@ -151,10 +151,10 @@ def _step(
             shared[setting.name] = file.top[key]
     given = shared | own
     fixed: dict[str, Any] = dict(wired)
-    if verb.place not in given:
-        fixed[verb.place] = out / _below(verb, name)
+    if verb.writes not in given:
+        fixed[verb.writes] = out / _below(verb, name)
     for one in known.values():
-        if one.name in given and (one.name in verb.inputs or one.positional or one.name == verb.place):
+        if one.name in given and (one.name in verb.inputs or one.positional or one.name == verb.writes):
             fixed[one.name] = one.parse(*given[one.name])
         elif one.required and not {one.name} & {*fixed, *given} and not _in(environment, verb, one):
             hint = _HINTS.get(one.name, "give it in its table")

@@ -8,7 +8,7 @@ from typing import Any
 
 from pseudomask.verbs import VERBS, Verb
 
-STEPS = {name: verb for name, verb in VERBS.items() if verb.place}
+STEPS = {name: verb for name, verb in VERBS.items() if verb.writes}
 """The verbs that can be steps, in the order in which a chain runs them."""
 
 
@@ -30,7 +30,7 @@ class Step:
     @property
     def place(self) -> Path:
         """The folder or file that it writes."""
-        made: Path = getattr(self.config, self.verb.place)
+        made: Path = getattr(self.config, self.verb.writes)
         return made
 
 

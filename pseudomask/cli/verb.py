@@ -80,7 +80,7 @@ def _execute(verb: Verb, config: Any, common: dict[str, Any]) -> int:
         else:
             for line in verb.stdout(config, result):
                 console.out(str(line))
-    return int(result.exit_code)
+    return result.exit_code
 
 
 def _show(verb: Verb, config: Any, result: Any) -> None:
