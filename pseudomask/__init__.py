@@ -1,6 +1,6 @@
 """From photos and image-level tags to pixel masks.
 
-`import pseudomask` is light: torch is imported when a verb is first used.
+`import pseudomask` is light: torch is imported when a verb that needs it is first used.
 
     import pseudomask
     from pathlib import Path
@@ -20,69 +20,20 @@ if sys.argv[:1] == ["-m"]:  # Python says so while it looks for the module that 
 
 from typing import TYPE_CHECKING, Any
 
-from pseudomask._version import __version__
-from pseudomask.config import (
-    CalibrateConfig,
-    DoctorConfig,
-    EvaluateConfig,
-    ExportConfig,
-    ExtractConfig,
-    ReactivateConfig,
-    RefineConfig,
-    ReportConfig,
-    RunConfig,
-    TrainAffinityConfig,
-    TrainClsConfig,
-)
-from pseudomask.errors import PseudomaskError
+from pseudomask._version import __version__ as __version__
+from pseudomask.errors import PseudomaskError as PseudomaskError
+from pseudomask.verbs import VERBS
 
 if TYPE_CHECKING:
-    from pseudomask.api import (
-        calibrate,
-        doctor,
-        evaluate,
-        export,
-        extract,
-        reactivate,
-        refine,
-        report,
-        run,
-        train_affinity,
-        train_cls,
-    )
+    from pseudomask.api import *  # noqa: F403
+else:
+    _CONFIGS = {verb.config.__name__: verb.config for verb in VERBS.values()}
+    _VERBS = {verb.name.replace("-", "_"): verb for verb in VERBS.values()}
+    __all__ = ["PseudomaskError", "__version__", *_CONFIGS, *_VERBS]
+    globals().update(_CONFIGS)
 
-__all__ = [
-    "CalibrateConfig",
-    "DoctorConfig",
-    "EvaluateConfig",
-    "ExportConfig",
-    "ExtractConfig",
-    "PseudomaskError",
-    "ReactivateConfig",
-    "RefineConfig",
-    "ReportConfig",
-    "RunConfig",
-    "TrainAffinityConfig",
-    "TrainClsConfig",
-    "__version__",
-    "calibrate",
-    "doctor",
-    "evaluate",
-    "export",
-    "extract",
-    "reactivate",
-    "refine",
-    "report",
-    "run",
-    "train_affinity",
-    "train_cls",
-]
-
-
-def __getattr__(name: str) -> Any:
-    """The verbs, imported when first asked for."""
-    if name in __all__:
-        from pseudomask import api
-
-        return getattr(api, name)
-    raise AttributeError(f"module 'pseudomask' has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        """The verbs' functions, imported when first asked for."""
+        if name in _VERBS:
+            return _VERBS[name].run
+        raise AttributeError(f"module 'pseudomask' has no attribute {name!r}")

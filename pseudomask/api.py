@@ -1,44 +1,43 @@
-"""The verbs as plain functions: the same work as the command line, without Typer.
+"""The verbs as plain functions, with their settings and results: the same work as the command line, without Typer.
 
-from pathlib import Path
-import pseudomask
+    from pathlib import Path
+    import pseudomask
 
-pseudomask.extract(pseudomask.ExtractConfig(images=Path("photos"), out=Path("masks")))
+    pseudomask.extract(pseudomask.ExtractConfig(images=Path("photos"), out=Path("masks")))
+
+The names stand here once, so that editors and type checkers know them; `pseudomask` itself looks them up in the
+table of verbs when they are first used, and imports no more than the verb needs.
 """
 
 from __future__ import annotations
 
-from pseudomask.chain.run import RunResult, run
-from pseudomask.checkup import DoctorResult, doctor
-from pseudomask.exporting.export import ExportResult, export
-from pseudomask.extracting.extract import ExtractResult, extract
-from pseudomask.measuring.from_config import EvaluateResult, evaluate
-from pseudomask.refining.refine import RefineResult, refine
-from pseudomask.reporting.report import ReportResult, report
-from pseudomask.training.calibrate import calibrate
-from pseudomask.training.reactivate import reactivate
-from pseudomask.training.session import TrainingResult
-from pseudomask.training.train_affinity import train_affinity
-from pseudomask.training.train_cls import train_cls
-
-__all__ = [
-    "DoctorResult",
-    "EvaluateResult",
-    "ExportResult",
-    "ExtractResult",
-    "RefineResult",
-    "ReportResult",
-    "RunResult",
-    "TrainingResult",
-    "calibrate",
-    "doctor",
-    "evaluate",
-    "export",
-    "extract",
-    "reactivate",
-    "refine",
-    "report",
-    "run",
-    "train_affinity",
-    "train_cls",
-]
+from pseudomask.chain.run import RunResult as RunResult
+from pseudomask.chain.run import run as run
+from pseudomask.checkup import DoctorResult as DoctorResult
+from pseudomask.checkup import doctor as doctor
+from pseudomask.config import CalibrateConfig as CalibrateConfig
+from pseudomask.config import DoctorConfig as DoctorConfig
+from pseudomask.config import EvaluateConfig as EvaluateConfig
+from pseudomask.config import ExportConfig as ExportConfig
+from pseudomask.config import ExtractConfig as ExtractConfig
+from pseudomask.config import ReactivateConfig as ReactivateConfig
+from pseudomask.config import RefineConfig as RefineConfig
+from pseudomask.config import ReportConfig as ReportConfig
+from pseudomask.config import RunConfig as RunConfig
+from pseudomask.config import TrainAffinityConfig as TrainAffinityConfig
+from pseudomask.config import TrainClsConfig as TrainClsConfig
+from pseudomask.evaluation import EvaluateResult as EvaluateResult
+from pseudomask.evaluation import evaluate as evaluate
+from pseudomask.exporting.export import ExportResult as ExportResult
+from pseudomask.exporting.export import export as export
+from pseudomask.extracting.extract import ExtractResult as ExtractResult
+from pseudomask.extracting.extract import extract as extract
+from pseudomask.refining.refine import RefineResult as RefineResult
+from pseudomask.refining.refine import refine as refine
+from pseudomask.reporting.report import ReportResult as ReportResult
+from pseudomask.reporting.report import report as report
+from pseudomask.training.calibrate import calibrate as calibrate
+from pseudomask.training.reactivate import reactivate as reactivate
+from pseudomask.training.session import TrainingResult as TrainingResult
+from pseudomask.training.train_affinity import train_affinity as train_affinity
+from pseudomask.training.train_cls import train_cls as train_cls

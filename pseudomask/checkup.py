@@ -21,7 +21,7 @@ from pseudomask.errors import PseudomaskError
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.machine import cores
 from pseudomask.running.record import hash_file, package_versions, platform_facts
-from pseudomask.running.reporter import Reporter, SilentReporter
+from pseudomask.running.reporter import Bad, Reporter, SilentReporter
 
 NEEDED = ("torch", "torchvision", "numpy", "cv2", "PIL", "safetensors")
 """Modules without which no mask is made."""
@@ -39,7 +39,9 @@ class Check:
     essential: bool = True
 
     def told(self) -> str:
-        return self.detail if self.ok else f"{'MISSING' if self.essential else 'absent'}: {self.detail}"
+        if self.ok:
+            return self.detail
+        return Bad(f"MISSING: {self.detail}") if self.essential else f"absent: {self.detail}"
 
 
 @dataclass(kw_only=True)
@@ -67,7 +69,7 @@ class DoctorResult:
 
     def summary(self) -> list[tuple[str, str]]:
         lacking = [check.name for check in self.checks if check.essential and not check.ok]
-        verdict = f"not ready, for want of: {', '.join(lacking)}" if lacking else "ready"
+        verdict = Bad(f"not ready, for want of: {', '.join(lacking)}") if lacking else "ready"
         return [*((check.name, check.told()) for check in self.checks), ("verdict", verdict)]
 
     def to_json(self) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngImageFile
 
 from pseudomask.errors import ImageError, UsageError
+from pseudomask.files import read_bytes
 from pseudomask.running.atomic import atomic_write
-from pseudomask.running.reading import read_bytes
 
 IGNORE = 255
 IGNORE_16 = 65_535

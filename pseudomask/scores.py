@@ -32,8 +32,8 @@ import cv2
 import numpy as np
 
 from pseudomask.errors import UsageError
+from pseudomask.files import open_file
 from pseudomask.running.atomic import atomic_write
-from pseudomask.running.reading import open_file
 
 Bits = Literal[8, 16]
 

@@ -21,9 +21,10 @@ from torch.distributed.run import get_args_parser
 
 import pseudomask
 from pseudomask import config as configs
-from pseudomask.cli import app, options
+from pseudomask.cli import app
 from pseudomask.cli.verb import make_config
 from pseudomask.config import ExtractConfig
+from pseudomask.config.settings import settings
 from pseudomask.data.pixels import IMAGENET
 from pseudomask.extracting.extract import extract
 from pseudomask.maps import METHODS, make_method
@@ -32,6 +33,7 @@ from pseudomask.maps.multiscale import multiscale_maps, see
 from pseudomask.maps.normalise import normalise_maps
 from pseudomask.networks.card import Card
 from pseudomask.scores import load_scores
+from pseudomask.verbs import VERBS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -44,19 +46,6 @@ NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 _FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
-_VERBS = (
-    "train-cls",
-    "reactivate",
-    "calibrate",
-    "extract",
-    "train-affinity",
-    "refine",
-    "evaluate",
-    "report",
-    "export",
-    "run",
-    "doctor",
-)
 
 
 def blocks(page: Path, *languages: str) -> list[str]:
@@ -86,14 +75,14 @@ def understood(program: Any, words: list[str]) -> Any:
     name, *rest = words
     verb_command = program.commands[name]
     given = dict(verb_command.make_context(name, rest).params)
-    verb = __import__(app.VERBS[name], fromlist=["VERB"]).VERB
+    verb = VERBS[name]
     common = {key for key in given if key.startswith("cli_")}
     kept = {key: value for key, value in given.items() if key not in common}
-    return make_config(verb, options.settings(verb.config), kept, _VERBS, None)
+    return make_config(verb, settings(verb.config), kept, tuple(VERBS), None)
 
 
 def test_the_pages_show_every_verb() -> None:
-    assert {words[0] for _, words in ALL_COMMANDS} == set(_VERBS)
+    assert {words[0] for _, words in ALL_COMMANDS} == set(VERBS)
     assert len(ALL_COMMANDS) > 10
 
 
@@ -202,7 +191,7 @@ def rows(page: str, heading: str) -> list[list[str]]:
 
 @pytest.mark.parametrize(("column", "config"), [(1, configs.TrainClsConfig), (2, configs.ReactivateConfig)])
 def test_the_table_of_training_defaults_is_true(column: int, config: type) -> None:
-    defaults = {one.flag: one.default for one in options.settings(config)}
+    defaults = {one.flag: one.default for one in settings(config)}
     told = {row[0].strip("`"): row[column] for row in rows("training.md", "Defaults")}
     assert len(told) > 10
     for flag, text in told.items():

@@ -11,6 +11,7 @@ import pytest
 import tiny
 
 import pseudomask
+from pseudomask import api
 from pseudomask import checkup as module
 from pseudomask.checkup import DoctorResult, doctor
 from pseudomask.cli import app
@@ -112,4 +113,4 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     weights = tiny.write_weights(tmp_path / "w.safetensors")
     assert app.run([*words, "--weights", str(weights)]) == 0
     assert capsys.readouterr().out == ""
-    assert pseudomask.doctor is pseudomask.api.doctor
+    assert pseudomask.doctor is api.doctor

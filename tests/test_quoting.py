@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pseudomask.chain.kinds import KINDS, Chain, Step
 from pseudomask.chain.record import resolved
+from pseudomask.chain.steps import STEPS, Chain, Step
 from pseudomask.config import ExtractConfig
 from pseudomask.quoting import command, double_quoted, shell_word, yaml_word
 
@@ -51,6 +51,6 @@ def test_strings_of_toml_and_yaml(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in TEXTS if name], ids=ascii)
 def test_the_resolved_chain_holds_any_name(name: str) -> None:
     config = ExtractConfig(images=Path(name), out=Path("out"), list=Path(f"{name}/x"))
-    chain = Chain(Path(f"{name}.toml"), Path(name), (Step(KINDS["extract"], "extract", config),))
+    chain = Chain(Path(f"{name}.toml"), Path(name), (Step(STEPS["extract"], "extract", config),))
     content = tomllib.loads(resolved(chain))
     assert (content["out"], content["extract"]["images"], content["extract"]["list"]) == (name, name, f"{name}/x")

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pseudomask.chain.kinds import Chain, Step
+from pseudomask.chain.steps import Chain, Step
 from pseudomask.config import ReactivateConfig, TrainingOptions
 from pseudomask.errors import DeviceError, UsageError
 from pseudomask.suggest import did_you_mean
@@ -37,7 +37,7 @@ def check_inputs(step: Step, made: set[Path]) -> None:
             raise UsageError(f"{step.label}: a list from standard input can be read once only; name a file")
         if not value.exists():
             raise UsageError(f"{step.label}: {name.replace('_', '-')} {value}: no such file or folder")
-    if step.kind.verb == "evaluate":
+    if step.verb.name == "evaluate":
         _check_evaluate(step)
 
 
@@ -61,7 +61,7 @@ def _check(step: Step) -> None:
         from pseudomask.devices import pick_device
 
         pick_device(config.device)
-    if step.kind.trains:
+    if step.verb.trains:
         from pseudomask.training.trainer import training_sides
 
         training_sides(config)
@@ -72,7 +72,7 @@ def _check(step: Step) -> None:
         split = gather(config)
         if isinstance(config, ReactivateConfig):
             check_teachable(config, split.training)
-    elif step.kind.verb == "extract":
+    elif step.verb.name == "extract":
         from pseudomask.data.collection import collect
         from pseudomask.maps import check_method
         from pseudomask.maps.passes import passes
@@ -81,7 +81,7 @@ def _check(step: Step) -> None:
         passes(config)
         check_method(config.method)
         plan_outputs(collect(config.images, config, exclude=config.out).items, config.images, config.out)
-    elif step.kind.verb == "refine":
+    elif step.verb.name == "refine":
         from pseudomask.refining.refine import check_methods
 
         check_methods(config)
@@ -113,7 +113,7 @@ def window(chain: Chain, first: str | None, last: str | None) -> tuple[Step, ...
 
 
 def _places(name: str, flag: str, chain: Chain) -> list[int]:
-    found = [i for i, step in enumerate(chain.steps) if name in (step.label, step.kind.verb)]
+    found = [i for i, step in enumerate(chain.steps) if name in (step.label, step.verb.name)]
     if not found:
         labels = [step.label for step in chain.steps]
         raise UsageError(

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pseudomask.chain.kinds import KINDS
-from pseudomask.cli.sources import load_toml
+from pseudomask.chain.steps import STEPS
+from pseudomask.config.sources import load_toml
 from pseudomask.errors import UsageError
 from pseudomask.suggest import did_you_mean
 
@@ -40,17 +40,17 @@ def read_file(path: Path) -> ChainFile:
     for name, value in tables.items():
         if name == "run":
             raise UsageError(f"{path}: settings of the chain stand at the top of the file, not in [run]")
-        if name not in KINDS:
+        if name not in STEPS:
             raise UsageError(
-                f"{path}: [{name}] is no step{did_you_mean(name, KINDS)}; the steps are {', '.join(KINDS)}"
+                f"{path}: [{name}] is no step{did_you_mean(name, STEPS)}; the steps are {', '.join(STEPS)}"
             )
-        if isinstance(value, list) and not KINDS[name].several:
-            several = ", ".join(kind.verb for kind in KINDS.values() if kind.several)
+        if isinstance(value, list) and not STEPS[name].several:
+            several = ", ".join(verb.name for verb in STEPS.values() if verb.several)
             raise UsageError(f"{path}: [[{name}]] may stand only once, as [{name}]; several times only {several}")
     if not tables:
         raise UsageError(f"{path}: no step in it; write a table for each, such as [extract]")
     found = []
-    for verb in (verb for verb in KINDS if verb in tables):
+    for verb in (verb for verb in STEPS if verb in tables):
         value = tables[verb]
         where = f"{path} [[{verb}]]" if isinstance(value, list) else f"{path} [{verb}]"
         found += [Table(verb, where, _entries(one, where)) for one in (value if isinstance(value, list) else [value])]

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from pseudomask.chain.file import ChainFile, Entries, Table, read_file
-from pseudomask.chain.kinds import KINDS, Chain, Kind, Step
-from pseudomask.cli.options import Setting, settings
-from pseudomask.cli.sources import resolve, variables
+from pseudomask.chain.steps import STEPS, Chain, Step
+from pseudomask.config.settings import Setting, settings
+from pseudomask.config.sources import resolve, variables
 from pseudomask.errors import UsageError
 from pseudomask.suggest import did_you_mean
+from pseudomask.verbs import Verb
 
 OUT = "out"
 # At the top these say which photos come in; a step that goes on from an earlier one takes what that made.
@@ -35,37 +36,30 @@ _HINTS = {
 class _Made:
     """What the steps so far make."""
 
-    weights: Path | None = None
+    products: dict[str, Path] = field(default_factory=dict)  # by the setting that takes it
+    masks: dict[str, Path] = field(default_factory=dict)  # by verb; the last are those that are gone on with
     method: str | None = None
     images: Path | None = None
-    seeds: Path | None = None
-    affinity: Path | None = None
-    masks: dict[str, Path] = field(default_factory=dict)  # by verb; the last are those that are gone on with
 
-    def wired(self, kind: Kind, of: str | None) -> dict[str, Path]:
+    def wired(self, verb: Verb, of: str | None) -> dict[str, Path]:
         """The inputs of a step that earlier ones make."""
         masks = self.masks[of] if of is not None else next(reversed(self.masks.values()), None)
-        made = {
-            "weights": self.weights,
-            "seeds": self.seeds,
-            "affinity": self.affinity,
-            "images": self.images if kind.source == "seeds" and self.seeds is not None else None,
-            "pred": masks,
-            "out": masks,
-        }
-        return {name: path for name in kind.inputs if (path := made.get(name)) is not None}
+        images = self.images if verb.source == "seeds" else None
+        made = self.products | {"images": images, "pred": masks, "out": masks}
+        return {name: path for name in verb.inputs if (path := made.get(name)) is not None}
 
     def add(self, step: Step) -> None:
-        kind, config = step.kind, step.config
-        if kind.method is not None:
-            self.weights, self.method = kind.product(config), kind.method
-        elif kind.verb == "train-affinity":
-            self.affinity = kind.product(config)
-        elif kind.makes_masks:
-            self.masks[kind.verb] = config.out
-        if kind.verb == "extract":
-            self.seeds, self.images = config.out, config.images
-            self.weights = config.weights or self.weights
+        verb, config = step.verb, step.config
+        for name in verb.makes:
+            if name == "masks":
+                self.masks[verb.name] = verb.product(config)
+            else:
+                self.products[name] = verb.product(config)
+        self.method = verb.method or self.method
+        if verb.name == "extract":
+            self.images = config.images
+            if config.weights is not None:
+                self.products["weights"] = config.weights
 
 
 def plan(path: Path, environment: Mapping[str, str]) -> Chain:
@@ -75,7 +69,7 @@ def plan(path: Path, environment: Mapping[str, str]) -> Chain:
     for inputs. Raises `UsageError` for all that is wrong in the file, before anything is looked at but the file.
     """
     file = read_file(path)
-    known = {kind.verb: {one.key: one for one in settings(kind.config)} for kind in KINDS.values()}
+    known = {name: {one.key: one for one in settings(verb.config)} for name, verb in STEPS.items()}
     _check_top(file, known)
     out = _out(file)
     taken: dict[str, list[str]] = {key: [] for key in file.top if key != OUT}
@@ -88,7 +82,7 @@ def plan(path: Path, environment: Mapping[str, str]) -> Chain:
         made.add(step)
     for key, labels in taken.items():
         if not labels:
-            verbs = ", ".join(verb for verb in known if _setting(KINDS[verb], known[verb], key) is not None)
+            verbs = ", ".join(verb for verb in known if _setting(STEPS[verb], known[verb], key) is not None)
             raise UsageError(f"{file.top[key][1]}: no step here takes it from the top; it is a setting of {verbs}")
         if key in _OWN and len({"training" if _trains(label) else label for label in labels}) > 1:
             raise UsageError(
@@ -99,11 +93,11 @@ def plan(path: Path, environment: Mapping[str, str]) -> Chain:
 
 
 def _trains(label: str) -> bool:
-    return KINDS[label.partition(" ")[0]].trains
+    return STEPS[label.partition(" ")[0]].trains
 
 
 def _check_top(file: ChainFile, known: Mapping[str, Mapping[str, Setting]]) -> None:
-    valid = {key for verb, found in known.items() for key in (*found, *KINDS[verb].aliases)} | {OUT}
+    valid = {key for verb, found in known.items() for key in (*found, *STEPS[verb].aliases)} | {OUT}
     for key, (_, where) in file.top.items():
         if key == "dry-run":
             raise UsageError(f"{where}: {_DRY}")
@@ -121,9 +115,9 @@ def _out(file: ChainFile) -> Path:
     return Path(value)
 
 
-def _setting(kind: Kind, known: Mapping[str, Setting], key: str) -> Setting | None:
+def _setting(verb: Verb, known: Mapping[str, Setting], key: str) -> Setting | None:
     """The setting that a key of a file means."""
-    field_name = kind.aliases.get(key)
+    field_name = verb.aliases.get(key)
     if field_name is not None:
         return next(one for one in known.values() if one.name == field_name)
     return known.get(key)
@@ -138,54 +132,55 @@ def _step(
     taken: dict[str, list[str]],
     environment: Mapping[str, str],
 ) -> Step:
-    kind = KINDS[table.verb]
+    verb = STEPS[table.verb]
     entries = dict(table.entries)
-    of = _word(entries, "of", made.masks) if kind.several else None
-    name = (_word(entries, "name", None) if kind.several else None) or of
-    label = kind.verb if name is None else f"{kind.verb} {name}"
-    own = _own(kind, entries, known, table.where)
-    if of is not None and kind.source in own:
+    of = _word(entries, "of", made.masks) if verb.several else None
+    name = (_word(entries, "name", None) if verb.several else None) or of
+    label = verb.name if name is None else f"{verb.name} {name}"
+    own = _own(verb, entries, known, table.where)
+    if of is not None and verb.source in own:
         raise UsageError(f"{table.where}: `of` and a folder of masks: give one of the two")
-    wired = {field: path for field, path in made.wired(kind, of).items() if field not in own}
+    wired = {field: path for field, path in made.wired(verb, of).items() if field not in own}
     shared: dict[str, tuple[object, str]] = {}
     for key in taken:
-        setting = _setting(kind, known, key)
-        if setting is None or setting.name in wired or (key in _PHOTOS and kind.source in wired):
+        setting = _setting(verb, known, key)
+        if setting is None or setting.name in wired or (key in _PHOTOS and verb.source in wired):
             continue
         taken[key].append(label)
         if setting.name not in own:
             shared[setting.name] = file.top[key]
     given = shared | own
     fixed: dict[str, Any] = dict(wired)
-    if kind.place not in given:
-        fixed[kind.place] = out / _below(kind, name)
+    if verb.writes not in given:
+        fixed[verb.writes] = out / _below(verb, name)
     for one in known.values():
-        if one.name in given and (one.name in kind.inputs or one.positional or one.name == kind.place):
+        if one.name in given and (one.name in verb.inputs or one.positional or one.name == verb.writes):
             fixed[one.name] = one.parse(*given[one.name])
-        elif one.required and not {one.name} & {*fixed, *given} and not _in(environment, kind, one):
-            raise UsageError(f"{table.where}: {label} needs `{one.key}`: {_HINTS[one.name]}")
+        elif one.required and not {one.name} & {*fixed, *given} and not _in(environment, verb, one):
+            hint = _HINTS.get(one.name, "give it in its table")
+            raise UsageError(f"{table.where}: {label} needs `{one.key}`: {hint}")
     rest = [one for one in known.values() if one.name not in fixed]
-    values = resolve(kind.verb, rest, {}, environment, given)
-    if kind.verb == "extract" and wired.get("weights") is not None and made.method is not None:
+    values = resolve(verb.name, rest, {}, environment, given)
+    if verb.name == "extract" and wired.get("weights") is not None and made.method is not None:
         values.setdefault("method", made.method)
     try:
-        return Step(kind, label, kind.config(**(values | fixed)), name)
+        return Step(verb, label, verb.config(**(values | fixed)), name)
     except ValueError as error:
         raise UsageError(f"{table.where}: {error}") from error
 
 
-def _in(environment: Mapping[str, str], kind: Kind, setting: Setting) -> bool:
-    return any(environment.get(name) for name in variables(kind.verb, setting))
+def _in(environment: Mapping[str, str], verb: Verb, setting: Setting) -> bool:
+    return any(environment.get(name) for name in variables(verb.name, setting))
 
 
-def _own(kind: Kind, entries: Entries, known: Mapping[str, Setting], where: str) -> dict[str, tuple[object, str]]:
+def _own(verb: Verb, entries: Entries, known: Mapping[str, Setting], where: str) -> dict[str, tuple[object, str]]:
     """Field → value of what the table says."""
     own: dict[str, tuple[object, str]] = {}
     for key, (value, place) in entries.items():
-        setting = _setting(kind, known, key)
+        setting = _setting(verb, known, key)
         if setting is None:
-            extra = ("name", "of") if kind.several else ()
-            raise UsageError(f"{place}: unknown key{did_you_mean(key, [*known, *kind.aliases, *extra])}")
+            extra = ("name", "of") if verb.several else ()
+            raise UsageError(f"{place}: unknown key{did_you_mean(key, [*known, *verb.aliases, *extra])}")
         if setting.name == "dry_run":
             raise UsageError(f"{place}: {_DRY}")
         if setting.name in own:
@@ -209,10 +204,10 @@ def _word(entries: Entries, key: str, valid: Iterable[str] | None) -> str | None
     return value
 
 
-def _below(kind: Kind, name: str | None) -> str:
+def _below(verb: Verb, name: str | None) -> str:
     if name is None:
-        return kind.below
-    place = Path(kind.below)
+        return verb.below
+    place = Path(verb.below)
     return f"{place.stem}-{name}{place.suffix}"
 
 
@@ -222,14 +217,14 @@ def _linked(step: Step, before: Sequence[Step]) -> Step:
     for other in before:
         if _same(other.place, step.place):
             raise UsageError(f"{other.label} and {step.label} would both write {step.place}")
-        product = other.kind.product(other.config)
-        for name in step.kind.inputs:
+        product = other.verb.product(other.config)
+        for name in step.verb.inputs:
             value = getattr(step.config, name)
             if value is not None and _same(value, product):
                 needs.add(other.label)
                 if name == "seeds" and not other.config.scores:
                     raise UsageError(f"{step.label} starts from scores, but {other.label} writes none (scores = false)")
-    return Step(step.kind, step.label, step.config, step.name, frozenset(needs))
+    return Step(step.verb, step.label, step.config, step.name, frozenset(needs))
 
 
 def _same(one: Path, other: Path) -> bool:

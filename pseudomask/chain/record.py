@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pseudomask.chain.kinds import Chain, Step
-from pseudomask.cli.options import settings
+from pseudomask.chain.steps import Chain, Step
+from pseudomask.config.settings import settings
 from pseudomask.errors import UsageError
+from pseudomask.files import read_bytes
 from pseudomask.quoting import double_quoted
 from pseudomask.running.atomic import atomic_text
 from pseudomask.running.jsonable import jsonable
-from pseudomask.running.reading import read_bytes
 from pseudomask.running.record import hash_file, package_versions, platform_facts
 
 SCHEMA = 1
@@ -28,7 +28,7 @@ def entry_of(step: Step) -> Entry:
     """A step that nothing has become of yet."""
     return {
         "step": step.label,
-        "verb": step.kind.verb,
+        "verb": step.verb.name,
         "status": "waiting",
         "why": "",
         "seconds": 0.0,
@@ -82,11 +82,11 @@ def resolved(chain: Chain) -> str:
     """TOML in which nothing is left to defaults but what has no value."""
     lines = [f"# What {json.dumps(str(chain.file))} came to, with all defaults.", f"out = {_toml(chain.out)}"]
     for step in chain.steps:
-        several = step.kind.several
-        lines += ["", f"[[{step.kind.verb}]]" if several else f"[{step.kind.verb}]"]
+        several = step.verb.several
+        lines += ["", f"[[{step.verb.name}]]" if several else f"[{step.verb.name}]"]
         if step.name is not None:
             lines.append(f"name = {_toml(step.name)}")
-        for setting in settings(step.kind.config):
+        for setting in settings(step.verb.config):
             value = getattr(step.config, setting.name)
             if value is not None and setting.name not in ("dry_run", "overwrite"):
                 lines.append(f"{setting.key} = {_toml(value)}")

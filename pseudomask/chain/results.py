@@ -6,15 +6,16 @@ from typing import Any
 
 from pseudomask.running.jsonable import jsonable
 
-_FACTS = ("photos", "held_out", "classes", "steps", "held_out_loss", "held_out_precision")
+_FACTS = ("photos", "held_out", "classes", "steps", "steps_planned", "held_out_loss", "held_out_precision")
 
 
 def keep(result: Any) -> dict[str, Any]:
     """Plain values of any verb's result; of a dry run only what it knows."""
     if hasattr(result, "facts"):
-        told = {name: result.facts[name] for name in _FACTS if name in result.facts}
+        kept = {name: result.facts[name] for name in _FACTS if name in result.facts}
         problems = [finding.to_json() for finding in result.findings]
-        return told | {"tag_problems": problems, "doubts": list(result.doubts)}
+        facts: dict[str, Any] = jsonable(kept | {"tag_problems": problems, "doubts": list(result.doubts)})
+        return facts
     if hasattr(result, "threshold_from"):
         made = {"masks": result.skipped if result.understood else result.done, "failed": result.failed}
         return made | {"threshold": result.threshold, "threshold_from": result.threshold_from}
@@ -34,8 +35,8 @@ def short(results: dict[str, Any]) -> str:
     """A result in a few words."""
     if results.get("mean_iou") is not None:
         return f"mIoU {100 * results['mean_iou']:.1f}"
-    if "held_out_precision" in results:
-        return f"AP {str(results['held_out_precision']).partition(' ')[0]}"
+    if isinstance(results.get("held_out_precision"), float):
+        return f"AP {results['held_out_precision']:.3f}"
     for name, word in (("masks", "masks"), ("exported", "exported"), ("images", "images")):
         if name in results:
             failed = f", {results['failed']} failed" if results.get("failed") else ""

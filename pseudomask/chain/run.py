@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from pseudomask.chain.checks import named, ready, window
-from pseudomask.chain.kinds import Chain, Step
 from pseudomask.chain.plan import plan
 from pseudomask.chain.record import (
     Entry,
@@ -29,6 +28,7 @@ from pseudomask.chain.record import (
 )
 from pseudomask.chain.results import keep, short
 from pseudomask.chain.standing import Standing, Survey, fingerprint
+from pseudomask.chain.steps import Chain, Step
 from pseudomask.config import RunConfig
 from pseudomask.errors import PseudomaskError, UsageError
 from pseudomask.running.holder import holding
@@ -77,6 +77,17 @@ class RunResult:
 
     def summary(self) -> list[tuple[str, str]]:
         return [(row[0], ", ".join(word for word in row[1:] if word)) for row in self.rows()]
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Header and rows, without columns that are empty; each place as short as it can be named."""
+        rows = [(*row[:-1], _below(row[-1], self.out)) for row in self.rows()]
+        header = ("step", "what", "time", "result", f"below {self.out}")
+        keep = [i for i in range(len(header)) if any(row[i] for row in rows)]
+        return [header[i] for i in keep], [[row[i] for i in keep] for row in rows]
+
+    def notes(self) -> list[str]:
+        """What changed, where a dry run would make something anew."""
+        return [f"{entry['step']}: {entry['why']}" for entry in self.steps if entry["why"] and self.dry]
 
     def to_json(self) -> dict[str, Any]:
         return self.document
@@ -184,7 +195,7 @@ class _Walk:
         started = time.monotonic()
         config = ready(step.config, dry_run=False, overwrite=anew)
         try:
-            result = self._timed(lambda: step.kind.call(config, self.reporter), entry, started)
+            result = self._timed(lambda: step.verb.run(config, self.reporter), entry, started)
         except BaseException as error:
             entry |= {"status": "stopped" if isinstance(error, KeyboardInterrupt) else "failed", "why": str(error)}
             with suppress(PseudomaskError):  # the disk may be what failed
@@ -217,6 +228,11 @@ def _free() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
+
+
+def _below(place: str, out: Path) -> str:
+    path = Path(place)
+    return str(path.relative_to(out)) if path.is_relative_to(out) else place
 
 
 def _clock(seconds: float) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pseudomask.chain.checks import check_inputs, check_later, named, ready
-from pseudomask.chain.kinds import Step
+from pseudomask.chain.steps import Step
 from pseudomask.config.roles import changed, deciding
 from pseudomask.errors import PseudomaskError, RecordMismatch, UsageError
 from pseudomask.running.jsonable import jsonable
@@ -57,7 +57,7 @@ class Survey:
         """Raises what any step would raise, as far as that can be known now."""
         found: dict[str, Standing] = {}
         other: dict[str, str] = {}  # step → the one whose new weights or seeds it will have to follow
-        places = {step.kind.product(step.config).resolve() for step in steps}
+        places = {step.verb.product(step.config).resolve() for step in steps}
         for step in steps:
             check_inputs(step, places)
         for step in steps:
@@ -71,7 +71,7 @@ class Survey:
                 if causes and _holds_run(step) and not self._may(step):
                     raise named(RecordMismatch(_stale(step, causes[0])), step)
             state = found[step.label].state
-            if state == "anew" or causes or (step.kind.trains and state != "done"):
+            if state == "anew" or causes or (step.verb.trains and state != "done"):
                 other[step.label] = step.label
         return found
 
@@ -94,7 +94,7 @@ class Survey:
                 return Standing("anew", str(error).removesuffix(_ADVICE), result)
         except PseudomaskError as error:
             raise named(error, step) from error
-        whole = step.kind.product(step.config).exists() if step.kind.trains else not (result.pending or result.pruned)
+        whole = step.verb.product(step.config).exists() if step.verb.trains else not (result.pending or result.pruned)
         if whole:
             return Standing("done", result=result)
         return Standing("goes on" if (step.place / RECORD).exists() else "new", result=result)
@@ -114,10 +114,6 @@ class Survey:
     def _may(self, step: Step) -> bool:
         return self.overwrite or bool(getattr(step.config, "overwrite", False))
 
-    def _allow(self, step: Step, error: RecordMismatch) -> None:
-        if not self._may(step):
-            raise named(error, step)
-
 
 def _stale(step: Step, cause: str) -> str:
     return f"{step.place} was made before, and {cause} will now make what it goes on from anew{_ADVICE}"
@@ -125,7 +121,7 @@ def _stale(step: Step, cause: str) -> str:
 
 def _holds_run(step: Step) -> bool:
     """Whether there is something that the step would not write over without being told to."""
-    if step.kind.verb == "export":
+    if step.verb.name == "export":
         return step.place.is_dir() and any(step.place.iterdir())
     return hasattr(step.config, "dry_run") and (step.place / RECORD).exists()
 
@@ -134,7 +130,7 @@ def _dry(step: Step, *, overwrite: bool) -> Any:
     config = ready(step.config, dry_run=True, overwrite=overwrite)
     if getattr(config, "threshold", None) == "auto" and not (step.place / RECORD).exists():
         config = ready(config, threshold=None)  # there is no record that a chosen threshold could differ from
-    return step.kind.call(config, SilentReporter())
+    return step.verb.run(config, SilentReporter())
 
 
 def fingerprint(step: Step, known: Mapping[str, Any] | None = None) -> str:
@@ -143,12 +139,12 @@ def fingerprint(step: Step, known: Mapping[str, Any] | None = None) -> str:
     known: the settings of the version that made them: others count only where they are not at their default.
     """
     config = jsonable(step.config)
-    names = deciding(step.kind.config, roles=("result", "masks", "machine", "place"))
+    names = deciding(step.verb.config, roles=("result", "masks", "machine", "place"))
     if known:
-        names = [name for name in names if name in known or name in changed(config, step.kind.config, (name,))]
-    assert step.kind.source is not None
+        names = [name for name in names if name in known or name in changed(config, step.verb.config, (name,))]
+    assert step.verb.source is not None
     settings = json.dumps({name: config[name] for name in names}, sort_keys=True)
-    lines = [step.kind.verb, settings, *_of_folder(getattr(step.config, step.kind.source))]
+    lines = [step.verb.name, settings, *_of_folder(getattr(step.config, step.verb.source))]
     truth = getattr(step.config, "gt", None)
     for name in ("list", "val_list", "class_file"):
         path = getattr(step.config, name, None)

@@ -1,1 +1,1 @@
-"""The command line: a thin file a verb. The only place that prints and that knows Typer and Rich."""
+"""The command line, made from the table of verbs. The only place that prints and that knows Typer and Rich."""

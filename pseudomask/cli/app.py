@@ -1,8 +1,7 @@
-"""The program: a table of verbs, and what becomes of errors, signals and closed pipes."""
+"""The program: its verbs, and what becomes of errors, signals and closed pipes."""
 
 from __future__ import annotations
 
-import importlib
 import os
 import traceback
 from collections.abc import Sequence
@@ -12,27 +11,15 @@ from typing import Any
 import typer
 
 from pseudomask._version import __version__
-from pseudomask.cli import console, options, sources
+from pseudomask.cli import console
 from pseudomask.cli.help import Group
-from pseudomask.cli.values import nearest
-from pseudomask.cli.verb import Verb, add
+from pseudomask.cli.verb import add
+from pseudomask.config import sources
+from pseudomask.config.settings import settings
+from pseudomask.config.values import nearest
 from pseudomask.errors import PseudomaskError
 from pseudomask.running.ranks import ranks, speaker
-
-# A verb is one file here, and one line. Its heavy imports happen when it runs.
-VERBS = {
-    "train-cls": "pseudomask.cli.train_cls",
-    "reactivate": "pseudomask.cli.reactivate",
-    "calibrate": "pseudomask.cli.calibrate",
-    "extract": "pseudomask.cli.extract",
-    "train-affinity": "pseudomask.cli.train_affinity",
-    "refine": "pseudomask.cli.refine",
-    "evaluate": "pseudomask.cli.evaluate",
-    "report": "pseudomask.cli.report",
-    "export": "pseudomask.cli.export",
-    "run": "pseudomask.cli.run",
-    "doctor": "pseudomask.cli.doctor",
-}
+from pseudomask.verbs import VERBS
 
 HELP = "From photos and image-level tags to pixel masks: CAM, ReCAM and CPMC pseudo masks."
 
@@ -63,10 +50,8 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["--help", "-h"]},
     )
     app.callback(help=HELP)(_program)
-    for name, module in VERBS.items():
-        verb: Verb = importlib.import_module(module).VERB
+    for verb in VERBS.values():
         add(app, verb, tuple(VERBS))
-        assert verb.name == name
     return app
 
 
@@ -100,9 +85,8 @@ def _dispatch(arguments: list[str]) -> int:
 
 def _variables() -> list[str]:
     """Every variable that sets something of some verb."""
-    verbs: list[Verb] = [importlib.import_module(module).VERB for module in VERBS.values()]
     return [
-        name for verb in verbs for one in options.settings(verb.config) for name in sources.variables(verb.name, one)
+        name for verb in VERBS.values() for one in settings(verb.config) for name in sources.variables(verb.name, one)
     ]
 
 

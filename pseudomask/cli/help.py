@@ -16,9 +16,10 @@ from typing import Any
 from typer.core import TyperCommand, TyperGroup
 
 from pseudomask.cli import console
-from pseudomask.cli.values import nearest
+from pseudomask.config.values import nearest
 from pseudomask.errors import UsageError
 from pseudomask.quoting import printable
+from pseudomask.verbs import GROUPS
 
 EVERYDAY = """\
 pseudomask extract images/ masks/ --labels labels.csv --overlay
@@ -28,9 +29,6 @@ pseudomask VERB --help"""
 _TEXT = 27  # column at which sentences begin
 _WIDEST = 100
 _NOTE = re.compile(r"\[(?:default|required)[^\]]*\]")
-
-GROUPS = ("Make masks", "Look, measure, hand on", "Train on your own photos", "This machine")
-"""The headings of the program's own page, in their order; `Verb.group` is one of them."""
 
 Row = tuple[str, str]
 """What is typed, and what it does."""

@@ -1,4 +1,4 @@
-"""What the verbs' commands have in common: settings in, result out, and what goes to which stream."""
+"""From a row of the table of verbs to a command: settings in, result out, and what goes to which stream."""
 
 from __future__ import annotations
 
@@ -6,76 +6,27 @@ import inspect
 import json
 import os
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import typer
 
-from pseudomask.cli import console, options, sources
-from pseudomask.cli.help import GROUPS, Command
+from pseudomask.cli import console, options
+from pseudomask.cli.help import Command
 from pseudomask.cli.progress import ConsoleReporter
+from pseudomask.config import sources
+from pseudomask.config.settings import Setting, settings
 from pseudomask.errors import UsageError
 from pseudomask.quoting import command
 from pseudomask.running.ranks import ranks
-from pseudomask.running.reporter import Reporter
-
-
-class Result(Protocol):
-    """What a function of the Python API returns."""
-
-    @property
-    def exit_code(self) -> int: ...
-
-    def summary(self) -> Sequence[tuple[str, object]]:
-        """(label, value) lines for people."""
-
-    def to_json(self) -> Any:
-        """The same and more for programs."""
-
-
-@dataclass(frozen=True)
-class Verb:
-    """One verb: its config class, one line of help, and the function of the API that does it.
-
-    `next` gives the command that most people want then, where the summary does not.
-    `run` imports what it needs when it is called. `show` gives lines for people instead of the
-    summary; `data` gives lines of stdout where --json is not asked for (paths, mostly). `shared`: each process of a
-    torchrun does its share; else the first does it all. `group`: its heading in the program's help,
-    of `help.GROUPS`.
-    """
-
-    name: str
-    config: type
-    help: str
-    run: Callable[[Any, Reporter], Result]
-    show: Callable[[Any], Sequence[str]] | None = None
-    next: Callable[[Any, Any], str] | None = None
-    data: Callable[[Any, Any], Sequence[str]] | None = None
-    shared: bool = False
-    group: str = GROUPS[0]
-    configurable: bool = True  # whether --config can hold its settings
-
-
-def extract_next(config: Any, result: Any) -> str:
-    """What people do with a new classifier."""
-    return command("extract", config.images, "MASKS", "--labels", config.labels, "--weights", result.weights)
-
-
-def weights_file(config: Any, result: Any) -> list[str]:
-    """The stdout of a training verb: the weights that it wrote, if any."""
-    return [] if result.weights is None else [str(result.weights)]
-
-
-def out_folder(config: Any, result: Any) -> list[str]:
-    """The stdout of a verb that fills a folder: where, for the next command of a script."""
-    return [] if config.dry_run else [str(config.out)]
+from pseudomask.running.reporter import Bad
+from pseudomask.verbs import Verb
 
 
 def add(app: typer.Typer, verb: Verb, verbs: Sequence[str]) -> None:
     """Make `verb` a command of `app`; `verbs` are all verbs' names, for the tables of a config file."""
-    found = options.settings(verb.config)
+    found = settings(verb.config)
 
     def body(given: dict[str, Any]) -> None:
         common = {key: given.pop(key) for key in list(given) if key.startswith("cli_")}
@@ -89,7 +40,7 @@ def add(app: typer.Typer, verb: Verb, verbs: Sequence[str]) -> None:
 
 def make_config(
     verb: Verb,
-    found: list[options.Setting],
+    found: list[Setting],
     given: dict[str, Any],
     verbs: Sequence[str],
     config_file: str | None,
@@ -122,38 +73,49 @@ def _execute(verb: Verb, config: Any, common: dict[str, Any]) -> int:
     if not job.first:  # the first tells what became of all
         return result.exit_code
     if not common["cli_quiet"]:
-        for label, text in _lines(verb, config, result):
-            bad = (label.strip() in _BAD and text not in ("none", "0")) or text.startswith(("MISSING", "not ready"))
-            first, *more = console.folded(text, len(label))
-            console.err(first, head=label, colour=console.RED if bad else console.CYAN)
-            for line in more:
-                console.err(" " * len(label) + line)
+        _show(verb, config, result)
     if result.exit_code < 128:  # stopped by a signal: no document that a program could take for whole
         if common.get("cli_json") or getattr(config, "json", False):
             console.out(json.dumps(result.to_json(), indent=2, ensure_ascii=True))
-        elif verb.data is not None:
-            for line in verb.data(config, result):
-                console.out(line)
+        else:
+            for line in verb.stdout(config, result):
+                console.out(str(line))
     return result.exit_code
 
 
-_BAD = ("failed", "missing")
+def _show(verb: Verb, config: Any, result: Any) -> None:
+    """What people read at the end: a headline, a table or else the summary, and notes, where the result has them."""
+    if hasattr(result, "headline"):
+        _lines(result.headline(), "")
+    if hasattr(result, "table"):
+        _lines(*console.table(*result.table()))
+    else:
+        _show_summary(_rows(verb, config, result))
+    if hasattr(result, "notes") and (notes := result.notes()):
+        _lines("", *notes)
 
 
-def _lines(verb: Verb, config: Any, result: Any) -> Sequence[tuple[str, str]]:
-    """What people read at the end: a label, which may be empty, and a text."""
-    if verb.show is not None:
-        return [("", line) for line in verb.show(result)]
-    rows = list(result.summary())
-    if verb.next is not None and result.weights is not None:
-        rows.append(("next", verb.next(config, result)))
-    return columns(rows)
+def _lines(*lines: str) -> None:
+    for line in lines:
+        console.err(line)
 
 
-def columns(rows: Sequence[tuple[str, object]]) -> list[tuple[str, str]]:
-    """A summary's rows, their labels padded to one width."""
-    width = max((len(label) for label, _ in rows), default=0)
-    return [(f"{label.ljust(width)}  ", str(value)) for label, value in rows]
+def _show_summary(rows: Sequence[tuple[str, object]]) -> None:
+    width = max((len(label) for label, _ in rows), default=0) + 2
+    for label, value in rows:
+        first, *more = console.folded(str(value), width)
+        console.err(first, head=label.ljust(width), colour=console.RED if isinstance(value, Bad) else console.CYAN)
+        for line in more:
+            console.err(" " * width + line)
+
+
+def _rows(verb: Verb, config: Any, result: Any) -> list[tuple[str, object]]:
+    """The result's summary, and the command that most people want then."""
+    rows: list[tuple[str, object]] = list(result.summary())
+    if verb.next and result.weights is not None:
+        known = vars(config) | {"weights": result.weights}
+        rows.append(("next", command(*(word.format_map(known) for word in verb.next.split()))))
+    return rows
 
 
 def _common(*, with_json: bool, with_config: bool) -> list[inspect.Parameter]:

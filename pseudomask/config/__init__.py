@@ -1,88 +1,41 @@
 """The settings of every verb: each field is one flag, one environment variable and one TOML key.
 
-A file a family of verbs, and `common` for what they share. Nothing here imports torch, so that
-`pseudomask --help` answers at once. A field's metadata holds its help text, and `positional` where it
-is an argument; `cli.options` turns a class into a command. A class's fields stand in the help in the
-order of its bases, the last first, then its own.
+A file a family of verbs, `common` for what they share, and `settings`, `values` and `sources`, which read a class's
+settings and fill them. Nothing here imports torch, so that `pseudomask --help` answers at once. A class's fields
+stand in the help in the order of its bases, the last first, then its own.
 """
 
 from __future__ import annotations
 
-from pseudomask.config.common import Amp, DeviceOptions, LabelFormat, LabelOptions, argument, option
-from pseudomask.config.doctor import DoctorConfig
-from pseudomask.config.evaluate import EvaluateConfig
-from pseudomask.config.export import ExportConfig, ExportFormat
-from pseudomask.config.extract import (
-    CalibTarget,
-    CpmcCalibration,
-    CpmcFeatures,
-    CpmcOptions,
-    CpmcOutput,
-    CpmcRefine,
-    CpmcWeights,
-    ExtractConfig,
-    MapOptions,
-    Tta,
-    WeightRule,
-)
-from pseudomask.config.refine import (
-    CrfEngine,
-    CrfOptions,
-    CrfPreset,
-    CrfUnary,
-    PamrOptions,
-    RefineConfig,
-    WalkOptions,
-)
-from pseudomask.config.report import PageOptions, ReportConfig
-from pseudomask.config.run import RunConfig
-from pseudomask.config.training import (
-    CalibrateConfig,
-    ReactivateConfig,
-    ScheduleOptions,
-    Style,
-    TrainAffinityConfig,
-    TrainClsConfig,
-    TrainingOptions,
-)
-
-__all__ = [
-    "Amp",
-    "CalibTarget",
-    "CalibrateConfig",
-    "CpmcCalibration",
-    "CpmcFeatures",
-    "CpmcOptions",
-    "CpmcOutput",
-    "CpmcRefine",
-    "CpmcWeights",
-    "CrfEngine",
-    "CrfOptions",
-    "CrfPreset",
-    "CrfUnary",
-    "DeviceOptions",
-    "DoctorConfig",
-    "EvaluateConfig",
-    "ExportConfig",
-    "ExportFormat",
-    "ExtractConfig",
-    "LabelFormat",
-    "LabelOptions",
-    "MapOptions",
-    "PageOptions",
-    "PamrOptions",
-    "ReactivateConfig",
-    "RefineConfig",
-    "ReportConfig",
-    "RunConfig",
-    "ScheduleOptions",
-    "Style",
-    "TrainAffinityConfig",
-    "TrainClsConfig",
-    "TrainingOptions",
-    "Tta",
-    "WalkOptions",
-    "WeightRule",
-    "argument",
-    "option",
-]
+from pseudomask.config.common import Amp as Amp
+from pseudomask.config.common import LabelOptions as LabelOptions
+from pseudomask.config.doctor import DoctorConfig as DoctorConfig
+from pseudomask.config.evaluate import EvaluateConfig as EvaluateConfig
+from pseudomask.config.export import ExportConfig as ExportConfig
+from pseudomask.config.export import ExportFormat as ExportFormat
+from pseudomask.config.extract import CalibTarget as CalibTarget
+from pseudomask.config.extract import CpmcCalibration as CpmcCalibration
+from pseudomask.config.extract import CpmcFeatures as CpmcFeatures
+from pseudomask.config.extract import CpmcOptions as CpmcOptions
+from pseudomask.config.extract import CpmcOutput as CpmcOutput
+from pseudomask.config.extract import CpmcRefine as CpmcRefine
+from pseudomask.config.extract import CpmcWeights as CpmcWeights
+from pseudomask.config.extract import ExtractConfig as ExtractConfig
+from pseudomask.config.extract import MapOptions as MapOptions
+from pseudomask.config.extract import Tta as Tta
+from pseudomask.config.extract import WeightRule as WeightRule
+from pseudomask.config.refine import CrfEngine as CrfEngine
+from pseudomask.config.refine import CrfOptions as CrfOptions
+from pseudomask.config.refine import CrfUnary as CrfUnary
+from pseudomask.config.refine import PamrOptions as PamrOptions
+from pseudomask.config.refine import RefineConfig as RefineConfig
+from pseudomask.config.refine import WalkOptions as WalkOptions
+from pseudomask.config.report import ReportConfig as ReportConfig
+from pseudomask.config.run import RunConfig as RunConfig
+from pseudomask.config.training import CalibrateConfig as CalibrateConfig
+from pseudomask.config.training import ReactivateConfig as ReactivateConfig
+from pseudomask.config.training import ScheduleOptions as ScheduleOptions
+from pseudomask.config.training import Style as Style
+from pseudomask.config.training import TrainAffinityConfig as TrainAffinityConfig
+from pseudomask.config.training import TrainClsConfig as TrainClsConfig
+from pseudomask.config.training import TrainingOptions as TrainingOptions

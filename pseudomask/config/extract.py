@@ -11,7 +11,7 @@ from pseudomask.config.common import DeviceOptions, FolderOptions, LabelOptions,
 Tta = Literal["full", "balanced", "fast"]
 WeightRule = Literal["product", "first", "second", "sum"]
 """Which classifier's weights make the map: w ⊙ w″ (the paper's VOC rule), w (its COCO rule), w″, w + w″."""
-CpmcWeights = Literal["auto", "product", "first", "second", "sum"]
+CpmcWeights = Literal["auto", WeightRule]
 CpmcRefine = Literal["propagate", "reassign", "both", "none"]
 CpmcFeatures = Literal["auto", "last", "hierarchical", "heads", "layer4"]
 """`layer4` is what `last` was called at first."""

@@ -14,7 +14,7 @@ from pseudomask.data.decoding import MAX_PIXELS, decode, image_size
 from pseudomask.data.kinds import ARCHIVES, IMAGE_SUFFIXES, NOT_READ, READ, SNIFF_BYTES, convert_how, sniff
 from pseudomask.data.names import NameIndex
 from pseudomask.errors import UsageError
-from pseudomask.running.reading import open_file, read_bytes
+from pseudomask.files import open_file, read_bytes
 from pseudomask.suggest import did_you_mean_path
 
 __all__ = [

@@ -28,7 +28,7 @@ from pseudomask.running.inputs import tell_changed
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.layout import check_folders
 from pseudomask.running.record import hash_lines
-from pseudomask.running.reporter import Reporter, SilentReporter
+from pseudomask.running.reporter import Bad, Reporter, SilentReporter
 from pseudomask.running.signals import Stop, graceful
 from pseudomask.running.threshold import made_threshold
 
@@ -64,16 +64,20 @@ class ExportResult:
             return [("exported", "nothing")]
         lists = ", ".join(f"{count} {name}" for name, count in self.splits.items())
         rows = [("exported", f"{sum(self.splits.values())} masks as {self.format} ({lists})")]
-        for label, reasons in (("failed", self.failures), ("left out", self.left_out)):
+        for label, kind, reasons in (("failed", Bad, self.failures), ("left out", str, self.left_out)):
             if reasons:
                 name, reason = next(iter(reasons.items()))
-                rows.append((label, f"{len(reasons)} (first: {name}: {reason})"))
+                rows.append((label, kind(f"{len(reasons)} (first: {name}: {reason})")))
         if self.photos:
             rows.append(("photos", ", ".join(f"{count} {what}" for what, count in self.photos.items())))
         if self.rewritten:
             rows.append(("rewritten", ", ".join(f"{count} {why}" for why, count in self.rewritten.items())))
         rows += [("note", line) for line in self.lost]
         return [*rows, ("where", str(self.dest))]
+
+    def notes(self) -> list[str]:
+        """The lines to paste into a trainer's config."""
+        return self.paste.split("\n") if self.paste else []
 
     def to_json(self) -> dict[str, Any]:
         plain: dict[str, Any] = jsonable({"schema": 1, **self.__dict__})

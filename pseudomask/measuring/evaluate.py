@@ -14,6 +14,7 @@ import numpy as np
 from pseudomask.data.images import read_list
 from pseudomask.data.kinds import IMAGE_SUFFIXES
 from pseudomask.errors import UsageError
+from pseudomask.files import read_bytes
 from pseudomask.masks import IGNORE_16
 from pseudomask.measuring.coding import BACKGROUND, make_coding
 from pseudomask.measuring.counting import PairCounter, in_order
@@ -22,7 +23,6 @@ from pseudomask.measuring.pairing import File, Missing, Pairing, find_files, pai
 from pseudomask.measuring.reports import Evidence, Report
 from pseudomask.measuring.sweep import checked_thresholds
 from pseudomask.measuring.tally import Circumstances, Tally
-from pseudomask.running.reading import read_bytes
 from pseudomask.running.threshold import made_threshold
 from pseudomask.suggest import nearest as nearest_name
 

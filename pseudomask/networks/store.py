@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pseudomask
 from pseudomask.errors import WeightsError
 from pseudomask.suggest import did_you_mean_path
 
@@ -15,7 +14,7 @@ BUNDLED = "recam_resnet50_voc_animals.safetensors"
 
 def bundled_folders() -> tuple[Path, ...]:
     """The package's own weights (an installed wheel), then the repository's (a checkout)."""
-    package = Path(pseudomask.__file__).parent
+    package = Path(__file__).parents[1]
     return package / "weights", package.parent / "weights"
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from pseudomask.data.images import ImageItem, find_images
 from pseudomask.data.names import NameIndex
 from pseudomask.errors import UsageError
+from pseudomask.files import read_bytes
 from pseudomask.measuring.pairing import find_files
 from pseudomask.reporting.text import clean
 from pseudomask.running.folder_run import DONE, FAILED
@@ -22,7 +23,6 @@ from pseudomask.running.inputs import changed_since
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.layout import MANIFEST, RECORD
 from pseudomask.running.manifest import Entry, Manifest
-from pseudomask.running.reading import read_bytes
 
 
 @dataclass(frozen=True)

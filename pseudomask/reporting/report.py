@@ -21,7 +21,7 @@ from pseudomask.running.inputs import tell_changed
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.machine import cores
 from pseudomask.running.manifest import Entry
-from pseudomask.running.reporter import Reporter, SilentReporter
+from pseudomask.running.reporter import Bad, Reporter, SilentReporter
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class ReportResult:
         return [
             ("page", self.page.line()),
             ("images", f"{self.page.images}, {self.doubtful} with a tag that has no pixel"),
-            ("failed", str(self.failed)),
+            ("failed", Bad(self.failed) if self.failed else "0"),
             ("photos", "not found: give --images" if self.photos is None else str(self.photos)),
         ]
 

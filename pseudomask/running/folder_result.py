@@ -11,7 +11,7 @@ from pseudomask.quoting import command
 from pseudomask.running.folder_run import DONE, FAILED, FolderRun
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.layout import MANIFEST
-from pseudomask.running.reporter import Reporter
+from pseudomask.running.reporter import Bad, Reporter
 from pseudomask.running.signals import Stop
 
 _SHOWN = 3  # failures that the summary names
@@ -81,7 +81,7 @@ class FolderResult:
         shown = [("", f"{name}: {reason}") for name, reason in islice(self.failures.items(), _SHOWN)]
         more = self.failed - len(shown)
         rest = [("", f"and {more} more, each with its reason in {self.out / MANIFEST}")] if more else []
-        return [("failed", str(self.failed)), *shown, *rest]
+        return [("failed", Bad(self.failed)), *shown, *rest]
 
     def _quality(self) -> str:
         """What can be told without true masks."""

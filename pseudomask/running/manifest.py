@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from pseudomask.errors import UsageError
+from pseudomask.files import open_file
 from pseudomask.running.atomic import atomic_write, write_error
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.locks import locked
-from pseudomask.running.reading import open_file
 
 Entry = dict[str, Any]
 

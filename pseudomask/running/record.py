@@ -15,9 +15,9 @@ from typing import Any
 
 from pseudomask._version import __version__
 from pseudomask.errors import PseudomaskError, RecordMismatch, UsageError
+from pseudomask.files import read_bytes
 from pseudomask.running.atomic import atomic_text
 from pseudomask.running.jsonable import is_text, jsonable
-from pseudomask.running.reading import read_bytes
 
 SCHEMA = 1
 _PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pillow", "safetensors")

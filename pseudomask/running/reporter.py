@@ -7,6 +7,12 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 
+class Bad(str):
+    """A value of a result's summary that tells of something wrong, shown in red where there are colours."""
+
+    __slots__ = ()
+
+
 class Progress(Protocol):
     """One running count of things done."""
 

@@ -45,11 +45,20 @@ from pseudomask.training.trainer import (
     Trainer,
     training_sides,
 )
+from pseudomask.verbs import WEIGHTS
 
 AnyOptions = TrainingOptions | TrainAffinityConfig
 
-WEIGHTS = "weights.safetensors"
 RECORD = "run.json"
+# How people read the facts of a training; those without a text of their own stand in that of another.
+_TEXTS = {
+    "steps": "{steps} of {steps_planned}",
+    "steps_planned": "",
+    "images_per_second": "{images_per_second} images/s",
+    "held_out_precision": "{held_out_precision} (mean over {held_out_classes} classes)",
+    "held_out_classes": "",
+}
+_LABELS = {"images_per_second": "speed"}
 _TOLD = ("epochs", "batch_size", "crop", "lr", "lr_head", "momentum", "weight_decay", "freeze", "amp", "seed")
 _COMPARED = ("command", "classes", "weights.sha256", "weights.seeds_hash", "images_hash", "labels_hash")
 
@@ -68,7 +77,9 @@ class TrainingResult:
 
     Attributes:
         weights: the file written, or None when the run was stopped early or only described.
-        facts: what was trained, how far and how well, by name.
+        facts: what was trained, how far and how well, by name: photos, held_out, classes; steps of steps_planned and
+            images_per_second; unreadable photos; of the held-out ones held_out_loss (cross-entropy) and
+            held_out_precision (mean average precision in [0, 1] over held_out_classes classes).
         understood: (label, value) lines instead of the facts, when only a description was asked for.
         exit_code: 0, or 130/143 after a signal.
         findings: what the tags leave no way to learn.
@@ -85,7 +96,9 @@ class TrainingResult:
     def summary(self) -> list[tuple[str, str]]:
         if self.understood:
             return self.understood
-        return [(k.replace("_", " "), str(v)) for k, v in self.facts.items() if v not in (None, "")]
+        facts = {name: value for name, value in self.facts.items() if value not in (None, "")}
+        texts = {name: _TEXTS.get(name, f"{{{name}}}").format_map(facts) for name in facts}
+        return [(_LABELS.get(name, name.replace("_", " ")), text) for name, text in texts.items() if text]
 
     def to_json(self) -> dict[str, Any]:
         plain: dict[str, Any] = jsonable({"schema": 1, **self.facts, "weights": self.weights})
@@ -270,8 +283,9 @@ def run_training(
         started = time.monotonic()
         trained = trainer.train()
     facts |= {
-        "steps": f"{trained.steps} of {trained.total}",
-        "speed": f"{trained.images_per_second:.1f} images/s",
+        "steps": trained.steps,
+        "steps_planned": trained.total,
+        "images_per_second": round(trained.images_per_second, 1),
     }
     if trained.unreadable:
         facts["unreadable"] = trained.unreadable
@@ -296,9 +310,11 @@ def run_training(
         record.write(options.run / RECORD)
     job.wait()
     if trained.validation:
-        facts["held_out_loss"] = f"{trained.validation.loss:.4f}"
-        if measured := len(trained.validation.precision):
-            facts["held_out_precision"] = f"{trained.validation.mean_precision:.3f} (mean over {measured} classes)"
+        facts |= {
+            "held_out_loss": round(trained.validation.loss, 4),
+            "held_out_precision": round(trained.validation.mean_precision, 3),
+            "held_out_classes": len(trained.validation.precision),
+        }
     return TrainingResult(target, facts | {"weights": str(target)}, findings=findings, doubts=doubts)
 
 

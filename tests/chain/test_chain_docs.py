@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import tiny
 
-from pseudomask.chain.kinds import KINDS
 from pseudomask.chain.plan import plan
+from pseudomask.chain.steps import STEPS
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.toml"))
@@ -37,7 +37,7 @@ def test_the_page_shows_chains(tmp_path: Path) -> None:
 
 def test_the_page_tells_where_each_step_writes() -> None:
     rows = re.findall(r"^\| `([a-z-]+)` \| `([\w.]+)` \|", PAGE, re.MULTILINE)
-    assert rows == [(verb, kind.below) for verb, kind in KINDS.items()]
+    assert rows == [(name, verb.below) for name, verb in STEPS.items()]
 
 
 @pytest.mark.slow

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from pseudomask.chain.checks import window
-from pseudomask.chain.kinds import KINDS, Step
 from pseudomask.chain.plan import plan
 from pseudomask.chain.record import resolved
+from pseudomask.chain.steps import STEPS, Step
 from pseudomask.errors import UsageError
 
 Write = Callable[..., Path]
@@ -34,7 +34,7 @@ def below(tmp_path: Path, *parts: str) -> Path:
 def test_each_step_takes_what_the_one_before_makes(chain: Write, tmp_path: Path) -> None:
     found = configs(chain(*WHOLE))
     weights = {name: below(tmp_path, name, "weights.safetensors") for name in ("cls", "recam", "cpmc", "affinity")}
-    assert tuple(found) == WHOLE == tuple(KINDS)
+    assert tuple(found) == WHOLE == tuple(STEPS)
     assert found["reactivate"].weights == weights["cls"]
     assert found["calibrate"].weights == weights["recam"]
     assert (found["extract"].weights, found["extract"].method) == (weights["cpmc"], "cpmc")

@@ -75,7 +75,8 @@ def test_a_whole_chain_and_then_nothing_left_to_do(chain: Write, tmp_path: Path)
     assert by_step["extract"]["config"]["method"] == "cpmc"
     assert by_step["evaluate extract"]["results"]["threshold_source"] == "chosen on this truth"
     assert 0 <= by_step["evaluate"]["results"]["mean_iou"] <= 1
-    assert "AP " in dict(first.summary())["train-cls"]
+    precision = by_step["train-cls"]["results"]["held_out_precision"]
+    assert f"AP {precision:.3f}" in dict(first.summary())["train-cls"]
     assert "mIoU " in dict(first.summary())["evaluate"]
 
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*") if path.is_file()}

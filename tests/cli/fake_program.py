@@ -10,9 +10,9 @@ from typing import Any
 
 from pseudomask import errors
 from pseudomask.cli import app
-from pseudomask.cli.verb import Verb
 from pseudomask.running.reporter import Reporter
 from pseudomask.running.signals import graceful
+from pseudomask.verbs import MAKE, Verb
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +62,10 @@ def data(config: Config, result: Result) -> list[str]:
     return [f"{result.name}/{number}" for number in range(config.lines)]
 
 
-VERB = Verb(name="work", config=Config, help="Work.", run=run, data=data, shared=True)
+ROW: Any = {"config": Config, "function": "__main__:run", "group": MAKE}
 
 if __name__ == "__main__":
     app.VERBS.clear()
-    app.VERBS.update({"work": "fake_program", "rest": "fake_rest"})
-    sys.modules["fake_program"] = sys.modules["__main__"]
-    sys.modules["fake_rest"] = type(sys)("fake_rest")
-    sys.modules["fake_rest"].VERB = Verb(name="rest", config=Config, help="Rest.", run=run)  # type: ignore[attr-defined]
+    app.VERBS["work"] = Verb(name="work", help="Work.", stdout=data, shared=True, **ROW)
+    app.VERBS["rest"] = Verb(name="rest", help="Rest.", **ROW)
     sys.exit(app.run(sys.argv[1:]))

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pseudomask.cli.evaluate import show
-from pseudomask.measuring.evaluate import evaluate
+from pseudomask import EvaluateConfig
+from pseudomask.cli import console
+from pseudomask.evaluation import evaluate
 
 
 def write_masks(folder: Path) -> None:
@@ -21,17 +22,19 @@ def write_masks(folder: Path) -> None:
 
 def test_table_and_protocol_stand_together(tmp_path: Path) -> None:
     write_masks(tmp_path)
-    lines = show(evaluate(tmp_path / "pred", tmp_path / "truth", class_names=("cat", "dog")))
-    headline = lines.pop(0)
-    assert headline == "mean IoU 58.3 over 2 of 3 classes; in neither truth nor prediction: dog"
-    del lines[0]
-    table = [line.split() for line in lines[: lines.index("")]]
+    (tmp_path / "classes.txt").write_text("background\ncat\ndog\n")
+    result = evaluate(
+        EvaluateConfig(pred=tmp_path / "pred", gt=tmp_path / "truth", class_file=tmp_path / "classes.txt")
+    )
+    assert result.headline() == "mean IoU 58.3 over 2 of 3 classes; in neither truth nor prediction: dog"
+    lines = console.table(*result.table())
+    table = [line.split() for line in lines]
     assert table[0][:2] == ["class", "IoU"]
     # background: 1 of 2; cat: 2 of 3; mean 7/12
     assert [row[1] for row in table if row[0] in ("background", "cat")] == ["50.0", "66.7"]
     assert table[-1][-1] == "58.3"
     assert "dog" not in [row[0] for row in table]
-    protocol = "\n".join(lines[lines.index("") :])
+    protocol = "\n".join(result.notes())
     for word in ("images", "threshold", "ignore", "resolution", "dog"):
         assert word in protocol
     # numbers end in one column

@@ -9,6 +9,8 @@ import pytest
 import typer
 
 from pseudomask.cli import app, help, options
+from pseudomask.config.settings import settings
+from pseudomask.verbs import GROUPS, VERBS
 
 WORDS = re.compile(r"\s+")
 
@@ -26,16 +28,16 @@ def page(program: Any, verb: str, width: int) -> str:
 
 
 @pytest.mark.parametrize("width", [40, 80, 100])
-@pytest.mark.parametrize("verb", ["", *app.VERBS])
+@pytest.mark.parametrize("verb", ["", *VERBS])
 def test_nothing_is_wider_than_the_terminal_and_nothing_is_left_out(program: Any, verb: str, width: int) -> None:
     text = page(program, verb, width)
     commands = "Start with:" if not verb else "\0"  # lines to copy are not broken
     assert [line for line in text.split(commands)[0].splitlines() if len(line) > width] == []
     assert "…" not in text.replace("/….", "").replace(", …)", "")  # no name is cut off
     flat = WORDS.sub(" ", text)
-    for name in app.VERBS if not verb else ():
+    for name in VERBS if not verb else ():
         assert f" {name} {program.commands[name].help}" in flat
-    found = options.settings(__import__(app.VERBS[verb], fromlist=["VERB"]).VERB.config) if verb else []
+    found = settings(VERBS[verb].config) if verb else []
     for setting in found:
         assert WORDS.sub(" ", options.describe(setting)) in flat
         assert setting.positional or re.search(rf"--(\[no-\])?{setting.key}\b", text)
@@ -52,14 +54,14 @@ def test_rows_at_80_and_at_40_columns(program: Any) -> None:
     assert WORDS.sub(" ", "".join(narrow[at + 1 : at + 4])).startswith(" auto, csv, voc, voc-main, coco, folders,")
 
 
-@pytest.mark.parametrize("verb", app.VERBS)
+@pytest.mark.parametrize("verb", VERBS)
 def test_a_default_stays_in_one_piece(program: Any, verb: str) -> None:
     assert not re.search(r"\[(default|required)[^\]]*$", page(program, verb, 80), re.MULTILINE)
 
 
 def test_every_verb_stands_under_a_known_heading(program: Any) -> None:
     titles = [title for title, _ in help.sections(program, typer.Context(program, info_name="pseudomask"))]
-    assert titles == [*help.GROUPS, "Program"]
+    assert titles == [*GROUPS, "Program"]
 
 
 def test_colours_change_no_word(program: Any) -> None:

@@ -7,15 +7,17 @@ import subprocess
 
 import pytest
 
-from pseudomask.cli import app, options
+from pseudomask.cli import options
 from pseudomask.cli.manual import _plain, manual
+from pseudomask.config.settings import settings
+from pseudomask.verbs import VERBS
 
 
 def test_every_flag_has_its_entry() -> None:
     text = manual()
-    for name, module in app.VERBS.items():
+    for name, verb in VERBS.items():
         part = text.split(f"\n.SH {_plain(name.upper())}\n")[1].split("\n.SH ")[0]
-        for setting in options.settings(__import__(module, fromlist=["VERB"]).VERB.config):
+        for setting in settings(verb.config):
             assert f"\n{_plain(options.describe(setting))}\n" in f"{part}\n", setting.name
         assert "\n.B \\-q, \\-\\-quiet\n" in part
 

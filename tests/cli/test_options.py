@@ -10,11 +10,13 @@ from typing import Any, Literal
 import pytest
 import typer
 
-from pseudomask.cli import options, sources
-from pseudomask.cli.app import VERBS
-from pseudomask.cli.verb import Verb, add
+from pseudomask.cli import options
+from pseudomask.cli.verb import add
+from pseudomask.config import sources
+from pseudomask.config.settings import settings
 from pseudomask.errors import UsageError
 from pseudomask.running.reporter import Reporter
+from pseudomask.verbs import MAKE, VERBS, Verb
 
 
 def opt(default: Any, **meta: Any) -> Any:
@@ -58,19 +60,26 @@ class Result:
         return {"schema": 1}
 
 
+SEEN: list[Config] = []
+
+
+def run(config: Config, reporter: Reporter) -> Result:
+    SEEN.append(config)
+    return Result()
+
+
 def parse(*arguments: str) -> Config:
     """The config that a command line makes, through Typer itself."""
-    seen: list[Config] = []
-
-    def run(config: Config, reporter: Reporter) -> Result:
-        seen.append(config)
-        return Result()
-
+    SEEN.clear()
     app = typer.Typer()
     app.callback()(lambda: None)
-    add(app, Verb("extract", Config, "Help.", run), ("extract", "evaluate"))
+    add(
+        app,
+        Verb(name="extract", config=Config, help="Help.", function=f"{__name__}:run", group=MAKE),
+        ("extract", "evaluate"),
+    )
     typer.main.get_command(app).main(["extract", *arguments], standalone_mode=False)
-    (config,) = seen
+    (config,) = SEEN
     return config
 
 
@@ -212,7 +221,7 @@ def test_a_missing_config_file(tmp_path: Path) -> None:
 
 
 def test_help_texts_show_defaults_and_hide_no_brackets() -> None:
-    known = {setting.name: setting for setting in options.settings(Config)}
+    known = {setting.name: setting for setting in settings(Config)}
     assert options.describe(known["lr"]) == "Rate [of learning]. [default: 0.1]"
     assert options.describe(known["flip"]) == "[default: flip]"
     assert options.describe(known["overlay"]) == ""
@@ -221,7 +230,7 @@ def test_help_texts_show_defaults_and_hide_no_brackets() -> None:
 
 
 def test_groups_that_matter_less_come_last() -> None:
-    names = [setting.name for setting in options.settings(Config)]
+    names = [setting.name for setting in settings(Config)]
     assert names[-1] == "device"
     assert names.index("images") < names.index("out")
 
@@ -229,16 +238,13 @@ def test_groups_that_matter_less_come_last() -> None:
 def test_two_fields_cannot_share_a_flag() -> None:
     broken = dataclasses.make_dataclass("Broken", [("a", int, opt(1)), ("b", int, opt(2, flag="a"))])
     with pytest.raises(TypeError, match="share a flag"):
-        options.settings(broken)
+        settings(broken)
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_the_real_verbs_turn_into_commands(verb: str) -> None:
     """Every field of the real configs has a type and a help text that the command line can show."""
-    import importlib
-
-    config = importlib.import_module(VERBS[verb]).VERB.config
-    for setting in options.settings(config):
+    for setting in settings(VERBS[verb].config):
         assert setting.help, setting.name
         if setting.default is not None:
             shown = setting.default

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from pseudomask.cli.app import VERBS
+from pseudomask.verbs import VERBS
 
 HEAVY = ("torch", "torchvision", "numpy", "cv2", "PIL", "safetensors")
 

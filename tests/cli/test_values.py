@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pytest
 
-from pseudomask.cli.values import convert, metavar, show
+from pseudomask.config.values import convert, metavar, show
 from pseudomask.errors import UsageError
 
 

@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 import pseudomask
+from pseudomask import api
 from pseudomask.config import ExtractConfig
 from pseudomask.data.collection import Collection
 from pseudomask.errors import CollisionError, LabelError, PseudomaskError, RecordMismatch, UsageError, WeightsError
@@ -510,4 +511,4 @@ def test_the_package_offers_it(settings: Settings, few: Path, tmp_path: Path) ->
     )
     result = pseudomask.extract(config)
     assert (result.done, result.exit_code) == (3, 0)
-    assert pseudomask.api.extract is pseudomask.extract
+    assert api.extract is pseudomask.extract

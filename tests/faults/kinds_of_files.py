@@ -19,8 +19,8 @@ import torture
 import wide
 from PIL import Image
 
-from pseudomask.cli import options, sources
-from pseudomask.config import ExtractConfig, RefineConfig
+from pseudomask.config import ExtractConfig, RefineConfig, sources
+from pseudomask.config.settings import settings
 from pseudomask.data.decoding import decode, image_size
 from pseudomask.data.images import ImageItem, read_list
 from pseudomask.data.labels import read_classes, read_labels
@@ -167,7 +167,7 @@ def read_seeds_of(folder: Path) -> None:
 
 def _config(path: Path) -> None:
     for config, verb in ((ExtractConfig, "extract"), (RefineConfig, "refine")):
-        found = options.settings(config)
+        found = settings(config)
         file = sources.read_config(path, verb, found, ("extract", "refine"))
         sources.resolve(verb, found, {"images": "a", "out": "b", "seeds": "c"}, {}, file)
 

@@ -12,8 +12,8 @@ from pages import Reader, drawn_files
 
 from pseudomask.config import EvaluateConfig, ReportConfig
 from pseudomask.errors import UsageError
+from pseudomask.evaluation import evaluate
 from pseudomask.masks import save_mask
-from pseudomask.measuring.from_config import evaluate
 from pseudomask.reporting.report import report
 from pseudomask.scores import ScoreMap, save_scores
 

@@ -78,6 +78,12 @@ def test_the_result_tells_people_and_programs(trained: tuple[TrainClsConfig, Tra
     assert {"photos", "held out", "classes", "speed", "held out loss", "weights"} <= summary.keys()
     document = json.loads(json.dumps(result.to_json()))
     assert (document["schema"], document["photos"], document["weights"]) == (1, 18, str(result.weights))
+    assert (document["steps"], document["steps_planned"], document["held_out_classes"]) == (6, 6, 3)
+    for name in ("images_per_second", "held_out_loss", "held_out_precision"):
+        assert isinstance(document[name], float)
+    assert summary["speed"] == f"{document['images_per_second']} images/s"
+    assert summary["held out precision"] == f"{document['held_out_precision']} (mean over 3 classes)"
+    assert {"steps planned", "held out classes"}.isdisjoint(summary)
 
 
 def test_the_record_and_the_log(trained: tuple[TrainClsConfig, TrainingResult, tiny.Ear]) -> None:
@@ -306,7 +312,7 @@ def test_nan_keeps_the_last_checkpoint(runs: Path, settings: Settings, monkeypat
     assert metadata["step"] == "3"
     assert all(bool(torch.isfinite(t).all()) for t in tensors.values())
     monkeypatch.undo()
-    assert train_cls(settings(runs / "x")).facts["steps"] == "6 of 6"  # and it can be taken up
+    assert train_cls(settings(runs / "x")).facts["steps"] == 6  # and it can be taken up
 
 
 def test_a_run_folder_with_other_settings_is_refused(
@@ -336,7 +342,7 @@ def test_a_run_folder_with_other_settings_is_refused(
 def test_overwrite_starts_anew(runs: Path, settings: Settings) -> None:
     train_cls(settings(runs / "x", epochs=1))
     result = train_cls(settings(runs / "x", epochs=1, lr=0.001, overwrite=True))
-    assert result.facts["steps"] == "2 of 2"
+    assert result.facts["steps"] == 2
     assert read_tensors(runs / "x/checkpoint.safetensors")[1]["step"] == "2"
     assert json.loads((runs / "x/run.json").read_text())["config"]["lr"] == 0.001
     assert [e["step"] for e in log_of(runs / "x")] == [2, 2]

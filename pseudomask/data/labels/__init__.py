@@ -18,8 +18,8 @@ from pseudomask.data.labels.text_file import read_per_image, read_text_lines
 from pseudomask.data.labels.voc_main import read_voc_main
 from pseudomask.data.labels.voc_xml import read_voc
 from pseudomask.errors import LabelError, UsageError
+from pseudomask.files import open_file
 from pseudomask.quoting import shell_word
-from pseudomask.running.reading import open_file
 from pseudomask.suggest import did_you_mean_path
 from pseudomask.suggest import nearest as nearest_name
 

@@ -11,7 +11,7 @@ from pseudomask.data.labels.text_file import label_files
 from pseudomask.data.labels.voc_main import class_files
 from pseudomask.data.labels.voc_xml import voc_root
 from pseudomask.errors import LabelError, UsageError
-from pseudomask.running.reading import open_file
+from pseudomask.files import open_file
 
 _BY_SUFFIX = {".csv": "csv", ".tsv": "csv", ".json": "coco", ".jsonl": "imagefolder", ".npy": "npy"}
 _BY_SUFFIX |= dict.fromkeys((".npz", ".pkl", ".pickle", ".pt", ".pth"), "npy")

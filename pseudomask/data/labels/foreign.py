@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pseudomask.running.reading import open_file
+from pseudomask.files import open_file
 
 _AS_TABLE = "write a table 'filename,labels'"
 _EXCEL = "save it as 'CSV UTF-8' in the spreadsheet program"

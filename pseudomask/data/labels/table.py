@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from pseudomask.errors import LabelError
-from pseudomask.running.reading import read_bytes
+from pseudomask.files import read_bytes
 from pseudomask.suggest import nearest as nearest_name
 
 MAX_CLASSES = 65_534

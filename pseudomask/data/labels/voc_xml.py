@@ -10,7 +10,7 @@ from pseudomask.data.labels.builder import TableBuilder
 from pseudomask.data.labels.foreign import foreign_bytes
 from pseudomask.data.labels.table import LabelTable, ReadOptions
 from pseudomask.errors import LabelError
-from pseudomask.running.reading import read_bytes
+from pseudomask.files import read_bytes
 
 Objects = list[tuple[str, bool]]
 """(class name, is difficult) of each annotated object."""

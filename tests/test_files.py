@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from pseudomask.cli.sources import load_toml
+from pseudomask import files
+from pseudomask.config.sources import load_toml
 from pseudomask.data.images import find_images, read_list
 from pseudomask.data.labels import read_classes, read_labels
 from pseudomask.errors import ImageError, UsageError
 from pseudomask.masks import load_mask
-from pseudomask.running import reading
 from pseudomask.running.manifest import Manifest
 from pseudomask.running.record import RunRecord
 from pseudomask.scores import load_scores
@@ -68,7 +68,7 @@ def test_what_a_shell_hands_over_is_read(tmp_path: Path) -> None:
     code = """
 import sys
 from pathlib import Path
-from pseudomask.cli.sources import load_toml
+from pseudomask.config.sources import load_toml
 from pseudomask.data.images import read_list
 from pseudomask.data.labels import read_labels
 config, names, labels = sys.argv[1:]
@@ -89,7 +89,7 @@ print(load_toml(Path(config), ""), read_list(names), read_labels(Path(labels), f
 
 
 def test_a_pipe_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "_MOST_OF_A_PIPE", 1000)
+    monkeypatch.setattr(files, "_MOST_OF_A_PIPE", 1000)
     ours, theirs = os.pipe()
     os.write(theirs, b"a.jpg\n" * 200)
     with pytest.raises(UsageError, match="1 GiB"):

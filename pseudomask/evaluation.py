@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from pseudomask.config import EvaluateConfig
 from pseudomask.data.labels import read_classes
 from pseudomask.errors import UsageError
 from pseudomask.measuring.evaluate import evaluate as measure
-from pseudomask.measuring.reports import Report
+from pseudomask.measuring.reports import HEADER, Report
 from pseudomask.reporting.evaluated import read_made, write_evaluated
 from pseudomask.running.atomic import atomic_text
 from pseudomask.running.machine import cores
@@ -29,6 +30,19 @@ class EvaluateResult:
 
     def summary(self) -> list[tuple[str, str]]:
         return [("result", self.report.headline()), *self.report.protocol.lines()]
+
+    def headline(self) -> str:
+        return self.report.headline()
+
+    def table(self) -> tuple[Sequence[str], list[tuple[str, ...]]]:
+        """A row a class, and their means; without classes that are in no mask, which the protocol names."""
+        return HEADER, [row for row in self.report.rows() if any(cell != "-" for cell in row[1:])]
+
+    def notes(self) -> list[str]:
+        """The protocol, which belongs beside every number."""
+        lines = self.report.protocol.lines()
+        width = max(len(label) for label, _ in lines)
+        return [f"{label.ljust(width)}  {value}" for label, value in lines]
 
     def to_json(self) -> dict[str, Any]:
         return self.report.to_json()

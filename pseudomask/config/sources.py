@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pseudomask.cli.options import Setting
-from pseudomask.cli.values import nearest
+from pseudomask.config.settings import Setting
+from pseudomask.config.values import nearest
 from pseudomask.errors import UsageError
-from pseudomask.running.reading import read_bytes
+from pseudomask.files import read_bytes
 
 PREFIX = "PSEUDOMASK_"
 

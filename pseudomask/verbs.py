@@ -1,0 +1,280 @@
+"""The table of verbs. The command line, the Python API, chains, completion and the manual page are made from it.
+
+A new verb is a row here, its settings in `pseudomask.config`, its function, and its typed name in `api`. Nothing
+heavy is imported for the table: a verb's function is imported when it is called, so that `--help` answers at once
+and `evaluate` runs without torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from pseudomask.config import (
+    CalibrateConfig,
+    DoctorConfig,
+    EvaluateConfig,
+    ExportConfig,
+    ExtractConfig,
+    ReactivateConfig,
+    RefineConfig,
+    ReportConfig,
+    RunConfig,
+    TrainAffinityConfig,
+    TrainClsConfig,
+)
+from pseudomask.running.reporter import Reporter
+
+WEIGHTS = "weights.safetensors"
+"""What a training leaves in its folder when it is finished."""
+
+GROUPS = MAKE, LOOK, TRAIN, MACHINE = (
+    "Make masks",
+    "Look, measure, hand on",
+    "Train on your own photos",
+    "This machine",
+)
+"""The headings of the program's own help, in their order."""
+
+
+class Result(Protocol):
+    """What a verb's function returns.
+
+    It may also have `headline()`, a line shown first, `table()`, (header, rows) shown instead of the summary, and
+    `notes()`, lines shown last.
+    """
+
+    @property
+    def exit_code(self) -> int: ...
+
+    def summary(self) -> Sequence[tuple[str, object]]:
+        """(label, value) lines for people; a value that tells of something wrong is a `reporter.Bad`."""
+
+    def to_json(self) -> Any:
+        """The same and more for programs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verb:
+    """One verb.
+
+    Attributes:
+        config: the data class of its settings.
+        function: "module:function", called with the settings and a `Reporter`; returns a `Result`.
+        help: one line.
+        group: its heading in the program's help, of `GROUPS`.
+        shared: whether each process of a torchrun does its share; else the first does everything.
+        configurable: whether `--config` can hold its settings.
+        stdout: what it prints, of its settings and result, where `--json` is not given.
+        next: the command that most people want then, where the summary does not tell: settings in braces, and
+            {weights}, those that were made.
+
+    In a chain (`pseudomask run`), for the verbs that can be a step of one:
+        writes: the setting that names what it writes.
+        below: the default of `writes`, below the chain's `out`.
+        inputs: settings that hold what earlier steps make, or where the data is.
+        makes: what later steps take of it: the setting that takes it, or masks.
+        method: of trainings, the method of extract that their weights are for.
+        aliases: other names of settings in a file.
+        several: whether a chain may have more than one.
+    """
+
+    name: str
+    config: type
+    function: str
+    help: str
+    group: str
+    shared: bool = False
+    configurable: bool = True
+    stdout: Callable[[Any, Any], Sequence[object]] = lambda config, result: ()
+    next: str = ""
+    writes: str = ""
+    below: str = ""
+    inputs: tuple[str, ...] = ()
+    makes: tuple[str, ...] = ()
+    method: str | None = None
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    several: bool = False
+
+    @property
+    def run(self) -> Callable[[Any, Reporter], Result]:
+        """The verb's function, imported now."""
+        module, _, name = self.function.partition(":")
+        function: Callable[[Any, Reporter], Result] = getattr(importlib.import_module(module), name)
+        return function
+
+    @property
+    def trains(self) -> bool:
+        """Whether it fills a folder with weights."""
+        return self.writes == "run"
+
+    @property
+    def source(self) -> str | None:
+        """The setting of the folder that it goes on from; None where it takes photos as they come."""
+        return next((name for name in ("seeds", "pred", "out") if name in self.inputs), None)
+
+    def product(self, config: Any) -> Path:
+        """What later steps of a chain take of it."""
+        made: Path = getattr(config, self.writes)
+        return made / WEIGHTS if self.trains else made
+
+
+def _weights(config: Any, result: Any) -> Sequence[object]:
+    return () if result.weights is None else (result.weights,)
+
+
+def _out(config: Any, result: Any) -> Sequence[object]:
+    return () if config.dry_run else (result.out,)
+
+
+_EXTRACT_NEXT = "extract {images} MASKS --labels {labels} --weights {weights}"
+_MASKS = {"masks": "out"}
+
+VERBS = {
+    verb.name: verb
+    for verb in (
+        Verb(
+            name="train-cls",
+            config=TrainClsConfig,
+            function="pseudomask.training.train_cls:train_cls",
+            help="Train the multi-label classifier on photos and tags.",
+            group=TRAIN,
+            shared=True,
+            stdout=_weights,
+            next="reactivate {images} RUN --labels {labels} --weights {weights}",
+            writes="run",
+            below="cls",
+            inputs=("images",),
+            makes=("weights",),
+            method="cam",
+        ),
+        Verb(
+            name="reactivate",
+            config=ReactivateConfig,
+            function="pseudomask.training.reactivate:reactivate",
+            help="Train ReCAM's second classifier on top of train-cls's weights.",
+            group=TRAIN,
+            shared=True,
+            stdout=_weights,
+            next=_EXTRACT_NEXT,
+            writes="run",
+            below="recam",
+            inputs=("images", "weights"),
+            makes=("weights",),
+            method="recam",
+        ),
+        Verb(
+            name="calibrate",
+            config=CalibrateConfig,
+            function="pseudomask.training.calibrate:calibrate",
+            help="Train CPMC's heads on top of train-cls's or reactivate's weights.",
+            group=TRAIN,
+            shared=True,
+            stdout=_weights,
+            next=_EXTRACT_NEXT,
+            writes="run",
+            below="cpmc",
+            inputs=("images", "weights"),
+            makes=("weights",),
+            method="cpmc",
+        ),
+        Verb(
+            name="extract",
+            config=ExtractConfig,
+            function="pseudomask.extracting.extract:extract",
+            help="Make masks and scores from photos.",
+            group=MAKE,
+            shared=True,
+            stdout=_out,
+            writes="out",
+            below="seeds",
+            inputs=("images", "weights"),
+            makes=("seeds", "masks"),
+        ),
+        Verb(
+            name="train-affinity",
+            config=TrainAffinityConfig,
+            function="pseudomask.training.train_affinity:train_affinity",
+            help="Train the boundary network of refine's walk on what seeds are sure of.",
+            group=TRAIN,
+            shared=True,
+            stdout=_weights,
+            next="refine {images} {seeds} REFINED --affinity {weights}",
+            writes="run",
+            below="affinity",
+            inputs=("images", "seeds", "weights"),
+            makes=("affinity",),
+        ),
+        Verb(
+            name="refine",
+            config=RefineConfig,
+            function="pseudomask.refining.refine:refine",
+            help="Make masks follow the photos' edges.",
+            group=MAKE,
+            shared=True,
+            stdout=_out,
+            writes="out",
+            below="refined",
+            inputs=("images", "seeds", "affinity"),
+            makes=("masks",),
+        ),
+        Verb(
+            name="evaluate",
+            config=EvaluateConfig,
+            function="pseudomask.evaluation:evaluate",
+            help="Compare masks or scores with true masks.",
+            group=LOOK,
+            writes="json_file",
+            below="evaluate.json",
+            inputs=("pred", "gt"),
+            aliases={"masks": "pred", "truth": "gt"},
+            several=True,
+        ),
+        Verb(
+            name="report",
+            config=ReportConfig,
+            function="pseudomask.reporting.report:report",
+            help="Write a page of masks, the most doubtful first, without true masks.",
+            group=LOOK,
+            stdout=lambda config, result: (result.page.path,),
+            writes="html",
+            below="report.html",
+            inputs=("out",),
+            aliases=_MASKS,
+            several=True,
+        ),
+        Verb(
+            name="export",
+            config=ExportConfig,
+            function="pseudomask.exporting.export:export",
+            help="Turn masks into a data set that trainers open.",
+            group=LOOK,
+            stdout=lambda config, result: (config.dest,),
+            writes="dest",
+            below="export",
+            inputs=("out",),
+            aliases=_MASKS,
+            several=True,
+        ),
+        Verb(
+            name="run",
+            config=RunConfig,
+            function="pseudomask.chain.run:run",
+            help="Do a chain of verbs from one file.",
+            group=MAKE,
+            configurable=False,
+            stdout=_out,
+        ),
+        Verb(
+            name="doctor",
+            config=DoctorConfig,
+            function="pseudomask.checkup:doctor",
+            help="Say what this machine has and lacks, and try one photo.",
+            group=MACHINE,
+        ),
+    )
+}
+"""Verbs by name, in the order in which a chain runs them."""
