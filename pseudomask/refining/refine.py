@@ -44,15 +44,8 @@ _FREE = {
     "auto_sample",
     "batch_size",
 }
-_PLACES = {
-    "images",
-    "seeds",
-    "list",
-    "limit",
-    "class_file",
-    "affinity",
-    "walk_weights",
-}  # their contents are compared by hash
+# Their contents are compared by hash.
+_PLACES = {"images", "seeds", "list", "limit", "class_file", "affinity", "walk_weights"}
 _COMPARED = ("command", "classes", "images_hash", "protocol.seeds_hash", "protocol.affinity_sha256")
 _OPTIONS: dict[str, type] = {"crf": CrfOptions, "pamr": PamrOptions, "walk": WalkOptions}
 """Settings that belong to one method, and decide nothing without it."""
