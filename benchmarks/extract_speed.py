@@ -5,7 +5,7 @@
 Three processes take turns over the same photos, copies of every k-th one of IMAGES, so that shapes mix as there:
 
 reference  one photo at a time, float32, one call a scale with its mirror, maps at stride 4 and at full size, both
-           stored uncompressed, and the mask (METHODS: ReCAM's make_recam); over a part of the photos, as it is slow.
+           stored uncompressed, and the mask (as ReCAM's make_recam); over a part of the photos, as it is slow.
 extract    the verb in a process of its own, start-up and all, from JPEG on disk to PNG on disk, at its defaults but
            for the scales, which are the reference's.
 flow       that same process from its first photo to its last file: what longer runs come near to.

@@ -47,7 +47,8 @@ def naive_step(network: CamNetwork, images: Tensor, tags: Tensor) -> tuple[Tenso
     from pseudomask.training.losses import classification_loss
 
     assert network.reclassifier is not None
-    features = network.backbone(images)  # (B, D, h, w)
+    seen = network.backbone(images, pyramid=False)
+    features = seen.last  # (B, D, h, w)
     maps = torch.relu(torch.nn.functional.conv2d(features, network.classifier.weight))  # (B, C, h, w)
     product = features.unsqueeze(1) * normalise_maps(maps).unsqueeze(2)  # (B, C, D, h, w)
     pooled = product.flatten(3).mean(3)  # (B, C, D)
@@ -56,7 +57,7 @@ def naive_step(network: CamNetwork, images: Tensor, tags: Tensor) -> tuple[Tenso
         logits = pooled[image, present].float() @ network.reclassifier.weight.flatten(1).T
     losses = torch.nn.functional.cross_entropy(logits, present, reduction="none")
     sce = (losses / tags.sum(1)[image]).sum() / len(tags)
-    return classification_loss(network.logits(features), tags) + sce, {}
+    return classification_loss(network.logits(seen), tags) + sce, {}
 
 
 def product_bytes(options: argparse.Namespace, dim: int) -> int:

@@ -30,7 +30,7 @@ TARGETS = {"94x125": {"seconds": 0.15}, "270x480": {"memory": 2**30}}
 
 
 def dense_walk(scores: Tensor, edges: Tensor) -> Tensor:
-    """METHODS 1.8 as published: (n, h, w), (h, w) → (n, h, w), float32, with hw × hw matrices."""
+    """The walk as IRN's public code has it: (n, h, w), (h, w) → (n, h, w), float32, with hw × hw matrices."""
     import torch
 
     from pseudomask.refining.paths import affinities, steps

@@ -24,7 +24,8 @@ from pseudomask.data.collection import Collection
 from pseudomask.errors import CollisionError, LabelError, PseudomaskError, RecordMismatch, UsageError, WeightsError
 from pseudomask.extracting import extract as extract_module
 from pseudomask.extracting.extract import ExtractResult, _tell_tags, extract
-from pseudomask.maps.multiscale import tag_probabilities
+from pseudomask.maps.cam import LinearMaps
+from pseudomask.maps.multiscale import see, tag_probabilities
 from pseudomask.masks import load_mask
 from pseudomask.networks.checkpoint import load_network
 from pseudomask.running.record import hash_file
@@ -320,7 +321,8 @@ def test_without_labels_the_classifier_tags(
     assert all(e["classes"] == ["bar", "square"] and e["tags"] == "classifier" for e in manifest(tmp_path / "out"))
     network, _ = load_network(source / "weights.safetensors")
     image = np.asarray(Image.open(source / "photos/p03.png"))
-    probability = tag_probabilities(network, torch.from_numpy(image.copy())[None], amp=None)[0]
+    photo = torch.from_numpy(image.copy())[None]
+    probability = tag_probabilities(network, see(network, LinearMaps("first"), photo, (False,), amp=None))[0]
     middle = (probability.min() + probability.max()).item() / 2
     own = tiny.write_weights(tmp_path / "w", tag_thresholds=(middle,) * 3)
     (tmp_path / "list").write_text("p03\n")

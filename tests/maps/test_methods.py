@@ -13,6 +13,8 @@ from torch import Tensor
 from pseudomask.config import ExtractConfig
 from pseudomask.data.pixels import IMAGENET
 from pseudomask.errors import UsageError, WeightsError
+from pseudomask.extracting.engine import Engine
+from pseudomask.extracting.photos import Photo
 from pseudomask.maps import METHODS, make_method
 from pseudomask.maps.cam import LinearMaps, present_class_maps
 from pseudomask.maps.method import MapMethod
@@ -20,6 +22,7 @@ from pseudomask.maps.multiscale import multiscale_maps, see, tag_probabilities
 from pseudomask.networks.card import Card
 from pseudomask.networks.features import Features
 from pseudomask.networks.network import CamNetwork
+from pseudomask.running.reporter import SilentReporter
 
 
 @pytest.fixture(scope="module")
@@ -142,3 +145,30 @@ def test_one_class_never_uses_the_second_classifier(method: str) -> None:
     flag = {"recam": "recam_weights", "cpmc": "cpmc_weights"}[method]
     with pytest.raises(WeightsError, match="one class"):
         make_method(config(method=method, **{flag: "product"}), card).check(network)
+
+
+def test_each_view_is_seen_once_by_the_backbone(network: CamNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the classifier judges the tags: method and classifier read the same features."""
+    sizes = []
+    real = network.backbone.forward
+
+    def counted(x: Tensor, **more: bool) -> Features:
+        sizes.append(tuple(x.shape[-2:]))
+        return real(x, **more)
+
+    monkeypatch.setattr(network.backbone, "forward", counted)
+    for mirrored in (True, False, "alternately"):
+        engine = Engine(
+            network=network, method=LinearMaps("first"), device=torch.device("cpu"), amp=None,
+            tag_thresholds=torch.zeros(3), plain_scale=1, mirrored=mirrored, max_side=640, stride=4, largest=4,
+            reporter=SilentReporter(),
+        )  # type: ignore[arg-type]  # fmt: skip
+        views = tuple(torch.zeros(side, side, 3, dtype=torch.uint8) for side in (16, 32, 48))
+        photos = [Photo(0, (32, 32), views), Photo(1, (32, 32), views)]
+        found = engine.scores(photos, [None, (1,)])
+        assert [one.classes for one in found] == [(1, 2, 3), (2,)]
+        assert sorted(sizes) == [(16, 16), (32, 32), (48, 48)]
+        sizes.clear()
+        engine.scores(photos, [(0,), (1,)])
+        assert sizes == [(16, 16), (32, 32), (48, 48)]
+        sizes.clear()

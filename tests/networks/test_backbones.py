@@ -160,3 +160,26 @@ def test_foreign_weights_are_refused_before_anything_changes() -> None:
         with pytest.raises(WeightsError, match=message):
             network.load_pretrained(foreign)
     assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_backbone_keeps_what_the_interface_promises(name: str) -> None:
+    """Without memory or arithmetic: shapes alone. A new line of the registry is held to it too."""
+    with torch.device("meta"):
+        network = make_backbone(name)
+        found = network(torch.empty(2, 3, 67, 130))
+        alone = network(torch.empty(2, 3, 67, 130), pyramid=False)
+    assert network.parts[0] == "stem"
+    assert all(network.output_stride % stride == 0 for stride in network.strides)
+    shapes = [
+        (2, channels, -(-67 // stride), -(-130 // stride))
+        for channels, stride in zip(network.channels, network.strides, strict=True)
+    ]
+    assert [tuple(one.shape) for one in found.outputs] == shapes
+    assert found.strides == network.strides
+    assert (alone.last.shape, alone.strides) == (found.last.shape, network.strides[-1:])
+    assert network.freeze_points == ("none", *network.parts, "all")
+    assert network.freeze_point("all") == network.parts[-1]
+    network.freeze("all")
+    assert not any(one.requires_grad for one in network.parameters())
+    assert network.card_facts == {"backbone": name, "style": "pytorch", "output_stride": network.output_stride}

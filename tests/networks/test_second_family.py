@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import types
@@ -81,6 +82,8 @@ def test_training_freezes_loads_and_keeps(room: Path, trained: dict[str, Path]) 
     assert torch.equal(first.backbone.stem[0].weight, start["stem.0.weight"]), "--freeze stem"
     assert not torch.equal(first.backbone.fine[0].weight, start["fine.0.weight"])
     assert torch.equal(second.backbone.fine[0].weight, first.backbone.fine[0].weight), "--freeze all"
+    # `all` is recorded as the part that it names: a ResNet's folder begun with `layer4` goes on
+    assert json.loads((room / "recam" / "run.json").read_text())["config"]["freeze"] == "coarse"
     assert second.reclassifier is not None
     assert third.side_heads is not None
     assert [(one.in_channels, one.out_channels) for one in third.side_heads] == [(16, 128), (24, 256), (32, 256)]

@@ -19,7 +19,7 @@ def straight(y: int, x: int) -> list[tuple[int, int]]:
 
 
 def dense_walk(scores: np.ndarray, edges: np.ndarray, radius: int, beta: float, exponent: int) -> np.ndarray:
-    """METHODS 1.8 to the letter: (n, h, w) → (n, h, w)."""
+    """IRN's public code to the letter: (n, h, w) → (n, h, w)."""
     h, w = edges.shape
     affinity = np.eye(h * w)
     for (i, j), y, x in product(np.ndindex(h, w), range(radius), range(1 - radius, radius)):

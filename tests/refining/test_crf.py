@@ -79,7 +79,7 @@ def test_large_photos_are_reduced() -> None:
 
 
 def test_energies_of_labels() -> None:
-    """METHODS 1.7: -log 0.7 where the mask says so, -log of an equal part of 0.3 elsewhere."""
+    """As in IRN's public code: -log 0.7 where the mask says so, -log of an equal part of 0.3 elsewhere."""
     stacked = np.array([[[0.3, 0.3, 0.3]], [[0.9, 0.3, 0.1]], [[0.2, 0.4, 0.3]]], np.float32)
     labels = one_hot(stacked)
     assert labels.argmax(0).tolist() == [[1, 2, 0]]  # the last is a tie, and background's
@@ -112,7 +112,7 @@ def test_scores_keep_the_argmax_even_in_8_bits() -> None:
 
 
 def test_presets_and_single_flags() -> None:
-    """METHODS 1.7, and DeepLab's published values; a flag changes its value only."""
+    """IRN's, and DeepLab's published values; a flag changes its value only."""
     irn = CrfSettings.of(CrfOptions())
     assert irn.kernels == (3, 3, 50, 5, 10)
     assert (irn.unary, irn.gt_prob, irn.iterations) == ("hard", 0.7, 10)
