@@ -51,7 +51,7 @@ def row(data: Path, folder: Path, classes: list[str], every: int, sample: int) -
     config = RefineConfig(images=data / "JPEGImages", seeds=folder, out=data / "none")
     items = match_photos(config, seeds).items[::every]
     chosen = np.isin(("background", *seeds.classes), classes)
-    found = [load_scores(seeds.scores(item.key)) for item in items]
+    found = [load_scores(seeds.outputs(item.key).scores) for item in items]
     sweep = Sweep(THRESHOLDS, len(chosen))
     for item, one in zip(items, found, strict=True):
         sweep.update(one, load_mask(data / "SegmentationClass" / f"{item.key}.png"))

@@ -187,7 +187,7 @@ def items_of(data: Path, folder: Path, limit: int | None) -> list[Item]:
     seeds = read_seeds(folder, None)
     config = RefineConfig(images=data / "JPEGImages", seeds=folder, out=data / "none", limit=limit)
     return [
-        Item(one.path, data / "SegmentationClass" / f"{one.key}.png", load_scores(seeds.scores(one.key)))
+        Item(one.path, data / "SegmentationClass" / f"{one.key}.png", load_scores(seeds.outputs(one.key).scores))
         for one in match_photos(config, seeds).items
     ]
 

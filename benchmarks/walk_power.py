@@ -91,7 +91,7 @@ def rows(data: Path, folder: Path, options: argparse.Namespace) -> Iterator[Row]
     names = ("background", *seeds.classes)
     chosen = np.isin(names, options.classes.split(","))
     items = [
-        Item(one.path, seeds.scores(one.key), data / "SegmentationClass" / f"{one.key}.png")
+        Item(one.path, seeds.outputs(one.key).scores, data / "SegmentationClass" / f"{one.key}.png")
         for one in match_photos(config, seeds).items[:: options.every]
     ]
     of_seeds = seeds.threshold or 0.5

@@ -21,9 +21,17 @@ from pathlib import Path
 
 
 class PseudomaskError(Exception):
-    """Base of all; `str(error)` is one line that says what is wrong and what to do."""
+    """Base of all; `str(error)` is one line that says what is wrong and what to do.
+
+    Attributes:
+        reason: what is wrong; `advice`: what to do, where a caller may know better advice. The message holds both.
+    """
 
     exit_code = 1
+
+    def __init__(self, reason: str = "", *, advice: str = "") -> None:
+        super().__init__(f"{reason}; {advice}" if advice else reason)
+        self.reason, self.advice = reason, advice
 
 
 class ImageError(PseudomaskError):

@@ -88,7 +88,7 @@ def _check(step: Step) -> None:
 
 
 def _check_evaluate(step: Step) -> None:
-    from pseudomask.measuring.pairing import find_files
+    from pseudomask.running.listing import find_files
 
     try:
         truths = find_files(step.config.gt, ".png")

@@ -18,13 +18,13 @@ from pseudomask.chain.steps import Step
 from pseudomask.config.roles import changed, deciding
 from pseudomask.errors import PseudomaskError, RecordMismatch, UsageError
 from pseudomask.running.jsonable import jsonable
-from pseudomask.running.layout import MANIFEST, RECORD
-from pseudomask.running.record import hash_file, hash_lines
+from pseudomask.running.layout import MANIFEST
+from pseudomask.running.made import MadeFolder
+from pseudomask.running.record import START_ANEW, hash_file, hash_lines
 from pseudomask.running.reporter import SilentReporter
 
 State = Literal["done", "new", "goes on", "anew", "waits"]
 _IDLE = {"workers", "overwrite", "max_failures"}  # settings that no verb's files depend on
-_ADVICE = "; add --overwrite to start anew, or choose another output folder"
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Survey:
                 check_later(step)
                 found[step.label] = Standing("waits")
                 if causes and _holds_run(step) and not self._may(step):
-                    raise named(RecordMismatch(_stale(step, causes[0])), step)
+                    raise named(_stale(step, causes[0]), step)
             state = found[step.label].state
             if state == "anew" or causes or (step.verb.trains and state != "done"):
                 other[step.label] = step.label
@@ -91,13 +91,13 @@ class Survey:
                 if not self._may(step):
                     raise
                 result = _dry(step, overwrite=True)  # raises again what --overwrite does not help against
-                return Standing("anew", str(error).removesuffix(_ADVICE), result)
+                return Standing("anew", error.reason, result)
         except PseudomaskError as error:
             raise named(error, step) from error
         whole = step.verb.product(step.config).exists() if step.verb.trains else not (result.pending or result.pruned)
         if whole:
             return Standing("done", result=result)
-        return Standing("goes on" if (step.place / RECORD).exists() else "new", result=result)
+        return Standing("goes on" if MadeFolder(step.place).holds_run() else "new", result=result)
 
     def _ask_of_record(self, step: Step) -> Standing:
         old = self.before.get(step.label, {})
@@ -108,27 +108,29 @@ class Survey:
         if not _holds_run(step):
             return Standing("new")
         if not self._may(step):
-            raise RecordMismatch(f"{step.place} holds an export made from other masks or settings{_ADVICE}")
+            reason = f"{step.place} holds an export made from other masks or settings"
+            raise RecordMismatch(reason, advice=START_ANEW)
         return Standing("anew", "the masks or the settings are others")
 
     def _may(self, step: Step) -> bool:
         return self.overwrite or bool(getattr(step.config, "overwrite", False))
 
 
-def _stale(step: Step, cause: str) -> str:
-    return f"{step.place} was made before, and {cause} will now make what it goes on from anew{_ADVICE}"
+def _stale(step: Step, cause: str) -> RecordMismatch:
+    reason = f"{step.place} was made before, and {cause} will now make what it goes on from anew"
+    return RecordMismatch(reason, advice=START_ANEW)
 
 
 def _holds_run(step: Step) -> bool:
     """Whether there is something that the step would not write over without being told to."""
     if step.verb.name == "export":
         return step.place.is_dir() and any(step.place.iterdir())
-    return hasattr(step.config, "dry_run") and (step.place / RECORD).exists()
+    return hasattr(step.config, "dry_run") and MadeFolder(step.place).holds_run()
 
 
 def _dry(step: Step, *, overwrite: bool) -> Any:
     config = ready(step.config, dry_run=True, overwrite=overwrite)
-    if getattr(config, "threshold", None) == "auto" and not (step.place / RECORD).exists():
+    if getattr(config, "threshold", None) == "auto" and not MadeFolder(step.place).holds_run():
         config = ready(config, threshold=None)  # there is no record that a chosen threshold could differ from
     return step.verb.run(config, SilentReporter())
 
@@ -154,12 +156,13 @@ def fingerprint(step: Step, known: Mapping[str, Any] | None = None) -> str:
 
 def _of_folder(folder: Path) -> list[str]:
     """What decides the masks in a folder: its manifest and record, else the files themselves."""
-    if not ((folder / MANIFEST).is_file() and (folder / RECORD).is_file()):
+    made = MadeFolder(folder)
+    if not (made.holds_run() and (folder / MANIFEST).is_file()):
         return _listing(folder)
-    record = json.loads((folder / RECORD).read_bytes())
-    told = {name: record.get(name) for name in ("command", "config", "classes", "weights", "images_hash", "protocol")}
-    told["config"] = {name: value for name, value in (told["config"] or {}).items() if name not in _IDLE}
-    return [hash_file(folder / MANIFEST), json.dumps(told, sort_keys=True)]
+    names = ("command", "config", "classes", "weights", "images_hash", "protocol")
+    facts = {name: made.facts.get(name) for name in names}
+    facts["config"] = {name: value for name, value in made.config.items() if name not in _IDLE}
+    return [hash_file(folder / MANIFEST), json.dumps(facts, sort_keys=True)]
 
 
 def _listing(folder: Path) -> list[str]:

@@ -22,7 +22,7 @@ from pseudomask.data.images import ImageItem
 from pseudomask.data.kinds import SNIFF_BYTES, sniff
 from pseudomask.data.reading import BITS, Raw, Reading, as_float64, infer, limits
 from pseudomask.errors import ImageError, UsageError
-from pseudomask.running.record import RunRecord
+from pseudomask.running.made import MadeFolder
 from pseudomask.running.reporter import Reporter
 
 Options = TypeVar("Options", bound=PhotoReadingOptions)
@@ -294,7 +294,7 @@ def _photos(headers: Sequence[Header]) -> str:
 def recorded_config(folder: Path) -> Mapping[str, Any] | None:
     """The config in the record of an earlier run in `folder`, if there is a readable one."""
     try:
-        record = RunRecord.read(folder / "run.json")
+        record = MadeFolder(folder).record
     except UsageError:
         return None
     return None if record is None else record.config

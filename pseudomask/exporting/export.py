@@ -30,7 +30,6 @@ from pseudomask.running.layout import check_folders
 from pseudomask.running.record import hash_lines
 from pseudomask.running.reporter import Bad, Reporter, SilentReporter
 from pseudomask.running.signals import Stop, graceful
-from pseudomask.running.threshold import made_threshold
 
 RECORD = "export.json"
 
@@ -251,10 +250,9 @@ def _tell(writer: Writer, config: ExportConfig, source: Source, result: ExportRe
     result.lost = [*writer.lost(), *_unportable(writer)]
     result.paste = writer.paste(os.path.abspath(config.dest))  # noqa: PTH100 - links stay as they were named
     protocol = source.record.protocol
-    threshold, chosen = made_threshold(source.record.config, protocol)
     made = [f"method: {protocol['method']}"] if "method" in protocol else []
-    if threshold is not None:
-        made.append(f"threshold: {threshold:g}, {chosen}")
+    if source.made.threshold is not None:
+        made.append(f"threshold: {source.made.threshold:g}, {source.made.threshold_chosen}")
     lines = [
         f"{writer.front_matter()}# Pseudo masks, {config.format}",
         "",

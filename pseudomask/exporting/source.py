@@ -9,11 +9,9 @@ from pathlib import Path
 from pseudomask.config import ExportConfig
 from pseudomask.data.images import ImageItem, read_list, select
 from pseudomask.errors import UsageError
-from pseudomask.measuring.pairing import find_files
-from pseudomask.running.folder_run import DONE
-from pseudomask.running.inputs import changed_since
-from pseudomask.running.layout import MANIFEST, RECORD, Outputs, is_below
-from pseudomask.running.manifest import Entry, Manifest
+from pseudomask.running.layout import MANIFEST, RECORD, is_below
+from pseudomask.running.made import MadeFolder
+from pseudomask.running.manifest import DONE
 from pseudomask.running.record import RunRecord
 
 VAL = "val"
@@ -36,7 +34,7 @@ class Source:
 
     pieces: the masks to export, in the manifest's order.
     left_out: reason by photo, for those that OUT has no mask of; unlisted: masks that its manifest does not name.
-    record: the run that made them.
+    made, record: the folder, and the run that filled it.
     changed: photos that changed since.
     """
 
@@ -44,6 +42,7 @@ class Source:
     classes: tuple[str, ...]
     left_out: dict[str, str]
     unlisted: int
+    made: MadeFolder
     record: RunRecord
     changed: tuple[str, ...] = ()
 
@@ -54,14 +53,13 @@ def read_source(config: ExportConfig, *, with_photos: bool) -> Source:
     Raises `UsageError` where OUT is not what extract or refine wrote, a list names what it does not hold, or its
     photos are not to be found.
     """
-    record, entries = _read(config.out)
-    images = _images(config, record) if with_photos else None
-    items = [ImageItem(entry["key"], entry["image"], Path()) for entry in entries]
+    made, record = _read(config.out)
+    images = _images(config, made) if with_photos else None
+    items = [ImageItem(key, entry["image"], Path()) for key, entry in made.entries.items()]
     if config.list is not None:
         items = select(items, read_list(config.list), source=str(config.list))
-    status = {entry["key"]: entry for entry in entries}
-    done = [item for item in items if status[item.key].get("status") == DONE]
-    left_out = {item.relative: str(status[item.key].get("reason", "failed")) for item in items}
+    done = [item for item in items if made.entries[item.key].get("status") == DONE]
+    left_out = {item.relative: str(made.entries[item.key].get("reason", "failed")) for item in items}
     for item in done:
         del left_out[item.relative]
     if not done:
@@ -75,51 +73,41 @@ def read_source(config: ExportConfig, *, with_photos: bool) -> Source:
         Piece(
             key=item.key,
             relative=item.relative,
-            mask=Outputs(item.key, config.out).mask,
+            mask=made.outputs(item.key).mask,
             photo=None if images is None else images / item.relative,
             split=VAL if item.key in held else config.split_name,
         )
         for item in done
     )
-    known = {entry["key"] for entry in entries}
-    unlisted = sum(file.key not in known for file in find_files(config.out, ".png"))
-    changed = (
-        changed_since(((item.relative, status[item.key]) for item in done), images, record.config.get("images"))
-        if images
-        else []
-    )
-    return Source(pieces, tuple(record.classes), left_out, unlisted, record, tuple(changed))
+    unlisted = sum(file.key not in made.entries for file in made.masks())
+    changed = [] if images is None else made.changed(((item.key, item.relative) for item in done), images)
+    return Source(pieces, tuple(record.classes), left_out, unlisted, made, record, tuple(changed))
 
 
-def _read(folder: Path) -> tuple[RunRecord, list[Entry]]:
+def _read(folder: Path) -> tuple[MadeFolder, RunRecord]:
     if not folder.is_dir():
         raise UsageError(f"{folder}: {'is a file, not a folder of masks' if folder.exists() else 'no such folder'}")
-    try:
-        record = RunRecord.read(folder / RECORD)
-        entries = list(Manifest(folder / MANIFEST).load().values())
-    except UsageError as error:
-        reason = str(error).removesuffix("; use --overwrite or another output folder")
-        raise UsageError(f"{reason}; run extract or refine once more to have it written anew") from error
-    if record is None or not record.classes or not entries:
+    made = MadeFolder(folder, "run extract or refine once more to have it written anew")
+    record = made.record
+    if record is None or not record.classes or not made.entries:
         what = f"no {RECORD}" if record is None else f"no {MANIFEST}" if record.classes else f"no classes in {RECORD}"
         raise UsageError(f"{folder}: {what}; OUT must be what extract or refine wrote")
-    for entry in entries:
-        entry.setdefault("image", entry["key"])
-        if not (is_below(entry["key"]) and is_below(entry["image"])):
-            raise UsageError(f"{folder / MANIFEST}: {entry['key']!r} leads out of the folder")
-    return record, entries
+    for key, entry in made.entries.items():
+        if not (is_below(key) and is_below(entry.setdefault("image", key))):
+            raise UsageError(f"{folder / MANIFEST}: {key!r} leads out of the folder")
+    return made, record
 
 
-def _images(config: ExportConfig, record: RunRecord) -> Path:
+def _images(config: ExportConfig, made: MadeFolder) -> Path:
     """The folder of photos: the one given, else the one that the run read."""
     if config.images is not None:
         if not config.images.is_dir():
             raise UsageError(f"{config.images}: no such folder of photos")
         return config.images
-    told = record.config.get("images")
-    if not isinstance(told, str) or not Path(told).is_dir():
-        raise UsageError(f"{config.out}: the photos are not in {told!r} any more; say with --images where they are")
-    return Path(told)
+    if made.images is None or not made.images.is_dir():
+        named = made.config.get("images")
+        raise UsageError(f"{config.out}: the photos are not in {named!r} any more; say with --images where they are")
+    return made.images
 
 
 def _held_out(config: ExportConfig, items: list[ImageItem]) -> set[str]:

@@ -32,10 +32,11 @@ from pseudomask.networks.checkpoint import load_network
 from pseudomask.networks.store import find_weights
 from pseudomask.quoting import command
 from pseudomask.running.folder_result import FolderResult
-from pseudomask.running.folder_run import FAILED, FolderRun
+from pseudomask.running.folder_run import FolderRun
 from pseudomask.running.helpers import thread_stands_back
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.layout import Outputs, plan_outputs
+from pseudomask.running.manifest import FAILED
 from pseudomask.running.ranks import ranks
 from pseudomask.running.record import RunRecord, hash_file
 from pseudomask.running.reporter import Reporter, SilentReporter

@@ -9,8 +9,8 @@ import numpy as np
 
 from pseudomask.config import ExtractConfig, RefineConfig
 from pseudomask.masks import overlay, save_mask, save_picture
-from pseudomask.running.folder_run import DONE
 from pseudomask.running.layout import Outputs
+from pseudomask.running.manifest import DONE
 from pseudomask.scores import ScoreMap, quantise, save_scores
 
 

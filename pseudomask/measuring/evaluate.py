@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pseudomask.data.images import read_list
 from pseudomask.data.kinds import IMAGE_SUFFIXES
 from pseudomask.errors import UsageError
-from pseudomask.files import read_bytes
 from pseudomask.masks import IGNORE_16
 from pseudomask.measuring.coding import BACKGROUND, make_coding
 from pseudomask.measuring.counting import PairCounter, in_order
 from pseudomask.measuring.doubts import Doubt
-from pseudomask.measuring.pairing import File, Missing, Pairing, find_files, pair_all, pair_listed
+from pseudomask.measuring.pairing import Missing, Pairing, pair_all, pair_listed
 from pseudomask.measuring.reports import Evidence, Report
 from pseudomask.measuring.sweep import checked_thresholds
 from pseudomask.measuring.tally import Circumstances, Tally
-from pseudomask.running.threshold import made_threshold
+from pseudomask.running.listing import File, find_files
+from pseudomask.running.made import MadeFolder
 from pseudomask.suggest import nearest as nearest_name
 
 
@@ -72,7 +70,7 @@ def evaluate(
     use_scores, predictions = _predictions(pred, scores, thresholds is not None)
     if thresholds is not None and not use_scores:
         raise UsageError("thresholds can only be tried on scores; masks have theirs built in")
-    made = _Made.read(pred)
+    made = _made(pred)
     foreground = made.classes if class_names is None else tuple(class_names)
     names = None if foreground is None else (BACKGROUND, *foreground)
     if names is not None and ignore < len(names):
@@ -114,6 +112,10 @@ def evaluate(
     return replace(report, evidence=Evidence(pairing.pairs, counter))
 
 
+def _made(path: Path) -> MadeFolder:
+    return MadeFolder(MadeFolder.around(path), "repair or remove it")
+
+
 def _predictions(pred: Path, scores: bool | None, want_scores: bool) -> tuple[bool, Sequence[File]]:
     """Whether scores are measured, and their files or those of the masks."""
     masks = () if scores else find_files(pred, ".png")
@@ -149,10 +151,10 @@ def _others(folder: Path) -> str:
     )
 
 
-def _folder_doubts(pred: Path, truth: Path, made: _Made) -> Iterator[Doubt]:
+def _folder_doubts(pred: Path, truth: Path, made: MadeFolder) -> Iterator[Doubt]:
     if pred.resolve() == truth.resolve():
         yield Doubt("same-folder", f"{pred} is measured against itself")
-    elif made.classes is None and _Made.read(truth).classes is not None:
+    elif made.classes is None and _made(truth).classes is not None:
         text = f"{truth}, which is taken for the truth, is what pseudomask made: the order is PRED GT"
         yield Doubt("order", text)
 
@@ -176,35 +178,6 @@ def _pair(
         example = f"{predictions[0].path} and {truths[0].path}"
         raise UsageError(f"no prediction in {folders[0]} matches a truth in {folders[1]}: {example}")
     return pairing, source
-
-
-@dataclass(frozen=True)
-class _Made:
-    """What the run.json beside the predictions says; None where there is none."""
-
-    classes: tuple[str, ...] | None = None
-    threshold: float | None = None
-    threshold_chosen: str = ""
-
-    @staticmethod
-    def read(pred: Path) -> _Made:
-        folders = (pred, pred.parent) if pred.name == "scores" else (pred,)
-        path = next((folder / "run.json" for folder in folders if (folder / "run.json").is_file()), None)
-        if path is None:
-            return _Made()
-        try:
-            record = json.loads(read_bytes(path))
-        except (OSError, ValueError) as error:
-            raise UsageError(f"cannot read {path} ({error}); give a class file, or repair it") from error
-        if not isinstance(record, dict):
-            return _Made()
-        threshold = made_threshold(record.get("config"), record.get("protocol"))
-        return _Made(_class_list(record.get("classes")), *threshold)
-
-
-def _class_list(value: Any) -> tuple[str, ...] | None:
-    named = isinstance(value, list) and value and all(isinstance(name, str) for name in value)
-    return tuple(value) if named else None
 
 
 def _renumbering(made: tuple[str, ...] | None, names: tuple[str, ...] | None) -> np.ndarray | None:

@@ -6,14 +6,14 @@ two keys ends with the shorter one (`VOC/a` and `a`) and no other file does.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from pseudomask.data.names import NameIndex
 from pseudomask.errors import UsageError
+from pseudomask.running.listing import File
 
 Missing = Literal["error", "skip"]
 
@@ -34,31 +34,6 @@ class Pairing:
     pairs: tuple[Pair, ...]
     without_truth: tuple[str, ...]
     without_prediction: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class File:
-    """A mask or score file: its path below its folder, and the same without suffix."""
-
-    key: str
-    relative: str
-    path: Path
-
-
-def find_files(folder: Path, suffix: str) -> list[File]:
-    """Files below `folder` with this suffix, in any case, sorted by key; hidden ones are skipped.
-
-    Raises UsageError where the folder is missing or is a file.
-    """
-    if not folder.is_dir():
-        problem = "is a file, not a folder" if folder.exists() else "no such folder"
-        raise UsageError(f"{folder}: {problem}")
-    found = []
-    for path in _walk(folder):
-        if path.name.lower().endswith(suffix):
-            relative = path.relative_to(folder).as_posix()
-            found.append(File(relative[: -len(suffix)], relative, path))
-    return sorted(found, key=lambda file: file.key)
 
 
 def pair_all(predictions: Sequence[File], truths: Sequence[File]) -> Pairing:
@@ -119,17 +94,3 @@ def _one(index: NameIndex[File], name: str, what: str) -> File | None:
     if len(found) > 1:
         raise UsageError(f"{name} may mean {len(found)} {what}, such as {found[0].path} and {found[1].path}")
     return found[0] if found else None
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    """Files below `folder`, following links to folders once."""
-    seen = {os.path.realpath(folder)}
-    for where, folders, files in os.walk(folder, followlinks=True):
-        keep = []
-        for name in folders:
-            real = os.path.realpath(Path(where, name))
-            if not name.startswith(".") and real not in seen:
-                seen.add(real)
-                keep.append(name)
-        folders[:] = keep
-        yield from (Path(where, name) for name in files if not name.startswith("."))

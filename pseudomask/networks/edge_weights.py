@@ -17,8 +17,7 @@ from pseudomask.networks.card import AFFINITY, Card
 from pseudomask.networks.checkpoint import load_network, load_tensors, read_card, read_tensors
 from pseudomask.networks.edges import EdgeHead, EdgeNetwork, with_heads_names
 from pseudomask.networks.store import find_weights
-from pseudomask.running.layout import RECORD
-from pseudomask.running.record import RunRecord
+from pseudomask.running.made import MadeFolder
 
 
 def backbone_hash(backbone: Backbone) -> str:
@@ -114,7 +113,7 @@ def _likely(path: Path, seeds: Path | None) -> Iterator[Path]:
 def _recorded(folder: Path | None) -> Path | None:
     """The weights that a run in this folder was given, as its record names them."""
     try:
-        record = None if folder is None else RunRecord.read(folder / RECORD)
+        record = None if folder is None else MadeFolder(folder).record
     except UsageError:
         return None
     value = None if record is None else record.config.get("weights")

@@ -24,11 +24,12 @@ from pseudomask.refining.seeds import Matched, PhotosAndSeeds, Seeds, match_phot
 from pseudomask.refining.thresholds import choose_threshold
 from pseudomask.refining.work import Job, Work, Worked, failed, plan_steps
 from pseudomask.running.folder_result import FolderResult
-from pseudomask.running.folder_run import FAILED, FolderRun
+from pseudomask.running.folder_run import FolderRun
 from pseudomask.running.holder import tell_filling
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.layout import Outputs, check_folders, plan_outputs
 from pseudomask.running.machine import cores
+from pseudomask.running.manifest import FAILED
 from pseudomask.running.ranks import ranks
 from pseudomask.running.record import RunRecord, hash_file, hash_lines
 from pseudomask.running.reporter import Reporter, SilentReporter
@@ -94,7 +95,7 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
     refiners = [REFINERS[name](config) for name in methods]  # what is missing is told now
     workers = (cores() if device.type == "cpu" else 1) if config.workers < 0 else config.workers
     jobs = _jobs(config.images, matched, outputs, seeds, reading)
-    tell_filling(seeds.folder, told)
+    tell_filling(seeds.path, told)
     for line in problems(config, seeds, matched):
         told.warn(line)
     with graceful() as stop:
@@ -105,7 +106,7 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
             threshold=threshold,
             threshold_from=chosen,
             method=methods,
-            seeds=seeds.folder,
+            seeds=seeds.path,
             without_seeds=matched.without_seeds,
             passed_over=matched.passed_over,
             orphans=tuple(sorted(matched.orphans)),
@@ -158,7 +159,7 @@ def _jobs(images: Path, matched: Matched, outputs: Sequence[Outputs], seeds: See
             outputs=out,
             relative=item.relative,
             images=None if item.key in matched.orphans else images,
-            seeds=seeds.folder,
+            seeds=seeds.path,
             tags=tags_of(seeds.entries.get(item.key)),
             reading=reading,
         )
@@ -211,9 +212,9 @@ def _record(
         config=settings,
         classes=seeds.classes,
         device=str(device),
-        weights=seeds.weights,
+        weights={} if seeds.record is None else seeds.record.weights,
         # Of the seeds' list where all of it is taken: a photo whose seed comes later is then simply refined later.
-        images_hash=hash_lines([seeds.images_hash, *named]),
+        images_hash=hash_lines(["" if seeds.record is None else seeds.record.images_hash, *named]),
         protocol={
             "method": ",".join(methods),
             "threshold": result.threshold,

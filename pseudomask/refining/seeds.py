@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,44 +14,66 @@ from pseudomask.config.roles import changed, deciding
 from pseudomask.data.images import ImageItem, PassedOver, look_through, passed_over_line, read_list, select
 from pseudomask.data.labels import read_classes
 from pseudomask.errors import LabelError, UsageError
-from pseudomask.measuring.pairing import find_files
 from pseudomask.running.identity import older
 from pseudomask.running.inputs import Line
-from pseudomask.running.layout import MANIFEST, RECORD, Outputs
-from pseudomask.running.manifest import Entry, Manifest
-from pseudomask.running.record import RunRecord, hash_file, hash_lines
-from pseudomask.running.threshold import made_threshold
+from pseudomask.running.layout import RECORD
+from pseudomask.running.made import MadeFolder
+from pseudomask.running.manifest import Entry
+from pseudomask.running.record import hash_file, hash_lines
 
 _CONFIGS: dict[str, type] = {"extract": ExtractConfig, "refine": RefineConfig}
 _DECIDING = ("recam_weights", "affinity_sha256", "seeds_hash")  # in a record's protocol
 
 
 @dataclass(frozen=True)
-class Seeds:
-    """What a folder of seeds says of itself.
+class Seeds(MadeFolder):
+    """A folder of seeds; `given`: its classes, where a class file names them."""
 
-    Attributes:
-        threshold: the background's height in its scores, None where nothing tells; `threshold_from`: who chose it.
-        entries: what its manifest tells of each photo, by key; empty where there is none.
-        hash: of all settings that decided the scores; `hash_before`: the same as version 0.1.0 recorded it.
-        config: the settings of the run that made it.
-    """
+    advice: str | None = "SEEDS must be what extract or refine wrote"
+    given: tuple[str, ...] | None = None
 
-    folder: Path
-    classes: tuple[str, ...]
-    threshold: float | None
-    threshold_from: str
-    weights: dict[str, Any] = field(default_factory=dict)
-    images_hash: str = ""
-    hash: str = "none"
-    hash_before: str = "none"
-    protocol: dict[str, Any] = field(default_factory=dict)
-    entries: dict[str, Entry] = field(default_factory=dict)
-    config: dict[str, Any] = field(default_factory=dict)
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.given or () if self.record is None else tuple(self.record.classes)
 
-    def scores(self, key: str) -> Path:
-        """Where the scores of a photo are, or would be."""
-        return Outputs(key, self.folder).scores
+    @cached_property
+    def entries(self) -> Mapping[str, Entry]:
+        """Of each line what is asked for later; values that many photos have in common are held once."""
+        seen: dict[str, Any] = {}
+
+        def brief(entry: Entry) -> Entry:
+            found = {name: entry[name] for name in ("tags", "size", "classes", "reason") if name in entry}
+            same: Entry = seen.setdefault(repr(found), found)
+            return same
+
+        return {entry["key"]: brief(entry) for entry in self.lines()} if self.record is not None else {}
+
+    @cached_property
+    def hash(self) -> str:
+        """Of what decides the scores of any photo. Which photos there are, and their tags, does not."""
+        record = self.record
+        if record is None:
+            return "none"
+        method = record.config.get("method", ())
+        settings, kind = record.config, _CONFIGS.get(record.command)
+        if kind is not None:
+            names = deciding(kind, (method,) if isinstance(method, str) else method, roles=("result",))
+            settings = changed(settings, kind, names)
+        protocol = {name: record.protocol.get(name) for name in _DECIDING}
+        facts = [record.command, settings, protocol, record.weights.get("sha256")]
+        return hash_lines([*record.classes, json.dumps(facts, sort_keys=True)])
+
+    @cached_property
+    def hash_before(self) -> str:
+        """As version 0.1.0 made it, whose half-done folders are still resumed."""
+        record = self.record
+        if record is None:
+            return "none"
+        idle = {"out", "device", "amp", "workers", "batch_size", "overlay", "max_failures", "overwrite", "dry_run"}
+        idle |= {"mask_mode", "images", "seeds", "labels", "list", "weights", "class_file"}
+        decided = {name: value for name, value in record.config.items() if name not in idle}
+        facts = [record.command, decided, record.protocol, record.weights, record.images_hash, record.labels_hash]
+        return hash_lines([*record.classes, json.dumps(facts, sort_keys=True)])
 
 
 @dataclass(frozen=True)
@@ -75,11 +98,11 @@ class PhotosAndSeeds:
 
     def __init__(self, matched: Matched, seeds: Seeds, images: Path, *, hashed: bool) -> None:
         self.keys, self.seeds, self.hashed = matched.photos, seeds, hashed
-        self.where = f"in {images}, or have no scores in {seeds.folder},"
+        self.where = f"in {images}, or have no scores in {seeds.path},"
 
     def current(self, key: str, line: Line, mask: Path) -> bool:
         """Whether photo and scores are still those."""
-        scores = self.seeds.scores(key)
+        scores = self.seeds.outputs(key).scores
         same = older(scores, mask) if line.seed is None else hash_file(scores) == line.seed
         return same and line.holds(self.keys[key].path, mask, hashed=self.hashed)
 
@@ -92,69 +115,19 @@ def read_seeds(folder: Path, class_file: Path | None) -> Seeds:
     """
     if not folder.is_dir():
         raise UsageError(f"{folder}: {'is a file, not a folder of seeds' if folder.exists() else 'no such folder'}")
-    if not (folder / "scores").is_dir() and folder.name == "scores" and (folder.parent / RECORD).is_file():
-        folder = folder.parent
+    folder = MadeFolder.around(folder)
     if not (folder / "scores").is_dir():
         raise UsageError(
             f"{folder}: no scores/ in it; make them with `pseudomask extract` without --no-scores, "
             "or with `pseudomask refine --scores`"
         )
-    given = read_classes(class_file) if class_file is not None else None
-    record = _record(folder)
-    if record is None:
-        if given is None:
-            raise UsageError(f"{folder}: no {RECORD} in it that tells the classes; give them with --class-file")
-        return Seeds(folder, given, None, "")
-    classes = tuple(record.classes)
-    if given is not None and given != classes:
-        raise LabelError(_difference(given, classes, folder), class_file)
-    threshold, chosen = made_threshold(record.config, record.protocol)
-    return Seeds(
-        folder=folder,
-        classes=classes,
-        threshold=threshold,
-        threshold_from=f"that of SEEDS ({chosen})" if chosen else "",
-        weights=record.weights,
-        images_hash=record.images_hash,
-        hash=_settings_hash(record),
-        hash_before=_hash_before(record),
-        protocol=record.protocol,
-        entries=_told(Manifest(folder / MANIFEST)),
-        config=record.config,
-    )
-
-
-def _settings_hash(record: RunRecord) -> str:
-    """Of what decides the scores of any photo. Which photos there are, and their tags, does not."""
-    method = record.config.get("method", ())
-    settings, kind = record.config, _CONFIGS.get(record.command)
-    if kind is not None:
-        names = deciding(kind, (method,) if isinstance(method, str) else method, roles=("result",))
-        settings = changed(settings, kind, names)
-    protocol = {name: record.protocol.get(name) for name in _DECIDING}
-    facts = [record.command, settings, protocol, record.weights.get("sha256")]
-    return hash_lines([*record.classes, json.dumps(facts, sort_keys=True)])
-
-
-def _hash_before(record: RunRecord) -> str:
-    """As version 0.1.0 made it, whose half-done folders are still resumed."""
-    idle = {"out", "device", "amp", "workers", "batch_size", "overlay", "max_failures", "overwrite", "dry_run"}
-    idle |= {"mask_mode", "images", "seeds", "labels", "list", "weights", "class_file"}
-    decided = {name: value for name, value in record.config.items() if name not in idle}
-    facts = [record.command, decided, record.protocol, record.weights, record.images_hash, record.labels_hash]
-    return hash_lines([*record.classes, json.dumps(facts, sort_keys=True)])
-
-
-def _told(manifest: Manifest) -> dict[str, Entry]:
-    """Of each line what is asked for later; values that many photos have in common are held once."""
-    seen: dict[str, Any] = {}
-
-    def brief(entry: Entry) -> Entry:
-        found = {name: entry[name] for name in ("tags", "size", "classes", "reason") if name in entry}
-        same: Entry = seen.setdefault(repr(found), found)
-        return same
-
-    return {entry["key"]: brief(entry) for entry in manifest.lines()}
+    seeds = Seeds(folder, given=read_classes(class_file) if class_file is not None else None)
+    if seeds.record is None and seeds.given is None:
+        raise UsageError(f"{folder}: no {RECORD} in it that tells the classes; give them with --class-file")
+    if seeds.given not in (None, seeds.classes):
+        raise LabelError(_difference(seeds.given, seeds.classes, folder), class_file)
+    _ = seeds.entries  # a manifest that cannot be read is told now
+    return seeds
 
 
 def match_photos(config: RefineConfig, seeds: Seeds) -> Matched:
@@ -166,12 +139,12 @@ def match_photos(config: RefineConfig, seeds: Seeds) -> Matched:
     found = look_through(config.images, exclude=config.out)
     photos = found.items
     keys = {photo.key for photo in photos}
-    files = {file.key for file in find_files(seeds.folder / "scores", ".npz")}
+    files = {file.key for file in seeds.score_files()}
     made = {key for key in files if "reason" not in seeds.entries.get(key, {})}  # else they are those of another photo
     if not made & keys:
         first = f", such as {min(made)}" if made else ""
         raise UsageError(
-            f"none of the {len(made)} score files in {seeds.folder / 'scores'}{first}, has a photo of its "
+            f"none of the {len(made)} score files in {seeds.scores}{first}, has a photo of its "
             f"name in {config.images}, such as {photos[0].key}"
         )
     lost = sorted(made - keys)
@@ -185,14 +158,6 @@ def match_photos(config: RefineConfig, seeds: Seeds) -> Matched:
     with_files = {photo.key: photo for photo in photos if photo.key in files}
     with_files |= {item.key: item for item in items if item.key in keys}  # of two of one key the list may choose one
     return Matched(tuple(items), frozenset(lost), without, with_files, found.passed_over)
-
-
-def _record(folder: Path) -> RunRecord | None:
-    try:
-        return RunRecord.read(folder / RECORD)
-    except UsageError as error:
-        reason = str(error).removesuffix("; use --overwrite or another output folder")
-        raise UsageError(f"{reason}; SEEDS must be what extract or refine wrote") from error
 
 
 def _difference(given: tuple[str, ...], classes: tuple[str, ...], folder: Path) -> str:
@@ -222,4 +187,4 @@ def problems(config: RefineConfig, seeds: Seeds, matched: Matched) -> Iterator[s
     if tried:
         why = seeds.entries.get(tried[0], {}).get("reason")
         first = f"{tried[0]}, because {why}" if why else tried[0]
-        yield f"{len(tried)} photos have no scores in {seeds.folder} (first: {first})"
+        yield f"{len(tried)} photos have no scores in {seeds.path} (first: {first})"

@@ -12,8 +12,7 @@ from pseudomask.errors import UsageError
 from pseudomask.refining.auto_threshold import Look, choose, spread
 from pseudomask.refining.seeds import Seeds
 from pseudomask.refining.work import Job
-from pseudomask.running.layout import RECORD
-from pseudomask.running.record import RunRecord
+from pseudomask.running.made import MadeFolder
 from pseudomask.running.reporter import Reporter
 from pseudomask.running.signals import Stop
 from pseudomask.running.workers import Lost, run_jobs
@@ -43,12 +42,12 @@ def choose_threshold(
     """
     if config.threshold is None:
         if seeds.threshold is None:
-            raise UsageError(f"{seeds.folder}: no run.json in it that tells a threshold; give --threshold X or auto")
-        return Chosen(seeds.threshold, seeds.threshold_from)
+            raise UsageError(f"{seeds.path}: no run.json in it that tells a threshold; give --threshold X or auto")
+        return Chosen(seeds.threshold, f"that of SEEDS ({seeds.threshold_chosen})")
     if config.threshold != "auto":
         check_threshold(config.threshold)
         return Chosen(config.threshold, "given")
-    begun = None if config.overwrite else RunRecord.read(config.out / RECORD)
+    begun = None if config.overwrite else MadeFolder(config.out).record
     if begun is not None and begun.command == "refine" and _is_chosen(begun.protocol):
         return Chosen(begun.protocol["threshold"], begun.protocol["threshold_chosen"])
     sample = [jobs[i] for i in spread(len(jobs), config.auto_sample)]

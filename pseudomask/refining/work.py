@@ -15,11 +15,10 @@ from pseudomask.data.reading import AS_IT_COMES, Reading
 from pseudomask.errors import ImageError, UsageError
 from pseudomask.extracting.outputs import write_outputs
 from pseudomask.refining.refiner import BatchRefiner, Refined, Refiner
-from pseudomask.running.folder_run import FAILED
 from pseudomask.running.halving import OUT_OF_MEMORY, halving
 from pseudomask.running.identity import TOUCHED, identify
 from pseudomask.running.layout import Outputs
-from pseudomask.running.manifest import Entry
+from pseudomask.running.manifest import FAILED, Entry
 from pseudomask.running.record import Own, hash_file
 from pseudomask.scores import ScoreMap, load_scores
 

@@ -12,17 +12,16 @@ from pseudomask.config import EvaluateConfig
 from pseudomask.data.reading import Reading
 from pseudomask.measuring.reports import ClassRow, Report
 from pseudomask.reporting import plots
-from pseudomask.reporting.folder import Made, read_folder
+from pseudomask.reporting.folder import ShownFolder, read_folder
 from pseudomask.reporting.page import ClassLine, Page, percent, record_lines
 from pseudomask.reporting.panels import Panel, Places, signs_of, worst_first
 from pseudomask.reporting.thumbs import Maker
 from pseudomask.reporting.writer import Written, write_page
 from pseudomask.running.reporter import Reporter
-from pseudomask.running.threshold import made_threshold
 
 
 def write_evaluated(
-    path: Path, config: EvaluateConfig, report: Report, made: Made, reporter: Reporter, *, workers: int
+    path: Path, config: EvaluateConfig, report: Report, made: ShownFolder, reporter: Reporter, *, workers: int
 ) -> Written:
     """Write the page of `report`, which `evaluate` made with `config`; see `write_page`."""
     assert report.evidence is not None
@@ -33,7 +32,7 @@ def write_evaluated(
         read_mask=partial(counter.mask, threshold=report.protocol.threshold),
         read_truth=counter.truth,
         from_scores=counter.thresholds is not None,
-        reading=Reading.recorded(made.record.get("config")),
+        reading=Reading.recorded(made.config),
     )
     with reporter.progress(None, "thumbnails") as progress:
         return write_page(
@@ -41,12 +40,12 @@ def write_evaluated(
         )
 
 
-def read_made(config: EvaluateConfig) -> Made:
+def read_made(config: EvaluateConfig) -> ShownFolder:
     """What is told beside the predictions: read before any counting, so that a wrong `--images` is told at once."""
     return read_folder(config.pred, config.images)
 
 
-def evaluated_page(config: EvaluateConfig, report: Report, made: Made) -> Page:
+def evaluated_page(config: EvaluateConfig, report: Report, made: ShownFolder) -> Page:
     """The page of a report."""
     by_scores = report.evidence is not None and report.evidence.counter.thresholds is not None
     names = tuple(row.name for row in report.classes)
@@ -60,8 +59,7 @@ def evaluated_page(config: EvaluateConfig, report: Report, made: Made) -> Page:
     if failures:
         facts.append(("without a mask", f"{len(failures):,}"))
     notes = []
-    made_at, _ = made_threshold(made.record.get("config"), made.record.get("protocol"))
-    if by_scores and made_at != protocol.threshold:
+    if by_scores and made.threshold != protocol.threshold:
         notes.append(
             f"Masks are the scores at threshold {protocol.threshold:g}; mask files that this page links to were made "
             "at their own."
@@ -72,8 +70,8 @@ def evaluated_page(config: EvaluateConfig, report: Report, made: Made) -> Page:
         warnings=[doubt.text for doubt in report.doubts],
         facts=facts,
         protocol=protocol.lines(),
-        record=record_lines(made.record),
-        config=made.config(),
+        record=record_lines(made.facts),
+        config=made.settings(),
         with_truth=True,
         classes=[_class_line(row) for row in report.classes if row.iou == row.iou],
         curve=plots.curve(report.curve, protocol.threshold) if len(report.curve) > 1 else "",
@@ -83,9 +81,9 @@ def evaluated_page(config: EvaluateConfig, report: Report, made: Made) -> Page:
         names=names,
         panels=worst_first(_panels(config, report, made, names, by_scores), by_iou=True),
         places=Places(
-            photo=made.images,
-            scores=made.out / "scores" if made.scores else config.pred if by_scores else None,
-            mask=made.out,
+            photo=made.photos_folder,
+            scores=made.scores if made.scored else config.pred if by_scores else None,
+            mask=made.path,
             truth=config.gt,
         ),
         notes=notes,
@@ -105,7 +103,9 @@ def _class_line(row: ClassRow) -> ClassLine:
     )
 
 
-def _panels(config: EvaluateConfig, report: Report, made: Made, names: Sequence[str], by_scores: bool) -> list[Panel]:
+def _panels(
+    config: EvaluateConfig, report: Report, made: ShownFolder, names: Sequence[str], by_scores: bool
+) -> list[Panel]:
     assert report.evidence is not None
     index = {name: place for place, name in enumerate(names)}
     out = []
@@ -121,10 +121,10 @@ def _panels(config: EvaluateConfig, report: Report, made: Made, names: Sequence[
             truth=_below(config.gt, pair.truth),
         )
         if not by_scores:
-            out.append(replace(panel, mask=_below(made.out, pair.prediction)))
+            out.append(replace(panel, mask=_below(made.path, pair.prediction)))
             continue
         scores = panel.scores or _below(config.pred, pair.prediction)
-        mask = f"{row.key}.png" if (made.out / f"{row.key}.png").is_file() else None
+        mask = f"{row.key}.png" if (made.path / f"{row.key}.png").is_file() else None
         out.append(replace(panel, scores=scores, mask=mask))
     return out
 

@@ -10,8 +10,8 @@ from typing import Any
 from pseudomask.config import ReportConfig
 from pseudomask.data.reading import Reading
 from pseudomask.errors import UsageError
-from pseudomask.measuring.pairing import File, find_files
-from pseudomask.reporting.folder import Made, class_names, read_folder
+from pseudomask.measuring.coding import BACKGROUND
+from pseudomask.reporting.folder import ShownFolder, read_folder
 from pseudomask.reporting.page import ClassLine, Page, record_lines
 from pseudomask.reporting.panels import Panel, Places, indices, signs_of, worst_first
 from pseudomask.reporting.thumbs import Maker
@@ -19,6 +19,7 @@ from pseudomask.reporting.writer import Written, write_page
 from pseudomask.running.holder import tell_filling
 from pseudomask.running.inputs import tell_changed
 from pseudomask.running.jsonable import jsonable
+from pseudomask.running.listing import File, find_files
 from pseudomask.running.machine import cores
 from pseudomask.running.manifest import Entry
 from pseudomask.running.reporter import Bad, Reporter, SilentReporter
@@ -59,26 +60,26 @@ def report(config: ReportConfig, reporter: Reporter | None = None) -> ReportResu
     if not masks:
         raise UsageError(f"{config.out}: no mask (.png) found; give a folder that extract or refine wrote")
     made = read_folder(config.out, config.images)
-    tell_filling(made.out, reporter)
-    tell_changed(made.changed(), reporter)
+    tell_filling(made.path, reporter)
+    tell_changed(made.changed_photos(), reporter)
     page = folder_page(made, masks)
     workers = cores() if config.workers < 0 else config.workers
     with reporter.progress(None, "thumbnails") as progress:
         written = write_page(
             path,
             page,
-            Maker(page.places, reading=Reading.recorded(made.record.get("config"))),
+            Maker(page.places, reading=Reading.recorded(made.config)),
             budget=int(config.html_size * 1e6),
             workers=workers,
             told=lambda: progress.advance(1),
         )
     doubtful = sum(bool(panel.signs.empty) for panel in page.panels)
-    return ReportResult(written, len(page.failures), doubtful, made.images)
+    return ReportResult(written, len(page.failures), doubtful, made.photos_folder)
 
 
-def folder_page(made: Made, masks: Sequence[File]) -> Page:
+def folder_page(made: ShownFolder, masks: Sequence[File]) -> Page:
     """The page of a folder's masks."""
-    names = class_names(made.record)
+    names = (BACKGROUND, *(made.classes or ()))
     index = {name: place for place, name in enumerate(names)}
     panels = worst_first([_panel(file, made, index) for file in masks], by_iou=False)
     failures = made.failures()
@@ -88,22 +89,22 @@ def folder_page(made: Made, masks: Sequence[File]) -> Page:
         facts.append(("mean margin", f"{sum(margins) / len(margins):.2f}"))
     facts.append(("without a mask", f"{len(failures):,}"))
     return Page(
-        title=str(made.out),
+        title=str(made.path),
         hero=("masks", f"{len(panels):,}"),
         facts=facts,
-        record=record_lines(made.record),
-        config=made.config(),
+        record=record_lines(made.facts),
+        config=made.settings(),
         classes=_class_lines(names, made.entries),
         failures=failures,
         names=names,
         panels=panels,
         places=Places(
-            photo=made.images, scores=made.out / "scores" if made.scores else None, mask=made.out, truth=None
+            photo=made.photos_folder, scores=made.scores if made.scored else None, mask=made.path, truth=None
         ),
     )
 
 
-def _panel(file: File, made: Made, index: Mapping[str, int]) -> Panel:
+def _panel(file: File, made: ShownFolder, index: Mapping[str, int]) -> Panel:
     entry = made.entries.get(file.key, {})
     return Panel(
         key=file.key,

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from pseudomask.quoting import command
-from pseudomask.running.folder_run import DONE, FAILED, FolderRun
+from pseudomask.running.folder_run import FolderRun
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.layout import MANIFEST
+from pseudomask.running.manifest import DONE, FAILED
 from pseudomask.running.reporter import Bad, Reporter
 from pseudomask.running.signals import Stop
 

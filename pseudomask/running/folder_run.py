@@ -13,12 +13,12 @@ from pseudomask.running.atomic import sweep_leftovers
 from pseudomask.running.holder import Holder, hold
 from pseudomask.running.inputs import Inputs, Line
 from pseudomask.running.layout import MANIFEST, RECORD, Outputs, check_foreign, is_below
-from pseudomask.running.manifest import Entry, Manifest
+from pseudomask.running.made import MadeFolder
+from pseudomask.running.manifest import DONE, FAILED, Entry, Manifest
 from pseudomask.running.ranks import ranks
 from pseudomask.running.record import Own, RunRecord, check_resume, peak_memory
 from pseudomask.running.signals import Stop
 
-DONE, FAILED = "done", "failed"
 CHANGED = "the photo, its tags or its seed changed since its mask was made; run the same command again"
 
 
@@ -99,12 +99,12 @@ class FolderRun:
 
     def _known(self) -> dict[str, Entry]:
         """What the manifest tells of each image, as much of it as a run needs."""
-        return {entry["key"]: brief(entry) for entry in self.manifest.lines()}
+        return {entry["key"]: brief(entry) for entry in MadeFolder(self.out).lines()}
 
     def _compare(self, inputs: Inputs, prune: bool) -> Standing:
         """What has become of the photos of the masks that are there. Raises `UsageError` where some are gone."""
         own = {one.key for one in self.outputs}
-        lines = {e["key"]: Line.of(e) for e in self.manifest.lines()} if self.entries else {}
+        lines = {e["key"]: Line.of(e) for e in MadeFolder(self.out).lines()} if self.entries else {}
         found = Standing()
         for key, entry in self.entries.items():
             made = entry.get("status") == DONE
@@ -126,13 +126,13 @@ class FolderRun:
 
     def _recorded(self) -> RunRecord | None:
         """The record of the run that is there; None, and no file in the way, where there is none."""
-        old = RunRecord.read(self.out / RECORD)
+        old = MadeFolder(self.out).record
         if old is None:
             try:
                 check_foreign(self.outputs)
             except CollisionError:
                 # A process started together with this one may have begun since: its record stands before its masks.
-                old = RunRecord.read(self.out / RECORD)
+                old = MadeFolder(self.out).record
                 if old is None:
                     raise
         return old

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from pseudomask.running.identity import Identity, older
 from pseudomask.running.manifest import Entry
@@ -62,22 +62,6 @@ class Inputs(Protocol):
     def current(self, key: str, line: Line, mask: Path) -> bool:
         """Whether a mask made from what `line` tells is still that of the photo `key`."""
         ...
-
-
-def changed_since(photos: Iterable[tuple[str, Entry]], images: Path, made_from: Any) -> list[str]:
-    """Names of photos below `images` that are not any more what their masks were made from.
-
-    photos: each one's path, and its mask's line. made_from: the folder that the record names: files of a copy have
-    times of their own, which tell nothing.
-    """
-    own = isinstance(made_from, str) and os.path.realpath(made_from) == os.path.realpath(images)
-    found = []
-    for name, entry in photos:
-        noted = Identity.from_json(entry.get("photo"))
-        path = images / name
-        if noted is not None and path.exists() and not noted.holds(path, timed=own):
-            found.append(name)
-    return found
 
 
 def tell_changed(changed: Sequence[str], reporter: Reporter) -> None:

@@ -16,6 +16,7 @@ from pseudomask.running.jsonable import jsonable
 from pseudomask.running.locks import locked
 
 Entry = dict[str, Any]
+DONE, FAILED = "done", "failed"  # an entry's status
 
 
 class Manifest:
@@ -104,7 +105,7 @@ class Manifest:
             entry = None
         if not isinstance(entry, dict) or not isinstance(entry.get("key"), str):
             raise UsageError(
-                f"{self.path}, line {number}: not a manifest line; use --overwrite or another output folder"
+                f"{self.path}, line {number}: not a manifest line", advice="use --overwrite or another output folder"
             )
         return entry
 

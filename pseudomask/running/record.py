@@ -20,6 +20,9 @@ from pseudomask.running.atomic import atomic_text
 from pseudomask.running.jsonable import is_text, jsonable
 
 SCHEMA = 1
+ABSENT = object()
+_RESUMING = "use --overwrite or another output folder"
+START_ANEW = "add --overwrite to start anew, or choose another output folder"
 _PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pillow", "safetensors")
 _SHOWN = 60  # characters of a value in the difference
 # Hashes tell people nothing but that they differ.
@@ -87,14 +90,12 @@ class RunRecord:
     @classmethod
     def read(cls, path: Path) -> RunRecord | None:
         """The record at `path`, or None where there is none. Raises `UsageError` for a foreign file."""
-        try:
-            content = json.loads(read_bytes(path))
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise UsageError(f"cannot read {path}: {error.strerror}") from error
-        except ValueError as error:
-            raise _foreign(path, "it is not JSON") from error
+        content = read_content(path)
+        return None if content is ABSENT else cls.parse(content, path)
+
+    @classmethod
+    def parse(cls, content: Any, path: Path) -> RunRecord:
+        """The record that `path` holds as JSON. Raises `UsageError` where `content` is none of this schema."""
         if not isinstance(content, dict) or not isinstance(content.get("config"), dict):
             raise _foreign(path, "it holds no config")
         if content.get("schema") != SCHEMA:
@@ -114,6 +115,18 @@ class RunRecord:
             return cls(**{name: value for name, value in content.items() if name in names})
         except TypeError as error:
             raise _foreign(path, "its command is missing") from error
+
+
+def read_content(path: Path) -> Any:
+    """What a file holds as JSON; `ABSENT` where there is none. Raises `UsageError` where it cannot be read."""
+    try:
+        return json.loads(read_bytes(path))
+    except FileNotFoundError:
+        return ABSENT
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"cannot read {path}: it is not JSON", advice=_RESUMING) from error
 
 
 def check_resume(
@@ -141,10 +154,7 @@ def check_resume(
         differences += _differences(name, _lookup(before, name), _lookup(after, name))
     if differences:
         place = f"{where} holds" if where else "the output folder holds"
-        raise RecordMismatch(
-            f"{place} a run made with other settings: {'; '.join(differences)}; "
-            "add --overwrite to start anew, or choose another output folder"
-        )
+        raise RecordMismatch(f"{place} a run made with other settings: {'; '.join(differences)}", advice=START_ANEW)
 
 
 @dataclass
@@ -181,21 +191,18 @@ class Own:
         )
 
 
-_ABSENT = object()
-
-
 def _lookup(content: Any, name: str) -> Any:
     for part in name.split("."):
-        content = content.get(part, _ABSENT) if isinstance(content, dict) else _ABSENT
+        content = content.get(part, ABSENT) if isinstance(content, dict) else ABSENT
     return content
 
 
 def _differences(name: str, old: Any, new: Any) -> list[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         keys = [*old, *(key for key in new if key not in old)]
-        found = (_differences(f"{name}.{key}", old.get(key, _ABSENT), new.get(key, _ABSENT)) for key in keys)
+        found = (_differences(f"{name}.{key}", old.get(key, ABSENT), new.get(key, ABSENT)) for key in keys)
         return [one for part in found for one in part]
-    if old is _ABSENT and new is _ABSENT:
+    if old is ABSENT and new is ABSENT:
         return []
     # `1` and `1.0` are one setting, `1` and `true` are not
     if old == new and isinstance(old, bool) == isinstance(new, bool):
@@ -206,14 +213,12 @@ def _differences(name: str, old: Any, new: Any) -> list[str]:
 
 
 def _short(value: Any) -> str:
-    text = "absent" if value is _ABSENT else json.dumps(value)
+    text = "absent" if value is ABSENT else json.dumps(value)
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
 def _foreign(path: Path, why: str) -> UsageError:
-    return UsageError(
-        f"{path} is not a run record that can be resumed: {why}; use --overwrite or another output folder"
-    )
+    return UsageError(f"{path} is not a run record that can be resumed: {why}", advice=_RESUMING)
 
 
 def package_versions(names: Iterable[str] = _PACKAGES) -> dict[str, str]:

@@ -100,7 +100,7 @@ def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None
         images=config.images, seeds=config.seeds, out=config.run, list=config.list, limit=config.limit
     )
     matched = match_photos(refining, seeds)
-    tell_filling(seeds.folder, told)
+    tell_filling(seeds.path, told)
     for line in problems(refining, seeds, matched):
         told.warn(line)
     split = _split(seeds, [item for item in matched.items if item.key not in matched.orphans])
@@ -113,7 +113,7 @@ def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None
         f"{', after the CRF' if config.confident_crf else ''}"
     )
     jobs = [
-        Job(Outputs(item.key, config.run / LABELS), item.relative, config.images, seeds.folder, "", reading)
+        Job(Outputs(item.key, config.run / LABELS), item.relative, config.images, seeds.path, "", reading)
         for item in items
     ]
     device = pick_device(config.device)
@@ -136,7 +136,7 @@ def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None
         source={
             "file": weights.name,
             "sha256": hash_file(weights),
-            "seeds": seeds.folder.name,
+            "seeds": seeds.path.name,
             "seeds_hash": seeds.hash,
             "foreground": foreground,
             "background": background,
@@ -166,7 +166,7 @@ def _thresholds(config: TrainAffinityConfig, seeds: Seeds) -> tuple[float, float
     if foreground is None or background is None:
         if seeds.threshold is None:
             raise UsageError(
-                f"{seeds.folder}: no run.json in it that tells a threshold; give --confident-foreground and "
+                f"{seeds.path}: no run.json in it that tells a threshold; give --confident-foreground and "
                 "--confident-background"
             )
         above, below = confident_thresholds(seeds.threshold)
@@ -186,7 +186,7 @@ def _split(seeds: Seeds, items: Sequence[ImageItem]) -> Split:
     tags = {
         item.key: tuple(position[name] for name in seeds.entries.get(item.key, {}).get("classes", ())) for item in items
     }
-    whole = Collection(tuple(items), seeds.classes, tags, labels=str(seeds.folder))
+    whole = Collection(tuple(items), seeds.classes, tags, labels=str(seeds.path))
     return Split(whole, whole.subset([]))
 
 

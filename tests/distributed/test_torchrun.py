@@ -15,9 +15,8 @@ from torchrun import torchrun
 
 from pseudomask.api import extract
 from pseudomask.networks.checkpoint import read_tensors
-from pseudomask.running.folder_run import DONE
 from pseudomask.running.layout import MANIFEST, RECORD
-from pseudomask.running.manifest import Manifest
+from pseudomask.running.manifest import DONE, Manifest
 
 
 def tree(out: Path) -> dict[str, bytes]:

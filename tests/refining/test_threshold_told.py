@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,8 @@ from pseudomask.masks import load_mask
 from pseudomask.measuring.evaluate import evaluate
 from pseudomask.refining.refine import refine
 from pseudomask.refining.seeds import read_seeds
+from pseudomask.running.made import MadeFolder
 from pseudomask.running.record import RunRecord
-from pseudomask.running.threshold import made_threshold
 from pseudomask.scores import load_scores
 
 
@@ -29,7 +30,7 @@ def test_all_readers_tell_the_threshold_of_the_masks(
     agree = [(load_scores(out / f"scores/{k}.npz").mask(level) == load_mask(out / f"{k}.png")).mean() for k in KEYS]
     assert np.min(agree) > 0.99
     seeds = read_seeds(out, None)
-    assert (seeds.threshold, "moved from 0.3 by crf" in seeds.threshold_from) == (level, True)
+    assert (seeds.threshold, "moved from 0.3 by crf" in seeds.threshold_chosen) == (level, True)
     masks = evaluate(out, out)
     assert masks.protocol.threshold == level
     assert f"{level:g}, from the masks (" in dict(masks.protocol.lines())["threshold"]
@@ -40,10 +41,10 @@ def test_all_readers_tell_the_threshold_of_the_masks(
     assert f"threshold: {level:g}, " in (tmp_path / "dest/README.md").read_text("utf-8")
 
 
-def test_walk_is_told_as_refine_records_it() -> None:
+def test_walk_is_told_as_refine_records_it(tmp_path: Path) -> None:
     """Without a trained affinity: what `refine` would write for it."""
     level = 0.41
-    record = RunRecord(
+    RunRecord(
         command="refine",
         config={"threshold": THRESHOLD},
         classes=("cat",),
@@ -53,8 +54,9 @@ def test_walk_is_told_as_refine_records_it() -> None:
             "threshold_chosen": "given",
             "scores_threshold": level,
         },
-    )
-    assert made_threshold(record.config, record.protocol) == (level, "given, moved from 0.3 by walk")
+    ).write(tmp_path / "run.json")
+    made = MadeFolder(tmp_path)
+    assert (made.threshold, made.threshold_chosen) == (level, "given, moved from 0.3 by walk")
 
 
 @pytest.mark.parametrize(
@@ -68,5 +70,7 @@ def test_walk_is_told_as_refine_records_it() -> None:
         ({"config": {"threshold": 0.2}, "protocol": {"scores_threshold": 0.2, "threshold_chosen": "a"}}, (0.2, "a")),
     ],
 )
-def test_odd_records(record: dict[str, object], found: tuple[float | None, str]) -> None:
-    assert made_threshold(record.get("config"), record.get("protocol")) == found
+def test_odd_records(tmp_path: Path, record: dict[str, object], found: tuple[float | None, str]) -> None:
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    made = MadeFolder(tmp_path)
+    assert (made.threshold, made.threshold_chosen) == found

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from pseudomask.errors import CollisionError, RecordMismatch
-from pseudomask.running.folder_run import DONE, FAILED, FolderRun
+from pseudomask.running.folder_run import FolderRun
 from pseudomask.running.layout import MANIFEST, RECORD, Outputs
+from pseudomask.running.manifest import DONE, FAILED
 from pseudomask.running.record import RunRecord
 
 KEYS = ("a", "b", "deep/c")

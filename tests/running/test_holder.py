@@ -16,10 +16,11 @@ import tiny
 
 from pseudomask.errors import FolderInUse, PseudomaskError, RecordMismatch, UsageError
 from pseudomask.running import holder as holder_module
-from pseudomask.running.folder_run import DONE, FolderRun
+from pseudomask.running.folder_run import FolderRun
 from pseudomask.running.holder import LOCK, hold, holding, tell_filling
 from pseudomask.running.layout import RECORD, Outputs
 from pseudomask.running.locks import FileLock
+from pseudomask.running.manifest import DONE
 from pseudomask.running.record import RunRecord
 
 ROOT = Path(__file__).parents[2]

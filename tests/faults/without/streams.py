@@ -87,10 +87,7 @@ def reading_of_a_record(patch: Patch) -> None:
     """a record that is none is told as such"""
     from pseudomask.running.record import RunRecord
 
-    def read(path: Path) -> RunRecord | None:
-        return RunRecord(**json.loads(path.read_bytes())) if path.exists() else None
-
-    patch(RunRecord, "read", staticmethod(read))
+    patch(RunRecord, "parse", staticmethod(lambda content, path: RunRecord(**content)))
 
 
 def reading_of_scores(patch: Patch) -> None:
