@@ -110,7 +110,7 @@ def export(config: ExportConfig, reporter: Reporter | None = None) -> ExportResu
                 seen = AsSeen.of(source.record.config)
                 with closing(kind(folder, source.classes, source.pieces, names, seen)) as writer:
                     _fill(writer, config, result, reporter, stop)
-                _tell(writer, config, source, result)
+                _describe(writer, config, source, result)
         except _Stopped:
             reporter.warn("stopped; nothing was exported")
             return ExportResult(
@@ -245,7 +245,7 @@ def _unportable(writer: Writer) -> list[str]:
     return [f"{len(found)} names cannot be files on Windows, such as {found[0]}"] if found else []
 
 
-def _tell(writer: Writer, config: ExportConfig, source: Source, result: ExportResult) -> None:
+def _describe(writer: Writer, config: ExportConfig, source: Source, result: ExportResult) -> None:
     """README.md for people, export.json for programs, classes.txt for both."""
     result.lost = [*writer.lost(), *_unportable(writer)]
     result.paste = writer.paste(os.path.abspath(config.dest))  # noqa: PTH100 - links stay as they were named

@@ -93,15 +93,15 @@ class Engine:
         """The tags, completed by the classifier's confident classes where there are none, and what it saw for that."""
         if None not in tags:
             return [one or () for one in tags], {}
-        place = self.plain_scale
-        seen = see(self.network, self.method, views[place], ways(self.mirrored, place), amp=self.amp)
+        scale = self.plain_scale
+        seen = see(self.network, self.method, views[scale], ways(self.mirrored, scale), amp=self.amp)
         confident = tag_probabilities(self.network, seen.first(len(tags))).cpu() > self.tag_thresholds
         found = [tuple(row.nonzero().flatten().tolist()) for row in confident]
-        return [own if one is None else one for one, own in zip(tags, found, strict=True)], {place: seen}
+        return [own if one is None else one for one, own in zip(tags, found, strict=True)], {scale: seen}
 
 
 def pack(present: Sequence[tuple[int, ...]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Lists of positions → index (B, N) int64 and valid (B, N) bool; unused places hold 0."""
+    """Lists of positions → index (B, N) int64 and valid (B, N) bool; unused slots hold 0."""
     n = max(len(one) for one in present)
     index = torch.zeros(len(present), n, dtype=torch.int64)
     valid = torch.zeros(len(present), n, dtype=torch.bool)

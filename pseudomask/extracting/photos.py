@@ -33,14 +33,14 @@ class Photo:
     """One photo, ready for the network.
 
     Attributes:
-        place: its position in the run's list.
+        index: its position in the run's list.
         size: (H, W) of the upright photo.
         views: uint8 (h_s, w_s, 3) at each scale; empty where `problem` says what went wrong.
         whole: uint8 (H, W, 3), only when an overlay is wanted.
         file: what the photo's file was when it was read.
     """
 
-    place: int
+    index: int
     size: tuple[int, int]
     views: tuple[Tensor, ...]
     whole: np.ndarray | None = None
@@ -72,33 +72,33 @@ def view_sizes(size: tuple[int, int], scales: Sequence[float], max_side: int) ->
 WINDOW = 2048  # photos whose headers are read before the first of them is decoded
 
 
-def windowed(places: Sequence[int], size_of: Callable[[int], tuple[int, int]], max_side: int) -> Iterator[int]:
-    """`places` in the order of `by_shape`, which looks at `WINDOW` of them at a time.
+def windowed(indices: Sequence[int], size_of: Callable[[int], tuple[int, int]], max_side: int) -> Iterator[int]:
+    """`indices` in the order of `by_shape`, which looks at `WINDOW` of them at a time.
 
-    Sizes of the next window are asked for one by one while this one's places are taken: no wait at its border.
+    Sizes of the next window are asked for one by one while this one's indices are taken: no wait at its border.
     """
-    sizes = [size_of(place) for place in places[:WINDOW]]
-    for start in range(0, len(places), WINDOW):
-        ahead = iter(places[start + WINDOW : start + 2 * WINDOW])
+    sizes = [size_of(index) for index in indices[:WINDOW]]
+    for start in range(0, len(indices), WINDOW):
+        ahead = iter(indices[start + WINDOW : start + 2 * WINDOW])
         coming: list[tuple[int, int]] = []
-        for place in by_shape(places[start : start + WINDOW], sizes, max_side):
-            yield place
+        for index in by_shape(indices[start : start + WINDOW], sizes, max_side):
+            yield index
             coming += [size_of(one) for one in islice(ahead, 1)]
         sizes = coming
 
 
-def by_shape(places: Sequence[int], sizes: Iterable[tuple[int, int]], max_side: int) -> list[int]:
-    """`places` with those together that the network sees at one size, in the order of each size's first.
+def by_shape(indices: Sequence[int], sizes: Iterable[tuple[int, int]], max_side: int) -> list[int]:
+    """`indices` with those together that the network sees at one size, in the order of each size's first.
 
     oneDNN prepares every convolution anew for a size that it has not seen lately, and batches fill sooner.
 
     Args:
-        sizes: (H, W) of each place's photo; (0, 0) where it is unknown.
+        sizes: (H, W) of each index's photo; (0, 0) where it is unknown.
     """
     groups: dict[tuple[int, int], list[int]] = {}
-    for place, size in zip(places, sizes, strict=True):
-        groups.setdefault(working_size(size, max_side), []).append(place)
-    return [place for group in groups.values() for place in group]
+    for index, size in zip(indices, sizes, strict=True):
+        groups.setdefault(working_size(size, max_side), []).append(index)
+    return [index for group in groups.values() for index in group]
 
 
 def header_size(path: Path) -> tuple[int, int]:
@@ -115,7 +115,7 @@ class Photos(Dataset[Photo]):
     def __init__(
         self,
         paths: Sequence[Path],
-        places: Sequence[int],
+        indices: Sequence[int],
         *,
         scales: Sequence[float],
         max_side: int,
@@ -125,30 +125,30 @@ class Photos(Dataset[Photo]):
         reading: Reading = AS_IT_COMES,
         hashed: bool = False,
     ) -> None:
-        self.paths, self.places, self.scales = paths, list(places), tuple(scales)
+        self.paths, self.indices, self.scales = paths, list(indices), tuple(scales)
         self.max_side, self.max_pixels = max_side, max_pixels
         self.allow_truncated, self.keep_whole = allow_truncated, keep_whole
         self.reading, self.hashed = reading, hashed
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.indices)
 
     def __getitem__(self, i: int) -> Photo:
-        place = self.places[i]
-        path = self.paths[place]
+        index = self.indices[i]
+        path = self.paths[index]
         file = identify(path, hashed=self.hashed)
         try:
             image = decode(path, max_pixels=self.max_pixels, allow_truncated=self.allow_truncated, reading=self.reading)
         except ImageError as error:
-            return Photo(place, (0, 0), (), problem=error.reason)
+            return Photo(index, (0, 0), (), problem=error.reason)
         if not file.untouched(path):
-            return Photo(place, (0, 0), (), problem=TOUCHED)
+            return Photo(index, (0, 0), (), problem=TOUCHED)
         size = (image.shape[0], image.shape[1])
         if max(size) > MAX_SIDE:
-            return Photo(place, (0, 0), (), problem=f"too large: {size[1]}x{size[0]}, a side is at most {MAX_SIDE:,}")
+            return Photo(index, (0, 0), (), problem=f"too large: {size[1]}x{size[0]}, a side is at most {MAX_SIDE:,}")
         sizes = view_sizes(size, self.scales, self.max_side)
         views = tuple(torch.from_numpy(np.array(resize(image, one))) for one in sizes)
-        return Photo(place, size, views, whole=image if self.keep_whole else None, file=file)
+        return Photo(index, size, views, whole=image if self.keep_whole else None, file=file)
 
 
 _AHEAD = 4  # photos that a worker may be ahead
@@ -207,7 +207,7 @@ def _survive(photos: Photos, supply: _Supply, ready: c_bool, started: Iterator[P
                 again.extend(supply.under_way)
                 supply.under_way.clear()
             elif not unborn:
-                yield Photo(photos.places[again.popleft()], (0, 0), (), problem="the process that decoded it died")
+                yield Photo(photos.indices[again.popleft()], (0, 0), (), problem="the process that decoded it died")
         if again:
             started = _start(photos, tuple(again), workers, ready, alone=True)
         elif supply.ended:

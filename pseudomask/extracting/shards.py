@@ -17,36 +17,36 @@ from pseudomask.running.ranks import Ranks
 
 
 def own_batches(
-    paths: Sequence[Path], places: Sequence[int], size: int, *, scales: Sequence[float], max_side: int, job: Ranks
+    paths: Sequence[Path], indices: Sequence[int], size: int, *, scales: Sequence[float], max_side: int, team: Ranks
 ) -> list[list[int]]:
-    """This process's share of the batches of `size` that one process would make of the photos at `places` in `paths`.
+    """This process's share of the batches of `size` that one process would make of the photos at `indices` in `paths`.
 
     A photo that has no readable header is a batch of its own; one that turns out unreadable later leaves a gap.
     """
-    found = np.zeros((len(places), 2), np.int32)
-    own = [header_size(paths[place]) for place in places[job.rank :: job.world]]
-    for rank, part in enumerate(job.gather(np.array(own, np.int32).tobytes())):
-        found[rank :: job.world] = np.frombuffer(part, np.int32).reshape(-1, 2)
-    sizes = {place: (int(h), int(w)) for place, (h, w) in zip(places, found, strict=True)}
-    order = windowed(places, sizes.__getitem__, max_side)
-    headers = (_header(place, sizes[place], scales, max_side) for place in order)
-    return [[photo.place for photo in batch] for batch in job.share(list(batches(headers, size)))]
+    found = np.zeros((len(indices), 2), np.int32)
+    own = [header_size(paths[index]) for index in indices[team.rank :: team.world]]
+    for rank, part in enumerate(team.gather(np.array(own, np.int32).tobytes())):
+        found[rank :: team.world] = np.frombuffer(part, np.int32).reshape(-1, 2)
+    sizes = {index: (int(h), int(w)) for index, (h, w) in zip(indices, found, strict=True)}
+    order = windowed(indices, sizes.__getitem__, max_side)
+    headers = (_header(index, sizes[index], scales, max_side) for index in order)
+    return [[photo.index for photo in batch] for batch in team.share(list(batches(headers, size)))]
 
 
-def _header(place: int, size: tuple[int, int], scales: Sequence[float], max_side: int) -> Photo:
+def _header(index: int, size: tuple[int, int], scales: Sequence[float], max_side: int) -> Photo:
     """A photo whose views have the right shape and no pixels."""
     if 0 in size:
-        return Photo(place, size, (), problem="no readable header")
-    return Photo(place, size, tuple(torch.empty(h, w, 0) for h, w in view_sizes(size, scales, max_side)))
+        return Photo(index, size, (), problem="no readable header")
+    return Photo(index, size, tuple(torch.empty(h, w, 0) for h, w in view_sizes(size, scales, max_side)))
 
 
 def as_planned(photos: Iterable[Photo], planned: Sequence[Sequence[int]]) -> Iterator[list[Photo]]:
-    """Photos in the planned batches of places; unreadable ones come alone, at once."""
-    number = {place: i for i, batch in enumerate(planned) for place in batch}
+    """Photos in the planned batches of indices; unreadable ones come alone, at once."""
+    number = {index: i for i, batch in enumerate(planned) for index in batch}
     missing = [len(batch) for batch in planned]
     arrived: list[list[Photo]] = [[] for _ in planned]
     for photo in photos:
-        i = number[photo.place]
+        i = number[photo.index]
         missing[i] -= 1
         if photo.problem:
             yield [photo]

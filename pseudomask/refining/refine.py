@@ -84,22 +84,22 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
     """
     team = ranks()
     reporter = reporter or SilentReporter()
-    told = team.once(reporter)
+    once = team.once(reporter)
     methods = check_methods(config)
     check_folders(config.seeds, config.out, what="seeds'")
     seeds = read_seeds(config.seeds, config.class_file)
     matched = match_photos(config, seeds)
-    config, reading = settle(inherit(config, seeds.config), matched.items, told)
+    config, reading = settle(inherit(config, seeds.config), matched.items, once)
     outputs = plan_outputs(matched.items, config.images, config.out)
     device = pick_device(config.device)
-    refiners = [REFINERS[name](config) for name in methods]  # what is missing is told now
+    refiners = [REFINERS[name](config) for name in methods]  # what is missing is once now
     workers = (cores() if device.type == "cpu" else 1) if config.workers < 0 else config.workers
     jobs = _jobs(config.images, matched, outputs, seeds, reading)
-    tell_filling(seeds.path, told)
+    tell_filling(seeds.path, once)
     for line in problems(config, seeds, matched):
-        told.warn(line)
+        once.warn(line)
     with graceful() as stop:
-        threshold, chosen = choose_threshold(config, seeds, jobs, workers, stop, told)
+        threshold, chosen = choose_threshold(config, seeds, jobs, workers, stop, once)
         result = RefineResult(
             out=config.out,
             classes=seeds.classes,
@@ -130,26 +130,22 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
             defaults=defaults(RefineConfig),
             earlier={"protocol.seeds_hash": seeds.hash_before},
         )
-        for line in run.standing.news():
-            told.info(line)
-        pending = run.pending(with_scores=config.scores, with_overlays=config.overlay)
-        result.pending, result.skipped = len(pending), len(outputs) - len(pending)
-        result.pruned = run.standing.lost
-        told.info(f"{len(jobs)} photos, {', then '.join(methods)} on {device}, {max(workers, 1)} at a time")
+        pending = result.begin(run, once, with_scores=config.scores, with_overlays=config.overlay)
+        once.info(f"{len(jobs)} photos, {', then '.join(methods)} on {device}, {max(workers, 1)} at a time")
         if config.dry_run:
-            result.understood = _understood(config, result, matched, str(device), workers, len(pending))
+            result.understood = _understood(result, matched, str(device), workers)
             return result
         work.own = run.own
         with closing(run):
             run.start(stop)
-            pending = team.tell(pending, stop)
+            pending = team.broadcast(pending, stop)
             started = time.monotonic()
             batches = team.share(plan_batches([jobs[i] for i in pending], seeds.entries, batch))
             _refine_all(work, batches, workers, run, stop, reporter, team.label("refining"))
             team.wait(stop)
             result.seconds = time.monotonic() - started
             run.finish({"refine": result.seconds})
-            result.finish(run, stop, told, max_failures=config.max_failures)
+            result.finish(run, stop, once, max_failures=config.max_failures)
     return result
 
 
@@ -228,15 +224,12 @@ def _record(
     )
 
 
-def _understood(
-    config: RefineConfig, result: RefineResult, matched: Matched, device: str, workers: int, pending: int
-) -> list[tuple[str, str]]:
+def _understood(result: RefineResult, matched: Matched, device: str, workers: int) -> list[tuple[str, str]]:
     """What a dry run tells."""
 
     def counted(keys: Sequence[str]) -> str:
         return f"{len(keys)}: {', '.join(keys[:3])}{', …' if len(keys) > 3 else ''}" if keys else "none"
 
-    total = len(matched.items)
     return [
         ("photos", counted([item.relative for item in matched.items])),
         ("photos without scores", counted(result.without_seeds)),
@@ -244,5 +237,5 @@ def _understood(
         ("classes", counted(result.classes)),
         *result.made_with(),
         ("device", f"{device}, {f'{workers} processes' if workers else 'this process'}"),
-        ("output", f"{config.out}: {pending} masks to make, {total - pending} there already; nothing was written"),
+        result.left_to_make(),
     ]

@@ -48,6 +48,20 @@ class FolderResult:
     understood: list[tuple[str, str]] = field(default_factory=list)
     exit_code: int = 0
 
+    def begin(self, run: FolderRun, reporter: Reporter, *, with_scores: bool, with_overlays: bool) -> list[int]:
+        """Report what became of masks that are there; count, and return, the positions of those to be made."""
+        for line in run.standing.news():
+            reporter.info(line)
+        pending = run.pending(with_scores=with_scores, with_overlays=with_overlays)
+        self.pending, self.skipped = len(pending), len(run.outputs) - len(pending)
+        self.pruned = run.standing.lost
+        return pending
+
+    def left_to_make(self) -> tuple[str, str]:
+        """What a dry run says of the output folder."""
+        made = f"{self.pending} masks to make, {self.skipped} there already"
+        return "output", f"{self.out}: {made}; nothing was written"
+
     def finish(self, run: FolderRun, stop: Stop, reporter: Reporter, *, max_failures: int) -> None:
         """Count what the run's manifest tells, and what exit code follows."""
         self.done, self.failed, self.empty = run.count(DONE), run.count(FAILED), run.empty()

@@ -85,8 +85,8 @@ class FolderRun:
         earlier: Mapping[str, str] | None = None,
     ) -> None:
         self.out, self.record, self.outputs = out, record, list(outputs)
-        self.job = ranks()
-        self.overwrite = self.job.anew(overwrite)
+        self.team = ranks()
+        self.overwrite = self.team.anew(overwrite)
         self.manifest = Manifest(out / MANIFEST)
         self.own = Own(out / RECORD, record, fields, {"defaults": defaults, "earlier": earlier})
         self.holder: Holder | None = None
@@ -142,13 +142,13 @@ class FolderRun:
 
         From here until `close` no other run may fill the folder, only other processes of this one.
         """
-        if self.job.first:
+        if self.team.first:
             self.holder = hold(self.out, share=not self.overwrite)
             self._begin()
             self.holder.share()
             self.own.check()  # somebody may have come in between
-        self.job.wait(stop)
-        if not self.job.first:
+        self.team.wait(stop)
+        if not self.team.first:
             self.holder = hold(self.out, share=True)
 
     def _begin(self) -> None:
@@ -227,9 +227,9 @@ class FolderRun:
 
     def finish(self, timings: dict[str, float]) -> None:
         """Put the manifest in the images' order and complete the record; seconds of resumed runs add up."""
-        if not self.job.alone:
+        if not self.team.alone:
             self.entries = self._known()  # what the others noted
-        if not self.job.first:
+        if not self.team.first:
             return
         self.own.check()
         self.manifest.compact([one.key for one in self.outputs])

@@ -31,7 +31,7 @@ _LOOK = 0.02  # seconds between two looks at the store
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among those of its job.
+    """This process among those of its team.
 
     Attributes:
         rank: 0 to world − 1; the one of rank 0 writes what there is only one of.
@@ -59,7 +59,7 @@ class Ranks:
         return items if self.alone else items[self.rank :: self.world]
 
     def anew(self, overwrite: bool) -> bool:
-        """Whether to begin anew: a job that torchrun restarted goes on with what it has, even with --overwrite."""
+        """Whether to begin anew: a team that torchrun restarted goes on with what it has, even with --overwrite."""
         return overwrite and not any(map(int, self.gather(str(self.attempt).encode())))
 
     def once(self, reporter: Reporter) -> Reporter:
@@ -79,7 +79,7 @@ class Ranks:
         if self.alone:
             return [data]
         name = self.fresh()
-        with _told():
+        with _connection_errors_in_one_line():
             self.store.set(f"{name}/{self.rank}", zlib.compress(data, 1).hex())  # a store takes text
             keys = [f"{name}/{rank}" for rank in range(self.world)]
             if not _until(lambda: self.store.check(keys), stop):
@@ -91,12 +91,12 @@ class Ranks:
                 _until(lambda: self.store.add(f"{name}/seen", 0) == self.world, stop)
             return found
 
-    def tell(self, value: Any, stop: Stop | None = None) -> Any:
+    def broadcast(self, value: Any, stop: Stop | None = None) -> Any:
         """The first process's value, a plain JSON one; one's own once `stop` is requested."""
         if self.alone:
             return value
-        told = self.gather(json.dumps(value).encode() if self.first else b"", stop)[0]
-        return json.loads(told) if told else value
+        data = self.gather(json.dumps(value).encode() if self.first else b"", stop)[0]
+        return json.loads(data) if data else value
 
     def wait(self, stop: Stop | None = None) -> None:
         """Until all processes are here, or `stop` is requested."""
@@ -107,7 +107,7 @@ class Ranks:
         """torchrun's store, at MASTER_ADDR and MASTER_PORT, under a name of these processes only."""
         from torch import distributed
 
-        with _told():
+        with _connection_errors_in_one_line():
             store, *_ = next(distributed.rendezvous("env://"))
             return distributed.PrefixStore(meet(store, self.rank, self.world), store)
 
@@ -170,8 +170,7 @@ def _until(true: Callable[[], bool], stop: Stop | None) -> bool:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """A lost connection, in one line."""
+def _connection_errors_in_one_line() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ValueError) as error:

@@ -195,7 +195,7 @@ class Trainer:
 
     def _must_be_sound(self, done: int, validation: Validation | None, images: Tensor | None) -> None:
         """Raise `TrainingDiverged`, in all processes."""
-        problem = self.job.tell(self.guard.fault(validation, images) if self.job.first else "", self.stop)
+        problem = self.job.broadcast(self.guard.fault(validation, images) if self.job.first else "", self.stop)
         if problem:
             raise self.guard.diverged(done, problem)
 

@@ -19,7 +19,8 @@ from pseudomask.config import ExportConfig, ExtractConfig, ReportConfig
 from pseudomask.errors import RecordMismatch
 from pseudomask.exporting.export import export
 from pseudomask.extracting import photos as photos_module
-from pseudomask.extracting.extract import ExtractResult, extract
+from pseudomask.extracting.extract import extract
+from pseudomask.extracting.result import ExtractResult
 from pseudomask.masks import load_mask
 from pseudomask.reporting.report import report
 from pseudomask.running.folder_run import FolderRun

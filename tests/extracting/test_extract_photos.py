@@ -31,25 +31,25 @@ from pseudomask.maps.passes import parse_scales
 from pseudomask.scores import MAX_SIDE, ScoreMap
 
 
-def photo(place: int, shape: tuple[int, int] = (4, 6), problem: str = "") -> Photo:
+def photo(index: int, shape: tuple[int, int] = (4, 6), problem: str = "") -> Photo:
     views = () if problem else (torch.zeros(*shape, 3, dtype=torch.uint8),)
-    return Photo(place, shape, views, problem=problem)
+    return Photo(index, shape, views, problem=problem)
 
 
-def places(found: list[list[Photo]]) -> list[list[int]]:
-    return [[p.place for p in batch] for batch in found]
+def indices(found: list[list[Photo]]) -> list[list[int]]:
+    return [[p.index for p in batch] for batch in found]
 
 
 def test_batches_hold_equal_shapes_only() -> None:
     shapes = [(4, 6), (6, 4), (4, 6), (6, 4), (6, 4), (4, 6), (5, 5)]
     found = list(batches([photo(i, s) for i, s in enumerate(shapes)], 2))
-    assert places(found) == [[0, 2], [1, 3], [4], [5], [6]]
+    assert indices(found) == [[0, 2], [1, 3], [4], [5], [6]]
     assert all(len({p.shape for p in batch}) == 1 for batch in found)
 
 
 def test_unreadable_photos_come_at_once_and_alone() -> None:
     found = list(batches([photo(0), photo(1, problem="cut off"), photo(2, problem="empty"), photo(3)], 2))
-    assert places(found) == [[1], [2], [0, 3]]
+    assert indices(found) == [[1], [2], [0, 3]]
 
 
 def test_few_photos_wait_for_company() -> None:
@@ -117,7 +117,7 @@ def test_photos_have_a_view_each_scale(files: list[Path]) -> None:
         assert [tuple(v.shape) for v in plain.views] == [(21, 30, 3), (10, 15, 3), (42, 60, 3)]
         assert plain.whole is not None
         assert np.array_equal(plain.views[0].numpy(), plain.whole)
-        assert (broken.place, broken.views, broken.whole) == (1, (), None)
+        assert (broken.index, broken.views, broken.whole) == (1, (), None)
         assert broken.problem
         assert (thin.size, thin.shape) == ((1, 90), (1, 30, 1, 15, 2, 60))
 
@@ -158,8 +158,8 @@ def test_a_decoder_that_dies_loses_the_photo_at_hand(
     for once, lost in ((True, []), (False, [3])):
         started = dying(monkeypatch, error, once=once)
         found = list(load(photos, workers=1, device=torch.device("cpu"), order=order))
-        assert [one.place for one in found] == order
-        assert [one.place for one in found if one.problem] == lost
+        assert [one.index for one in found] == order
+        assert [one.index for one in found if one.problem] == lost
         again = [([7], False, True)] if lost else []
         assert started == [(order[:4], False, False), ([3, 7], False, True), *again, (order[4:], True, False)]
     with pytest.raises(type(error)):  # this process itself is no decoder that can be replaced

@@ -22,8 +22,10 @@ from pseudomask import api
 from pseudomask.config import ExtractConfig
 from pseudomask.data.collection import Collection
 from pseudomask.errors import CollisionError, LabelError, PseudomaskError, RecordMismatch, UsageError, WeightsError
-from pseudomask.extracting import extract as extract_module
-from pseudomask.extracting.extract import ExtractResult, _tell_tags, extract
+from pseudomask.extracting import flow
+from pseudomask.extracting.extract import extract
+from pseudomask.extracting.plan import report_tags
+from pseudomask.extracting.result import ExtractResult
 from pseudomask.maps.cam import LinearMaps
 from pseudomask.maps.multiscale import see, tag_probabilities
 from pseudomask.masks import load_mask
@@ -304,7 +306,7 @@ def test_foreign_files_are_never_written_over(settings: Settings, few: Path, tmp
 def test_classes_that_the_weights_hardly_saw_are_told(seen: object, told: str) -> None:
     ear = tiny.Ear()
     card = SimpleNamespace(training={"photos_per_class": seen})
-    _tell_tags(Collection(()), card, ear)  # type: ignore[arg-type]
+    report_tags(Collection(()), card, ear)  # type: ignore[arg-type]
     assert ear.warnings[0].startswith("no --labels")
     assert len(ear.warnings) == 1 + bool(told)
     assert told in ear.warnings[-1]
@@ -486,14 +488,14 @@ def test_a_write_that_fails_ends_the_run_and_can_be_taken_up(
     settings: Settings, few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = settings(tmp_path / "out", images=few, scales="1.0", batch_size=1)
-    true_write = extract_module.write_outputs
+    true_write = flow.write_outputs
 
     def full(outputs: Any, *args: Any, **more: Any) -> dict[str, Any]:
         if outputs.key == "p05":
             raise PseudomaskError("cannot write p05.png: no space left on the disk")
         return true_write(outputs, *args, **more)
 
-    monkeypatch.setattr(extract_module, "write_outputs", full)
+    monkeypatch.setattr(flow, "write_outputs", full)
     with pytest.raises(PseudomaskError, match="no space left"):
         extract(config)
     assert {e["key"] for e in manifest(tmp_path / "out")} <= {"p03", "p07"}

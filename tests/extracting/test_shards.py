@@ -16,8 +16,8 @@ from pseudomask.running.ranks import Ranks
 SCALES, MAX_SIDE = (0.5, 0.3), 60
 
 
-def photo(place: int, problem: str = "") -> Photo:
-    return Photo(place, (1, 1), (torch.empty(1, 1, 3),), problem=problem)
+def photo(index: int, problem: str = "") -> Photo:
+    return Photo(index, (1, 1), (torch.empty(1, 1, 3),), problem=problem)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return found
 
 
-def of_all(paths: Sequence[Path], places: Sequence[int], world: int) -> list[list[list[int]]]:
+def of_all(paths: Sequence[Path], indices: Sequence[int], world: int) -> list[list[list[int]]]:
     """By rank. The processes plan in turn, and again once all have told what they read."""
     told: dict[int, bytes] = {}
 
@@ -40,7 +40,7 @@ def of_all(paths: Sequence[Path], places: Sequence[int], world: int) -> list[lis
             return [told[rank] for rank in range(self.world)] if len(told) == self.world else []
 
     def plan(rank: int) -> list[list[int]]:
-        return own_batches(paths, places, 4, scales=SCALES, max_side=MAX_SIDE, job=Told(rank, world))
+        return own_batches(paths, indices, 4, scales=SCALES, max_side=MAX_SIDE, team=Told(rank, world))
 
     for rank in range(world):
         plan(rank)
@@ -53,24 +53,24 @@ def test_the_batches_of_one_process_dealt_out(
     paths: list[Path], world: int, window: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pseudomask.extracting.photos.WINDOW", window)
-    places = [i for i in range(len(paths)) if i % 5 != 3]
+    indices = [i for i in range(len(paths)) if i % 5 != 3]
     options = {"scales": SCALES, "max_side": MAX_SIDE, "max_pixels": 10**6}
-    order = list(windowed(places, lambda place: header_size(paths[place]), MAX_SIDE))
+    order = list(windowed(indices, lambda index: header_size(paths[index]), MAX_SIDE))
     photos = Photos(paths, order, **options, allow_truncated=False, keep_whole=False)  # type: ignore[arg-type]
-    alone = [[one.place for one in batch] for batch in batches(photos, 4)]
+    alone = [[one.index for one in batch] for batch in batches(photos, 4)]
     assert [7] in alone
     assert max(map(len, alone)) == 4
-    shared = of_all(paths, places, world)
+    shared = of_all(paths, indices, world)
     for rank in range(world):
         assert shared[rank] == alone[rank::world]
 
 
 def test_photos_come_in_any_order_and_leave_as_planned() -> None:
     arriving = [photo(5), photo(0), photo(3, "cut off"), photo(2), photo(4, "cut off"), photo(1)]
-    found = [[one.place for one in batch] for batch in as_planned(arriving, [[0, 1], [2, 3, 5], [4]])]
+    found = [[one.index for one in batch] for batch in as_planned(arriving, [[0, 1], [2, 3, 5], [4]])]
     assert found == [[3], [5, 2], [4], [0, 1]]
 
 
 def test_a_batch_whose_last_photo_cannot_be_read_is_complete_too() -> None:
-    found = [[one.place for one in batch] for batch in as_planned([photo(0), photo(1, "cut off")], [[0, 1]])]
+    found = [[one.index for one in batch] for batch in as_planned([photo(0), photo(1, "cut off")], [[0, 1]])]
     assert found == [[1], [0]]

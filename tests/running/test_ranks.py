@@ -34,7 +34,7 @@ def test_alone() -> None:
     assert ALONE.first
     assert ALONE.share([1, 2, 3]) == [1, 2, 3]
     assert ALONE.gather(b"x") == [b"x"]
-    assert ALONE.tell([1]) == [1]
+    assert ALONE.broadcast([1]) == [1]
     assert ALONE.label("extracting") == "extracting"
     assert speaker() == ""
     ALONE.wait()
@@ -42,7 +42,7 @@ def test_alone() -> None:
 
 def test_a_process_alone_imports_nothing_for_it() -> None:
     code = (
-        "import sys; from pseudomask.running.ranks import ranks; ranks().tell(1); ranks().wait();"
+        "import sys; from pseudomask.running.ranks import ranks; ranks().broadcast(1); ranks().wait();"
         "print([name for name in ('torch', 'torch.distributed') if name in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
@@ -69,7 +69,7 @@ def test_every_item_is_in_one_share() -> None:
 def test_all_hear_all_and_the_first() -> None:
     def work(job: Ranks) -> Any:
         job.wait()
-        return job.gather(bytes([job.rank]) * 3), job.tell({"rank": job.rank})
+        return job.gather(bytes([job.rank]) * 3), job.broadcast({"rank": job.rank})
 
     assert together(work) == [([b"\0\0\0", b"\1\1\1", b"\2\2\2"], {"rank": 0})] * 3
 
@@ -92,7 +92,7 @@ def test_who_is_asked_to_stop_waits_no_longer() -> None:
     job.__dict__["store"] = HashStore()
     job.wait(stop)
     assert job.gather(b"mine", stop) == [b"mine"]
-    assert job.tell("mine", stop) == "mine"
+    assert job.broadcast("mine", stop) == "mine"
 
 
 def test_a_lost_connection_is_one_line() -> None:

@@ -121,7 +121,7 @@ def columns_of_the_header(patch: Patch) -> None:
 
 def classes_of_the_weights(patch: Patch) -> None:
     """classes that the weights do not know are refused"""
-    from pseudomask.extracting import extract
+    from pseudomask.extracting import plan
 
     def known(collection: Any, classes: tuple[str, ...]) -> Any:
         tags = {
@@ -130,7 +130,7 @@ def classes_of_the_weights(patch: Patch) -> None:
         }
         return dataclasses.replace(collection, classes=classes, tags=tags if collection.tags is not None else None)
 
-    patch(extract, "align_tags", known)
+    patch(plan, "align_tags", known)
 
 
 def refusal_of_labels(patch: Patch) -> None:
@@ -186,15 +186,15 @@ def one_walk_a_folder(patch: Patch) -> None:
 
 def empty_rows(patch: Patch) -> None:
     """an empty row says that there is no class"""
-    from pseudomask.extracting import extract
+    from pseudomask.extracting import plan
 
-    real = extract.collect
+    real = plan.collect
 
     def collect(*words: Any, **more: Any) -> Any:
         found = real(*words, **more)
         return dataclasses.replace(found, tags={key: tags for key, tags in found.tags.items() if tags})
 
-    patch(extract, "collect", collect)
+    patch(plan, "collect", collect)
 
 
 def photos_without_classes(patch: Patch) -> None:

@@ -39,9 +39,9 @@ def place_of_a_photo(patch: Patch) -> None:
     real = extract.load
 
     def counted(*words: Any, **more: Any) -> Iterator[Any]:
-        place = itertools.count()
+        index = itertools.count()
         for photo in real(*words, **more):
-            yield photo if photo.problem else dataclasses.replace(photo, place=next(place))
+            yield photo if photo.problem else dataclasses.replace(photo, index=next(index))
 
     patch(extract, "load", counted)
 
@@ -104,14 +104,14 @@ def folders_apart(patch: Patch) -> None:
 
 def one_owner_a_mask(patch: Patch) -> None:
     """two photos of one mask are refused"""
-    from pseudomask.extracting import extract
+    from pseudomask.extracting import plan as plan_module
     from pseudomask.running.layout import Outputs, check_folders
 
     def plan(items: Any, images: Path, out: Path) -> list[Outputs]:
         check_folders(images, out)
         return [Outputs(item.key, out) for item in items]
 
-    patch(extract, "plan_outputs", plan)
+    patch(plan_module, "plan_outputs", plan)
 
 
 def maps_in_float32(patch: Patch) -> None:

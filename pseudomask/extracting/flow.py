@@ -1,0 +1,82 @@
+"""Batches of photos in, files out: the network in this thread, encoding and writing in two others."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from pseudomask.extracting.engine import Engine
+from pseudomask.extracting.outputs import write_outputs
+from pseudomask.extracting.photos import Photo
+from pseudomask.extracting.plan import Plan
+from pseudomask.running.folder_run import FolderRun
+from pseudomask.running.helpers import thread_stands_back
+from pseudomask.running.manifest import FAILED
+from pseudomask.running.reporter import Reporter
+from pseudomask.running.signals import Stop
+
+
+@dataclass
+class Flow:
+    """`run` takes the batches one after the other, until they end or `stop` is requested."""
+
+    plan: Plan
+    folder_run: FolderRun
+    engine: Engine
+    reporter: Reporter
+    stop: Stop
+    waiting: deque[Future[None]] = field(default_factory=deque)
+
+    def run(self, batches: Iterator[list[Photo]], total: int, label: str) -> None:
+        with (
+            ThreadPoolExecutor(2, "write", thread_stands_back) as pool,
+            self.reporter.progress(total, label) as progress,
+        ):
+            for batch in batches:
+                if batch[0].problem:
+                    self._fail(batch[0])
+                else:
+                    self._submit(pool, batch)
+                progress.advance(len(batch))
+                self._collect(most=4 * self.plan.config.batch_size)
+                if self.stop.requested:
+                    break
+            self._collect(most=0)
+
+    def _fail(self, photo: Photo) -> None:
+        item = self.plan.collection.items[photo.index]
+        self.reporter.warn(f"{item.relative}: {photo.problem}")
+        self.folder_run.note({"key": item.key, "image": item.relative, "status": FAILED, "reason": photo.problem})
+
+    def _submit(self, pool: ThreadPoolExecutor, batch: Sequence[Photo]) -> None:
+        collection = self.plan.collection
+        given = collection.tags
+        tags = [None if given is None else given.get(collection.items[photo.index].key) for photo in batch]
+        for photo, one, scores in zip(batch, tags, self.engine.scores(batch, tags), strict=True):
+            self.waiting.append(
+                pool.submit(
+                    self._write,
+                    self.plan.outputs[photo.index],
+                    collection.items[photo.index].relative,
+                    scores,
+                    self.plan.config,
+                    threshold=self.plan.threshold,
+                    names=collection.classes,
+                    tags_from="classifier" if one is None else "labels",
+                    inputs={"photo": photo.file.to_json()} if photo.file else {},
+                    whole=photo.whole,
+                )
+            )
+
+    def _write(self, *args: Any, **more: Any) -> None:
+        """Files, then at once their manifest line: a kill between the two costs one image a thread, not a backlog."""
+        self.folder_run.own.check()
+        self.folder_run.note(write_outputs(*args, **more))
+
+    def _collect(self, most: int) -> None:
+        """Raise what went wrong in writing; wait where more than `most` images are still on their way."""
+        while self.waiting and (len(self.waiting) > most or self.waiting[0].done()):
+            self.waiting.popleft().result()

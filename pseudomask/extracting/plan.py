@@ -1,0 +1,211 @@
+"""What a run of `extract` will do: decided, checked and reported before any photo is decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from pseudomask.config import ExtractConfig
+from pseudomask.data.collection import Collection, align_tags, collect, tell_labels, tell_passed_over
+from pseudomask.data.images import ImagePaths
+from pseudomask.data.reading import Reading
+from pseudomask.data.survey import recorded_config, settle
+from pseudomask.devices import pick_amp, pick_device
+from pseudomask.extracting.engine import Engine
+from pseudomask.extracting.photos import Photos
+from pseudomask.extracting.result import ExtractResult
+from pseudomask.maps import check_method, make_method, weight_rule
+from pseudomask.maps.method import MapMethod
+from pseudomask.maps.passes import Passes, passes
+from pseudomask.networks.card import Card
+from pseudomask.networks.checkpoint import load_network
+from pseudomask.networks.network import CamNetwork
+from pseudomask.networks.store import find_weights
+from pseudomask.running.jsonable import jsonable
+from pseudomask.running.layout import Outputs, plan_outputs
+from pseudomask.running.record import RunRecord, hash_file
+from pseudomask.running.reporter import Reporter
+
+_WELL_SEEN = 100  # photos of a class in training
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Photos, network and settings of one run.
+
+    Attributes:
+        config: what was asked for, with how the photos' numbers are read filled in; `reading` is that.
+        passes: at which scales and how mirrored each photo is seen.
+        collection: photos and tags, the classes as the weights number them; `outputs`: their files, in its order.
+        amp: precision of the network, None for float32.
+        threshold: the background threshold, `threshold_from` who chose it; `tags_from`: where the tags come from.
+    """
+
+    config: ExtractConfig
+    reading: Reading
+    passes: Passes
+    collection: Collection
+    outputs: Sequence[Outputs]
+    weights: Path
+    network: CamNetwork
+    card: Card
+    method: MapMethod
+    device: torch.device
+    amp: torch.dtype | None
+    threshold: float
+    threshold_from: str
+    tags_from: str
+
+    def result(self) -> ExtractResult:
+        """The result of a run that has done nothing yet."""
+        return ExtractResult(
+            out=self.config.out,
+            classes=self.card.classes,
+            threshold=self.threshold,
+            threshold_from=self.threshold_from,
+            tags_from=self.tags_from,
+            images=self.config.images,
+            with_scores=self.config.scores,
+            untagged=self.collection.untagged,
+            orphans=self.collection.orphans,
+            passed_over=self.collection.passed_over,
+        )
+
+    def understood(self) -> list[tuple[str, str]]:
+        """What a dry run reports."""
+        rule = self._weight_rule()
+        return [
+            *self.collection.describe(),
+            ("tags", self.tags_from),
+            ("weights", f"{self.weights} ({self.card.method}, {self.card.backbone})"),
+            ("method", f"{self.config.method}{f' ({rule})' if rule else ''}, {self.passes}"),
+            ("threshold", f"{self.threshold:g}, {self.threshold_from}"),
+            ("device", f"{self.device}, {self._precision()}"),
+        ]
+
+    def record(self) -> RunRecord:
+        config, seen = self.config, self.passes
+        return RunRecord(
+            command="extract",
+            config=jsonable(config) | {"threshold": self.threshold, "scales": seen.text, "flip": seen.mirrored},
+            classes=self.collection.classes,
+            device=str(self.device),
+            weights={"file": self.weights.name, "sha256": hash_file(self.weights), "licence": self.card.license},
+            images_hash=self.collection.images_hash,
+            labels_hash=self.collection.labels_hash,
+            protocol={
+                "method": config.method,
+                "recam_weights": self._weight_rule(),
+                "scales": seen.text,
+                "flip": seen.mirrored,
+                "precision": self._precision(),
+                "threshold": self.threshold,
+                "threshold_chosen": self.threshold_from,
+                "tags": self.tags_from,
+                "images": len(self.collection.items),
+                "untagged": len(self.collection.untagged),
+            },
+        )
+
+    def _weight_rule(self) -> str | None:
+        return weight_rule(self.config, self.card) if self.config.method == "recam" else None
+
+    def _precision(self) -> str:
+        return str(self.amp or torch.float32).removeprefix("torch.")
+
+    def engine(self, reporter: Reporter) -> Engine:
+        scales = self.passes.scales
+        gradients = self.method.gradients  # folded networks have none
+        return Engine(
+            network=self.network.on(self.device) if gradients else self.network.for_maps(self.device, self.amp),
+            method=self.method,
+            device=self.device,
+            amp=self.amp,
+            tag_thresholds=torch.tensor(self.card.tag_thresholds or (0.5,) * len(self.card.classes)),
+            plain_scale=min(range(len(scales)), key=lambda i: abs(scales[i] - 1)),
+            mirrored=self.passes.mirrored,
+            max_side=self.config.max_side,
+            stride=self.config.score_stride,
+            largest=self.config.batch_size,
+            reporter=reporter,
+        )
+
+    def photos(self, indices: Sequence[int]) -> Photos:
+        """The photos at `indices` of the collection, to be decoded."""
+        return Photos(
+            ImagePaths(self.collection.items),
+            indices,
+            scales=self.passes.scales,
+            max_side=self.config.max_side,
+            max_pixels=self.config.max_pixels,
+            allow_truncated=self.config.allow_truncated,
+            keep_whole=self.config.overlay,
+            reading=self.reading,
+            hashed=self.config.hash_photos,
+        )
+
+
+def make_plan(config: ExtractConfig, reporter: Reporter) -> Plan:
+    """Raises `UsageError` and its kin, `SetupError` when weights or device are missing."""
+    seen = passes(config)
+    check_method(config.method)
+    collection = collect(config.images, config, exclude=config.out)
+    outputs = plan_outputs(collection.items, config.images, config.out)
+    weights = find_weights(config.weights)
+    device = pick_device(config.device)
+    amp = pick_amp(config.amp, device)
+    network, card = load_network(weights)
+    method = make_method(config, card)
+    method.check(network)
+    collection = align_tags(collection, card.classes)
+    tell_passed_over(collection, reporter)
+    earlier = None if config.overwrite else recorded_config(config.out)
+    config, reading = settle(config, collection.items, reporter, recorded=earlier)
+    threshold, threshold_from = _threshold(config, card, method)
+    tags_from = report_tags(collection, card, reporter)
+    reporter.info(f"{len(collection.items)} photos, {config.method} with {weights.name} on {device}")
+    return Plan(
+        config=config,
+        reading=reading,
+        passes=seen,
+        collection=collection,
+        outputs=outputs,
+        weights=weights,
+        network=network,
+        card=card,
+        method=method,
+        device=device,
+        amp=None if method.gradients and config.amp == "auto" else amp,
+        threshold=threshold,
+        threshold_from=threshold_from,
+        tags_from=tags_from,
+    )
+
+
+def _threshold(config: ExtractConfig, card: Card, method: MapMethod) -> tuple[float, str]:
+    """The background threshold, and who chose it."""
+    if config.threshold is not None:
+        return config.threshold, "given"
+    if method.threshold_key in card.thresholds:
+        return card.thresholds[method.threshold_key], "from the weights' card"
+    return method.default_threshold, "the method's default"
+
+
+def report_tags(collection: Collection, card: Card, reporter: Reporter) -> str:
+    """Warn of photos whose tags the classifier chooses; returns where the tags come from."""
+    if collection.tags is None:
+        reporter.warn("no --labels: the classes that the classifier is sure of serve as tags")
+        seen = card.training.get("photos_per_class")
+        counts = seen if isinstance(seen, dict) else {}
+        well = [name for name, n in counts.items() if isinstance(n, int) and n >= _WELL_SEEN]
+        if well and len(well) < len(counts):
+            reporter.warn(
+                f"these weights learned {', '.join(well[:8])}{', …' if len(well) > 8 else ''} from {_WELL_SEEN} photos "
+                f"or more each; the {len(counts) - len(well)} other classes from fewer: their tags are often wrong"
+            )
+        return "the classifier"
+    tell_labels(collection, reporter, "the classifier's sure classes serve as their tags")
+    return collection.labels

@@ -1,0 +1,42 @@
+"""What `extract` gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pseudomask.data.images import PassedOver
+from pseudomask.quoting import command
+from pseudomask.running.folder_result import FolderResult
+
+
+@dataclass(kw_only=True)
+class ExtractResult(FolderResult):
+    """What `extract` did.
+
+    Attributes:
+        tags_from: where the tags came from.
+        untagged: keys of photos without a row of labels; `orphans`: rows without a photo.
+        passed_over: files of `images` that hold pictures of kinds that are not read.
+        images, with_scores: the photos' folder, and whether scores lie beside the masks.
+    """
+
+    tags_from: str
+    images: Path
+    with_scores: bool
+    untagged: tuple[str, ...] = ()
+    orphans: tuple[str, ...] = ()
+    passed_over: tuple[PassedOver, ...] = ()
+
+    def details(self) -> list[tuple[str, str]]:
+        return [("tags", self.tags_from)]
+
+    def _failed(self) -> list[tuple[str, str]]:
+        left = [("passed over", ", ".join(map(str, self.passed_over)))] if self.passed_over else []
+        return [*super()._failed(), *left]
+
+    def next_steps(self) -> list[tuple[str, str]]:
+        if not self.with_scores:
+            return super().next_steps()
+        measure = f"with true masks: {command('evaluate', self.out, 'TRUE_MASKS', '--sweep')}"
+        return [("next", command("refine", self.images, self.out, "REFINED")), ("or", measure)]
