@@ -168,7 +168,7 @@ def sweeps(
     started = time.monotonic()
     paths = [item.path for item in collection.items]
     for done, photo in enumerate(seen(paths, places, device), 1):
-        item = collection.items[photo.place]
+        item = collection.items[photo.index]
         tags = (collection.tags or {})[item.key]
         truth = load_mask(data / "SegmentationClass" / f"{item.key}.png")
         index, valid = pack([tags], device)

@@ -105,7 +105,7 @@ def sweeps(
     started = time.monotonic()
     for n, batch in enumerate(batches(load(photos, workers=pick_workers(-1), device=device), 1)):
         photo = batch[0]
-        item = collection.items[photo.place]
+        item = collection.items[photo.index]
         tags = (collection.tags or {})[item.key]
         truth = load_mask(data / "SegmentationClass" / f"{item.key}.png")
         index, valid = pack([tags], device)

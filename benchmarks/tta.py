@@ -120,7 +120,7 @@ def sweeps(data: Path, split: str, options: argparse.Namespace) -> tuple[dict[st
     out = {name: Sweep(n_classes=len(card.classes) + 1) for name in SUBSETS}
     seconds: dict[Pass, float] = {}
     for n, photo in enumerate(load(photos, workers=pick_workers(-1), device=device), 1):
-        item = collection.items[photo.place]
+        item = collection.items[photo.index]
         tags = (collection.tags or {})[item.key]
         truth = load_mask(data / "SegmentationClass" / f"{item.key}.png")
         grid = (-(-photo.size[0] // 4), -(-photo.size[1] // 4))

@@ -62,7 +62,7 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
     with ExitStack() as stack:
         bars: list[Progress] = []
 
-        def told(done: int, total: int) -> None:
+        def advance(done: int, total: int) -> None:
             if not bars:  # how many pairs there are is known only now
                 bars.append(stack.enter_context(reporter.progress(total, "evaluating")))
             bars[0].advance(1)
@@ -83,7 +83,7 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
             pred_palette=config.pred_palette,
             workers=workers,
             by_class=made is not None,
-            progress=told,
+            progress=advance,
         )
     for doubt in report.doubts:
         reporter.warn(doubt.text)

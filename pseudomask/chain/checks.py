@@ -105,14 +105,14 @@ def window(chain: Chain, first: str | None, last: str | None) -> tuple[Step, ...
 
     Raises `UsageError` where there is no such step, or none between the two.
     """
-    begin = 0 if first is None else _places(first, "--from", chain)[0]
-    end = len(chain.steps) - 1 if last is None else _places(last, "--until", chain)[-1]
+    begin = 0 if first is None else _positions(first, "--from", chain)[0]
+    end = len(chain.steps) - 1 if last is None else _positions(last, "--until", chain)[-1]
     if begin > end:
         raise UsageError(f"--from {first} comes after --until {last}: nothing is left to do")
     return chain.steps[begin : end + 1]
 
 
-def _places(name: str, flag: str, chain: Chain) -> list[int]:
+def _positions(name: str, flag: str, chain: Chain) -> list[int]:
     found = [i for i, step in enumerate(chain.steps) if name in (step.label, step.verb.name)]
     if not found:
         labels = [step.label for step in chain.steps]

@@ -33,7 +33,7 @@ _HINTS = {
 
 
 @dataclass
-class _Made:
+class _Products:
     """What the steps so far make."""
 
     products: dict[str, Path] = field(default_factory=dict)  # by the setting that takes it
@@ -73,7 +73,7 @@ def plan(path: Path, environment: Mapping[str, str]) -> Chain:
     _check_top(file, known)
     out = _out(file)
     taken: dict[str, list[str]] = {key: [] for key in file.top if key != OUT}
-    made, steps = _Made(), list[Step]()
+    made, steps = _Products(), list[Step]()
     for table in file.tables:
         step = _step(file, table, known[table.verb], made, out, taken, environment)
         if any(step.label == other.label for other in steps):
@@ -127,7 +127,7 @@ def _step(
     file: ChainFile,
     table: Table,
     known: Mapping[str, Setting],
-    made: _Made,
+    made: _Products,
     out: Path,
     taken: dict[str, list[str]],
     environment: Mapping[str, str],
@@ -176,16 +176,16 @@ def _in(environment: Mapping[str, str], verb: Verb, setting: Setting) -> bool:
 def _own(verb: Verb, entries: Entries, known: Mapping[str, Setting], where: str) -> dict[str, tuple[object, str]]:
     """Field → value of what the table says."""
     own: dict[str, tuple[object, str]] = {}
-    for key, (value, place) in entries.items():
+    for key, (value, source) in entries.items():
         setting = _setting(verb, known, key)
         if setting is None:
             extra = ("name", "of") if verb.several else ()
-            raise UsageError(f"{place}: unknown key{did_you_mean(key, [*known, *verb.aliases, *extra])}")
+            raise UsageError(f"{source}: unknown key{did_you_mean(key, [*known, *verb.aliases, *extra])}")
         if setting.name == "dry_run":
-            raise UsageError(f"{place}: {_DRY}")
+            raise UsageError(f"{source}: {_DRY}")
         if setting.name in own:
             raise UsageError(f"{where}: '{key}' is given twice, under two names")
-        own[setting.name] = (value, place)
+        own[setting.name] = (value, source)
     return own
 
 
@@ -207,16 +207,16 @@ def _word(entries: Entries, key: str, valid: Iterable[str] | None) -> str | None
 def _below(verb: Verb, name: str | None) -> str:
     if name is None:
         return verb.below
-    place = Path(verb.below)
-    return f"{place.stem}-{name}{place.suffix}"
+    path = Path(verb.below)
+    return f"{path.stem}-{name}{path.suffix}"
 
 
 def _linked(step: Step, before: Sequence[Step]) -> Step:
     """The step with the labels of those it needs. Raises `UsageError` where two write to one place."""
     needs = set()
     for other in before:
-        if _same(other.place, step.place):
-            raise UsageError(f"{other.label} and {step.label} would both write {step.place}")
+        if _same(other.output, step.output):
+            raise UsageError(f"{other.label} and {step.label} would both write {step.output}")
         product = other.verb.product(other.config)
         for name in step.verb.inputs:
             value = getattr(step.config, name)

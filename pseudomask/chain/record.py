@@ -32,7 +32,7 @@ def entry_of(step: Step) -> Entry:
         "status": "waiting",
         "why": "",
         "seconds": 0.0,
-        "place": str(step.place),
+        "place": str(step.output),
         "results": {},
         "config": jsonable(step.config),
     }

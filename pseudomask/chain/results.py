@@ -21,8 +21,8 @@ def keep(result: Any) -> dict[str, Any]:
         return made | {"threshold": result.threshold, "threshold_from": result.threshold_from}
     if hasattr(result, "report"):
         report = result.report
-        told = {"mean_iou": report.mean_iou, "images": report.protocol.images, "threshold": report.protocol.threshold}
-        plain: dict[str, Any] = jsonable(told | {"threshold_source": report.protocol.threshold_source})
+        found = {"mean_iou": report.mean_iou, "images": report.protocol.images, "threshold": report.protocol.threshold}
+        plain: dict[str, Any] = jsonable(found | {"threshold_source": report.protocol.threshold_source})
         return plain
     if hasattr(result, "page"):
         return {"images": result.page.images, "failed": result.failed, "doubtful": result.doubtful}

@@ -118,15 +118,15 @@ def run(config: RunConfig, reporter: Reporter | None = None) -> RunResult:
     if config.dry_run:
         for label, standing in standings.items():
             by_label[label] |= {"status": _WORDS[standing.state], "why": standing.why}
-        told = (finding.text for one in standings.values() for finding in getattr(one.result, "findings", ()))
-        for text in dict.fromkeys(told):  # trainings on the same tags find the same
+        findings = (finding.text for one in standings.values() for finding in getattr(one.result, "findings", ()))
+        for text in dict.fromkeys(findings):  # trainings on the same tags find the same
             reporter.warn(text)
         return RunResult(chain.out, entries, dry=True, document=document(chain, entries, None))
     with holding(chain.out):
-        return _walk(chain, steps, standings, entries, survey, reporter)
+        return _run_steps(chain, steps, standings, entries, survey, reporter)
 
 
-def _walk(
+def _run_steps(
     chain: Chain,
     steps: Sequence[Step],
     standings: Mapping[str, Standing],
@@ -136,13 +136,13 @@ def _walk(
 ) -> RunResult:
     write_resolved(chain)
     by_label = {entry["step"]: entry for entry in entries}
-    walk = _Walk(chain, entries, survey, reporter)
-    for place, step in enumerate(steps, 1):
-        code = walk.step(step, standings[step.label], f"{place} of {len(steps)}, {step.label}", by_label[step.label])
+    runner = _Runner(chain, entries, survey, reporter)
+    for number, step in enumerate(steps, 1):
+        code = runner.step(step, standings[step.label], f"{number} of {len(steps)}, {step.label}", by_label[step.label])
         if code:
-            walk.write(code)
+            runner.write(code)
             return RunResult(chain.out, entries, code, document=document(chain, entries, code))
-    walk.write(0)
+    runner.write(0)
     return RunResult(chain.out, entries, document=document(chain, entries, 0))
 
 
@@ -153,7 +153,7 @@ def _known(entry: Entry, before: dict[str, Entry]) -> Entry:
 
 
 @dataclass
-class _Walk:
+class _Runner:
     """From step to step, with chain.json always telling how far."""
 
     chain: Chain
@@ -173,11 +173,11 @@ class _Walk:
             return int(standing.result.exit_code)
         if standing.state == "done":
             entry |= {"status": "skipped", "why": "", "results": entry["results"] or keep(standing.result)}
-            self.reporter.info(f"{title}: there already, in {step.place}")
+            self.reporter.info(f"{title}: there already, in {step.output}")
             return 0
         why = f", because {standing.why}" if standing.why else ""
         words = {"new": "begins", "goes on": "goes on", "anew": "is made anew"}[standing.state]
-        self.reporter.info(f"{title}: {words}, in {step.place}{why}")
+        self.reporter.info(f"{title}: {words}, in {step.output}{why}")
         entry |= {"status": "running", "why": standing.why, "results": {}}
         entry.pop("fingerprint", None)
         self.write()
@@ -230,9 +230,9 @@ def _free() -> None:
         torch.cuda.empty_cache()
 
 
-def _below(place: str, out: Path) -> str:
-    path = Path(place)
-    return str(path.relative_to(out)) if path.is_relative_to(out) else place
+def _below(output: str, out: Path) -> str:
+    path = Path(output)
+    return str(path.relative_to(out)) if path.is_relative_to(out) else output
 
 
 def _clock(seconds: float) -> str:

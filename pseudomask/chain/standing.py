@@ -57,9 +57,9 @@ class Survey:
         """Raises what any step would raise, as far as that can be known now."""
         found: dict[str, Standing] = {}
         other: dict[str, str] = {}  # step → the one whose new weights or seeds it will have to follow
-        places = {step.verb.product(step.config).resolve() for step in steps}
+        products = {step.verb.product(step.config).resolve() for step in steps}
         for step in steps:
-            check_inputs(step, places)
+            check_inputs(step, products)
         for step in steps:
             waits = [label for label in step.needs if label in found and found[label].state != "done"]
             causes = sorted(label for label in waits if label in other)
@@ -77,7 +77,7 @@ class Survey:
 
     def ask_late(self, step: Step) -> Standing:
         """The same of a step that had to wait; where there is nothing of it, it need not be asked."""
-        there = step.place.is_file() or (step.place.is_dir() and any(step.place.iterdir()))
+        there = step.output.is_file() or (step.output.is_dir() and any(step.output.iterdir()))
         return self.ask(step) if there else Standing("new")
 
     def ask(self, step: Step) -> Standing:
@@ -97,18 +97,18 @@ class Survey:
         whole = step.verb.product(step.config).exists() if step.verb.trains else not (result.pending or result.pruned)
         if whole:
             return Standing("done", result=result)
-        return Standing("goes on" if MadeFolder(step.place).holds_run() else "new", result=result)
+        return Standing("goes on" if MadeFolder(step.output).holds_run() else "new", result=result)
 
     def _ask_of_record(self, step: Step) -> Standing:
         old = self.before.get(step.label, {})
-        files = [step.place, *(getattr(step.config, name, None) for name in ("html", "csv", "markdown"))]
+        files = [step.output, *(getattr(step.config, name, None) for name in ("html", "csv", "markdown"))]
         there = all(path.exists() for path in files if path is not None)
         if there and old.get("fingerprint") == fingerprint(step, old.get("config")):
             return Standing("done")
         if not _holds_run(step):
             return Standing("new")
         if not self._may(step):
-            reason = f"{step.place} holds an export made from other masks or settings"
+            reason = f"{step.output} holds an export made from other masks or settings"
             raise RecordMismatch(reason, advice=START_ANEW)
         return Standing("anew", "the masks or the settings are others")
 
@@ -117,20 +117,20 @@ class Survey:
 
 
 def _stale(step: Step, cause: str) -> RecordMismatch:
-    reason = f"{step.place} was made before, and {cause} will now make what it goes on from anew"
+    reason = f"{step.output} was made before, and {cause} will now make what it goes on from anew"
     return RecordMismatch(reason, advice=START_ANEW)
 
 
 def _holds_run(step: Step) -> bool:
     """Whether there is something that the step would not write over without being told to."""
     if step.verb.name == "export":
-        return step.place.is_dir() and any(step.place.iterdir())
-    return hasattr(step.config, "dry_run") and MadeFolder(step.place).holds_run()
+        return step.output.is_dir() and any(step.output.iterdir())
+    return hasattr(step.config, "dry_run") and MadeFolder(step.output).holds_run()
 
 
 def _dry(step: Step, *, overwrite: bool) -> Any:
     config = ready(step.config, dry_run=True, overwrite=overwrite)
-    if getattr(config, "threshold", None) == "auto" and not MadeFolder(step.place).holds_run():
+    if getattr(config, "threshold", None) == "auto" and not MadeFolder(step.output).holds_run():
         config = ready(config, threshold=None)  # there is no record that a chosen threshold could differ from
     return step.verb.run(config, SilentReporter())
 

@@ -28,7 +28,7 @@ class Step:
     needs: frozenset[str] = frozenset()
 
     @property
-    def place(self) -> Path:
+    def output(self) -> Path:
         """The folder or file that it writes."""
         made: Path = getattr(self.config, self.verb.writes)
         return made

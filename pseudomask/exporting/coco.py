@@ -62,11 +62,11 @@ class Coco(Writer):
             with (folder / f"instances_{split}.json").open("w", encoding="ascii") as stream:
                 json.dump(content, stream)
 
-    def paste(self, place: str) -> str:
+    def paste(self, folder: str) -> str:
         lines = ["from detectron2.data.datasets import register_coco_instances", ""]
         for split in self.splits:
-            file = f"{place}/annotations/instances_{split}.json"
-            lines.append(f"register_coco_instances({f'pseudo_{split}'!r}, {{}}, {file!r}, {place + '/images'!r})")
+            file = f"{folder}/annotations/instances_{split}.json"
+            lines.append(f"register_coco_instances({f'pseudo_{split}'!r}, {{}}, {file!r}, {folder + '/images'!r})")
         return "\n".join(
             [
                 *lines,

@@ -70,11 +70,11 @@ class Cvat(Writer):
         info.compress_type = zipfile.ZIP_STORED if name.endswith(".png") else zipfile.ZIP_DEFLATED
         self.archive.writestr(info, content)
 
-    def paste(self, place: str) -> str:
+    def paste(self, folder: str) -> str:
         return "\n".join(
             [
                 "In CVAT: a task with the same photos, and a label for each line of labelmap.txt but background;",
-                f"then Actions > Upload annotations > Segmentation mask 1.1 > {place}/annotations.zip",
+                f"then Actions > Upload annotations > Segmentation mask 1.1 > {folder}/annotations.zip",
             ]
         )
 

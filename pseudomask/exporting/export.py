@@ -23,8 +23,8 @@ from pseudomask.exporting.writer import Writer, write_lines
 from pseudomask.masks import MAX_8BIT_CLASSES, load_mask
 from pseudomask.quoting import printable
 from pseudomask.running.atomic import atomic_folder
-from pseudomask.running.holder import LOCK, holding, tell_filling
-from pseudomask.running.inputs import tell_changed
+from pseudomask.running.holder import LOCK, holding, report_filling
+from pseudomask.running.inputs import report_changed
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.layout import check_folders
 from pseudomask.running.record import hash_lines
@@ -99,8 +99,8 @@ def export(config: ExportConfig, reporter: Reporter | None = None) -> ExportResu
     names = plan_names(source.pieces, flat=kind.flat, fault=kind.fault, format=config.format)
     if source.unlisted:
         reporter.warn(f"{source.unlisted} masks in {config.out} have no line in its manifest and are left out")
-    tell_filling(config.out, reporter)
-    tell_changed(source.changed, reporter)
+    report_filling(config.out, reporter)
+    report_changed(source.changed, reporter)
     result = ExportResult(
         dest=config.dest, format=config.format, classes=source.classes, left_out=dict(source.left_out)
     )
@@ -126,14 +126,14 @@ class _Stopped(Exception):
 
 def _alone(dest: Path) -> AbstractContextManager[None]:
     """DEST is replaced as a whole, so its lock lies beside it."""
-    place = Path(os.path.realpath(dest))
-    return holding(place.parent, name=f"{LOCK}-{hash_lines([place.name])[:16]}")
+    target = Path(os.path.realpath(dest))
+    return holding(target.parent, name=f"{LOCK}-{hash_lines([target.name])[:16]}")
 
 
 def _check_settings(config: ExportConfig) -> None:
-    """Raise `UsageError` for settings and places that cannot work."""
+    """Raise `UsageError` for settings and folders that cannot work."""
     check_folders(config.out, config.dest, what="masks'")
-    _check_place(config)
+    _check_dest(config)
     name = config.split_name
     if not name or "/" in name or name.startswith(".") or name == VAL or not name.isprintable() or no_member(name):
         raise UsageError(f"--split-name {name!r} cannot name a list; use a word such as train, other than {VAL}")
@@ -161,7 +161,7 @@ def _check(config: ExportConfig, kind: type[Writer], source: Source) -> None:
             raise UsageError(f"class {name!r}: {problem}; rename it")
 
 
-def _check_place(config: ExportConfig) -> None:
+def _check_dest(config: ExportConfig) -> None:
     """DEST must be new or empty, or, to be overwritten, an export."""
     dest = config.dest
     if not dest.exists():

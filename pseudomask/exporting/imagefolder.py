@@ -51,14 +51,14 @@ class Imagefolder(Writer):
             lines += [f"  - split: {yaml_word(name)}", f"    path: {yaml_word(f'data/{name}/**')}"]
         return "\n".join([*lines, "---", "", ""])
 
-    def paste(self, place: str) -> str:
+    def paste(self, folder: str) -> str:
         first = _SPLITS.get(self.splits[0], self.splits[0])
         return "\n".join(
             [
                 "import torch",
                 "from datasets import load_dataset",
                 "",
-                f"data = load_dataset({place!r}, split={first!r})  # columns: image, mask",
+                f"data = load_dataset({folder!r}, split={first!r})  # columns: image, mask",
                 f"id2label = {dict(enumerate(self.all_classes))!r}",
                 f"loss = torch.nn.CrossEntropyLoss(ignore_index={self.ignore})  # and do_reduce_labels=False",
             ]

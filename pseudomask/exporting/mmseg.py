@@ -34,7 +34,7 @@ class Mmseg(Writer):
     def add(self, piece: Piece, mask: np.ndarray) -> None:
         copy_mask(piece, mask, self.folder / "ann_dir" / piece.split / f"{self.names[piece.key]}.png")
 
-    def paste(self, place: str) -> str:
+    def paste(self, folder: str) -> str:
         lines = [
             f"num_classes = {len(self.all_classes)}  # of decode_head and auxiliary_head: background counts",
             f"metainfo = dict(classes={self.all_classes!r}, palette={colours(len(self.classes))!r})",
@@ -43,7 +43,7 @@ class Mmseg(Writer):
             lines += [
                 f"{split}_dataset = dict(" if split.isidentifier() else "dataset = dict(",
                 "    type='BaseSegDataset',",
-                f"    data_root={place!r},",
+                f"    data_root={folder!r},",
                 f"    data_prefix=dict(img_path={f'img_dir/{split}'!r}, seg_map_path={f'ann_dir/{split}'!r}),",
                 f"    img_suffix={self.suffix!r},",
                 "    seg_map_suffix='.png',",

@@ -31,10 +31,10 @@ def outline(region: np.ndarray) -> Outline:
     contours, tree = cv2.findContours(pixels, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     rings = [ring[:, 0] for ring in contours]
     parts, holes, thin = [], 0, 0
-    for place, ring in enumerate(rings):
-        if tree[0][place][3] >= 0:
+    for index, ring in enumerate(rings):
+        if tree[0][index][3] >= 0:
             continue  # a hole: done with its part
-        inner = [rings[child] for child in _children(tree[0], place)]
+        inner = [rings[child] for child in _children(tree[0], index)]
         corners = _corners(_joined(ring, inner, pixels))
         if len(np.unique(corners, axis=0)) < 3:
             thin += len(np.unique(ring, axis=0))
@@ -44,8 +44,8 @@ def outline(region: np.ndarray) -> Outline:
     return Outline(tuple(parts), holes, thin)
 
 
-def _children(tree: np.ndarray, place: int) -> list[int]:
-    found, child = [], int(tree[place][2])
+def _children(tree: np.ndarray, index: int) -> list[int]:
+    found, child = [], int(tree[index][2])
     while child >= 0:
         found.append(child)
         child = int(tree[child][0])

@@ -39,14 +39,14 @@ class Voc(Writer):
             names = [self.names[piece.key] for piece in self.written[split]]
             write_lines(self.root / "ImageSets" / "Segmentation" / f"{split}.txt", names)
 
-    def paste(self, place: str) -> str:
+    def paste(self, folder: str) -> str:
         first = self.splits[0]
         return "\n".join(
             [
                 "import torch",
                 "from torchvision.datasets import VOCSegmentation",
                 "",
-                f"data = VOCSegmentation({place!r}, year='2012', image_set={first!r})  # (photo, mask), both PIL",
+                f"data = VOCSegmentation({folder!r}, year='2012', image_set={first!r})  # (photo, mask), both PIL",
                 f"classes = {self.all_classes!r}  # a mask's values; 255 is ignored",
                 "loss = torch.nn.CrossEntropyLoss(ignore_index=255)",
             ]

@@ -26,7 +26,7 @@ class Writer:
         pieces: all that is to be exported; names: what each is called, by key.
         seen: how the masks' run read its photos.
         written: the pieces that are in, of each split.
-        told: counts for people, such as ignored pixels that were left out.
+        counts: counts for people, such as ignored pixels that were left out.
     """
 
     flat: ClassVar[bool] = False
@@ -44,7 +44,7 @@ class Writer:
     names: dict[str, str]
     seen: AsSeen = field(default_factory=AsSeen)
     written: dict[str, list[Piece]] = field(default_factory=dict)
-    told: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
     _suffixes: dict[str, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -74,8 +74,8 @@ class Writer:
     def close(self) -> None:
         """Let go of open files; called last, whatever happened."""
 
-    def paste(self, place: str) -> str:
-        """The lines for a trainer's config, or the call that reads the export, which lies at `place`."""
+    def paste(self, folder: str) -> str:
+        """The lines for a trainer's config, or the call that reads the export, which lies at `folder`."""
         raise NotImplementedError
 
     def lost(self) -> list[str]:
@@ -113,12 +113,12 @@ class Writer:
     def present(self, mask: np.ndarray) -> list[int]:
         """Mask indices of the classes in a mask, ascending; pixels to ignore are counted as left out."""
         counts = np.bincount(mask.ravel(), minlength=self.ignore + 1)
-        self.told["ignored"] += int(counts[self.ignore])
+        self.counts["ignored"] += int(counts[self.ignore])
         return [int(index) for index in np.flatnonzero(counts[: len(self.classes) + 1]) if index > 0]
 
     def lost_ignored(self, what: str = "left out") -> list[str]:
         """The sentence about pixels to ignore, where there are any."""
-        count = self.told["ignored"]
+        count = self.counts["ignored"]
         return [f"{count} pixels marked ignore: {what}"] if count else []
 
 

@@ -26,7 +26,7 @@ class Yolo(Writer):
         lines = []
         for index in self.present(mask):
             found = outline(mask == index)
-            self.told.update(regions=1, parts=len(found.parts), holes=found.holes, thin=found.thin)
+            self.counts.update(regions=1, parts=len(found.parts), holes=found.holes, thin=found.thin)
             for part in found.parts:
                 # Off the pixel's edge and middle: readers that cut off decimals and those that round find it again.
                 points = ((part + 0.25) / size).ravel().tolist()
@@ -38,17 +38,17 @@ class Yolo(Writer):
         lines = [f"train: {yaml_word(f'images/{first}')}", f"val: {yaml_word(f'images/{last}')}"]
         if first == last:
             lines[1] += "  # nothing was held out: see --val-fraction and --val-list of pseudomask export"
-        names = [f"  {place}: {double_quoted(name)}" for place, name in enumerate(self.classes)]
+        names = [f"  {index}: {double_quoted(name)}" for index, name in enumerate(self.classes)]
         write_lines(self.folder / "data.yaml", [*lines, "names:", *names])
 
-    def paste(self, place: str) -> str:
-        return f"yolo segment train data={shell_word(f'{place}/data.yaml')}"
+    def paste(self, folder: str) -> str:
+        return f"yolo segment train data={shell_word(f'{folder}/data.yaml')}"
 
     def lost(self) -> list[str]:
-        told = self.told
-        found = [f"{told['regions']} regions became {told['parts']} objects, for each part is one"]
-        if told["holes"]:
-            found.append(f"{told['holes']} holes are joined to their outline by a cut of no width")
-        if told["thin"]:
-            found.append(f"{told['thin']} pixels in parts too thin for a polygon: left out")
+        counts = self.counts
+        found = [f"{counts['regions']} regions became {counts['parts']} objects, for each part is one"]
+        if counts["holes"]:
+            found.append(f"{counts['holes']} holes are joined to their outline by a cut of no width")
+        if counts["thin"]:
+            found.append(f"{counts['thin']} pixels in parts too thin for a polygon: left out")
         return [*found, *self.lost_ignored()]

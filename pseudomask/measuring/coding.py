@@ -79,8 +79,8 @@ class Coding:
         wide = pixels.astype(np.int64)
         codes = wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
         known, indices = self.colours
-        place = np.searchsorted(known, codes).clip(max=len(known) - 1)
-        found = np.where(known[place] == codes, indices[place], _UNKNOWN)
+        position = np.searchsorted(known, codes).clip(max=len(known) - 1)
+        found = np.where(known[position] == codes, indices[position], _UNKNOWN)
         lost = codes[found == _UNKNOWN]
         if lost.size:
             raise UsageError(f"{path}: {self._lost(lost)}")

@@ -184,11 +184,11 @@ def _renumbering(made: tuple[str, ...] | None, names: tuple[str, ...] | None) ->
     """The truth's index for each index of the predictions, where the two class lists differ."""
     if made is None or names is None or made == names:
         return None
-    places = {name: index for index, name in enumerate(names, 1)}
+    indices = {name: index for index, name in enumerate(names, 1)}
     for name in made:
-        if name not in places:
+        if name not in indices:
             raise UsageError(f"the predictions' class {name!r} is not in the class list{_nearest(name, names)}")
-    return np.array([0, *(places[name] for name in made)], np.int64)
+    return np.array([0, *(indices[name] for name in made)], np.int64)
 
 
 def _positions(chosen: Sequence[str] | None, names: tuple[str, ...] | None) -> tuple[int, ...] | None:

@@ -217,8 +217,8 @@ def _neighbours(keys: Tensor, strides: list[int], sides: int) -> tuple[Tensor, T
     base = keys - 1 + torch.where(keys % sides == 0, sides * (1 - sum(strides)), 0).to(keys.dtype)
     for j, stride in enumerate(strides):
         wanted = base + sides * stride
-        place = torch.searchsorted(keys, wanted).clamp_(max=m - 1)
-        found = torch.where(keys.index_select(0, place) == wanted, place, m)
+        index = torch.searchsorted(keys, wanted).clamp_(max=m - 1)
+        found = torch.where(keys.index_select(0, index) == wanted, index, m)
         forward[j, :m] = found
         backward[j].scatter_(0, found, numbers)
     return forward[:, :m].contiguous(), backward[:, :m].contiguous()

@@ -125,8 +125,8 @@ class Pamr:
         with torch.inference_mode():
             images = torch.from_numpy(np.stack(photos)).to(self.device).permute(0, 3, 1, 2) / 255
             padded = images.new_zeros(len(maps), max(len(one) for one in maps), *images.shape[-2:])
-            for place, one in zip(padded, maps, strict=True):
-                place[: len(one)] = torch.from_numpy(one).to(self.device)
+            for slot, one in zip(padded, maps, strict=True):
+                slot[: len(one)] = torch.from_numpy(one).to(self.device)
             out = pamr(
                 images.contiguous(),
                 padded,

@@ -12,18 +12,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Step = tuple[int, int]
+Offset = tuple[int, int]
 """(dy, dx); dy > 0, or dy = 0 and dx > 0."""
 
 
-def steps(radius: int) -> list[Step]:
+def steps(radius: int) -> list[Offset]:
     """All steps shorter than `radius`, ascending: 34 for 5, 152 for 10."""
     right = [(0, x) for x in range(1, radius)]
     below = [(y, x) for y in range(1, radius) for x in range(1 - radius, radius) if x * x + y * y < radius * radius]
     return right + below
 
 
-def way(step: Step) -> list[Step]:
+def way(step: Offset) -> list[Offset]:
     """The lattice points less than 1 from the line to `step`, within the box that the two ends span, ends included."""
     dy, dx = step
     box = [(y, x) for y in range(dy + 1) for x in range(min(dx, 0), max(dx, 0) + 1)]
@@ -36,7 +36,7 @@ def pad(planes: Tensor, radius: int, value: float) -> Tensor:
     return F.pad(planes, (reach, reach, 0, reach), value=value)
 
 
-def shifted(padded: Tensor, step: Step, radius: int) -> Tensor:
+def shifted(padded: Tensor, step: Offset, radius: int) -> Tensor:
     """A view (…, h, w) of what `pad` made: at each pixel the value one `step` away."""
     reach = radius - 1
     h, w = padded.shape[-2] - reach, padded.shape[-1] - 2 * reach
@@ -63,7 +63,7 @@ def affinities(edges: Tensor, radius: int) -> Tensor:
     return found.neg_().add_(1)
 
 
-def highest_points(edges: Tensor, radius: int) -> Iterator[tuple[Step, Tensor]]:
+def highest_points(edges: Tensor, radius: int) -> Iterator[tuple[Offset, Tensor]]:
     """For each step, where on each pixel's way the boundary is highest: what a gradient has to reach.
 
     Args:
@@ -74,8 +74,8 @@ def highest_points(edges: Tensor, radius: int) -> Iterator[tuple[Step, Tensor]]:
     """
     padded = pad(edges, radius, 1.0)
     width = padded.shape[-1]
-    places = torch.arange(padded.shape[-2] * width, device=edges.device).view(padded.shape[-2:])
-    here = shifted(places, (0, 0), radius)
+    positions = torch.arange(padded.shape[-2] * width, device=edges.device).view(padded.shape[-2:])
+    here = shifted(positions, (0, 0), radius)
     for step in steps(radius):
         points = way(step)
         # One point after the other: an argmax over stacked points is slower.

@@ -20,12 +20,12 @@ from pseudomask.devices import pick_device
 from pseudomask.errors import UsageError
 from pseudomask.refining import REFINERS
 from pseudomask.refining.batching import pick_batch, plan_batches
-from pseudomask.refining.seeds import Matched, PhotosAndSeeds, Seeds, match_photos, problems, read_seeds, tags_of
+from pseudomask.refining.seeds import PhotosAndSeeds, SeededPhotos, Seeds, match_photos, problems, read_seeds, tags_of
 from pseudomask.refining.thresholds import choose_threshold
-from pseudomask.refining.work import Job, Work, Worked, failed, plan_steps
+from pseudomask.refining.work import Job, Work, Worked, failed, with_levels
 from pseudomask.running.folder_result import FolderResult
 from pseudomask.running.folder_run import FolderRun
-from pseudomask.running.holder import tell_filling
+from pseudomask.running.holder import report_filling
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.layout import Outputs, check_folders, plan_outputs
 from pseudomask.running.machine import cores
@@ -88,15 +88,15 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
     methods = check_methods(config)
     check_folders(config.seeds, config.out, what="seeds'")
     seeds = read_seeds(config.seeds, config.class_file)
-    matched = match_photos(config, seeds)
-    config, reading = settle(inherit(config, seeds.config), matched.items, once)
-    outputs = plan_outputs(matched.items, config.images, config.out)
+    seeded = match_photos(config, seeds)
+    config, reading = settle(inherit(config, seeds.config), seeded.items, once)
+    outputs = plan_outputs(seeded.items, config.images, config.out)
     device = pick_device(config.device)
     refiners = [REFINERS[name](config) for name in methods]  # what is missing is once now
     workers = (cores() if device.type == "cpu" else 1) if config.workers < 0 else config.workers
-    jobs = _jobs(config.images, matched, outputs, seeds, reading)
-    tell_filling(seeds.path, once)
-    for line in problems(config, seeds, matched):
+    jobs = _jobs(config.images, seeded, outputs, seeds, reading)
+    report_filling(seeds.path, once)
+    for line in problems(config, seeds, seeded):
         once.warn(line)
     with graceful() as stop:
         threshold, chosen = choose_threshold(config, seeds, jobs, workers, stop, once)
@@ -107,17 +107,17 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
             threshold_from=chosen,
             method=methods,
             seeds=seeds.path,
-            without_seeds=matched.without_seeds,
-            passed_over=matched.passed_over,
-            orphans=tuple(sorted(matched.orphans)),
+            without_seeds=seeded.without_seeds,
+            passed_over=seeded.passed_over,
+            orphans=tuple(sorted(seeded.orphans)),
         )
         if stop.requested:
             result.exit_code = stop.exit_code
             return result
         batch = pick_batch(config, device)
-        work = Work(config, plan_steps(refiners, threshold), seeds.classes, threshold, batch)
-        result.scores_threshold = work.steps[-1].level
-        record = _record(config, methods, seeds, matched, device, result)
+        work = Work(config, with_levels(refiners, threshold), seeds.classes, threshold, batch)
+        result.scores_threshold = work.refiners[-1].level
+        record = _record(config, methods, seeds, seeded, device, result)
         fields = [*_COMPARED, *(f"config.{name}" for name in deciding(RefineConfig, methods))]
         run = FolderRun(
             config.out,
@@ -125,7 +125,7 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
             outputs,
             fields=fields,
             overwrite=config.overwrite,
-            inputs=PhotosAndSeeds(matched, seeds, config.images, hashed=config.hash_photos),
+            inputs=PhotosAndSeeds(seeded, seeds, config.images, hashed=config.hash_photos),
             prune=config.prune,
             defaults=defaults(RefineConfig),
             earlier={"protocol.seeds_hash": seeds.hash_before},
@@ -133,7 +133,7 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
         pending = result.begin(run, once, with_scores=config.scores, with_overlays=config.overlay)
         once.info(f"{len(jobs)} photos, {', then '.join(methods)} on {device}, {max(workers, 1)} at a time")
         if config.dry_run:
-            result.understood = _understood(result, matched, str(device), workers)
+            result.understood = _understood(result, seeded, str(device), workers)
             return result
         work.own = run.own
         with closing(run):
@@ -149,17 +149,17 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
     return result
 
 
-def _jobs(images: Path, matched: Matched, outputs: Sequence[Outputs], seeds: Seeds, reading: Reading) -> list[Job]:
+def _jobs(images: Path, seeded: SeededPhotos, outputs: Sequence[Outputs], seeds: Seeds, reading: Reading) -> list[Job]:
     return [
         Job(
             outputs=out,
             relative=item.relative,
-            images=None if item.key in matched.orphans else images,
+            images=None if item.key in seeded.orphans else images,
             seeds=seeds.path,
             tags=tags_of(seeds.entries.get(item.key)),
             reading=reading,
         )
-        for item, out in zip(matched.items, outputs, strict=True)
+        for item, out in zip(seeded.items, outputs, strict=True)
     ]
 
 
@@ -176,12 +176,12 @@ def _refine_all(
     most, alone = work.most, list[tuple[Job, ...]]()
     with reporter.progress(sum(map(len, batches)), label) as progress:
         for todo in (batches, alone):
-            for place, worked in run_jobs(work, todo, workers, stop):
-                if isinstance(worked, Lost) and len(todo[place]) > 1:
-                    alone += [(job,) for job in todo[place]]
+            for position, worked in run_jobs(work, todo, workers, stop):
+                if isinstance(worked, Lost) and len(todo[position]) > 1:
+                    alone += [(job,) for job in todo[position]]
                     continue
                 if isinstance(worked, Lost):
-                    worked = Worked([failed(todo[place][0], worked.reason)], most)
+                    worked = Worked([failed(todo[position][0], worked.reason)], most)
                 if worked.most < most:
                     most = worked.most
                     reporter.warn(f"out of memory; going on with batches of {most}")
@@ -196,11 +196,11 @@ def _record(
     config: RefineConfig,
     methods: tuple[str, ...],
     seeds: Seeds,
-    matched: Matched,
+    seeded: SeededPhotos,
     device: torch.device,
     result: RefineResult,
 ) -> RunRecord:
-    named = [item.relative for item in matched.items] if config.list or config.limit else []
+    named = [item.relative for item in seeded.items] if config.list or config.limit else []
     settings: dict[str, Any] = jsonable(replace(config, method=methods)) | {"threshold": result.threshold}
     affinity = hash_file(config.affinity) if config.affinity is not None and "walk" in methods else None
     return RunRecord(
@@ -217,21 +217,21 @@ def _record(
             "threshold_chosen": result.threshold_from,
             "scores_threshold": result.scores_threshold,
             "affinity_sha256": affinity,
-            "images": len(matched.items),
+            "images": len(seeded.items),
             "seeds_hash": seeds.hash,
             "seeds": seeds.protocol,
         },
     )
 
 
-def _understood(result: RefineResult, matched: Matched, device: str, workers: int) -> list[tuple[str, str]]:
+def _understood(result: RefineResult, seeded: SeededPhotos, device: str, workers: int) -> list[tuple[str, str]]:
     """What a dry run tells."""
 
     def counted(keys: Sequence[str]) -> str:
         return f"{len(keys)}: {', '.join(keys[:3])}{', …' if len(keys) > 3 else ''}" if keys else "none"
 
     return [
-        ("photos", counted([item.relative for item in matched.items])),
+        ("photos", counted([item.relative for item in seeded.items])),
         ("photos without scores", counted(result.without_seeds)),
         ("scores without a photo", counted(result.orphans)),
         ("classes", counted(result.classes)),

@@ -77,7 +77,7 @@ class Seeds(MadeFolder):
 
 
 @dataclass(frozen=True)
-class Matched:
+class SeededPhotos:
     """Photos and seeds together.
 
     items: what is to be refined; a seed without a photo is one of them, with its key for a name.
@@ -96,8 +96,8 @@ class Matched:
 class PhotosAndSeeds:
     """The `Inputs` of a folder that refine fills; `hashed`: photos are compared by their bytes where it can be done."""
 
-    def __init__(self, matched: Matched, seeds: Seeds, images: Path, *, hashed: bool) -> None:
-        self.keys, self.seeds, self.hashed = matched.photos, seeds, hashed
+    def __init__(self, seeded: SeededPhotos, seeds: Seeds, images: Path, *, hashed: bool) -> None:
+        self.keys, self.seeds, self.hashed = seeded.photos, seeds, hashed
         self.where = f"in {images}, or have no scores in {seeds.path},"
 
     def current(self, key: str, line: Line, mask: Path) -> bool:
@@ -130,7 +130,7 @@ def read_seeds(folder: Path, class_file: Path | None) -> Seeds:
     return seeds
 
 
-def match_photos(config: RefineConfig, seeds: Seeds) -> Matched:
+def match_photos(config: RefineConfig, seeds: Seeds) -> SeededPhotos:
     """Which photo each score file belongs to: the one of the same key (path without extension).
 
     With --list the photos are those it names, whether they have scores or not. Raises `UsageError` where no photo has
@@ -157,7 +157,7 @@ def match_photos(config: RefineConfig, seeds: Seeds) -> Matched:
     items = items[: config.limit]
     with_files = {photo.key: photo for photo in photos if photo.key in files}
     with_files |= {item.key: item for item in items if item.key in keys}  # of two of one key the list may choose one
-    return Matched(tuple(items), frozenset(lost), without, with_files, found.passed_over)
+    return SeededPhotos(tuple(items), frozenset(lost), without, with_files, found.passed_over)
 
 
 def _difference(given: tuple[str, ...], classes: tuple[str, ...], folder: Path) -> str:
@@ -174,16 +174,16 @@ def tags_of(entry: Entry | None) -> str:
     return str((entry or {}).get("tags", "seeds"))
 
 
-def problems(config: RefineConfig, seeds: Seeds, matched: Matched) -> Iterator[str]:
+def problems(config: RefineConfig, seeds: Seeds, seeded: SeededPhotos) -> Iterator[str]:
     """What a person should hear before the work starts.
 
     Seeds of some of the photos are nothing unusual, unless the others were named, or were tried and failed.
     """
-    if line := passed_over_line(matched.passed_over):
+    if line := passed_over_line(seeded.passed_over):
         yield line
-    if matched.orphans:
-        yield f"{len(matched.orphans)} score files have no photo (first: {min(matched.orphans)})"
-    tried = [key for key in matched.without_seeds if config.list is not None or key in seeds.entries]
+    if seeded.orphans:
+        yield f"{len(seeded.orphans)} score files have no photo (first: {min(seeded.orphans)})"
+    tried = [key for key in seeded.without_seeds if config.list is not None or key in seeds.entries]
     if tried:
         why = seeds.entries.get(tried[0], {}).get("reason")
         first = f"{tried[0]}, because {why}" if why else tried[0]

@@ -63,12 +63,12 @@ def _look(
     """What was seen in the photos that have a say; too little of it once `stop` is requested."""
     curves = {}
     with reporter.progress(len(sample), label) as progress:
-        for place, curve in run_jobs(look, sample, workers, stop):
+        for position, curve in run_jobs(look, sample, workers, stop):
             if curve is not None and not isinstance(curve, Lost):
-                curves[place] = curve
+                curves[position] = curve
             progress.advance()
     # In the photos' order, so that the sum does not depend on which worker was first.
-    return [curves[place] for place in sorted(curves)]
+    return [curves[position] for position in sorted(curves)]
 
 
 def _is_chosen(protocol: Mapping[str, Any]) -> bool:

@@ -61,11 +61,11 @@ def transition(edges: Tensor, *, radius: int = 5, beta: float = 10.0) -> Tensor:
     columns = torch.arange(w, device=edges.device)[:, None] + offsets[:, 1]
     inside = ((rows >= 0) & (rows < h))[:, None] & ((columns >= 0) & (columns < w))  # (h, w, 2K + 1)
     # int32: what MKL takes; with int64 each product would first convert them.
-    places = (rows * w).int()[:, None] + columns.int()
+    targets = (rows * w).int()[:, None] + columns.int()
     starts = F.pad(inside.sum(-1).flatten().cumsum(0), (1, 0)).int()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse")  # that CSR is in beta, and that nothing checks it
-        return torch.sparse_csr_tensor(starts, places[inside], weights[inside], (h * w, h * w), check_invariants=False)
+        return torch.sparse_csr_tensor(starts, targets[inside], weights[inside], (h * w, h * w), check_invariants=False)
 
 
 def chebyshev_weights(power: int, rest: float = REST) -> list[float]:

@@ -49,42 +49,42 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Step:
+class LevelledRefiner:
     """A refiner and the background's height in what it makes: one number for all photos of a run."""
 
     refiner: Refiner
     level: float
 
 
-def plan_steps(refiners: Sequence[Refiner], threshold: float) -> tuple[Step, ...]:
+def with_levels(refiners: Sequence[Refiner], threshold: float) -> tuple[LevelledRefiner, ...]:
     """Each refiner's level, found on a small photo of two classes."""
     photo = np.zeros((32, 32, 3), np.uint8)
     photo[8:24, 4:12, 0] = photo[8:24, 20:28, 1] = 255
     values = np.stack([photo[..., 0], photo[..., 1]]).astype(np.float32) / 255
-    steps: list[Step] = []
+    levelled: list[LevelledRefiner] = []
     for refiner in refiners:
         threshold = refiner.refine(photo, ScoreMap((1, 2), values, (32, 32), 1), threshold).threshold
-        steps.append(Step(refiner, threshold))
-    return tuple(steps)
+        levelled.append(LevelledRefiner(refiner, threshold))
+    return tuple(levelled)
 
 
-def refine_one(steps: Sequence[Step], photo: np.ndarray, scores: ScoreMap, threshold: float) -> Refined:
-    """The steps in turn, each on what the one before it made."""
-    return refine_together(steps, [photo], [scores], threshold)[0]
+def refine_one(refiners: Sequence[LevelledRefiner], photo: np.ndarray, scores: ScoreMap, threshold: float) -> Refined:
+    """The refiners in turn, each on what the one before it made."""
+    return refine_together(refiners, [photo], [scores], threshold)[0]
 
 
 def refine_together(
-    steps: Sequence[Step], photos: Sequence[np.ndarray], scores: Sequence[ScoreMap], threshold: float
+    refiners: Sequence[LevelledRefiner], photos: Sequence[np.ndarray], scores: Sequence[ScoreMap], threshold: float
 ) -> list[Refined]:
     """`refine_one` of each photo; refiners that can take those of equal size at once."""
-    for step in steps:
-        if isinstance(step.refiner, BatchRefiner):
-            refined = step.refiner.refine_batch(photos, scores, threshold)
+    for levelled in refiners:
+        if isinstance(levelled.refiner, BatchRefiner):
+            refined = levelled.refiner.refine_batch(photos, scores, threshold)
         else:
             pairs = zip(photos, scores, strict=True)
-            refined = [step.refiner.refine(photo, one, threshold) for photo, one in pairs]
-        scores = [at_level(one, step.level) for one in refined]
-        threshold = step.level
+            refined = [levelled.refiner.refine(photo, one, threshold) for photo, one in pairs]
+        scores = [at_level(one, levelled.level) for one in refined]
+        threshold = levelled.level
     return [Refined(one, threshold) for one in scores]
 
 
@@ -131,14 +131,14 @@ class Worked(NamedTuple):
 
 @dataclass
 class Work:
-    """Settings and steps, sent to each worker once; called with a batch of jobs it makes their files.
+    """Settings and refiners, sent to each worker once; called with a batch of jobs it makes their files.
 
     `most` photos go together. It shrinks where the device's memory runs out. `own`: the run's record, which must still
     be there when a file is written.
     """
 
     config: RefineConfig
-    steps: tuple[Step, ...]
+    refiners: tuple[LevelledRefiner, ...]
     names: tuple[str, ...]
     threshold: float
     most: int = 1
@@ -174,7 +174,7 @@ class Work:
         """Refine and write; where memory is too small for a single photo, that one has failed."""
         jobs, inputs, photos, scores = zip(*read, strict=True)
         try:
-            found = refine_together(self.steps, photos, scores, self.threshold)
+            found = refine_together(self.refiners, photos, scores, self.threshold)
         except OUT_OF_MEMORY:
             if len(read) > 1:
                 raise

@@ -14,7 +14,7 @@ from pseudomask.measuring.reports import ClassRow, Report
 from pseudomask.reporting import plots
 from pseudomask.reporting.folder import ShownFolder, read_folder
 from pseudomask.reporting.page import ClassLine, Page, percent, record_lines
-from pseudomask.reporting.panels import Panel, Places, signs_of, worst_first
+from pseudomask.reporting.panels import Folders, Panel, signs_of, worst_first
 from pseudomask.reporting.thumbs import Maker
 from pseudomask.reporting.writer import Written, write_page
 from pseudomask.running.reporter import Reporter
@@ -28,7 +28,7 @@ def write_evaluated(
     page = evaluated_page(config, report, made)
     counter = report.evidence.counter
     maker = Maker(
-        page.places,
+        page.folders,
         read_mask=partial(counter.mask, threshold=report.protocol.threshold),
         read_truth=counter.truth,
         from_scores=counter.thresholds is not None,
@@ -36,7 +36,7 @@ def write_evaluated(
     )
     with reporter.progress(None, "thumbnails") as progress:
         return write_page(
-            path, page, maker, budget=int(config.html_size * 1e6), workers=workers, told=lambda: progress.advance(1)
+            path, page, maker, budget=int(config.html_size * 1e6), workers=workers, advance=lambda: progress.advance(1)
         )
 
 
@@ -80,7 +80,7 @@ def evaluated_page(config: EvaluateConfig, report: Report, made: ShownFolder) ->
         failures=failures,
         names=names,
         panels=worst_first(_panels(config, report, made, names, by_scores), by_iou=True),
-        places=Places(
+        folders=Folders(
             photo=made.photos_folder,
             scores=made.scores if made.scored else config.pred if by_scores else None,
             mask=made.path,
@@ -107,7 +107,7 @@ def _panels(
     config: EvaluateConfig, report: Report, made: ShownFolder, names: Sequence[str], by_scores: bool
 ) -> list[Panel]:
     assert report.evidence is not None
-    index = {name: place for place, name in enumerate(names)}
+    index_of = {name: index for index, name in enumerate(names)}
     out = []
     for row, parts, pair in zip(report.images, report.parts, report.evidence.pairs, strict=True):
         panel = Panel(
@@ -115,7 +115,7 @@ def _panels(
             classes=parts.classes,
             ious=parts.ious,
             iou=None if row.iou != row.iou else row.iou,
-            signs=signs_of(made.entries.get(row.key, {}), index),
+            signs=signs_of(made.entries.get(row.key, {}), index_of),
             photo=made.photo(row.key),
             scores=made.score_file(row.key),
             truth=_below(config.gt, pair.truth),

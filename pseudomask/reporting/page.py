@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pseudomask.reporting.panels import Panel, Places
+from pseudomask.reporting.panels import Folders, Panel
 from pseudomask.reporting.text import clean
 
 Line = tuple[str, str]
@@ -59,7 +59,7 @@ class Page:
     failures: Sequence[Line] = ()
     names: Sequence[str] = ()
     panels: Sequence[Panel] = ()
-    places: Places = field(default_factory=Places)
+    folders: Folders = field(default_factory=Folders)
     warnings: Sequence[str] = ()
     notes: Sequence[str] = ()
 

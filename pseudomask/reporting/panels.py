@@ -12,7 +12,7 @@ from pseudomask.reporting.text import clean, url
 
 
 @dataclass(frozen=True)
-class Places:
+class Folders:
     """The folders that a panel's paths are relative to; None where there are no such files."""
 
     photo: Path | None = None
@@ -37,7 +37,7 @@ class Panel:
 
     classes: mask indices in its truth or mask (without truth: its tags), `ious` theirs or empty; iou: their mean in
     [0, 1], None where there is no truth or nothing to measure. photo, scores, mask, truth: POSIX paths below the
-    folders of `Places`, None where there is no file.
+    folders of `Folders`, None where there is no file.
     """
 
     key: str

@@ -13,11 +13,11 @@ from pseudomask.errors import UsageError
 from pseudomask.measuring.coding import BACKGROUND
 from pseudomask.reporting.folder import ShownFolder, read_folder
 from pseudomask.reporting.page import ClassLine, Page, record_lines
-from pseudomask.reporting.panels import Panel, Places, indices, signs_of, worst_first
+from pseudomask.reporting.panels import Folders, Panel, indices, signs_of, worst_first
 from pseudomask.reporting.thumbs import Maker
 from pseudomask.reporting.writer import Written, write_page
-from pseudomask.running.holder import tell_filling
-from pseudomask.running.inputs import tell_changed
+from pseudomask.running.holder import report_filling
+from pseudomask.running.inputs import report_changed
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.listing import File, find_files
 from pseudomask.running.machine import cores
@@ -60,18 +60,18 @@ def report(config: ReportConfig, reporter: Reporter | None = None) -> ReportResu
     if not masks:
         raise UsageError(f"{config.out}: no mask (.png) found; give a folder that extract or refine wrote")
     made = read_folder(config.out, config.images)
-    tell_filling(made.path, reporter)
-    tell_changed(made.changed_photos(), reporter)
+    report_filling(made.path, reporter)
+    report_changed(made.changed_photos(), reporter)
     page = folder_page(made, masks)
     workers = cores() if config.workers < 0 else config.workers
     with reporter.progress(None, "thumbnails") as progress:
         written = write_page(
             path,
             page,
-            Maker(page.places, reading=Reading.recorded(made.config)),
+            Maker(page.folders, reading=Reading.recorded(made.config)),
             budget=int(config.html_size * 1e6),
             workers=workers,
-            told=lambda: progress.advance(1),
+            advance=lambda: progress.advance(1),
         )
     doubtful = sum(bool(panel.signs.empty) for panel in page.panels)
     return ReportResult(written, len(page.failures), doubtful, made.photos_folder)
@@ -80,8 +80,8 @@ def report(config: ReportConfig, reporter: Reporter | None = None) -> ReportResu
 def folder_page(made: ShownFolder, masks: Sequence[File]) -> Page:
     """The page of a folder's masks."""
     names = (BACKGROUND, *(made.classes or ()))
-    index = {name: place for place, name in enumerate(names)}
-    panels = worst_first([_panel(file, made, index) for file in masks], by_iou=False)
+    index_of = {name: index for index, name in enumerate(names)}
+    panels = worst_first([_panel(file, made, index_of) for file in masks], by_iou=False)
     failures = made.failures()
     margins = [panel.signs.margin for panel in panels if panel.signs.margin is not None]
     facts = [("with a tag that has no pixel", f"{sum(bool(panel.signs.empty) for panel in panels):,}")]
@@ -98,7 +98,7 @@ def folder_page(made: ShownFolder, masks: Sequence[File]) -> Page:
         failures=failures,
         names=names,
         panels=panels,
-        places=Places(
+        folders=Folders(
             photo=made.photos_folder, scores=made.scores if made.scored else None, mask=made.path, truth=None
         ),
     )
@@ -119,17 +119,17 @@ def _panel(file: File, made: ShownFolder, index: Mapping[str, int]) -> Panel:
 def _class_lines(names: Sequence[str], entries: Mapping[str, Entry]) -> list[ClassLine]:
     """How often each class is tagged, how large it is there, how often it has no pixel; untagged ones are left out."""
     tagged, empty, area = [0] * len(names), [0] * len(names), [0.0] * len(names)
-    index = {name: place for place, name in enumerate(names)}
+    index_of = {name: index for index, name in enumerate(names)}
     for entry in entries.values():
         shares = entry.get("area")
-        for place in indices(entry.get("classes"), index):
-            tagged[place] += 1
-            share = shares.get(names[place], 0) if isinstance(shares, dict) else 0
-            area[place] += share if isinstance(share, int | float) and 0 <= share <= 1 else 0
-        for place in indices(entry.get("empty"), index):
-            empty[place] += 1
+        for index in indices(entry.get("classes"), index_of):
+            tagged[index] += 1
+            share = shares.get(names[index], 0) if isinstance(shares, dict) else 0
+            area[index] += share if isinstance(share, int | float) and 0 <= share <= 1 else 0
+        for index in indices(entry.get("empty"), index_of):
+            empty[index] += 1
     return [
-        ClassLine(index=place, name=name, images=tagged[place], area=area[place] / tagged[place], empty=empty[place])
-        for place, name in enumerate(names)
-        if tagged[place]
+        ClassLine(index=index, name=name, images=tagged[index], area=area[index] / tagged[index], empty=empty[index])
+        for index, name in enumerate(names)
+        if tagged[index]
     ]

@@ -17,7 +17,7 @@ from pseudomask.data.decoding import MAX_PIXELS, decode
 from pseudomask.data.reading import AS_IT_COMES, Reading
 from pseudomask.errors import PseudomaskError
 from pseudomask.masks import load_mask, palette
-from pseudomask.reporting.panels import Panel, Places
+from pseudomask.reporting.panels import Folders, Panel
 from pseudomask.scores import ScoreMap, load_scores
 
 SIDE = 256  # pixels of a thumbnail's long side
@@ -33,7 +33,7 @@ class Maker:
     read_mask: the label map in a panel's mask file, or with `from_scores` in its score file.
     """
 
-    places: Places
+    folders: Folders
     read_mask: MaskReader = load_mask
     read_truth: MaskReader = load_mask
     from_scores: bool = False
@@ -44,17 +44,17 @@ class Maker:
         """Data URIs by kind (photo, scores, mask, truth); a file that is absent or cannot be read has none."""
         found: dict[str, str] = {}
         with suppress(PseudomaskError, OSError):
-            if path := _path(self.places.photo, panel.photo):
+            if path := _path(self.folders.photo, panel.photo):
                 found["photo"] = photo_uri(decode(path, max_pixels=self.max_pixels, reading=self.reading))
         with suppress(PseudomaskError, OSError):
-            if path := _path(self.places.scores, panel.scores):
+            if path := _path(self.folders.scores, panel.scores):
                 found["scores"] = scores_uri(load_scores(path))
         with suppress(PseudomaskError, OSError):
-            scores = _path(self.places.scores, panel.scores) if self.from_scores else None
-            if path := scores or _path(self.places.mask, panel.mask):
+            scores = _path(self.folders.scores, panel.scores) if self.from_scores else None
+            if path := scores or _path(self.folders.mask, panel.mask):
                 found["mask"] = mask_uri(self.read_mask(path))
         with suppress(PseudomaskError, OSError):
-            if path := _path(self.places.truth, panel.truth):
+            if path := _path(self.folders.truth, panel.truth):
                 found["truth"] = mask_uri(self.read_truth(path))
         return found
 

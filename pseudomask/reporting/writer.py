@@ -43,16 +43,16 @@ class Written:
 
 
 def write_page(
-    path: Path, page: Page, make_thumbs: MakeThumbs, *, budget: int, workers: int = 1, told: Callable[[], None]
+    path: Path, page: Page, make_thumbs: MakeThumbs, *, budget: int, workers: int = 1, advance: Callable[[], None]
 ) -> Written:
     """Write `page` atomically, with thumbnails of its first panels as long as the file stays within `budget` bytes.
 
-    What the page holds beside thumbnails (about 150 bytes an image) is written whatever the budget. `told` is called
+    What the page holds beside thumbnails (about 150 bytes an image) is written whatever the budget. `advance` is called
     after each thumbnail. Raises `PseudomaskError` where the file cannot be written.
     """
     with atomic_write(path) as stream:
         out = _Counted(stream)
-        thumbs = _Thumbs(page.panels, make_thumbs, out, budget - _TAIL, workers, told)
+        thumbs = _Thumbs(page.panels, make_thumbs, out, budget - _TAIL, workers, advance)
         for piece in _template("page.html").generate(**_context(page, path), thumbs=thumbs.islands()):
             out.write(piece)
     return Written(path, out.size, len(page.panels), thumbs.inside)
@@ -76,7 +76,7 @@ class _Thumbs:
     out: _Counted
     budget: int
     workers: int
-    told: Callable[[], None]
+    advance: Callable[[], None]
     inside: int = 0
 
     def islands(self) -> Iterator[Markup]:
@@ -92,7 +92,7 @@ class _Thumbs:
                     return
                 self.inside += 1
                 yield island
-                self.told()
+                self.advance()
         finally:
             made.close()
 
@@ -117,8 +117,8 @@ def _context(page: Page, path: Path) -> dict[str, object]:
 
 
 def _meta(page: Page, path: Path) -> dict[str, object]:
-    places = page.places
-    folders = {"photo": places.photo, "scores": places.scores, "mask": places.mask, "truth": places.truth}
+    at = page.folders
+    folders = {"photo": at.photo, "scores": at.scores, "mask": at.mask, "truth": at.truth}
     return {
         "names": [clean(name) for name in page.names],
         "colours": _colours(page.names),

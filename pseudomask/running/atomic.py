@@ -80,34 +80,34 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     `PseudomaskError`, one line, where it cannot be written; then, and on any other exception in the block, what
     stood at `path` is still there.
     """
-    place = Path(os.path.realpath(path))  # where a link leads to, so that the link stays
-    temporary = _beside(place)
+    target = Path(os.path.realpath(path))  # where a link leads to, so that the link stays
+    temporary = _beside(target)
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        _sweep_folders(place.parent)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep_folders(target.parent)
         temporary.mkdir()
         try:
             yield temporary
-            _take_place(temporary, place, replace)
+            _take_place(temporary, target, replace)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
     except OSError as error:
-        if not _is_ours(error, place, temporary):
+        if not _is_ours(error, target, temporary):
             raise
         raise write_error(path, error) from error
 
 
-def _take_place(new: Path, place: Path, replace: bool) -> None:
-    if not replace or not place.exists():
-        new.rename(place)  # an empty folder may be there, a full one not
+def _take_place(new: Path, target: Path, replace: bool) -> None:
+    if not replace or not target.exists():
+        new.rename(target)  # an empty folder may be there, a full one not
         return
-    old = _beside(place)
-    place.rename(old)
+    old = _beside(target)
+    target.rename(old)
     try:
-        new.rename(place)
+        new.rename(target)
     except BaseException:
-        old.rename(place)
+        old.rename(target)
         raise
     shutil.rmtree(old, ignore_errors=True)
 

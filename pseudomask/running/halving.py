@@ -17,13 +17,13 @@ def halving(
     items: Sequence[Item],
     most: int,
     work: Callable[[Sequence[Item]], Sequence[Result]],
-    told: Callable[[int, int], None] = lambda tried, left: None,
+    report: Callable[[int, int], None] = lambda tried, left: None,
 ) -> tuple[list[Result], int]:
     """`work` on at most `most` items at a time, in order; on half as many from where the memory runs out.
 
     Args:
         work: a result for each of its items.
-        told: called at each halving with how many were too many, and how many go together from there.
+        report: called at each halving with how many were too many, and how many go together from there.
 
     Returns:
         all results; how many items went together at the end. Raises `work`'s error once it is about a single item.
@@ -39,5 +39,5 @@ def halving(
                 raise
         most = len(part) // 2
         torch.cuda.empty_cache()  # only now: until the error is forgotten, it holds on to what was computed
-        told(len(part), most)
+        report(len(part), most)
     return done, most

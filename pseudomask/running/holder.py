@@ -178,7 +178,7 @@ def _in_use(path: Path) -> FolderInUse:
     )
 
 
-def tell_filling(folder: Path, reporter: Reporter) -> None:
+def report_filling(folder: Path, reporter: Reporter) -> None:
     """What is read from a folder that is still being filled is not all that it will hold."""
     path = folder / LOCK
     if os.path.realpath(path) in _mine or not path.is_file():

@@ -64,7 +64,7 @@ class Inputs(Protocol):
         ...
 
 
-def tell_changed(changed: Sequence[str], reporter: Reporter) -> None:
+def report_changed(changed: Sequence[str], reporter: Reporter) -> None:
     """A mask that does not belong to its photo looks like a bad mask."""
     if changed:
         reporter.warn(

@@ -79,20 +79,20 @@ class Manifest:
                         lines.seek(start)
                         stream.write(lines.readline())
 
-    def _last_lines(self, lines: IO[bytes], places: Mapping[str, int]) -> tuple[array[int], dict[str, int]]:
-        """Where the last line of each key starts: at its place (-1: no line), and by key for those without a place.
+    def _last_lines(self, lines: IO[bytes], positions: Mapping[str, int]) -> tuple[array[int], dict[str, int]]:
+        """Where the last line of each key starts: at its position (-1: no line), and by key for those without one.
 
         Numbers and not lines: a run over 100,000 images shall not hold its manifest in memory.
         """
-        starts, rest, start = array("q", [-1]) * len(places), dict[str, int](), 0
+        starts, rest, start = array("q", [-1]) * len(positions), dict[str, int](), 0
         for number, line in enumerate(lines, start=1):
             entry = self._parse(line, number)
             if entry is not None:
-                place = places.get(entry["key"])
-                if place is None:
+                position = positions.get(entry["key"])
+                if position is None:
                     rest[entry["key"]] = start
                 else:
-                    starts[place] = start
+                    starts[position] = start
             start += len(line)
         return starts, rest
 

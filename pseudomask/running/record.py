@@ -153,8 +153,8 @@ def check_resume(
             continue
         differences += _differences(name, _lookup(before, name), _lookup(after, name))
     if differences:
-        place = f"{where} holds" if where else "the output folder holds"
-        raise RecordMismatch(f"{place} a run made with other settings: {'; '.join(differences)}", advice=START_ANEW)
+        folder = f"{where} holds" if where else "the output folder holds"
+        raise RecordMismatch(f"{folder} a run made with other settings: {'; '.join(differences)}", advice=START_ANEW)
 
 
 @dataclass

@@ -34,7 +34,7 @@ class Lost:
 class _Worker:
     process: BaseProcess
     link: Connection
-    place: int | None = None  # of the job that it has; None before it is ready
+    position: int | None = None  # of the job that it has; None before it is ready
     ready: bool = False
 
 
@@ -48,10 +48,10 @@ def run_jobs(
     job is handed out. An exception in `work` is raised here; one that is not about a single job should be.
     """
     if workers < 1 or not jobs:
-        for place, job in enumerate(jobs):
+        for position, job in enumerate(jobs):
             if stop.requested:
                 return
-            yield place, work(job)
+            yield position, work(job)
         return
     pool = _Pool(work, jobs, min(workers, len(jobs)), stop)
     try:
@@ -83,13 +83,13 @@ class _Pool(Generic[Job, Result]):
                 except (EOFError, OSError):
                     yield from self._bury(worker)
                     continue
-                place = worker.place
+                position = worker.position
                 self._hand_out(worker)  # before the result is used, so that the worker never waits for us
                 if kind == "error":
                     raise value
                 if kind == "done":
-                    assert place is not None
-                    yield place, value
+                    assert position is not None
+                    yield position, value
 
     def _start(self) -> None:
         link, theirs = self.context.Pipe()
@@ -101,16 +101,16 @@ class _Pool(Generic[Job, Result]):
 
     def _hand_out(self, worker: _Worker) -> None:
         """The next job, or the end."""
-        worker.ready, worker.place = True, None
+        worker.ready, worker.position = True, None
         try:
             if self.next < len(self.jobs) and not self.stop.requested:
-                worker.place, self.next = self.next, self.next + 1
-                worker.link.send(self.jobs[worker.place])
+                worker.position, self.next = self.next, self.next + 1
+                worker.link.send(self.jobs[worker.position])
                 return
             worker.link.send(None)
         except OSError:  # it died between two jobs, which the next `recv` tells: nothing is lost
-            if worker.place is not None:
-                self.next, worker.place = worker.place, None
+            if worker.position is not None:
+                self.next, worker.position = worker.position, None
             return
         self.workers.remove(worker)
         worker.process.join()
@@ -122,8 +122,8 @@ class _Pool(Generic[Job, Result]):
         worker.link.close()
         if not worker.ready:
             raise PseudomaskError(f"{COULD_NOT_START} ({_ending(worker.process.exitcode)})")
-        if worker.place is not None:
-            yield worker.place, Lost(f"its worker process died ({_ending(worker.process.exitcode)})")
+        if worker.position is not None:
+            yield worker.position, Lost(f"its worker process died ({_ending(worker.process.exitcode)})")
         if self.next < len(self.jobs) and not self.stop.requested:
             self._start()
 

@@ -26,7 +26,7 @@ from pseudomask.refining.crf import Crf
 from pseudomask.refining.paths import highest_points, pad, shifted
 from pseudomask.refining.seeds import Seeds, match_photos, problems, read_seeds
 from pseudomask.refining.work import Job
-from pseudomask.running.holder import tell_filling
+from pseudomask.running.holder import report_filling
 from pseudomask.running.layout import Outputs, check_folders
 from pseudomask.running.machine import cores
 from pseudomask.running.ranks import ALONE, Ranks, ranks
@@ -99,11 +99,11 @@ def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None
     refining = RefineConfig(
         images=config.images, seeds=config.seeds, out=config.run, list=config.list, limit=config.limit
     )
-    matched = match_photos(refining, seeds)
-    tell_filling(seeds.path, told)
-    for line in problems(refining, seeds, matched):
+    seeded = match_photos(refining, seeds)
+    report_filling(seeds.path, told)
+    for line in problems(refining, seeds, seeded):
         told.warn(line)
-    split = _split(seeds, [item for item in matched.items if item.key not in matched.orphans])
+    split = _split(seeds, [item for item in seeded.items if item.key not in seeded.orphans])
     config, reading = settle(inherit(config, seeds.config), split.training.items, told)
     items = split.training.items
     weights = find_weights(config.weights)

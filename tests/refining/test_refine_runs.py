@@ -25,7 +25,7 @@ from pseudomask.refining import REFINERS
 from pseudomask.refining.pamr import Pamr
 from pseudomask.refining.refine import check_methods, refine
 from pseudomask.refining.refiner import Refined
-from pseudomask.refining.work import at_level, plan_steps, refine_one
+from pseudomask.refining.work import at_level, refine_one, with_levels
 from pseudomask.running.record import RunRecord
 from pseudomask.scores import ScoreMap, load_scores, quantise
 
@@ -235,6 +235,6 @@ def test_the_default_method(settings: Settings, tmp_path: Path) -> None:
 
 def test_refiners_see_each_others_work() -> None:
     scores = ScoreMap((1, 2), np.full((2, 4, 4), 0.8, np.float32), (4, 4), 1)
-    refined = refine_one(plan_steps((Half(), Half()), 0.4), np.zeros((4, 4, 3), np.uint8), scores, 0.4)
+    refined = refine_one(with_levels((Half(), Half()), 0.4), np.zeros((4, 4, 3), np.uint8), scores, 0.4)
     assert (refined.threshold, float(refined.scores.values[0, 0, 0])) == (pytest.approx(0.1), pytest.approx(0.2))
     assert Slow(Path()).seconds > 0

@@ -11,7 +11,7 @@ import numpy as np
 
 from pseudomask.masks import save_mask, save_picture
 from pseudomask.reporting.page import ClassLine, Page
-from pseudomask.reporting.panels import Panel, Places, Signs
+from pseudomask.reporting.panels import Folders, Panel, Signs
 
 HOSTILE = '</script><img src=x onerror="document.title=1">\u2028&amp;{{7*7}}'
 
@@ -70,7 +70,7 @@ def made_page(count: int, **more: Any) -> Page:
     return Page(**given | more)
 
 
-def drawn_files(folder: Path, keys: list[str]) -> Places:
+def drawn_files(folder: Path, keys: list[str]) -> Folders:
     """Photos, masks and truths of these keys; the mask is a square that is too small."""
     rng = np.random.default_rng(0)
     for key in keys:
@@ -81,4 +81,4 @@ def drawn_files(folder: Path, keys: list[str]) -> Places:
         save_picture(folder / "photos" / f"{key}.jpg", rng.integers(0, 255, (48, 64, 3)).astype(np.uint8))
         save_mask(folder / "masks" / f"{key}.png", mask)
         save_mask(folder / "truth" / f"{key}.png", truth)
-    return Places(photo=folder / "photos", mask=folder / "masks", truth=folder / "truth")
+    return Folders(photo=folder / "photos", mask=folder / "masks", truth=folder / "truth")

@@ -66,9 +66,9 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]  # fmt: skip
     places = drawn_files(folder, [one.key for one in panels])
     page = made_page(0, panels=panels, places=places)
-    bare = write_page(folder / "page.html", page, Maker(places), budget=0, told=lambda: None)
+    bare = write_page(folder / "page.html", page, Maker(places), budget=0, advance=lambda: None)
     thumb = sum(map(len, Maker(places)(panels[0]).values()))
-    found = write_page(folder / "page.html", page, Maker(places), budget=bare.size + 6 * thumb, told=lambda: None)
+    found = write_page(folder / "page.html", page, Maker(places), budget=bare.size + 6 * thumb, advance=lambda: None)
     assert 3 <= found.inside < 20
     return found.path
 
@@ -171,7 +171,7 @@ def test_a_phone_needs_no_sideways_scrolling(tab: Any, small: Path) -> None:
 def test_hostile_names_stay_text(tab: Any, tmp_path: Path) -> None:
     panels = [Panel(HOSTILE, (1,), (0.5,), 0.5, photo=f"{HOSTILE}.jpg"), Panel("javascript:alert(1)", (1,), (0.1,))]
     page = made_page(0, title=HOSTILE, names=("background", HOSTILE), panels=panels)
-    write_page(tmp_path / "page.html", page, lambda panel: {}, budget=10**6, told=lambda: None)
+    write_page(tmp_path / "page.html", page, lambda panel: {}, budget=10**6, advance=lambda: None)
     tab.goto((tmp_path / "page.html").as_uri())
     tab.wait_for_selector(".panel")
     assert "onerror" in tab.title()
@@ -182,7 +182,7 @@ def test_hostile_names_stay_text(tab: Any, tmp_path: Path) -> None:
 
 def test_ten_thousand_images_are_there_in_seconds(tab: Any, tmp_path: Path) -> None:
     thumb = {"photo": "data:image/png;base64," + "A" * 4000}
-    found = write_page(tmp_path / "page.html", made_page(10_000), lambda one: thumb, budget=10**7, told=lambda: None)
+    found = write_page(tmp_path / "page.html", made_page(10_000), lambda one: thumb, budget=10**7, advance=lambda: None)
     assert found.inside > 1000
     started = time.monotonic()
     tab.goto(found.path.as_uri(), wait_until="domcontentloaded")

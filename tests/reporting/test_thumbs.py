@@ -73,13 +73,13 @@ def test_the_maker_takes_what_is_there(tmp_path: Path) -> None:
 def test_the_maker_cuts_scores(tmp_path: Path) -> None:
     values = np.full((1, 8, 8), 0.25, np.float32)
     save_scores(tmp_path / "a.npz", ScoreMap((3,), values, (32, 32), 4))
-    from pseudomask.reporting.panels import Places
+    from pseudomask.reporting.panels import Folders
     from pseudomask.scores import load_scores
 
     def cut(path: Path) -> np.ndarray:
         return load_scores(path).mask(0.2)
 
-    maker = thumbs.Maker(Places(scores=tmp_path), read_mask=cut, from_scores=True)
+    maker = thumbs.Maker(Folders(scores=tmp_path), read_mask=cut, from_scores=True)
     found = maker(Panel("a", scores="a.npz"))
     assert [*found] == ["scores", "mask"]
     assert set(np.unique(np.asarray(read(found["mask"])))) == {3}

@@ -16,7 +16,7 @@ THUMB = {"photo": "data:image/webp;base64," + "A" * 2000}
 
 
 def written(path: Path, page: Page, budget: int = 10**7, workers: int = 1) -> Written:
-    return write_page(path, page, lambda panel: dict(THUMB), budget=budget, workers=workers, told=lambda: None)
+    return write_page(path, page, lambda panel: dict(THUMB), budget=budget, workers=workers, advance=lambda: None)
 
 
 def test_the_page_needs_nothing_else(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_page_that_breaks_leaves_the_old_one(tmp_path: Path) -> None:
         raise RuntimeError("out of ideas")
 
     with pytest.raises(RuntimeError, match="out of ideas"):
-        write_page(path, made_page(3), broken, budget=10**7, told=lambda: None)
+        write_page(path, made_page(3), broken, budget=10**7, advance=lambda: None)
     assert path.read_text() == "old"
     assert [one.name for one in tmp_path.iterdir()] == ["page.html"]
 

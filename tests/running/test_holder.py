@@ -17,7 +17,7 @@ import tiny
 from pseudomask.errors import FolderInUse, PseudomaskError, RecordMismatch, UsageError
 from pseudomask.running import holder as holder_module
 from pseudomask.running.folder_run import FolderRun
-from pseudomask.running.holder import LOCK, hold, holding, tell_filling
+from pseudomask.running.holder import LOCK, hold, holding, report_filling
 from pseudomask.running.layout import RECORD, Outputs
 from pseudomask.running.locks import FileLock
 from pseudomask.running.manifest import DONE
@@ -166,11 +166,11 @@ def test_a_record_that_another_process_of_the_run_rewrote_is_its_own(tmp_path: P
 def test_what_is_read_while_it_is_filled_is_told(tmp_path: Path) -> None:
     out, ear = tmp_path / "out", tiny.Ear()
     with another(out) as child:
-        tell_filling(out, ear)
+        report_filling(out, ear)
         assert f"process {child.pid}" in ear.warnings[0]
     quiet = tiny.Ear()
-    tell_filling(out, quiet)
-    tell_filling(tmp_path, quiet)
+    report_filling(out, quiet)
+    report_filling(tmp_path, quiet)
     assert quiet.warnings == []
 
 
