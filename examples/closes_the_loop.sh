@@ -8,7 +8,7 @@
 #
 # DATA: JPEGImages, labels.csv, classes.txt, ImageSets/{train,val}.txt, SegmentationClass (VOC 2012, or laid out like it).
 # BACKBONE: an ImageNet ResNet-50 in safetensors; STYLE says where its strides are (caffe, or pytorch for torchvision's).
-# An interrupted call goes on where it was. OUT/recipe.json holds the result.
+# Run it again to resume after an interruption. OUT/recipe.json holds the result.
 set -euo pipefail
 data=$1 backbone=$2 out=$3
 seeds=("${@:4}")

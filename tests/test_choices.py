@@ -46,4 +46,4 @@ def test_the_help_of_method_names_each(config: type, registry: dict[str, Any]) -
 
 
 def test_methods_of_trainings_are_methods() -> None:
-    assert {verb.method for verb in VERBS.values()} - {None} == set(METHODS)
+    assert {verb.method for verb in VERBS.values()} - {None} <= set(METHODS)

@@ -17,6 +17,7 @@ import pytest
 import tiny
 import torch
 import typer
+from test_rooms import rooms
 from torch.distributed.run import get_args_parser
 
 import pseudomask
@@ -187,6 +188,14 @@ def rows(page: str, heading: str) -> list[list[str]]:
     part = (ROOT / "docs" / page).read_text("utf-8").split(f"\n## {heading}\n")[1].split("\n## ")[0]
     lines = [line for line in part.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def test_the_architecture_page_has_every_package_below_those_that_it_imports() -> None:
+    packages = [row[0].strip("`") for row in rows("architecture.md", "The stations")]
+    assert sorted(packages) == sorted(path.parent.name for path in (ROOT / "pseudomask").glob("*/__init__.py"))
+    graph = rooms(ROOT / "pseudomask", "pseudomask")
+    below = {name: set(packages[i + 1 :]) for i, name in enumerate(packages)}
+    assert [(name, other) for name in packages for other in graph[name] if other in below[name]] == []
 
 
 @pytest.mark.parametrize(("column", "config"), [(1, configs.TrainClsConfig), (2, configs.ReactivateConfig)])
