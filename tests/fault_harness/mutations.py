@@ -1,6 +1,6 @@
 """A pytest plugin that runs each fault test without its protection, and passes where the test fails: `make mutations`.
 
-    PYTHONPATH=tests:tests/faults python -m pytest -p mutations tests/faults
+    PYTHONPATH=tests python -m pytest -p fault_harness.mutations tests/faults
 
 It ends with a table of what was taken away and how the test failed. A test that passes all the same is an error: it
 shows nothing. `TABLE` names what each test is tried without, functions of the package `without`.
@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from without.patching import mutation
+
+from fault_harness.without.patching import mutation
 
 _OWN = "arithmetic."  # what is tested in pytest's own process
 _RAW = "inputs.refusal_of_labels"
@@ -137,7 +138,7 @@ def _belongs(item: Any) -> bool:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: Any) -> Iterator[None]:
     """Fixtures are made with all protections; the test itself runs without one."""
-    from machinery import Server
+    from fault_harness.machinery import Server
 
     name = item.callspec.params["without"]
     with pytest.MonkeyPatch.context() as patch:
