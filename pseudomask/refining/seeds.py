@@ -54,10 +54,11 @@ class Seeds(MadeFolder):
         record = self.record
         if record is None:
             return "none"
-        method = record.config.get("method", ())
+        method = record.config.get("method")
+        methods = method if isinstance(method, list | tuple) else (method,)
         settings, kind = record.config, _CONFIGS.get(record.command)
         if kind is not None:
-            names = deciding(kind, (method,) if isinstance(method, str) else method, roles=("result",))
+            names = deciding(kind, methods, roles=("result",))
             settings = changed(settings, kind, names)
         protocol = {name: record.protocol.get(name) for name in _DECIDING}
         facts = [record.command, settings, protocol, record.weights.get("sha256")]

@@ -106,7 +106,8 @@ def random_walk(scores: Tensor, edges: Tensor, *, radius: int = 5, beta: float =
             last, now = now, torch.addmm(last, step, now, beta=-1, alpha=2)
         if weight:
             total.add_(now, alpha=weight)
-    return total.clamp_(min=0).T.unflatten(1, edges.shape)  # what is left out may be negative
+    found: Tensor = total.clamp_(min=0).T.unflatten(1, edges.shape)  # what is left out may be negative
+    return found
 
 
 @dataclass(frozen=True)

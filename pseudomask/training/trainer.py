@@ -59,7 +59,7 @@ class TaggedPhotos:
 def learning_rate_factor(step: int, total: int, *, power: float, warmup: int) -> float:
     """(1 − t/T)^power, times a linear rise over the first `warmup` steps."""
     rise = min(1.0, (step + 1) / warmup) if warmup else 1.0
-    return rise * (1 - step / total) ** power
+    return rise * float((1 - step / total) ** power)
 
 
 def training_sides(options: ScheduleOptions) -> tuple[int, int]:

@@ -161,7 +161,7 @@ def judge(name: str, *, in_cell: bool, separator: str | None) -> str | None:
 
 def several(name: str, separator: str) -> str:
     """The complaint about a name that holds several."""
-    return _say(name, "looks like several tags", f"--tag-separator '{separator}', or {_CLASS_FILE}")
+    return f"{shown(name)} looks like several tags: give --tag-separator '{separator}', or {_CLASS_FILE}"
 
 
 def _say(name: str, why: str, settles: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from without.patching import Patch
+from fault_harness.without.patching import Patch
 
 
 def _unpickled(path: Path) -> None:

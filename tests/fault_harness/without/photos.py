@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from without.patching import Patch
+from fault_harness.without.patching import Patch
 
 
 def guard_of_a_photo(patch: Patch) -> None:
