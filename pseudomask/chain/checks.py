@@ -62,12 +62,10 @@ def _check(step: Step) -> None:
 
         pick_device(config.device)
     if step.verb.trains:
-        from pseudomask.training.trainer import training_sides
-
-        training_sides(config)
+        _ = config.sides
     if isinstance(config, TrainingOptions):
         from pseudomask.training.reactivate import check_teachable
-        from pseudomask.training.session import gather
+        from pseudomask.training.split import gather
 
         split = gather(config)
         if isinstance(config, ReactivateConfig):

@@ -87,7 +87,7 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
     methods = check_methods(config)
     check_folders(config.seeds, config.out, what="seeds'")
     seeds = read_seeds(config.seeds, config.class_file)
-    matched = match_photos(config, seeds)
+    matched = match_photos(config, seeds, exclude=config.out)
     config, reading = settle(inherit(config, seeds.config), matched.items, told)
     outputs = plan_outputs(matched.items, config.images, config.out)
     device = pick_device(config.device)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pseudomask.config import ExtractConfig, RefineConfig
+from pseudomask.config.common import SeedOptions
 from pseudomask.config.roles import changed, deciding
 from pseudomask.data.images import ImageItem, PassedOver, look_through, passed_over_line, read_list, select
 from pseudomask.data.labels import read_classes
@@ -157,13 +158,13 @@ def _told(manifest: Manifest) -> dict[str, Entry]:
     return {entry["key"]: brief(entry) for entry in manifest.lines()}
 
 
-def match_photos(config: RefineConfig, seeds: Seeds) -> Matched:
+def match_photos(config: SeedOptions, seeds: Seeds, *, exclude: Path | None = None) -> Matched:
     """Which photo each score file belongs to: the one of the same key (path without extension).
 
-    With --list the photos are those it names, whether they have scores or not. Raises `UsageError` where no photo has
-    scores, or the list names what is neither.
+    Photos in `exclude` are left out. With --list the photos are those it names, whether they have scores or not.
+    Raises `UsageError` where no photo has scores, or the list names what is neither.
     """
-    found = look_through(config.images, exclude=config.out)
+    found = look_through(config.images, exclude=exclude)
     photos = found.items
     keys = {photo.key for photo in photos}
     files = {file.key for file in find_files(seeds.folder / "scores", ".npz")}
@@ -209,7 +210,7 @@ def tags_of(entry: Entry | None) -> str:
     return str((entry or {}).get("tags", "seeds"))
 
 
-def problems(config: RefineConfig, seeds: Seeds, matched: Matched) -> Iterator[str]:
+def problems(config: SeedOptions, seeds: Seeds, matched: Matched) -> Iterator[str]:
     """What a person should hear before the work starts.
 
     Seeds of some of the photos are nothing unusual, unless the others were named, or were tried and failed.
