@@ -27,7 +27,7 @@ def backbone_hash(backbone: Backbone) -> str:
     for name, value in sorted(backbone.state_dict().items()):
         if not name.endswith("num_batches_tracked"):
             digest.update(f"{name} {tuple(value.shape)} {value.dtype} ".encode())
-            digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+            digest.update(value.detach().cpu().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

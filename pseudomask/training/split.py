@@ -81,12 +81,13 @@ def describe(split: Split, reporter: Reporter) -> dict[str, Any]:
     )
     tell_passed_over(training, reporter)
     tell_labels(training, reporter, "they are left out")
-    return {
+    counts = {
         "photos": len(training.items),
         "held_out": len(split.held_out.items),
         "classes": len(training.classes),
-        "passed_over": ", ".join(map(str, training.passed_over)),
     }
+    passed_over = ", ".join(map(str, training.passed_over))
+    return counts | ({"passed_over": passed_over} if passed_over else {})
 
 
 def find_problems(split: Split, method: str) -> list[Finding]:

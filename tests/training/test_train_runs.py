@@ -188,9 +188,9 @@ def test_photos_of_the_val_list_are_never_trained_on(
     seen: set[str] = set()
     true_decode = samples.decode
 
-    def spy(path: Path) -> np.ndarray:
+    def spy(path: Path, **more: Any) -> np.ndarray:
         seen.add(path.stem)
-        return true_decode(path)
+        return true_decode(path, **more)
 
     monkeypatch.setattr(samples, "decode", spy)
     config = settings(runs / "x", list=runs / "train.txt", val_list=runs / "val.txt", epochs=1, batch_size=4)

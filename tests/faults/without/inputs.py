@@ -216,14 +216,14 @@ def listing_without_reading(patch: Patch) -> None:
     from pseudomask.data import collection, decoding
 
     kept: list[Any] = []
-    real = collection.find_images
+    real = collection.look_through
 
-    def find(*words: Any, **more: Any) -> Any:
+    def look(*words: Any, **more: Any) -> Any:
         found = real(*words, **more)
-        kept.extend(decoding.decode(item.path) for item in found)
+        kept.extend(decoding.decode(item.path) for item in found.items)
         return found
 
-    patch(collection, "find_images", find)
+    patch(collection, "look_through", look)
 
 
 def forgetting_photos(patch: Patch) -> None:

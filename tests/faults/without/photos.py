@@ -67,9 +67,9 @@ def exif(patch: Patch) -> None:
 
 def scaled_grey(patch: Patch) -> None:
     """16-bit grey is scaled, not cut off"""
-    from pseudomask.data import decoding
+    from pseudomask.data import reading
 
-    patch(decoding, "_grey_to_8_bit", lambda values: np.clip(values, 0, 255).astype(np.uint8))
+    patch(reading, "_scaled", lambda raw, span: np.clip(raw.values, 0, 255).astype(np.uint8))
 
 
 def limit_of_pixels(patch: Patch) -> None:

@@ -49,9 +49,9 @@ def reader_that_left(patch: Patch) -> None:
 
 def stdout_for_data(patch: Patch) -> None:
     """what torch tells of a download goes to stderr"""
-    from pseudomask.networks import checkpoint
+    from pseudomask.networks.backbones import resnet
 
-    patch(checkpoint, "redirect_stdout", lambda stream: nullcontext())
+    patch(resnet, "redirect_stdout", lambda stream: nullcontext())
 
 
 def words_for_no_network(patch: Patch) -> None:
