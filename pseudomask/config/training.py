@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from pseudomask.config.common import DeviceOptions, LabelOptions, SeedOptions, argument, option
-from pseudomask.config.extract import CpmcOptions
+from pseudomask.config.methods.cpmc import CpmcOptions
 from pseudomask.errors import UsageError
 
 Style = Literal["pytorch", "caffe"]
