@@ -34,11 +34,11 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
     """
     team = ranks()
     reporter = reporter or SilentReporter()
-    once = team.once(reporter)
-    plan = make_plan(config, once)
+    lead = team.once(reporter)
+    plan = make_plan(config, lead)
     result = plan.result()
     run = _open(plan)
-    pending = result.begin(run, once, with_scores=config.scores, with_overlays=config.overlay)
+    pending = result.begin(run, lead, with_scores=config.scores, with_overlays=config.overlay)
     if config.dry_run:
         result.understood = [*plan.understood(), result.left_to_make()]
         return result
@@ -54,7 +54,7 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
             team.wait(stop)
         result.seconds = time.monotonic() - started
         run.finish({"extract": result.seconds})
-        result.finish(run, stop, once, max_failures=config.max_failures)
+        result.finish(run, stop, lead, max_failures=config.max_failures)
         return result
 
 

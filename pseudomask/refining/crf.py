@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from pseudomask.config import CrfEngine, CrfOptions, CrfUnary
+from pseudomask.config import CrfEngine, CrfOptions, CrfUnary, RefineConfig
 from pseudomask.errors import UsageError
 from pseudomask.refining.crf_engines import Kernels, batch_marginals, pick_engine, pydensecrf_marginals
 from pseudomask.refining.grid import scores_on_grid, shrink
@@ -152,3 +152,7 @@ def as_scores(marginals: np.ndarray) -> np.ndarray:
     share = classes / np.maximum(classes + background, _TINY)
     scores: np.ndarray = share * (classes / np.maximum(classes.max(0), _TINY))
     return scores.clip(0, 1, dtype=np.float32)
+
+
+def make(config: RefineConfig, device: str) -> Crf:
+    return Crf.of(config, device)

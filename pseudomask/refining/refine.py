@@ -84,22 +84,22 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
     """
     team = ranks()
     reporter = reporter or SilentReporter()
-    once = team.once(reporter)
+    lead = team.once(reporter)
     methods = check_methods(config)
     check_folders(config.seeds, config.out, what="seeds'")
     seeds = read_seeds(config.seeds, config.class_file)
-    seeded = match_photos(config, seeds)
-    config, reading = settle(inherit(config, seeds.config), seeded.items, once)
+    seeded = match_photos(config, seeds, exclude=config.out)
+    config, reading = settle(inherit(config, seeds.config), seeded.items, lead)
     outputs = plan_outputs(seeded.items, config.images, config.out)
     device = pick_device(config.device)
-    refiners = [REFINERS[name](config) for name in methods]  # what is missing is once now
+    refiners = [REFINERS[name](config) for name in methods]  # what is missing is reported now
     workers = (cores() if device.type == "cpu" else 1) if config.workers < 0 else config.workers
     jobs = _jobs(config.images, seeded, outputs, seeds, reading)
-    report_filling(seeds.path, once)
+    report_filling(seeds.path, lead)
     for line in problems(config, seeds, seeded):
-        once.warn(line)
+        lead.warn(line)
     with graceful() as stop:
-        threshold, chosen = choose_threshold(config, seeds, jobs, workers, stop, once)
+        threshold, chosen = choose_threshold(config, seeds, jobs, workers, stop, lead)
         result = RefineResult(
             out=config.out,
             classes=seeds.classes,
@@ -130,8 +130,8 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
             defaults=defaults(RefineConfig),
             earlier={"protocol.seeds_hash": seeds.hash_before},
         )
-        pending = result.begin(run, once, with_scores=config.scores, with_overlays=config.overlay)
-        once.info(f"{len(jobs)} photos, {', then '.join(methods)} on {device}, {max(workers, 1)} at a time")
+        pending = result.begin(run, lead, with_scores=config.scores, with_overlays=config.overlay)
+        lead.info(f"{len(jobs)} photos, {', then '.join(methods)} on {device}, {max(workers, 1)} at a time")
         if config.dry_run:
             result.understood = _understood(result, seeded, str(device), workers)
             return result
@@ -145,7 +145,7 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
             team.wait(stop)
             result.seconds = time.monotonic() - started
             run.finish({"refine": result.seconds})
-            result.finish(run, stop, once, max_failures=config.max_failures)
+            result.finish(run, stop, lead, max_failures=config.max_failures)
     return result
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pseudomask.config import ExtractConfig, RefineConfig
+from pseudomask.config.common import SeedOptions
 from pseudomask.config.roles import changed, deciding
 from pseudomask.data.images import ImageItem, PassedOver, look_through, passed_over_line, read_list, select
 from pseudomask.data.labels import read_classes
@@ -131,13 +132,13 @@ def read_seeds(folder: Path, class_file: Path | None) -> Seeds:
     return seeds
 
 
-def match_photos(config: RefineConfig, seeds: Seeds) -> SeededPhotos:
+def match_photos(config: SeedOptions, seeds: Seeds, *, exclude: Path | None = None) -> SeededPhotos:
     """Which photo each score file belongs to: the one of the same key (path without extension).
 
-    With --list the photos are those it names, whether they have scores or not. Raises `UsageError` where no photo has
-    scores, or the list names what is neither.
+    Photos in `exclude` are left out. With --list the photos are those it names, whether they have scores or not.
+    Raises `UsageError` where no photo has scores, or the list names what is neither.
     """
-    found = look_through(config.images, exclude=config.out)
+    found = look_through(config.images, exclude=exclude)
     photos = found.items
     keys = {photo.key for photo in photos}
     files = {file.key for file in seeds.score_files()}
@@ -175,7 +176,7 @@ def tags_of(entry: Entry | None) -> str:
     return str((entry or {}).get("tags", "seeds"))
 
 
-def problems(config: RefineConfig, seeds: Seeds, seeded: SeededPhotos) -> Iterator[str]:
+def problems(config: SeedOptions, seeds: Seeds, seeded: SeededPhotos) -> Iterator[str]:
     """What a person should hear before the work starts.
 
     Seeds of some of the photos are nothing unusual, unless the others were named, or were tried and failed.

@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pseudomask.config import Amp, WalkOptions
+from pseudomask.config import Amp, RefineConfig, WalkOptions
 from pseudomask.devices import pick_amp
 from pseudomask.errors import WeightsError
 from pseudomask.networks.edge_weights import find_backbone, load_edges
@@ -227,3 +227,7 @@ def scaled(scores: ScoreMap, values: np.ndarray, stride: int) -> ScoreMap:
     unit = ScoreMap(scores.classes, (values / values.max()).astype(np.float32), scores.size, stride)
     highest = max(float(plane.max()) for plane in unit.planes())
     return ScoreMap(unit.classes, np.minimum(unit.values / np.float32(highest), 1), unit.size, stride)
+
+
+def make(config: RefineConfig, device: str) -> Walk:
+    return Walk.of(config, device, config.seeds)

@@ -134,7 +134,7 @@ def test_the_normalisation_is_its_own(room: Path, trained: dict[str, Path], monk
             colours.append(more["around"].tolist())
             super().__init__(*args, **more)
 
-    monkeypatch.setattr("pseudomask.training.trainer.TrainingCrops", Watched)
+    monkeypatch.setattr("pseudomask.training.session.TrainingCrops", Watched)
     api.train_cls(settings(room, "watched"))
     assert colours == [[128, 128, 128]]
 
