@@ -115,7 +115,7 @@ def test_ordinary_photos_say_nothing_and_change_nothing(tmp_path: Path) -> None:
     config, reading, heard = seen(tmp_path)
     assert (heard.infos, heard.warnings) == ([], [])
     assert config == ExtractConfig(images=tmp_path, out=tmp_path / "out")
-    assert reading == Reading()
+    assert reading == Reading(guessed=True)
 
 
 def test_many_bands_need_bands(tmp_path: Path) -> None:
