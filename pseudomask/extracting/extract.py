@@ -17,7 +17,7 @@ from pseudomask.config import ExtractConfig
 from pseudomask.config.roles import deciding, defaults
 from pseudomask.data.collection import Collection, align_tags, collect, tell_labels, tell_passed_over
 from pseudomask.data.images import ImagePaths, PassedOver
-from pseudomask.data.survey import recorded_config, settle
+from pseudomask.data.survey import not_decided, recorded_config, settle
 from pseudomask.devices import pick_amp, pick_device, pick_workers
 from pseudomask.extracting.engine import Engine
 from pseudomask.extracting.inputs import PhotosAndTags
@@ -129,6 +129,7 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
         inputs=PhotosAndTags(collection, config.images, hashed=config.hash_photos),
         prune=config.prune,
         defaults=defaults(ExtractConfig),
+        earlier=not_decided(earlier),
     )
     for line in run.standing.news():
         told.info(line)
@@ -227,6 +228,11 @@ class _Flow:
         given = self.collection.tags
         tags = [None if given is None else given.get(key) for key in keys]
         for photo, one, scores in zip(batch, tags, self.engine.scores(batch, tags), strict=True):
+            if photo.white:
+                name = self.collection.items[photo.place].relative
+                self.reporter.warn(
+                    f"{name}: all of it is white; if it is transparent, --alpha ignore shows its colours"
+                )
             self.waiting.append(
                 pool.submit(
                     self._write,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from pseudomask.config import ExtractConfig, RefineConfig
+from pseudomask.config.common import PhotoReadingOptions
 from pseudomask.config.roles import changed, deciding
 from pseudomask.data.images import ImageItem, PassedOver, look_through, passed_over_line, read_list, select
 from pseudomask.data.labels import read_classes
@@ -22,6 +23,7 @@ from pseudomask.running.record import RunRecord, hash_file, hash_lines
 from pseudomask.running.threshold import made_threshold
 
 _CONFIGS: dict[str, type] = {"extract": ExtractConfig, "refine": RefineConfig}
+_INHERITED = {one.name for one in fields(PhotoReadingOptions)}  # so that refine's own record has them
 _DECIDING = ("recam_weights", "affinity_sha256", "seeds_hash")  # in a record's protocol
 
 
@@ -130,7 +132,7 @@ def _settings_hash(record: RunRecord) -> str:
     settings, kind = record.config, _CONFIGS.get(record.command)
     if kind is not None:
         names = deciding(kind, (method,) if isinstance(method, str) else method, roles=("result",))
-        settings = changed(settings, kind, names)
+        settings = changed(settings, kind, [name for name in names if name not in _INHERITED])
     protocol = {name: record.protocol.get(name) for name in _DECIDING}
     facts = [record.command, settings, protocol, record.weights.get("sha256")]
     return hash_lines([*record.classes, json.dumps(facts, sort_keys=True)])

@@ -207,7 +207,7 @@ def run_training(
     crops: Callable[..., Crops] | None = None,
     mean_of_photos: bool = True,
     reading: Reading | None = None,
-    earlier: Mapping[str, str] | None = None,
+    earlier: Mapping[str, Any] | None = None,
 ) -> TrainingResult:
     """Record, train (or resume), validate and write RUN/weights.safetensors.
 
@@ -343,7 +343,7 @@ def _compared(options: AnyOptions) -> list[str]:
     return [*_COMPARED, *(f"config.{name}" for name in deciding(type(options), roles=("result", "machine")))]
 
 
-def _check_record(options: AnyOptions, record: RunRecord, earlier: Mapping[str, str] | None) -> None:
+def _check_record(options: AnyOptions, record: RunRecord, earlier: Mapping[str, Any] | None) -> None:
     """Compare this run's record with the one in RUN: only the same training may go on there."""
     old = None if options.overwrite else RunRecord.read(options.run / RECORD)
     if old is not None:
