@@ -9,6 +9,7 @@ from contextlib import closing
 from pseudomask.config import ExtractConfig
 from pseudomask.config.roles import deciding, defaults
 from pseudomask.data.images import ImagePaths
+from pseudomask.data.survey import not_decided, recorded_config
 from pseudomask.devices import pick_workers
 from pseudomask.extracting.flow import Flow
 from pseudomask.extracting.inputs import PhotosAndTags
@@ -70,6 +71,7 @@ def _open(plan: Plan) -> FolderRun:
         inputs=PhotosAndTags(plan.collection, config.images, hashed=config.hash_photos),
         prune=config.prune,
         defaults=defaults(ExtractConfig),
+        earlier=not_decided(None if config.overwrite else recorded_config(config.out)),
     )
 
 

@@ -15,7 +15,7 @@ from pseudomask.config import RefineConfig
 from pseudomask.config.roles import deciding, defaults
 from pseudomask.data.images import PassedOver
 from pseudomask.data.reading import Reading
-from pseudomask.data.survey import inherit, settle
+from pseudomask.data.survey import inherit, not_decided, recorded_config, settle
 from pseudomask.devices import pick_device
 from pseudomask.errors import UsageError
 from pseudomask.refining import REFINERS
@@ -128,7 +128,7 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
             inputs=PhotosAndSeeds(seeded, seeds, config.images, hashed=config.hash_photos),
             prune=config.prune,
             defaults=defaults(RefineConfig),
-            earlier={"protocol.seeds_hash": seeds.hash_before},
+            earlier={"protocol.seeds_hash": seeds.hash_before} | not_decided(recorded_config(config.out)),
         )
         pending = result.begin(run, lead, with_scores=config.scores, with_overlays=config.overlay)
         lead.info(f"{len(jobs)} photos, {', then '.join(methods)} on {device}, {max(workers, 1)} at a time")

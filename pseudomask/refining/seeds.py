@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pseudomask.config import ExtractConfig, RefineConfig
-from pseudomask.config.common import SeedOptions
+from pseudomask.config.common import PhotoReadingOptions, SeedOptions
 from pseudomask.config.roles import changed, deciding
 from pseudomask.data.images import ImageItem, PassedOver, look_through, passed_over_line, read_list, select
 from pseudomask.data.labels import read_classes
@@ -23,6 +23,7 @@ from pseudomask.running.manifest import Entry
 from pseudomask.running.record import hash_file, hash_lines
 
 _CONFIGS: dict[str, type] = {"extract": ExtractConfig, "refine": RefineConfig}
+_INHERITED = {one.name for one in fields(PhotoReadingOptions)}  # so that refine's own record has them
 _DECIDING = ("recam_weights", "affinity_sha256", "seeds_hash")  # in a record's protocol
 
 
@@ -60,7 +61,7 @@ class Seeds(MadeFolder):
         settings, kind = record.config, _CONFIGS.get(record.command)
         if kind is not None:
             names = deciding(kind, methods, roles=("result",))
-            settings = changed(settings, kind, names)
+            settings = changed(settings, kind, [name for name in names if name not in _INHERITED])
         protocol = {name: record.protocol.get(name) for name in _DECIDING}
         facts = [record.command, settings, protocol, record.weights.get("sha256")]
         return hash_lines([*record.classes, json.dumps(facts, sort_keys=True)])
