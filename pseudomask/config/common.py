@@ -56,6 +56,14 @@ class TagOptions:
         None, "Tags that say nothing (NA,unknown), with `,` between: their rows are left out.", "Input"
     )
     merge_names: bool = option(False, "Names that differ by case, blanks, `_` or `-` alone are one class.", "Input")
+    count_from: int | None = option(
+        None,
+        "Number of --class-file's first class where tags are numbers: 0 or 1; by default 1, in a Hugging Face metadata "
+        "file 0.",
+        "Input",
+        min=0,
+        max=1,
+    )
     difficult: Literal["keep", "drop"] = option("keep", "VOC objects marked difficult.", "Input")
     crowd: Literal["ignore", "keep"] = option("ignore", "COCO crowd annotations as tags.", "Input")
 
