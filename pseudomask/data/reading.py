@@ -163,7 +163,7 @@ def limits(raw: Raw) -> Span | None:
 def render(raw: Raw, reading: Reading) -> np.ndarray:
     """uint8 (H, W, 3): the values scaled, transparent pixels laid over white unless `reading.alpha` says otherwise.
 
-    Raises `ReadingProblem` where the values exceed an inferred range.
+    Raises `ReadingProblem` where the values exceed an inferred range, or none of them was measured.
     """
     is_float = raw.values.dtype.kind == "f"
     span = reading.fixed(raw.values.dtype)
@@ -234,15 +234,19 @@ def _scaled(raw: Raw, span: Span) -> np.ndarray:
         if raw.no_data is not None:
             out[values == raw.no_data] = 0
         return out
+    measured = not values.size
     for block, place in zip(_blocks(values), _blocks(out), strict=True):
         wide = as_float64(block)
         lost = ~np.isfinite(wide) | _is_no_data(wide, raw.no_data)
+        measured = measured or not lost.all()
         wide[lost] = low
         levels = np.rint(np.clip((wide - low) * factor, 0, 255)).astype(np.uint8)
         if raw.inverted:
             levels = 255 - levels
         levels[lost] = 0
         place[:] = levels
+    if not measured:
+        raise ReadingProblem("all its values are NaN, infinite or stand for nothing measured")
     return out
 
 

@@ -210,6 +210,7 @@ def _tell_alpha(headers: Sequence[Header], options: PhotoReadingOptions, reporte
 
 def _infer(wide: Sequence[Header], options: Options, reporter: Reporter) -> Options:
     """`bits` and `value_range` from the values of some photos, where they were not given."""
+    given = options  # what is found for one kind of values says nothing of the other
     found = [values for one in _affordable(wide, options, _MOST_PHOTOS) if (values := _values(one, options))]
     looked = f"in the {len(found)} looked at" if len(found) < len(wide) else ""
     for unsigned in (True, False):
@@ -217,7 +218,7 @@ def _infer(wide: Sequence[Header], options: Options, reporter: Reporter) -> Opti
         if not group:
             continue
         low, high = min(one.low for one in group), max(one.high for one in group)
-        span = Reading.of(options).fixed(np.dtype(np.uint16 if unsigned else np.float32))
+        span = Reading.of(given).fixed(np.dtype(np.uint16 if unsigned else np.float32))
         if span is not None:
             _tell_dark(group, span, reporter)
             continue
