@@ -55,6 +55,13 @@ class TagOptions:
         None, "Tags that say nothing (NA,unknown), with `,` between: their rows are left out."
     )
     merge_names: bool = _of_tags(False, "Names that differ by case, blanks, `_` or `-` alone are one class.")
+    count_from: int | None = _of_tags(
+        None,
+        "Number of --class-file's first class where tags are numbers: 0 or 1; by default 1, in a Hugging Face metadata "
+        "file 0.",
+        min=0,
+        max=1,
+    )
     difficult: Literal["keep", "drop"] = _of_tags("keep", "VOC objects marked difficult.")
     crowd: Literal["ignore", "keep"] = _of_tags("ignore", "COCO crowd annotations as tags.")
 

@@ -135,15 +135,19 @@ def _scaled(raw: Raw, span: Span) -> np.ndarray:
         if raw.no_data is not None:
             out[values == raw.no_data] = 0
         return out
+    measured = not values.size
     for block, place in zip(_blocks(values), _blocks(out), strict=True):
         wide = as_float64(block)
         lost = ~np.isfinite(wide) | _is_no_data(wide, raw.no_data)
+        measured = measured or not lost.all()
         wide[lost] = low
         levels = np.rint(np.clip((wide - low) * factor, 0, 255)).astype(np.uint8)
         if raw.inverted:
             levels = 255 - levels
         levels[lost] = 0
         place[:] = levels
+    if not measured:
+        raise ReadingProblem("all its values are NaN, infinite or stand for nothing measured")
     return out
 
 

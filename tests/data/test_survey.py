@@ -206,3 +206,26 @@ def test_colour_pngs_of_twelve_bits(tmp_path: Path) -> None:
     config, reading, _ = seen(tmp_path)
     assert config.bits == 12
     np.testing.assert_allclose(decode(tmp_path / "a.png", reading=reading).astype(int), values / 4095 * 255, atol=1)
+
+
+def test_sixteen_bit_and_float_photos_in_one_folder(tmp_path: Path) -> None:
+    """What was found for the one says nothing of the other: the float photo was read as black."""
+    grey(tmp_path, "whole", 4095)
+    grey(tmp_path, "part", 1, "f4")
+    config, reading, heard = seen(tmp_path)
+    assert (config.bits, config.value_range) == (12, (0.0, 1.0))
+    assert heard.warnings == []
+    assert decode(tmp_path / "whole.png", reading=reading).max() == 255
+    assert decode(tmp_path / "part.tif", reading=reading).max() == 255
+
+
+@pytest.mark.parametrize("value", [np.nan, -9999.0, np.inf])
+def test_a_photo_of_which_nothing_was_measured(tmp_path: Path, value: float) -> None:
+    values = np.full((20, 30), value, "f4")
+    (tmp_path / "a.tif").write_bytes(tiff(values))
+    for reading in (Reading(), Reading(span=(0.0, 1.0), guessed=True)):
+        with pytest.raises(ImageError, match="NaN"):
+            decode(tmp_path / "a.tif", reading=reading)
+    values[0, 0] = 1
+    (tmp_path / "a.tif").write_bytes(tiff(values))
+    assert decode(tmp_path / "a.tif", reading=Reading(span=(0.0, 1.0))).max() == 255
