@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ from pseudomask.config import ExtractConfig, RefineConfig
 from pseudomask.config.roles import changed, deciding
 from pseudomask.data.images import ImageItem, PassedOver, look_through, passed_over_line, read_list, select
 from pseudomask.data.labels import read_classes
-from pseudomask.errors import LabelError, UsageError
+from pseudomask.errors import LabelError, PseudomaskError, UsageError
 from pseudomask.measuring.pairing import find_files
-from pseudomask.running.identity import older
-from pseudomask.running.inputs import Line
+from pseudomask.running.identity import Identity, identify, older
+from pseudomask.running.inputs import Line, same_folder
 from pseudomask.running.layout import MANIFEST, RECORD, Outputs
 from pseudomask.running.manifest import Entry, Manifest
 from pseudomask.running.record import RunRecord, hash_file, hash_lines
@@ -34,6 +35,7 @@ class Seeds:
         entries: what its manifest tells of each photo, by key; empty where there is none.
         hash: of all settings that decided the scores; `hash_before`: the same as version 0.1.0 recorded it.
         config: the settings of the run that made it.
+        photos: what each photo was when its scores were made, by key; `record_file` what the record was when read.
     """
 
     folder: Path
@@ -47,10 +49,35 @@ class Seeds:
     protocol: dict[str, Any] = field(default_factory=dict)
     entries: dict[str, Entry] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
+    photos: dict[str, Identity] = field(default_factory=dict)
+    record_file: Identity | None = None
 
     def scores(self, key: str) -> Path:
         """Where the scores of a photo are, or would be."""
         return Outputs(key, self.folder).scores
+
+    def tests(self, images: Path, *, hashed: bool = False) -> dict[str, Callable[[Path], bool]]:
+        """By key, what tells whether a photo in `images` still is that of its scores; none where nothing was noted.
+
+        Files of a copy have times of their own, which tell nothing.
+        """
+        timed = same_folder(self.config.get("images"), images)
+        return {key: partial(photo.holds, hashed=hashed, timed=timed) for key, photo in self.photos.items()}
+
+    def check(self) -> None:
+        """Raise `PseudomaskError` where another run has begun to make these seeds with other settings."""
+        path = self.folder / RECORD
+        if self.record_file is None or self.record_file == identify(path):
+            return
+        try:
+            record = RunRecord.read(path)
+        except UsageError:
+            record = None
+        if record is None or _settings_hash(record) != self.hash:
+            raise PseudomaskError(
+                f"{self.folder} was removed or made anew with other settings while it was being read; this run stops; "
+                "run it again with --overwrite once the seeds are complete"
+            )
 
 
 @dataclass(frozen=True)
@@ -100,6 +127,7 @@ def read_seeds(folder: Path, class_file: Path | None) -> Seeds:
             "or with `pseudomask refine --scores`"
         )
     given = read_classes(class_file) if class_file is not None else None
+    record_file = identify(folder / RECORD)
     record = _record(folder)
     if record is None:
         if given is None:
@@ -109,6 +137,8 @@ def read_seeds(folder: Path, class_file: Path | None) -> Seeds:
     if given is not None and given != classes:
         raise LabelError(_difference(given, classes, folder), class_file)
     threshold, chosen = made_threshold(record.config, record.protocol)
+    photos: dict[str, Identity] = {}
+    entries = _told(Manifest(folder / MANIFEST), photos)
     return Seeds(
         folder=folder,
         classes=classes,
@@ -119,8 +149,10 @@ def read_seeds(folder: Path, class_file: Path | None) -> Seeds:
         hash=_settings_hash(record),
         hash_before=_hash_before(record),
         protocol=record.protocol,
-        entries=_told(Manifest(folder / MANIFEST)),
+        entries=entries,
         config=record.config,
+        photos=photos,
+        record_file=record_file,
     )
 
 
@@ -145,8 +177,8 @@ def _hash_before(record: RunRecord) -> str:
     return hash_lines([*record.classes, json.dumps(facts, sort_keys=True)])
 
 
-def _told(manifest: Manifest) -> dict[str, Entry]:
-    """Of each line what is asked for later; values that many photos have in common are held once."""
+def _told(manifest: Manifest, photos: dict[str, Identity]) -> dict[str, Entry]:
+    """Of each line what is asked for later; values that many photos have in common are held once. Fills `photos`."""
     seen: dict[str, Any] = {}
 
     def brief(entry: Entry) -> Entry:
@@ -154,7 +186,16 @@ def _told(manifest: Manifest) -> dict[str, Entry]:
         same: Entry = seen.setdefault(repr(found), found)
         return same
 
-    return {entry["key"]: brief(entry) for entry in manifest.lines()}
+    entries = {}
+    for entry in manifest.lines():
+        key = entry["key"]
+        entries[key] = brief(entry)
+        photo = Identity.from_json(entry.get("photo"))
+        if photo is not None:
+            photos[key] = photo
+        else:
+            photos.pop(key, None)
+    return entries
 
 
 def match_photos(config: RefineConfig, seeds: Seeds) -> Matched:

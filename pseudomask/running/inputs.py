@@ -64,13 +64,18 @@ class Inputs(Protocol):
         ...
 
 
+def same_folder(recorded: Any, images: Path) -> bool:
+    """Whether `images` is the folder of photos that a record names."""
+    return isinstance(recorded, str) and os.path.realpath(recorded) == os.path.realpath(images)
+
+
 def changed_since(photos: Iterable[tuple[str, Entry]], images: Path, made_from: Any) -> list[str]:
     """Names of photos below `images` that are not any more what their masks were made from.
 
     photos: each one's path, and its mask's line. made_from: the folder that the record names: files of a copy have
     times of their own, which tell nothing.
     """
-    own = isinstance(made_from, str) and os.path.realpath(made_from) == os.path.realpath(images)
+    own = same_folder(made_from, images)
     found = []
     for name, entry in photos:
         noted = Identity.from_json(entry.get("photo"))
