@@ -94,7 +94,7 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
     device = pick_device(config.device)
     refiners = [REFINERS[name](config) for name in methods]  # what is missing is reported now
     workers = (cores() if device.type == "cpu" else 1) if config.workers < 0 else config.workers
-    jobs = _jobs(config.images, seeded, outputs, seeds, reading)
+    jobs = _jobs(config, seeded, outputs, seeds, reading)
     report_filling(seeds.path, lead)
     for line in problems(config, seeds, seeded):
         lead.warn(line)
@@ -141,7 +141,7 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
             pending = team.broadcast(pending, stop)
             started = time.monotonic()
             batches = team.share(plan_batches([jobs[i] for i in pending], seeds.entries, batch))
-            _refine_all(work, batches, workers, run, stop, reporter, team.label("refining"))
+            _refine_all(work, batches, workers, seeds, run, stop, reporter, team.label("refining"))
             team.wait(stop)
             result.seconds = time.monotonic() - started
             run.finish({"refine": result.seconds})
@@ -149,15 +149,19 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
     return result
 
 
-def _jobs(images: Path, seeded: SeededPhotos, outputs: Sequence[Outputs], seeds: Seeds, reading: Reading) -> list[Job]:
+def _jobs(
+    config: RefineConfig, seeded: SeededPhotos, outputs: Sequence[Outputs], seeds: Seeds, reading: Reading
+) -> list[Job]:
+    tests = seeds.tests(config.images, hashed=config.hash_photos)
     return [
         Job(
             outputs=out,
             relative=item.relative,
-            images=None if item.key in seeded.orphans else images,
+            images=None if item.key in seeded.orphans else config.images,
             seeds=seeds.path,
             tags=tags_of(seeds.entries.get(item.key)),
             reading=reading,
+            unchanged=tests.get(item.key),
         )
         for item, out in zip(seeded.items, outputs, strict=True)
     ]
@@ -167,6 +171,7 @@ def _refine_all(
     work: Work,
     batches: Sequence[tuple[Job, ...]],
     workers: int,
+    seeds: Seeds,
     run: FolderRun,
     stop: Stop,
     reporter: Reporter,
@@ -185,6 +190,7 @@ def _refine_all(
                 if worked.most < most:
                     most = worked.most
                     reporter.warn(f"out of memory; going on with batches of {most}")
+                seeds.check()  # a new record stands before the first new score file
                 for entry in worked.entries:
                     if entry["status"] == FAILED:
                         reporter.warn(f"{entry['image']}: {entry['reason']}")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ from pseudomask.config.common import PhotoReadingOptions, SeedOptions
 from pseudomask.config.roles import changed, deciding
 from pseudomask.data.images import ImageItem, PassedOver, look_through, passed_over_line, read_list, select
 from pseudomask.data.labels import read_classes
-from pseudomask.errors import LabelError, UsageError
-from pseudomask.running.identity import older
+from pseudomask.errors import LabelError, PseudomaskError, UsageError
+from pseudomask.running.identity import Identity, identify, older
 from pseudomask.running.inputs import Line
 from pseudomask.running.layout import RECORD
 from pseudomask.running.made import MadeFolder
@@ -78,6 +78,37 @@ class Seeds(MadeFolder):
         facts = [record.command, decided, record.protocol, record.weights, record.images_hash, record.labels_hash]
         return hash_lines([*record.classes, json.dumps(facts, sort_keys=True)])
 
+    @cached_property
+    def photos(self) -> Mapping[str, Identity]:
+        """What each photo was when its scores were made, as far as that was noted."""
+        noted = {entry["key"]: Identity.from_json(entry.get("photo")) for entry in self.lines()} if self.record else {}
+        return {key: photo for key, photo in noted.items() if photo is not None}
+
+    def tests(self, images: Path, *, hashed: bool = False) -> dict[str, Callable[[Path], bool]]:
+        """By key, what tells whether a photo in `images` still is that of its scores; none where nothing was noted."""
+        timed = self.made_from(images)
+        return {key: partial(photo.holds, hashed=hashed, timed=timed) for key, photo in self.photos.items()}
+
+    @cached_property
+    def record_file(self) -> Identity:
+        """What the record's file was when it was first looked at."""
+        return identify(self.path / RECORD)
+
+    def check(self) -> None:
+        """Raise `PseudomaskError` if another run has begun to make these seeds with other settings."""
+        if self.record is None or self.record_file == identify(self.path / RECORD):
+            return
+        now = Seeds(self.path, given=self.given)
+        try:
+            same = now.record is not None and now.hash == self.hash
+        except UsageError:
+            same = False
+        if not same:
+            raise PseudomaskError(
+                f"{self.path} was removed or replaced with other settings while it was being read; "
+                "run this command again with --overwrite once the seeds are complete"
+            )
+
 
 @dataclass(frozen=True)
 class SeededPhotos:
@@ -125,6 +156,7 @@ def read_seeds(folder: Path, class_file: Path | None) -> Seeds:
             "or with `pseudomask refine --scores`"
         )
     seeds = Seeds(folder, given=read_classes(class_file) if class_file is not None else None)
+    _ = seeds.record_file  # before the record is read
     if seeds.record is None and seeds.given is None:
         raise UsageError(f"{folder}: no {RECORD} in it that tells the classes; give them with --class-file")
     if seeds.given not in (None, seeds.classes):

@@ -27,6 +27,7 @@ from pseudomask.refining.paths import highest_points, pad, shifted
 from pseudomask.refining.seeds import Seeds, match_photos, problems, read_seeds
 from pseudomask.refining.work import Job
 from pseudomask.running.holder import report_filling
+from pseudomask.running.identity import older
 from pseudomask.running.layout import Outputs, check_folders
 from pseudomask.running.machine import cores
 from pseudomask.running.ranks import ALONE, Ranks, ranks
@@ -111,8 +112,17 @@ def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None
         f"labels: classes above {foreground:g}, background below {background:g}"
         f"{', after the CRF' if config.confident_crf else ''}"
     )
+    tests = seeds.tests(config.images)
     jobs = [
-        Job(Outputs(item.key, config.run / LABELS), item.relative, config.images, seeds.path, "", reading)
+        Job(
+            Outputs(item.key, config.run / LABELS),
+            item.relative,
+            config.images,
+            seeds.path,
+            "",
+            reading,
+            tests.get(item.key),
+        )
         for item in items
     ]
     device = pick_device(config.device)
@@ -177,12 +187,21 @@ def _split(seeds: Seeds, items: Sequence[ImageItem]) -> Split:
     return Split(whole, whole.subset([]))
 
 
+def _current(job: Job) -> bool:
+    """Whether labels that are there were made from the scores and the photo as they are now."""
+    assert job.photo is not None
+    return older(job.scores, job.outputs.mask) and (job.unchanged is None or job.unchanged(job.photo))
+
+
 def _label(work: LabelWork, jobs: Sequence[Job], workers: int, overwrite: bool, reporter: Reporter, stop: Stop) -> None:
     """Make the labels that are not there yet, this process's share. Raises `UsageError` where no photo gets any."""
     team = ranks()
     own = team.share(jobs)
     if overwrite:
         for job in own:
+            job.outputs.mask.unlink(missing_ok=True)
+    for job in own:
+        if not _current(job):  # else labels of a photo or scores that changed since would teach
             job.outputs.mask.unlink(missing_ok=True)
     pending = [job for job in own if not job.outputs.mask.exists()]
     with reporter.progress(len(pending), team.label("labelling")) as progress:
