@@ -256,7 +256,7 @@ def test_r26_streams(watch: Watch, tmp_path: Path) -> None:
         assert done.code == 0, done.err
         assert done.errors() == []
     assert tree(tmp_path / "a") == tree(tmp_path / "b") == tree(tmp_path / "c")
-    done = watch.server.run(*watch.extract(tmp_path / "a", "--limit", "3", "--json"))
+    done = watch.server.run(*watch.extract(tmp_path / "a", "--limit", "2", "--max-side", "32", "--json"))
     assert (done.code, done.out) == (2, ""), "on failure stdout stays empty"
     done = watch.server.run("evaluate", tmp_path / "a", tmp_path / "a", "--json", env=plain)
     assert done.code == 0, done.err
