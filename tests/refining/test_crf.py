@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from typing import Any
 
 import numpy as np
@@ -164,15 +163,6 @@ def test_every_setting_has_an_effect(change: dict[str, Any]) -> None:
         for settings in (plain, plain | change)
     )
     assert abs(before - after).max() > 0.01
-
-
-def test_it_crosses_processes() -> None:
-    photo, truth = photo_and_truth()
-    refiner = Crf.of(CrfOptions())
-    copy = pickle.loads(pickle.dumps(refiner))
-    ours, theirs = (r.refine(photo, seeds(truth), 0.3).scores.values for r in (refiner, copy))
-    assert copy == refiner
-    assert np.array_equal(ours, theirs)
 
 
 def test_absent_pydensecrf(monkeypatch: pytest.MonkeyPatch) -> None:

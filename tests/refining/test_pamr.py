@@ -119,11 +119,6 @@ def test_blurred_shapes_become_sharp() -> None:
     assert iou(Pamr().refine(image, seeds, 0.4).scores) > iou(seeds) + 0.03
 
 
-def test_a_photo_without_classes_passes_through() -> None:
-    empty = ScoreMap((), np.zeros((0, 3, 4), np.float32), (12, 16), 4)
-    assert Pamr().refine(np.zeros((12, 16, 3), np.uint8), empty, 0.2).scores is empty
-
-
 @pytest.mark.parametrize("size", [(1, 1), (1, 700), (3, 5), (321, 2)])
 def test_odd_sizes(size: tuple[int, int]) -> None:
     stride = 4

@@ -20,7 +20,6 @@ from pseudomask.errors import UsageError, WeightsError
 from pseudomask.measuring.evaluate import evaluate
 from pseudomask.networks.backbones import make_backbone
 from pseudomask.networks.edges import EdgeNetwork
-from pseudomask.refining import REFINERS
 from pseudomask.refining.paths import affinities, highest_points, pad, steps, way
 from pseudomask.refining.refine import refine
 from pseudomask.refining.walk import Walk, chebyshev_weights, power_of, random_walk, scaled, threshold_of, transition
@@ -258,7 +257,3 @@ def test_refine_tells_what_follows(weights: Path, settings: Settings, tmp_path: 
     told = evaluate(tmp_path / "out", tmp_path / "out").protocol
     assert level != found.threshold
     assert (told.threshold, told.threshold_source) == (level, "from the masks")
-
-
-def test_it_is_registered() -> None:
-    assert "walk" in REFINERS
