@@ -23,6 +23,7 @@ from pseudomask.measuring.pairing import File, Missing, Pairing, find_files, pai
 from pseudomask.measuring.reports import Evidence, Report
 from pseudomask.measuring.sweep import checked_thresholds
 from pseudomask.measuring.tally import Circumstances, Tally
+from pseudomask.quoting import quoted
 from pseudomask.running.threshold import made_threshold
 from pseudomask.suggest import nearest as nearest_name
 
@@ -238,5 +239,5 @@ def _positions(chosen: Sequence[str] | None, names: tuple[str, ...] | None) -> t
 def _nearest(name: str, names: Sequence[str]) -> str:
     near = nearest_name(name, names, cutoff=0.5)
     if near:
-        return f"; did you mean {near!r}?"
+        return f"; did you mean {quoted(near)}?"
     return f"; it holds {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
