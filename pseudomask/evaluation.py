@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,11 @@ from pseudomask.measuring.evaluate import evaluate as measure
 from pseudomask.measuring.reports import HEADER, Report
 from pseudomask.reporting.evaluated import read_made, write_evaluated
 from pseudomask.running.atomic import atomic_text
+from pseudomask.running.folder_run import FAILED
+from pseudomask.running.holder import tell_filling
+from pseudomask.running.layout import MANIFEST, RECORD
 from pseudomask.running.machine import cores
+from pseudomask.running.manifest import Manifest
 from pseudomask.running.reporter import Progress, Reporter, SilentReporter
 
 
@@ -59,6 +63,9 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
     thresholds = None if config.threshold is None else [config.threshold]
     workers = cores() if config.workers < 0 else config.workers
     made = read_made(config) if config.html is not None else None
+    inside = config.pred.name == "scores" and (config.pred.parent / RECORD).is_file()
+    out = config.pred.parent if inside else config.pred
+    tell_filling(out, reporter)
     with ExitStack() as stack:
         bars: list[Progress] = []
 
@@ -87,12 +94,28 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
         )
     for doubt in report.doubts:
         reporter.warn(doubt.text)
+    _tell_stale(out, report, reporter)
     files = _write(config, report)
     if config.html is not None and made is not None:
         page = write_evaluated(config.html, config, report, made, reporter, workers=workers)
         reporter.info(f"page: {page.line()}")
         files += (config.html,)
     return EvaluateResult(report, files)
+
+
+def _tell_stale(out: Path, report: Report, reporter: Reporter) -> None:
+    """Masks that count although the run that made them says that they are no longer those of their photos."""
+    entries = {}
+    if (out / RECORD).is_file():
+        with suppress(UsageError):  # another program's manifest
+            entries = Manifest(out / MANIFEST).load()
+    measured = report.evidence.pairs if report.evidence is not None else ()
+    stale = [pair.key for pair in measured if entries.get(pair.key, {}).get("status") == FAILED]
+    if stale:
+        reporter.warn(
+            f"{len(stale)} masks count that the manifest of {out} calls failed, such as those of photos that changed "
+            f"(first: {stale[0]}); run the command that made them again"
+        )
 
 
 def _write(config: EvaluateConfig, report: Report) -> tuple[Path, ...]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pseudomask.errors import UsageError
-from pseudomask.quoting import quoted
 from pseudomask.suggest import nearest as nearest_name
 
 _TRUE = ("1", "true", "yes", "on")
@@ -38,7 +37,7 @@ def convert(annotation: Any, value: object, where: str) -> Any:
 def nearest(name: str, known: Iterable[str]) -> str:
     """` (did you mean 'x'?)`, or nothing where no known name is near."""
     close = nearest_name(name, known)
-    return f" (did you mean {quoted(close)}?)" if close else ""
+    return f" (did you mean '{close}'?)" if close else ""
 
 
 def metavar(annotation: Any) -> str:
