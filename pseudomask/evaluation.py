@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,10 @@ from pseudomask.measuring.evaluate import evaluate as measure
 from pseudomask.measuring.reports import HEADER, Report
 from pseudomask.reporting.evaluated import read_made, write_evaluated
 from pseudomask.running.atomic import atomic_text
+from pseudomask.running.holder import report_filling
 from pseudomask.running.machine import cores
+from pseudomask.running.made import MadeFolder
+from pseudomask.running.manifest import FAILED, Entry
 from pseudomask.running.reporter import Progress, Reporter, SilentReporter
 
 
@@ -59,6 +62,8 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
     thresholds = None if config.threshold is None else [config.threshold]
     workers = cores() if config.workers < 0 else config.workers
     made = read_made(config) if config.html is not None else None
+    folder = MadeFolder(MadeFolder.around(config.pred))
+    report_filling(folder.path, reporter)
     with ExitStack() as stack:
         bars: list[Progress] = []
 
@@ -87,12 +92,28 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
         )
     for doubt in report.doubts:
         reporter.warn(doubt.text)
+    _report_stale(folder, report, reporter)
     files = _write(config, report)
     if config.html is not None and made is not None:
         page = write_evaluated(config.html, config, report, made, reporter, workers=workers)
         reporter.info(f"page: {page.line()}")
         files += (config.html,)
     return EvaluateResult(report, files)
+
+
+def _report_stale(folder: MadeFolder, report: Report, reporter: Reporter) -> None:
+    """Masks that count although the run that made them says that they no longer belong to their photos."""
+    entries: Mapping[str, Entry] = {}
+    if folder.holds_run():
+        with suppress(UsageError):  # another program's manifest
+            entries = folder.entries
+    measured = report.evidence.pairs if report.evidence is not None else ()
+    stale = [pair.key for pair in measured if entries.get(pair.key, {}).get("status") == FAILED]
+    if stale:
+        reporter.warn(
+            f"{len(stale)} masks count that the manifest of {folder.path} marks as failed, such as those of photos that "
+            f"changed (first: {stale[0]}); run the command that made them again"
+        )
 
 
 def _write(config: EvaluateConfig, report: Report) -> tuple[Path, ...]:

@@ -28,6 +28,12 @@ def shell_word(word: object) -> str:
     return f"$'{''.join(_escaped(letter) for letter in text)}'"
 
 
+def quoted(word: object) -> str:
+    """The same, always in quotes, for a name in the midst of a sentence."""
+    text = shell_word(word)
+    return text if text.startswith(("'", "$'")) else f"'{text}'"
+
+
 def _escaped(letter: str) -> str:
     if letter.isprintable() and letter not in "\\'!":
         return letter

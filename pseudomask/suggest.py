@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 
+from pseudomask.quoting import quoted
+
 
 def nearest(name: str, valid: Iterable[str], *, cutoff: float = 0.6) -> str | None:
     """The valid name most like `name`, whatever their case; None where none is near."""
@@ -19,7 +21,7 @@ def nearest(name: str, valid: Iterable[str], *, cutoff: float = 0.6) -> str | No
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
     """`; did you mean 'cat'?`, or nothing."""
     near = nearest(name, valid)
-    return f"; did you mean {near!r}?" if near else ""
+    return f"; did you mean {quoted(near)}?" if near else ""
 
 
 def did_you_mean_path(missing: Path) -> str:
@@ -34,4 +36,4 @@ def did_you_mean_path(missing: Path) -> str:
     except OSError:
         return ""
     found = there.joinpath(near, *rest) if near else None
-    return f"; did you mean {str(found)!r}?" if found is not None and found.exists() else ""
+    return f"; did you mean {quoted(found)}?" if found is not None and found.exists() else ""

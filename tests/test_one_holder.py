@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,8 +16,9 @@ import tiny
 
 from pseudomask.api import train_affinity, train_cls
 from pseudomask.chain.run import run
-from pseudomask.config import ExportConfig, ExtractConfig, RefineConfig, RunConfig
+from pseudomask.config import EvaluateConfig, ExportConfig, ExtractConfig, RefineConfig, RunConfig
 from pseudomask.errors import FolderInUse, PseudomaskError
+from pseudomask.evaluation import evaluate
 from pseudomask.exporting.export import _alone, export
 from pseudomask.extracting.extract import extract
 from pseudomask.refining.refine import refine
@@ -140,6 +142,14 @@ def test_what_goes_on_from_a_folder_that_is_still_filled_says_so(place: Path, tm
             ),
             ear,
         )
+    assert any(f"process {pid}" in line for line in ear.warnings)
+
+
+def test_a_number_of_masks_that_are_still_being_made_says_so(place: Path, tmp_path: Path) -> None:
+    ear = tiny.Ear()
+    shutil.copytree(place / "masks", tmp_path / "truth")
+    with held(place / "masks") as pid:
+        evaluate(EvaluateConfig(pred=place / "masks", gt=tmp_path / "truth", workers=0), ear)
     assert any(f"process {pid}" in line for line in ear.warnings)
 
 

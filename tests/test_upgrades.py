@@ -93,6 +93,21 @@ def test_refine_knows_the_hash_that_version_0_1_0_made_of_its_seeds(place: Path,
         refine(config)
 
 
+def test_the_hash_of_version_0_1_0_survives_that_extract_is_run_again(place: Path, tmp_path: Path) -> None:
+    """The resumed extract writes its record anew, with settings that 0.1.0 did not know."""
+    from pseudomask.refining.seeds import read_seeds
+
+    shutil.copytree(place / "masks", tmp_path / "seeds")
+    today = read_seeds(tmp_path / "seeds", None).hash_before
+    content = json.loads((tmp_path / "seeds/run.json").read_text())
+    forget(tmp_path / "seeds/run.json", {"bits", "bands", "alpha", "value_range", "hash_photos", "prune"})
+    forget(tmp_path / "seeds/run.json", {"tag_separator", "image_column", "label_column", "no_class", "skip_tag"})
+    assert read_seeds(tmp_path / "seeds", None).hash_before == today
+    content["config"]["alpha"] = "ignore"
+    (tmp_path / "seeds/run.json").write_text(json.dumps(content))
+    assert read_seeds(tmp_path / "seeds", None).hash_before != today
+
+
 def test_trainings_resume_what_an_earlier_version_began(place: Path, tmp_path: Path) -> None:
     config = tiny.training(place, tmp_path / "cls", crop=48, batch_size=2, epochs=1)
     train_cls(config)

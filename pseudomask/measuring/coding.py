@@ -14,6 +14,7 @@ import numpy as np
 from pseudomask.data.labels.table import read_text
 from pseudomask.errors import LabelError, UsageError
 from pseudomask.masks import MaskFile, palette, read_mask_file
+from pseudomask.quoting import quoted
 from pseudomask.suggest import nearest as nearest_name
 
 Side = Literal["truth", "pred"]
@@ -213,7 +214,7 @@ def _index(name: str, names: Sequence[str] | None, ignore: int, option: str) -> 
     if names is None:
         raise UsageError(f"{option}: there is no class list to find {name!r} in; give --class-file")
     near = nearest_name(name, names, cutoff=0.5)
-    hint = f"; did you mean {near!r}?" if near else "; use a class of the list, or ignore"
+    hint = f"; did you mean {quoted(near)}?" if near else "; use a class of the list, or ignore"
     raise UsageError(f"{option}: {name!r} is not in the class list{hint}")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from pseudomask.errors import UsageError
 from pseudomask.measuring.coding import Coding
 from pseudomask.measuring.confusion import Counts
+from pseudomask.quoting import shell_word
 
 _SWAPPED = 0.6  # of a class's pixels, taken for one other class
 _MOSTLY = 0.5
@@ -83,13 +84,13 @@ def _check_meaning(table: np.ndarray, names: tuple[str, ...], named: bool, seen:
         what = "nothing but background" if table.any() else "no pixel"
         raise UsageError(
             f"the truth holds only {'0 and ' if table.any() else ''}{ignore}, which is left out, so {what} counts; "
-            f"say what it means: --truth-map {ignore}={example} (or {ignore}=ignore)"
+            f"say what it means: --truth-map {shell_word(f'{ignore}={example}')} (or {ignore}=ignore)"
         )
     all_left_out = true_classes and not predicted and seen.ignored[1] and not setting.scores
     if all_left_out and not setting.own and not setting.pred.settles(ignore):
         raise UsageError(
             f"the predictions hold only 0 and {ignore}, and {ignore} counts as background, so they show no class; "
-            f"say what it means: --pred-map {ignore}={example} (or {ignore}=ignore)"
+            f"say what it means: --pred-map {shell_word(f'{ignore}={example}')} (or {ignore}=ignore)"
         )
 
 

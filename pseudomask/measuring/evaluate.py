@@ -20,6 +20,7 @@ from pseudomask.measuring.pairing import Missing, Pairing, pair_all, pair_listed
 from pseudomask.measuring.reports import Evidence, Report
 from pseudomask.measuring.sweep import checked_thresholds
 from pseudomask.measuring.tally import Circumstances, Tally
+from pseudomask.quoting import quoted
 from pseudomask.running.listing import File, find_files
 from pseudomask.running.made import MadeFolder
 from pseudomask.suggest import nearest as nearest_name
@@ -211,5 +212,5 @@ def _positions(chosen: Sequence[str] | None, names: tuple[str, ...] | None) -> t
 def _nearest(name: str, names: Sequence[str]) -> str:
     near = nearest_name(name, names, cutoff=0.5)
     if near:
-        return f"; did you mean {near!r}?"
+        return f"; did you mean {quoted(near)}?"
     return f"; it holds {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"

@@ -15,8 +15,9 @@ import pytest
 import tiny
 from PIL import Image
 
-from pseudomask.config import ExportConfig, ExtractConfig, ReportConfig
+from pseudomask.config import EvaluateConfig, ExportConfig, ExtractConfig, ReportConfig
 from pseudomask.errors import RecordMismatch
+from pseudomask.evaluation import evaluate
 from pseudomask.exporting.export import export
 from pseudomask.extracting import photos as photos_module
 from pseudomask.extracting.extract import extract
@@ -242,6 +243,32 @@ def test_a_mask_edited_by_hand_is_kept(begun: ExtractConfig) -> None:
     Image.fromarray(edited).save(begun.out / "p05.png")
     assert redone(begun)[0] == []
     assert not load_mask(begun.out / "p05.png").any()
+
+
+def test_evaluate_tells_old_masks_of_changed_photos(
+    begun: ExtractConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run that makes them again was killed before it came to them."""
+    truth, ear, clean = tmp_path / "truth", tiny.Ear(), tiny.Ear()
+    shutil.copytree(begun.out, truth, ignore=lambda *_: ["run.json", "manifest.jsonl", "scores"])
+    config = EvaluateConfig(pred=begun.out, gt=truth, workers=0)
+    evaluate(config, clean)
+    with Image.open(begun.images / "p05.png") as photo:
+        repaint(begun.images / "p05.png", size=(photo.height, photo.width))
+    with monkeypatch.context() as patch:
+        patch.setattr("pseudomask.extracting.extract.load", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            extract(begun)
+    evaluate(config, ear)
+    assert [line for line in ear.warnings if line not in clean.warnings and "failed" in line and "p05" in line]
+    assert extract(begun).failed == 0
+    quiet = tiny.Ear()
+    evaluate(config, quiet)
+    assert quiet.warnings == clean.warnings
+
+
+def interrupt(*_: Any, **__: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def test_export_and_report_tell_masks_of_photos_that_changed_since(begun: ExtractConfig, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -306,6 +307,15 @@ def test_tables_that_cannot_be_understood(tmp_path: Path) -> None:
     (tmp_path / "table").write_text("1 2 3 cat")
     with pytest.raises(UsageError, match="--class-file"):
         make_coding("truth", None, str(tmp_path / "table"), None, 255)
+
+
+@pytest.mark.parametrize("name", ["big cat", "$(touch code)", "it's `x`"])
+def test_the_option_can_be_pasted_whatever_the_class_is_called(pred: Path, tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError) as found:
+        evaluate(pred, put(tmp_path / "gt", CAT * 255), class_names=(name,))
+    pasted = str(found.value).split("--truth-map ")[1].split(" (or")[0]
+    assert shlex.split(pasted) == [f"255={name}"]
+    assert pasted == shlex.quote(f"255={name}")
 
 
 def test_people_programs_and_pages_hear_of_it_first(

@@ -12,6 +12,7 @@ from typing import Any
 
 from pseudomask.data.labels.builder import TableBuilder
 from pseudomask.data.labels.columns import TAG_COLUMNS, Columns, RowReader, is_header, one_hot_row, understand
+from pseudomask.data.labels.suspects import quote
 from pseudomask.data.labels.table import LabelTable, ReadOptions, read_text
 from pseudomask.errors import LabelError
 
@@ -185,8 +186,8 @@ def _json_rows(text: str, path: Path, wanted: tuple[str, ...]) -> Iterator[tuple
             raise LabelError(f"has neither {' nor '.join(map(repr, wanted or ('label', 'labels')))}", path, line)
         if len(columns) > 1:
             raise LabelError(
-                f"'{columns[0]}' and '{columns[1]}' may both hold the tags: give --label-column {columns[0]} "
-                f"or --label-column {columns[1]}",
+                f"'{columns[0]}' and '{columns[1]}' may both hold the tags: give --label-column {quote(columns[0])} "
+                f"or --label-column {quote(columns[1])}",
                 path,
                 line,
             )

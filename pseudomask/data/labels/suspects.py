@@ -6,10 +6,11 @@ A class list is the user's own word: a name that stands in a `--class-file` is n
 from __future__ import annotations
 
 import re
-import shlex
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+
+from pseudomask.quoting import shell_word
 
 
 def words(text: str) -> frozenset[str]:
@@ -126,7 +127,7 @@ def shown(name: str) -> str:
 
 def quote(name: str) -> str:
     """A name as a shell takes it."""
-    return shlex.quote(name)
+    return shell_word(name)
 
 
 def is_missing(name: str) -> bool:
@@ -138,7 +139,7 @@ def missing(names: Sequence[str]) -> str:
     """The complaint about such names, all at once."""
     listed = " and ".join(map(shown, names[:3])) + (" and others" if len(names) > 3 else "")
     are = "is not a class but looks" if len(names) == 1 else "are not classes but look"
-    word = shlex.quote(",".join(names))
+    word = quote(",".join(names))
     return (
         f"{listed} {are} like a missing value: give --no-class {word} if these photos show no class, --skip-tag {word} "
         f"to leave them out, or {_CLASS_FILE}"
@@ -171,7 +172,7 @@ def several(name: str, separator: str) -> str:
 def _say(name: str, why: str, settles: str, columns: bool = True) -> str:
     separator = next((one for one in ",;|" if one in name), " " if " " in name else ",")
     column = _OF_A_TABLE if columns else _OF_A_LINE
-    return f"{shown(name)} {why}: give {settles.format(shlex.quote(name), name, separator, column)}"
+    return f"{shown(name)} {why}: give {settles.format(quote(name), name, separator, column)}"
 
 
 def combined(classes: Iterable[str], *, in_cell: bool) -> Iterator[tuple[str, str]]:
