@@ -195,7 +195,9 @@ class Trainer:
 
     def _must_be_sound(self, done: int, validation: Validation | None, images: Tensor | None) -> None:
         """Raise `TrainingDiverged`, in all processes."""
-        problem = self.job.tell(self.guard.fault(validation, images) if self.job.first else "", self.stop)
+        last = done == len(self.plan)
+        found = self.guard.fault(validation, images, last=last) if self.job.first else ""
+        problem = self.job.tell(found, self.stop)
         if problem:
             raise self.guard.diverged(done, problem)
 
