@@ -217,6 +217,7 @@ def _infer(wide: Sequence[Header], options: Options, reporter: Reporter) -> Opti
         group = [one for one in found if one.unsigned is unsigned]
         if not group:
             continue
+        having = _photos(wide if looked else group)
         low, high = min(one.low for one in group), max(one.high for one in group)
         span = Reading.of(given).fixed(np.dtype(np.uint16 if unsigned else np.float32))
         if span is not None:
@@ -227,12 +228,12 @@ def _infer(wide: Sequence[Header], options: Options, reporter: Reporter) -> Opti
             bits = next((bits for bits in BITS if span[1] < 2**bits), 16)
             options, span = replace(options, bits=bits), (0.0, 2.0**bits - 1)
             how = f"read as {bits} bits" + (" (--bits 16 to read them as full 16)" if bits < 16 else "")
-            reporter.info(f"{_photos(wide)} 16-bit values, the brightest {high:g} {looked}".rstrip() + f": {how}")
+            reporter.info(f"{having} 16-bit values, the brightest {high:g} {looked}".rstrip() + f": {how}")
         else:
             options = replace(options, value_range=span)
             what = "float" if group[0].is_float else "signed or 32-bit"
             reporter.info(
-                f"{_photos(wide)} {what} values, {low:g} to {high:g} {looked}".rstrip()
+                f"{having} {what} values, {low:g} to {high:g} {looked}".rstrip()
                 + f": {span[0]:g} is read as black, {span[1]:g} as white (--value-range to change it)"
             )
         _tell_dark(group, span, reporter)
@@ -288,7 +289,7 @@ def _limit(options: object) -> int:
     return int(getattr(options, "max_pixels", MAX_PIXELS))
 
 
-def _photos(headers: Sequence[Header]) -> str:
+def _photos(headers: Sequence[object]) -> str:
     return f"{len(headers)} photo{'s have' if len(headers) != 1 else ' has'}"
 
 
