@@ -267,7 +267,7 @@ def test_a_scale_that_never_finds_its_step() -> None:
         guard().step(1, 0.7, math.inf, seen=True)
 
 
-@pytest.mark.parametrize("rate", [1e-25, 1e-9])
+@pytest.mark.parametrize("rate", [1e-25, 1e-5])
 def test_descents_too_small_to_change_anything(rate: float, runs: Path, settings: Settings) -> None:
     """There is a gradient, and every step was made; weights that are those drawn are no result."""
     ear = tiny.Ear()
