@@ -111,8 +111,8 @@ def _report_stale(folder: MadeFolder, report: Report, reporter: Reporter) -> Non
     stale = [pair.key for pair in measured if entries.get(pair.key, {}).get("status") == FAILED]
     if stale:
         reporter.warn(
-            f"{len(stale)} masks count that the manifest of {folder.path} marks as failed, such as those of photos that "
-            f"changed (first: {stale[0]}); run the command that made them again"
+            f"{len(stale)} masks count that the manifest of {folder.path} marks as failed, such as those of changed "
+            f"photos (first: {stale[0]}); run the command that made them again"
         )
 
 

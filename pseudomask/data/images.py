@@ -68,7 +68,7 @@ class ImagePaths(Sequence[Path]):
 
 @dataclass(frozen=True)
 class PassedOver:
-    """Files of one kind that hold pictures and are not read; `suffix` is one's extension, `first` one's path."""
+    """Files of one kind that hold pictures and are not read; `suffix` names their extensions, `first` is one's path."""
 
     kind: str
     suffix: str
@@ -150,7 +150,14 @@ def _kind(relative: str, suffix: str, full: str) -> str | None:
 def _counted(others: dict[str, list[str]]) -> list[PassedOver]:
     """The most frequent kind first."""
     kinds = sorted(others.items(), key=lambda kind: (-len(kind[1]), kind[0]))
-    return [PassedOver(kind, Path(names[0]).suffix.lower(), len(names), min(names)) for kind, names in kinds]
+    return [PassedOver(kind, _suffixes(names), len(names), min(names)) for kind, names in kinds]
+
+
+def _suffixes(names: Sequence[str]) -> str:
+    """The extensions of some files: three at most are named."""
+    endings = (".nii.gz" if name.lower().endswith(".nii.gz") else Path(name).suffix.lower() for name in names)
+    found = sorted(set(endings) - {""})
+    return ", ".join(found[:3]) + (", …" if len(found) > 3 else "")
 
 
 def _instead(passed_over: Sequence[PassedOver]) -> str:

@@ -37,13 +37,14 @@ def infer_ranges(paths: Sequence[Path], options: Options, reporter: Reporter) ->
     """`options` with `bits` and `value_range` where these photos of more than 8 bits need them."""
     given = Reading.of(options)
     found = [values for path in affordable(paths, MOST_PHOTOS, options) if (values := _look(path, given, options))]
-    about = f"{len(paths)} photo{'s have' if len(paths) != 1 else ' has'}"
     looked = f" in the {len(found)} looked at" if len(found) < len(paths) else ""
     for unsigned in (True, False):
         group = [one for one in found if (one.dtype == np.uint16) is unsigned]
         if not group:
             continue
         span = given.fixed(group[0].dtype)
+        count = len(paths) if looked else len(group)
+        about = f"{count} photo{'s have' if count != 1 else ' has'}"
         if span is None:
             low, high = min(one.low for one in group), max(one.high for one in group)
             span = infer(low, high, is_float=any(one.dtype.kind == "f" for one in group))

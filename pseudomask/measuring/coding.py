@@ -36,7 +36,7 @@ class Coding:
     side: which folder's, as its options say it; values: the class index of each value 0..65535, None for themselves;
     named: the values that the map speaks of, bool (65536,).
     colours: (codes, indices), both int64 (k,), codes 65536 R + 256 G + B ascending; -1 is a name that is no class;
-    unlisted: those names by code. told: the coding in words.
+    unlisted: what those colours are and what to do, by code. told: the coding in words.
     """
 
     side: Side
@@ -90,10 +90,10 @@ class Coding:
     def _lost(self, codes: np.ndarray) -> str:
         colours, pixels = np.unique(codes, return_counts=True)
         most = int(colours[pixels.argmax()])
-        name = (self.unlisted or {}).get(most)
+        what = (self.unlisted or {}).get(most)
         colour = f"#{most:06x} ({most >> 16} {most >> 8 & 255} {most & 255})"
-        if name is not None:
-            return f"the colour {colour} is {name!r}, which is not in the class list; call it ignore to leave it out"
+        if what is not None:
+            return f"the colour {colour} is {what}"
         if len(colours) > 64:
             return f"{len(colours)} colours are not in the table, as in photos and in resized or JPEG masks"
         return f"the colour {colour} of {pixels.max()} pixels is not in the table of --{self.side}-palette"
@@ -158,7 +158,14 @@ def _voc_coding(side: Side, names: tuple[str, ...] | None, ignore: int) -> Codin
     table = palette()
     last = 255 if names is None else min(len(names), 255)
     meaning = {_code(table[index]): index for index in range(last)} | {_code(table[255]): ignore}
-    return _colour_coding(side, "VOC's colours", meaning, {})
+    beyond = {_code(table[index]): index for index in range(last, 21)}
+    meaning |= dict.fromkeys(beyond, _UNKNOWN)
+    unlisted = {
+        code: f"number {index} of VOC's, beyond the class list: give --class-file in VOC's order, or --{side}-palette "
+        f"FILE with the line `{code >> 16} {code >> 8 & 255} {code & 255} NAME`"
+        for code, index in beyond.items()
+    }
+    return _colour_coding(side, "VOC's colours, by their numbers", meaning, unlisted)
 
 
 def _table_coding(side: Side, path: Path, names: tuple[str, ...] | None, ignore: int) -> Coding:
@@ -182,7 +189,7 @@ def _table_coding(side: Side, path: Path, names: tuple[str, ...] | None, ignore:
             if names is None:
                 raise
             index = _UNKNOWN  # an error only where a mask has the colour: tables list more than is asked for
-            unlisted[code] = name
+            unlisted[code] = f"{name!r}, which is not in the class list; call it ignore to leave it out"
         if meaning.setdefault(code, index) != index:
             raise LabelError(f"gives the colour of {name!r} a second meaning", path, number)
     if all(index == _UNKNOWN for index in meaning.values()):

@@ -15,6 +15,7 @@ from pseudomask.quoting import shell_word
 _SWAPPED = 0.6  # of a class's pixels, taken for one other class
 _MOSTLY = 0.5
 _MUCH = 0.25
+_FEW = 0.05
 
 
 @dataclass(frozen=True)
@@ -30,15 +31,18 @@ class Seen:
     """What was met on the way, beside the counts.
 
     ignored: pixels of the ignore index in truth and prediction; pixels: all of the truth; empty: images in which no
-    pixel counts; odd_palettes: files of each side whose palette contradicts their numbers; first: keys of the first.
+    pixel counts; hollow: in which the truth holds nothing but background and the ignore index; odd_palettes: files of
+    each side whose palette contradicts their numbers; first_*: keys of the first.
     """
 
     ignored: tuple[int, int] = (0, 0)
     pixels: int = 0
     images: int = 0
     empty: int = 0
+    hollow: int = 0
     odd_palettes: tuple[int, int] = (0, 0)
     first_empty: str = ""
+    first_hollow: str = ""
 
     def add(self, key: str, counts: Counts) -> None:
         """One image more."""
@@ -53,6 +57,9 @@ class Seen:
         if not counted:
             self.empty += 1
             self.first_empty = self.first_empty or key
+        elif counts.ignored[0] and not counts.table[1:].any():
+            self.hollow += 1
+            self.first_hollow = self.first_hollow or key
 
 
 @dataclass(frozen=True)
@@ -132,7 +139,22 @@ def _doubts(table: np.ndarray, names: tuple[str, ...], named: bool, seen: Seen, 
         yield Doubt(
             "empty-truth", f"in {seen.empty} of {seen.images} images no pixel counts (first: {seen.first_empty})"
         )
+    if seen.hollow > _FEW * seen.images and truth[1:].any() and not setting.truth.settles(setting.ignore):
+        yield Doubt(
+            "hollow-truth",
+            f"in {seen.hollow} of {seen.images} images the truth holds only 0 and {setting.ignore}, which does not "
+            f"count (first: {seen.first_hollow}); if {setting.ignore} is a class there, write its index instead, or "
+            f"say --truth-map {setting.ignore}=CLASS, else {setting.ignore}=ignore",
+        )
     moved = _moved(table)
+    true, found = np.flatnonzero(truth[1:]), np.flatnonzero(predicted[1:])
+    if not moved and true.size and found.size and not np.intersect1d(true, found).size:
+        yield Doubt(
+            "disjoint",
+            f"truth and predictions have no class in common ({_some(names, true + 1)} in the truth, "
+            f"{_some(names, found + 1)} in the predictions): do both folders count classes in the same order? "
+            "--truth-map or --pred-map can renumber them",
+        )
     if moved:
         pairs = ", ".join(f"{names[a]} as {names[b]}" for a, b in moved[:4]) + (", ..." if len(moved) > 4 else "")
         yield Doubt(
@@ -140,6 +162,10 @@ def _doubts(table: np.ndarray, names: tuple[str, ...], named: bool, seen: Seen, 
             f"the truth's classes are mostly predicted as others ({pairs}): do both folders count classes in the same "
             "order? --truth-map or --pred-map can renumber them",
         )
+
+
+def _some(names: tuple[str, ...], classes: np.ndarray) -> str:
+    return ", ".join(names[index] for index in classes[:3]) + (", ..." if len(classes) > 3 else "")
 
 
 def _odd_numbers(pixels: np.ndarray, coding: Coding, what: str) -> Iterator[Doubt]:

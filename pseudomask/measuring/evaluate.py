@@ -140,12 +140,15 @@ def _truths(folder: Path) -> Sequence[File]:
 
 
 def _others(folder: Path) -> str:
-    """What a folder without masks holds instead, where that is images of other kinds."""
-    kinds = Counter(path.suffix.lower() for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-    kinds.pop(".png", None)
+    """What a folder without masks holds instead, where that is images of other kinds, or arrays."""
+    arrays = (".npy", ".npz", ".mat")
+    known = {*IMAGE_SUFFIXES, *arrays} - {".png"}
+    kinds = Counter(path.suffix.lower() for path in folder.rglob("*") if path.suffix.lower() in known)
     if not kinds:
         return ""
     suffix, count = kinds.most_common(1)[0]
+    if suffix in arrays:
+        return f", but {count} {suffix} files: write each array of class indices as a grey PNG, in uint8 or uint16"
     return (
         f", but {count} {suffix} files: photos, overlays, or masks to be converted to PNG (not from JPEG, "
         "which blurs values: take the original)"

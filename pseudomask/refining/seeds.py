@@ -26,79 +26,16 @@ _CONFIGS: dict[str, type] = {"extract": ExtractConfig, "refine": RefineConfig}
 _INHERITED = {one.name for one in fields(PhotoReadingOptions)}  # so that refine's own record has them
 # The settings of extract and refine that version 0.1.0 knew.
 _BEFORE = frozenset(
-    [
-        "affinity",
-        "allow_truncated",
-        "amp",
-        "auto_sample",
-        "batch_size",
-        "calib_target",
-        "class_file",
-        "cpmc_background",
-        "cpmc_calibration",
-        "cpmc_contrast",
-        "cpmc_features",
-        "cpmc_gamma",
-        "cpmc_high",
-        "cpmc_iterations",
-        "cpmc_kappa",
-        "cpmc_lambda",
-        "cpmc_low",
-        "cpmc_output",
-        "cpmc_power",
-        "cpmc_refine",
-        "cpmc_weights",
-        "crf_bilateral_rgb",
-        "crf_bilateral_weight",
-        "crf_bilateral_xy",
-        "crf_gauss_weight",
-        "crf_gauss_xy",
-        "crf_gt_prob",
-        "crf_iterations",
-        "crf_preset",
-        "crf_side",
-        "crf_unary",
-        "crowd",
-        "device",
-        "difficult",
-        "dry_run",
-        "engine",
-        "flip",
-        "images",
-        "label_format",
-        "label_split",
-        "labels",
-        "limit",
-        "list",
-        "mask_mode",
-        "max_failures",
-        "max_pixels",
-        "max_side",
-        "method",
-        "out",
-        "overlay",
-        "overwrite",
-        "pamr_dilations",
-        "pamr_iterations",
-        "pamr_side",
-        "pamr_softness",
-        "recam_weights",
-        "scales",
-        "score_bits",
-        "score_stride",
-        "scores",
-        "seeds",
-        "threshold",
-        "tta",
-        "walk_beta",
-        "walk_power",
-        "walk_radius",
-        "walk_side",
-        "walk_steps",
-        "walk_threshold",
-        "weights",
-        "workers",
-    ]
+    """
+    affinity allow_truncated amp auto_sample batch_size calib_target class_file cpmc_background cpmc_calibration
+    cpmc_contrast cpmc_features cpmc_gamma cpmc_high cpmc_iterations cpmc_kappa cpmc_lambda cpmc_low cpmc_output
+    cpmc_power cpmc_refine cpmc_weights crf_bilateral_rgb crf_bilateral_weight crf_bilateral_xy crf_gauss_weight
+    crf_gauss_xy crf_gt_prob crf_iterations crf_preset crf_side crf_unary crowd device difficult dry_run engine
+    flip images label_format label_split labels limit list mask_mode max_failures max_pixels max_side method out
+    overlay overwrite pamr_dilations pamr_iterations pamr_side pamr_softness recam_weights scales score_bits
+    score_stride scores seeds threshold tta walk_beta walk_power walk_radius walk_side walk_steps walk_threshold
+    weights workers
+    """.split()  # noqa: SIM905
 )
 _DECIDING = ("recam_weights", "affinity_sha256", "seeds_hash")  # in a record's protocol
 

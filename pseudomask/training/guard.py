@@ -17,6 +17,8 @@ EXPLODED = 1e4
 """No loss here starts above a few units, and none comes back from this."""
 _BAD = 10.0
 """A loss that says: surely wrong. Guessing costs at most ln 2 = 0.69."""
+_HARDLY = 1e-5
+"""A part that changed by less than this share of its size is still the random one: fp16 stores no less."""
 _ENOUGH = 20
 """Held-out photos from which on an average precision at chance's level means something."""
 _LEAST_SCALE = 1.0
@@ -109,19 +111,35 @@ class Guard:
             raise self.diverged(step, "the gradient is not a number")
 
     @torch.no_grad()
-    def fault(self, validation: Validation | None, images: Tensor | None) -> str:
-        """Why no checkpoint may be written of this state; "" where one may. `images` are tried once more."""
+    def fault(self, validation: Validation | None, images: Tensor | None, *, last: bool = False) -> str:
+        """Why no checkpoint may be written of this state; "" where one may. `images` are tried once more.
+
+        `last`: no further step could mend it.
+        """
         if broken(state_tensors(self.network, self.optimizer)):
             return "the loss is not a number: nor are the weights"
         if validation is not None and (problem := _ruined("held-out loss", validation.loss)):
             return problem
         if validation is not None and validation.dead:
             return "the network answers 0 to every held-out photo: its features are dead"
+        if last and (problem := self._went_wrong(validation)):
+            return problem
         if images is None:
             return ""
         with torch.autocast(images.device.type, self.amp, enabled=self.amp is not None):
             answers = self.network(images)  # finite weights may be too large to be of use
         return _ruined("loss", float(answers.abs().mean(dtype=torch.float32)))
+
+    def _went_wrong(self, validation: Validation | None) -> str:
+        """Why finite weights are surely of no use; "" where they may be of some."""
+        if validation is not None:
+            high = validation.loss > _BAD
+            return f"the held-out loss is {validation.loss:.3g}, where guessing gives 0.69" if high else ""
+        return f"the loss {self._rise()}" if self._rise() else ""
+
+    def _rise(self) -> str:
+        rose = self.losses and self.losses[-1] > _BAD and self.losses[-1] > 10 * self.losses[0]
+        return f"rose from {self.losses[0]:.3g} to {self.losses[-1]:.3g}" if rose else ""
 
     def diverged(self, step: int, problem: str) -> TrainingDiverged:
         """The error that says what, when, what to change, and what is left."""
@@ -134,10 +152,11 @@ class Guard:
     def must_have_learned(self, step: int, unreadable: int) -> None:
         """Raise `NothingLearned` where whole epochs (with steps skipped in fp16: all) gave a group no gradient."""
         asleep, whole = self.learning.asleep, step % self.per_epoch == 0 and not self.skipped
-        if step == self.steps and not asleep and all(map(torch.equal, self.newest, self.drawn)):
+        if step == self.steps and not asleep and self._change() < _HARDLY:
             raise NothingLearned(
-                f"step {step}: the new part of the network is as it was drawn, for no descent was large enough to "
-                "change it; raise --lr (or --lr-head), or give a shorter --warmup; no weights were written"
+                f"step {step}: the new part of the network is as it was drawn, at random (it changed by "
+                f"{100 * self._change():.2g} %), for the descents were too small; raise --lr (or --lr-head), or give a "
+                "shorter --warmup; no weights were written"
             )
         if not asleep or not (whole or step == self.steps):
             return
@@ -151,16 +170,21 @@ class Guard:
         what = "the new part of the network" if newest else "a part of the network"
         raise NothingLearned(f"step {step}: {what} has learned nothing: {why}; no weights were written")
 
+    @torch.no_grad()
+    def _change(self) -> float:
+        """How far the newest parameters came from those drawn, as a share of their size."""
+        pairs = list(zip(self.newest, self.drawn, strict=True))
+        moved, size = (
+            math.sqrt(sum(float(one.double().square().sum()) for one in many))
+            for many in ([new - old for new, old in pairs], self.drawn)
+        )
+        return moved / size if size else math.inf if moved else 0.0
+
     def doubts(self, validation: Validation | None) -> list[str]:
         """What speaks against weights that hold no NaN, one line each."""
         found = []
-        if self.losses and self.losses[-1] > _BAD and self.losses[-1] > 10 * self.losses[0]:
-            first, last = self.losses[0], self.losses[-1]
-            found.append(f"the loss rose from {first:.3g} to {last:.3g}: training went wrong; lower --lr")
-        if validation is not None and validation.loss > _BAD:
-            found.append(
-                f"the held-out loss is {validation.loss:.3g}, and guessing gives 0.69: training went wrong; lower --lr"
-            )
+        if self._rise():
+            found.append(f"the loss {self._rise()}, though the held-out loss is low: lower --lr")
         if validation is not None and validation.chance and validation.photos >= _ENOUGH:
             reached = mean(validation.precision[name] for name in validation.chance)
             level = mean(validation.chance.values())

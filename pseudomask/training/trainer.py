@@ -140,7 +140,9 @@ class Trainer:
 
     def _must_be_sound(self, done: int, validation: Validation | None, images: Tensor | None) -> None:
         """Raise `TrainingDiverged`, in all processes."""
-        problem = self.team.broadcast(self.guard.fault(validation, images) if self.team.first else "", self.stop)
+        last = done == len(self.plan)
+        found = self.guard.fault(validation, images, last=last) if self.team.first else ""
+        problem = self.team.broadcast(found, self.stop)
         if problem:
             raise self.guard.diverged(done, problem)
 

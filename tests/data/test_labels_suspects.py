@@ -181,6 +181,8 @@ def found(table: LabelTable) -> dict[str, list[str]]:
         (["cat/a.jpg", "Cat/b.jpg"], "--merge-names"),
         (["0/a.jpg", "1/b.jpg"], "number.*--class-file"),
         (["cat/a.jpg", "NA/b.jpg"], "--skip-tag NA"),
+        (["cat/a.jpg", "unsorted/b.jpg"], "--skip-tag unsorted"),
+        (["cat/a.jpg", "New folder/b.jpg"], "--skip-tag 'New folder'"),
     ],
 )
 def test_folders_that_are_no_classes(tmp_path: Path, names: list[str], words: str) -> None:
@@ -199,6 +201,8 @@ def test_folders_once_settled(tmp_path: Path) -> None:
     mac = tree(tmp_path / "3", "cat/a.jpg", "__MACOSX/b.jpg", "none/c.jpg")
     settled = read_labels(mac, skip_tag=["__MACOSX"], no_class=["none"])
     assert found(settled) == {"cat/a.jpg": ["cat"], "none/c.jpg": []}
+    unpacked = tree(tmp_path / "5", "cat/cat/a.jpg", "dog/dog/b.jpg")
+    assert read_labels(unpacked).classes == ("cat", "dog")
     fine = tree(tmp_path / "4", "train/a.jpg", "mask/b.jpg", "no_mask/c.jpg")
     assert read_labels(fine).classes == ("mask", "no_mask", "train")
 

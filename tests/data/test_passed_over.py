@@ -11,7 +11,7 @@ from PIL import Image
 from wide import tiff
 
 from pseudomask.data.decoding import decode
-from pseudomask.data.images import find_images, look_through
+from pseudomask.data.images import find_images, look_through, passed_over_line
 from pseudomask.errors import ImageError, UsageError
 
 _JPEG = io.BytesIO()
@@ -107,3 +107,12 @@ def test_what_a_false_jpg_is(tmp_path: Path, content: bytes, reason: str) -> Non
     with pytest.raises(ImageError, match=reason):
         decode(tmp_path / "x.jpg")
     assert len(find_images(tmp_path)) == 1
+
+
+def test_all_extensions_of_a_kind_are_named(tmp_path: Path) -> None:
+    Image.new("RGB", (2, 2)).save(tmp_path / "a.png")
+    for name in ("b.arw", "c.CR2", "d.nef", "e.nii.gz"):
+        (tmp_path / name).write_bytes(b"x")
+    told = passed_over_line(look_through(tmp_path).passed_over)
+    assert "3 .arw, .cr2, .nef (camera RAW)" in told
+    assert "1 .nii.gz (NIfTI)" in told

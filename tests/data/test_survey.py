@@ -215,6 +215,7 @@ def test_sixteen_bit_and_float_photos_in_one_folder(tmp_path: Path) -> None:
     config, reading, heard = seen(tmp_path)
     assert (config.bits, config.value_range) == (12, (0.0, 1.0))
     assert heard.warnings == []
+    assert [line[:7] for line in heard.infos] == ["1 photo", "1 photo"]
     assert decode(tmp_path / "whole.png", reading=reading).max() == 255
     assert decode(tmp_path / "part.tif", reading=reading).max() == 255
 

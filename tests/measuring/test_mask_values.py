@@ -176,7 +176,7 @@ def test_colours_by_voc_and_by_a_table(tmp_path: Path) -> None:
     for names in (TWO_CLASSES, None):
         report = evaluate(pred, voc, class_names=names, truth_palette="voc")
         assert (report.mean_iou, int(report.confusion.sum())) == (1, framed.size - 16)
-    with pytest.raises(UsageError, match=r"#008000 .* of 24 pixels is not in the table"):
+    with pytest.raises(UsageError, match=r"#008000 .* is number 2 of VOC's"):
         evaluate(pred, voc, class_names=ONE_CLASS, truth_palette="voc")
     own = put(tmp_path / "own", coloured(TWO, [(10, 20, 30), (1, 2, 3), (200, 100, 0)]))
     for number, lines in enumerate(
@@ -338,3 +338,41 @@ def test_people_programs_and_pages_hear_of_it_first(
     assert lines[1].startswith("mean IoU 0.0 over 2 of 3 classes; in neither truth nor prediction: dog")
     text = page.read_text("utf-8")
     assert text.index("mostly predicted as others") < text.index('class="number"')
+
+
+def test_classes_that_truth_and_predictions_do_not_share(pred: Path, tmp_path: Path) -> None:
+    """As with Cityscapes' labelIds and a class list of as many names."""
+    report = evaluate(pred, put(tmp_path / "gt", CAT * 2), class_names=TWO_CLASSES)
+    assert codes(report) == ["disjoint"]
+    assert "cat in the predictions" in report.doubts[0].text
+    assert "--truth-map" in report.doubts[0].text
+    assert codes(evaluate(pred, tmp_path / "gt", class_names=TWO_CLASSES, truth_map="2=cat")) == []
+
+
+def test_black_and_white_truth_among_class_indices(pred: Path, tmp_path: Path) -> None:
+    save_mask(pred / "b.png", CAT)
+    put(tmp_path / "gt", CAT)
+    save_mask(tmp_path / "gt/b.png", CAT * 255)
+    report = evaluate(pred, tmp_path / "gt", class_names=ONE_CLASS)
+    assert codes(report) == ["hollow-truth"]
+    assert "1 of 2 images" in report.doubts[0].text
+    for way, right in (("255=cat", 1.0), ("255=ignore", report.mean_iou)):
+        settled = evaluate(pred, tmp_path / "gt", class_names=ONE_CLASS, truth_map=way)
+        assert codes(settled) == []
+        assert settled.mean_iou == right
+
+
+def test_truth_in_arrays_is_named(pred: Path, tmp_path: Path) -> None:
+    (tmp_path / "gt").mkdir()
+    np.save(tmp_path / "gt/a.npy", CAT)
+    with pytest.raises(UsageError, match=r"1 \.npy files.*PNG"):
+        evaluate(pred, tmp_path / "gt", class_names=ONE_CLASS)
+
+
+def test_a_colour_of_voc_beyond_a_short_class_list(pred: Path, tmp_path: Path) -> None:
+    """VOC's cat is its 8th class; in a list of two it has no number, and a file of colours names it."""
+    truth = put(tmp_path / "gt", np.where(CAT[..., None] > 0, np.array([64, 0, 0]), 0).astype(np.uint8))
+    with pytest.raises(UsageError, match=r"number 8 of VOC's.*--truth-palette FILE with the line `64 0 0 NAME`"):
+        evaluate(pred, truth, class_names=ONE_CLASS, truth_palette="voc")
+    (tmp_path / "colours.txt").write_text("0 0 0 background\n64 0 0 cat\n")
+    assert evaluate(pred, truth, class_names=ONE_CLASS, truth_palette=str(tmp_path / "colours.txt")).mean_iou == 1

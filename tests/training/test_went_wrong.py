@@ -267,10 +267,11 @@ def test_a_scale_that_never_finds_its_step() -> None:
         guard().step(1, 0.7, math.inf, seen=True)
 
 
-def test_descents_too_small_to_change_anything(runs: Path, settings: Settings) -> None:
+@pytest.mark.parametrize("rate", [1e-25, 1e-5])
+def test_descents_too_small_to_change_anything(rate: float, runs: Path, settings: Settings) -> None:
     """There is a gradient, and every step was made; weights that are those drawn are no result."""
     ear = tiny.Ear()
-    config = settings(runs / "x", lr=1e-25, lr_head=1e-25, warmup=50)
+    config = settings(runs / "x", lr=rate, lr_head=rate, warmup=50)
     with pytest.raises(NothingLearned, match="step 6: the new part of the network is as it was drawn"):
         train_cls(config, ear)
     assert any("--warmup 50 is as long as the whole training of 6 steps" in w for w in ear.warnings)
@@ -305,11 +306,29 @@ def test_doubts_about_weights_without_nan() -> None:
     (told,) = one.doubts(replace(good, precision={"a": 0.3, "b": 1.0}))
     assert "no better than chance" in told
     assert one.doubts(replace(good, precision={"a": 0.3, "b": 1.0}, photos=19)) == [], "too few to say"
-    (told,) = one.doubts(replace(good, loss=50.0))
-    assert "held-out loss is 50" in told
     one.step(2, 60.0, 1.0, seen=True)
     (told,) = one.doubts(good)
     assert "rose from 0.7 to 60" in told
+
+
+def test_weights_that_end_up_worse_than_a_guess() -> None:
+    """An epoch may come back from it; after the last step there are no weights, and the exit code says so."""
+    high = Validation(50.0, {"a": 0.6}, (0.5,), photos=20)
+    one = guard()
+    one.step(1, 0.7, 1.0, seen=True)
+    assert one.fault(high, None) == one.fault(replace(high, loss=9.0), None, last=True) == ""
+    assert "held-out loss is 50" in one.fault(high, None, last=True)
+    one.step(2, 60.0, 1.0, seen=True)
+    assert one.fault(replace(high, loss=0.4), None, last=True) == ""
+    assert one.fault(None, None) == ""
+    assert "the loss rose from 0.7 to 60" in one.fault(None, None, last=True), "nothing held out says else"
+
+
+def test_a_training_that_ends_up_worse_than_a_guess(
+    runs: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "validate", lambda *_, **__: Validation(168.0, {"a": 1.0}, (0.5,) * 3))
+    assert "--lr (now 0.002, try 0.0002)" in fails(settings(runs / "x"), "step 6: the held-out loss is 168")
 
 
 def test_the_average_precision_of_a_random_order() -> None:

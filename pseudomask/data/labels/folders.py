@@ -80,7 +80,7 @@ def _check(path: Path, found: list[str], inside: list[ImageItem]) -> None:
     direct = {item.relative.partition("/")[0] for item in inside if item.relative.count("/") == 1}
     for item in inside:
         top, below, *_ = item.relative.split("/")
-        if top in found and top not in direct:
+        if top in found and top not in direct and below != top:  # cat/cat: as archives are unpacked
             raise LabelError(
                 f"{top}/{below} may mean the class {shown(top)} or {shown(below)}: give a --class-file that names the "
                 f"right ones, or --labels {quote(str(path / top))}",

@@ -21,7 +21,7 @@ def words(text: str) -> frozenset[str]:
 _MISSING = words(
     "na n/a n.a. nan nat none null nil undefined missing empty blank unknown unlabeled unlabelled untagged unspecified "
     "tbd todo - -- --- ? ?? ??? . .. _ * inf -inf <na> #n/a (none) (null) (blank) (empty) (unknown) \\n "
-    "#ref! #value! #name? #div/0! #num! #null!"
+    "#ref! #value! #name? #div/0! #num! #null! unsorted unclassified uncategorized uncategorised unassigned unannotated"
 )
 _SPLIT = re.compile(
     r"(train|training|trainval|val|valid|validation|test|testing|dev|eval|evaluation|holdout|held[ _-]?out)"
@@ -31,7 +31,7 @@ _SPLIT = re.compile(
 _SYSTEM = words(
     "__macosx @eadir @recycle @recently-snapshot $recycle.bin recycler #recycle #snapshot ~snapshot lost+found thumbs "
     "thumbs.db .ds_store desktop.ini __pycache__ .ipynb_checkpoints ipynb_checkpoints node_modules .git"
-) | {"system volume information"}
+) | {"system volume information", "new folder", "untitled folder"}
 _STRUCTURE = words(
     "images imgs masks labels annotations jpegimages imagesets segmentationclass segmentationobject ground_truth "
     "groundtruth gt thumbnails overlays scores bboxes"
