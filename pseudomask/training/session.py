@@ -28,8 +28,9 @@ from pseudomask.networks.checkpoint import save_network
 from pseudomask.running.atomic import sweep_leftovers
 from pseudomask.running.holder import holding
 from pseudomask.running.jsonable import jsonable
+from pseudomask.running.own import Own
 from pseudomask.running.ranks import ranks
-from pseudomask.running.record import Own, RunRecord, check_resume, package_versions, peak_memory
+from pseudomask.running.record import RunRecord, check_resume, package_versions, peak_memory
 from pseudomask.running.reporter import Reporter
 from pseudomask.running.signals import Stop, graceful
 from pseudomask.training.loading import Crops
