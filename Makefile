@@ -39,12 +39,12 @@ faults: $(BIN)/pseudomask ## The long fault tests: 50 kills a verb, 100,000 phot
 	@$(BIN)/python -m pytest tests/faults -m long
 
 mutations: $(BIN)/pseudomask ## Each fault test without its protection, passing where the test fails; LONG=1: the long ones
-	@PYTHONPATH=tests:tests/faults $(BIN)/python -m pytest -p mutations $(if $(LONG),-m long,) tests/faults \
+	@PYTHONPATH=tests $(BIN)/python -m pytest -p fault_harness.mutations $(if $(LONG),-m long,) tests/faults \
 		tests/data/test_labels_tables.py tests/extracting/test_extract_photos.py tests/refining/test_refine_runs.py \
 		tests/measuring/test_confusion.py tests/parity/test_iou_oracle.py
 
 fuzz: $(BIN)/pseudomask ## Damaged files for MINUTES (10); what they find is left in FOUND (fuzz-found)
-	@PYTHONPATH=tests:tests/faults $(BIN)/python -m fuzz $(or $(FOUND),fuzz-found) --seconds $$(( 60 * $(or $(MINUTES),10) )) --seed $$(date +%s)
+	@PYTHONPATH=tests $(BIN)/python -m fault_harness.fuzz $(or $(FOUND),fuzz-found) --seconds $$(( 60 * $(or $(MINUTES),10) )) --seed $$(date +%s)
 
 soak: $(BIN)/pseudomask ## Disturbed runs over drawn photos for MINUTES (60); memory and failures
 	@$(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),60)

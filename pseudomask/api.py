@@ -38,6 +38,6 @@ from pseudomask.reporting.report import ReportResult as ReportResult
 from pseudomask.reporting.report import report as report
 from pseudomask.training.calibrate import calibrate as calibrate
 from pseudomask.training.reactivate import reactivate as reactivate
-from pseudomask.training.session import TrainingResult as TrainingResult
+from pseudomask.training.result import TrainingResult as TrainingResult
 from pseudomask.training.train_affinity import train_affinity as train_affinity
 from pseudomask.training.train_cls import train_cls as train_cls

@@ -89,7 +89,8 @@ class MaskFile:
         if self.palette is not None:
             table = np.zeros((256, 3), np.uint8)
             table[: len(self.palette)] = self.palette
-            return table[self.values]
+            colours: np.ndarray = table[self.values]
+            return colours
         return None if self.values.dtype != np.uint8 else np.repeat(self.values[..., None], 3, 2)
 
 

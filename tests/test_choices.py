@@ -8,6 +8,8 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from pseudomask.config import ExportConfig, ExtractConfig, MapOptions, RefineConfig
+from pseudomask.config.methods import SingleMethodOptions
+from pseudomask.config.refiners import NAMES, RefinerOptions
 from pseudomask.config.settings import settings
 from pseudomask.data import labels
 from pseudomask.exporting import FORMATS
@@ -43,6 +45,27 @@ def test_weight_rules() -> None:
 def test_the_help_of_method_names_each(config: type, registry: dict[str, Any]) -> None:
     (method,) = [one for one in settings(config) if one.name == "method"]
     assert set(registry) <= set(re.findall(r"\w+", method.help))
+
+
+def test_refiners_are_those_whose_settings_refine_has() -> None:
+    """Each setting says whose it is: then it decides no run of another one, and its group stands last."""
+    assert tuple(REFINERS) == NAMES
+    for name, options in zip(NAMES, RefinerOptions.__bases__, strict=True):
+        assert {one.of for one in settings(options)} == {(name,)}, options.__name__
+        assert issubclass(RefineConfig, options)
+
+
+def test_settings_of_methods_say_so() -> None:
+    for options in SingleMethodOptions.__bases__:
+        assert all(set(one.of) & set(METHODS) for one in settings(options)), options.__name__
+
+
+def test_groups_of_single_methods_stand_last_in_the_help() -> None:
+    groups = list(dict.fromkeys(one.panel for one in settings(RefineConfig)))
+    *_, output, run, machine = groups[: -len(NAMES)]
+    assert (output, run, machine) == ("Output", "Run", "Machine")
+    assert [str(group).lower() for group in groups[-len(NAMES) :]] == sorted(NAMES)
+    assert [one.panel for one in settings(ExtractConfig)][-1] == "CPMC"
 
 
 def test_methods_of_trainings_are_methods() -> None:

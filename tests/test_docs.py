@@ -7,13 +7,13 @@ import dataclasses
 import json
 import re
 import shlex
-import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import taught
 import tiny
 import torch
 import typer
@@ -28,11 +28,9 @@ from pseudomask.config import ExtractConfig
 from pseudomask.config.settings import settings
 from pseudomask.data.pixels import IMAGENET
 from pseudomask.extracting.extract import extract
-from pseudomask.maps import METHODS, make_method
 from pseudomask.maps.cam import LinearMaps, present_class_maps
 from pseudomask.maps.multiscale import multiscale_maps, see
 from pseudomask.maps.normalise import normalise_maps
-from pseudomask.networks.card import Card
 from pseudomask.scores import load_scores
 from pseudomask.verbs import VERBS
 
@@ -156,16 +154,12 @@ def test_the_readme_has_its_picture() -> None:
     assert "](docs/picture.jpg)" in PAGES[0].read_text("utf-8").split("## ")[0]
 
 
-TAUGHT = ("pseudomask.maps.rival", "pseudomask.maps.layercam", "pseudomask.networks.backbones.plain")
-"""Modules that pages tell to write."""
-
-
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_python_blocks_compile_and_their_names_exist(page: Path) -> None:
     for block in blocks(page, "python"):
         tree = ast.parse(block)
         for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and node.module and node.module not in TAUGHT:
+            if isinstance(node, ast.ImportFrom) and node.module and node.module not in taught.MODULES:
                 if node.module == "datasets":  # of an exported folder's reader, which pseudomask does not need
                     continue
                 module = __import__(node.module, fromlist=["_"])
@@ -219,38 +213,14 @@ def test_every_label_format_has_its_section() -> None:
     assert set(FORMATS) - {"npy"} <= anchors(page)
 
 
-def taught(monkeypatch: pytest.MonkeyPatch, name: str, file: str, line: str) -> types.ModuleType:
-    """A worked example of docs/adding-a-method.md: its file imported, its line executed."""
-    module = types.ModuleType(f"pseudomask.maps.{name}")
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    exec(compile(file, f"{name}.py", "exec"), module.__dict__)
-    monkeypatch.setitem(METHODS, name, METHODS["cam"])  # so that the line's entry is undone
-    exec(compile(line, "line", "exec"), {"METHODS": METHODS})
-    return module
-
-
 @pytest.fixture
 def rival(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
-    return taught(monkeypatch, "rival", *blocks(ROOT / "docs" / "adding-a-method.md", "python")[:2])
+    return taught.teach(monkeypatch, "rival")
 
 
 @pytest.fixture
 def layercam(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
-    return taught(monkeypatch, "layercam", *blocks(ROOT / "docs" / "adding-a-method.md", "python")[2:4])
-
-
-def test_the_worked_example_runs(rival: types.ModuleType) -> None:
-    card = Card(classes=tiny.CLASSES, method="cam", backbone="resnet18")
-    method = make_method(ExtractConfig(images=Path("in"), out=Path("out"), method="rival"), card)
-    assert isinstance(method, rival.RivalMaps)
-    network = tiny.make_network(reactivated=False)
-    method.check(network)
-    views = [torch.randint(0, 256, (2, side, side, 3), dtype=torch.uint8) for side in (32, 48)]
-    index, valid = torch.tensor([[2, 0], [1, 0]]), torch.tensor([[True, True], [True, False]])
-    maps = multiscale_maps(network, method, views, index, valid, grid=(8, 8))
-    assert maps.shape == (2, 2, 8, 8)
-    assert maps.min() >= 0
-    assert 0.9 < maps[valid].amax((1, 2)).max() < 1
+    return taught.teach(monkeypatch, "layercam")
 
 
 def test_the_worked_example_does_what_it_says(rival: types.ModuleType) -> None:

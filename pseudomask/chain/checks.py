@@ -8,30 +8,16 @@ from typing import Any
 
 from pseudomask.chain.steps import Chain, Step
 from pseudomask.config import ReactivateConfig, TrainingOptions
+from pseudomask.config.roles import deciding
 from pseudomask.errors import DeviceError, UsageError
 from pseudomask.suggest import did_you_mean
-
-_INPUTS = (
-    "images",
-    "labels",
-    "list",
-    "val_list",
-    "class_file",
-    "weights",
-    "backbone_weights",
-    "seeds",
-    "affinity",
-    "walk_weights",
-    "pred",
-    "gt",
-)
 
 
 def check_inputs(step: Step, made: set[Path]) -> None:
     """Raise `UsageError` for a file or folder that is not there and that no earlier step makes (`made`)."""
-    for name in _INPUTS:
-        value = getattr(step.config, name, None)
-        if not isinstance(value, Path) or value.resolve() in made:
+    for name in deciding(type(step.config), roles=("place",)):
+        value = getattr(step.config, name)
+        if name == step.verb.writes or not isinstance(value, Path) or value.resolve() in made:
             continue
         if name in ("list", "val_list") and str(value) == "-":
             raise UsageError(f"{step.label}: a list from standard input can be read once only; name a file")
@@ -62,12 +48,10 @@ def _check(step: Step) -> None:
 
         pick_device(config.device)
     if step.verb.trains:
-        from pseudomask.training.trainer import training_sides
-
-        training_sides(config)
+        _ = config.sides
     if isinstance(config, TrainingOptions):
         from pseudomask.training.reactivate import check_teachable
-        from pseudomask.training.session import gather
+        from pseudomask.training.split import gather
 
         split = gather(config)
         if isinstance(config, ReactivateConfig):

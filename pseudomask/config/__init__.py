@@ -1,8 +1,9 @@
 """The settings of every verb: each field is one flag, one environment variable and one TOML key.
 
-A file a family of verbs, `common` for what they share, and `settings`, `values` and `sources`, which read a class's
-settings and fill them. Nothing here imports torch, so that `pseudomask --help` answers at once. A class's fields
-stand in the help in the order of its bases, the last first, then its own.
+A file a family of verbs, a file a refiner and a method with settings, `common` for what they share, and `settings`,
+`values` and `sources`, which read a class's settings and fill them. Nothing here imports torch, so that
+`pseudomask --help` answers at once. A class's fields stand in the help in the order of its bases, the last first, then
+its own.
 """
 
 from __future__ import annotations
@@ -13,23 +14,23 @@ from pseudomask.config.doctor import DoctorConfig as DoctorConfig
 from pseudomask.config.evaluate import EvaluateConfig as EvaluateConfig
 from pseudomask.config.export import ExportConfig as ExportConfig
 from pseudomask.config.export import ExportFormat as ExportFormat
-from pseudomask.config.extract import CalibTarget as CalibTarget
-from pseudomask.config.extract import CpmcCalibration as CpmcCalibration
-from pseudomask.config.extract import CpmcFeatures as CpmcFeatures
-from pseudomask.config.extract import CpmcOptions as CpmcOptions
-from pseudomask.config.extract import CpmcOutput as CpmcOutput
-from pseudomask.config.extract import CpmcRefine as CpmcRefine
-from pseudomask.config.extract import CpmcWeights as CpmcWeights
 from pseudomask.config.extract import ExtractConfig as ExtractConfig
 from pseudomask.config.extract import MapOptions as MapOptions
 from pseudomask.config.extract import Tta as Tta
-from pseudomask.config.extract import WeightRule as WeightRule
-from pseudomask.config.refine import CrfEngine as CrfEngine
-from pseudomask.config.refine import CrfOptions as CrfOptions
-from pseudomask.config.refine import CrfUnary as CrfUnary
-from pseudomask.config.refine import PamrOptions as PamrOptions
+from pseudomask.config.methods.cpmc import CalibTarget as CalibTarget
+from pseudomask.config.methods.cpmc import CpmcCalibration as CpmcCalibration
+from pseudomask.config.methods.cpmc import CpmcFeatures as CpmcFeatures
+from pseudomask.config.methods.cpmc import CpmcOptions as CpmcOptions
+from pseudomask.config.methods.cpmc import CpmcOutput as CpmcOutput
+from pseudomask.config.methods.cpmc import CpmcRefine as CpmcRefine
+from pseudomask.config.methods.cpmc import CpmcWeights as CpmcWeights
+from pseudomask.config.methods.cpmc import WeightRule as WeightRule
 from pseudomask.config.refine import RefineConfig as RefineConfig
-from pseudomask.config.refine import WalkOptions as WalkOptions
+from pseudomask.config.refiners.crf import CrfEngine as CrfEngine
+from pseudomask.config.refiners.crf import CrfOptions as CrfOptions
+from pseudomask.config.refiners.crf import CrfUnary as CrfUnary
+from pseudomask.config.refiners.pamr import PamrOptions as PamrOptions
+from pseudomask.config.refiners.walk import WalkOptions as WalkOptions
 from pseudomask.config.report import ReportConfig as ReportConfig
 from pseudomask.config.run import RunConfig as RunConfig
 from pseudomask.config.training import CalibrateConfig as CalibrateConfig

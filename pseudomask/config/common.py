@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,39 +26,44 @@ def argument(help: str, *, role: Role = "place") -> Any:
     return field(metadata={"help": help, "positional": True, "role": role})
 
 
+_of_tags = partial(option, panel="Input", role="place")
+
+
 @dataclass(frozen=True, kw_only=True)
 class TagOptions:
-    """Where tags come from."""
+    """Where tags come from, and how they are read: on resume the tags themselves are compared."""
 
-    labels: Path | None = option(
+    labels: Path | None = _of_tags(
+        None, "Tags of the photos: a CSV/TSV file, a VOC or COCO set, a folder a class, a text file."
+    )
+    label_format: LabelFormat = _of_tags("auto", "Kind of --labels, when it is not what it looks like.")
+    class_file: Path | None = _of_tags(None, "Class names, one a line, `background` first; fixes their order.")
+    label_split: str | None = _of_tags(
+        None, "Split to read of a VOC set, or of a table with a `split` column (train, val, …)."
+    )
+    tag_separator: str | None = _of_tags(
+        None, "What parts several tags in one cell (default: `;`, in a table whose columns `;` parts: `,`)."
+    )
+    image_column: str | None = _of_tags(None, "Column of a table that names the photos.")
+    label_column: str | None = _of_tags(
+        None, "Column of a table that holds the tags; several, with `,` between: a 0/1 column for each class."
+    )
+    no_class: str | None = _of_tags(
+        None, "Tags that mean that a photo shows no class, with `,` between (none,nothing)."
+    )
+    skip_tag: str | None = _of_tags(
+        None, "Tags that say nothing (NA,unknown), with `,` between: their rows are left out."
+    )
+    merge_names: bool = _of_tags(False, "Names that differ by case, blanks, `_` or `-` alone are one class.")
+    count_from: int | None = _of_tags(
         None,
-        "Tags of the photos: a CSV/TSV file, a VOC or COCO set, a folder a class, a text file.",
-        "Input",
-        role="place",
+        "Number of --class-file's first class where tags are numbers: 0 or 1; by default 1, in a Hugging Face metadata "
+        "file 0.",
+        min=0,
+        max=1,
     )
-    label_format: LabelFormat = option("auto", "Kind of --labels, when it is not what it looks like.", "Input")
-    class_file: Path | None = option(
-        None, "Class names, one a line, `background` first; fixes their order.", "Input", role="place"
-    )
-    label_split: str | None = option(
-        None, "Split to read of a VOC set, or of a table with a `split` column (train, val, …).", "Input"
-    )
-    tag_separator: str | None = option(
-        None, "What parts several tags in one cell (default: `;`, in a table whose columns `;` parts: `,`).", "Input"
-    )
-    image_column: str | None = option(None, "Column of a table that names the photos.", "Input")
-    label_column: str | None = option(
-        None, "Column of a table that holds the tags; several, with `,` between: a 0/1 column for each class.", "Input"
-    )
-    no_class: str | None = option(
-        None, "Tags that mean that a photo shows no class, with `,` between (none,nothing).", "Input"
-    )
-    skip_tag: str | None = option(
-        None, "Tags that say nothing (NA,unknown), with `,` between: their rows are left out.", "Input"
-    )
-    merge_names: bool = option(False, "Names that differ by case, blanks, `_` or `-` alone are one class.", "Input")
-    difficult: Literal["keep", "drop"] = option("keep", "VOC objects marked difficult.", "Input")
-    crowd: Literal["ignore", "keep"] = option("ignore", "COCO crowd annotations as tags.", "Input")
+    difficult: Literal["keep", "drop"] = _of_tags("keep", "VOC objects marked difficult.")
+    crowd: Literal["ignore", "keep"] = _of_tags("ignore", "COCO crowd annotations as tags.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,10 @@ class EvaluateConfig(PageOptions):
 
     pred: Path = argument("Folder that extract wrote, or any folder of mask PNGs or score files.")
     gt: Path = argument("Folder of true masks (PNG of class indices; 255 is ignored).")
-    list: Path | None = option(None, "Evaluate only what this file names; all of it must be there.", "Input")
-    class_file: Path | None = option(None, "Class names, one a line, `background` first.", "Input")
+    list: Path | None = option(
+        None, "Evaluate only what this file names; all of it must be there.", "Input", role="place"
+    )
+    class_file: Path | None = option(None, "Class names, one a line, `background` first.", "Input", role="place")
     truth_map: str | None = option(
         None,
         "What the numbers in GT mean where they are not class indices: 255=cat,0=background,1-9=ignore, or a file of "

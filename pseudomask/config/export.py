@@ -25,15 +25,19 @@ class ExportConfig:
         "Output",
     )
     images: Path | None = option(
-        None, "Folder of the photos; by default the one that OUT was made from, if it is still there.", "Input"
+        None,
+        "Folder of the photos; by default the one that OUT was made from, if it is still there.",
+        "Input",
+        role="place",
     )
     list: Path | None = option(
         None,
         "Export only the photos named in this file (stems or relative paths, one a line; - is stdin).",
         "Input",
+        role="place",
     )
     split_name: str = option("train", "Name of the list, or folder, of the photos.", "Split")
-    val_list: Path | None = option(None, "Photos named in this file go to a second list, val.", "Split")
+    val_list: Path | None = option(None, "Photos named in this file go to a second list, val.", "Split", role="place")
     val_fraction: float = option(
         0.0, "Or this share of them, drawn by a hash of their names.", "Split", min=0.0, max=0.9
     )

@@ -13,7 +13,10 @@ class PageOptions:
     """What evaluate and report share."""
 
     images: Path | None = option(
-        None, "Folder of the photos that the page shows; by default that of the run, if it is still there.", "Input"
+        None,
+        "Folder of the photos that the page shows; by default that of the run, if it is still there.",
+        "Input",
+        role="place",
     )
     html: Path | None = option(None, "Write a page with plots and all images, worst first, into this file.", "Output")
     html_size: float = option(

@@ -13,7 +13,7 @@ from typing import Any, Literal
 Role = Literal["result", "masks", "machine", "free", "place"]
 """`result`: decides what is made. `masks`: decides the mask files, but no score. `machine`: where numbers are computed,
 which moves their last bits: one photo is like the other, but a training stays on one. `free`: decides nothing.
-`place`: names a file or a choice of photos, whose content is compared instead."""
+`place`: names a file or a choice of photos, or says how it is read: what is found there is compared instead."""
 
 
 def role_of(field: dataclasses.Field[Any]) -> Role:

@@ -2,7 +2,7 @@
 
 A field's metadata may hold: `help`; `positional` (an argument, not a flag); `flag` (another name than
 the field's); `short` (`-m`); `panel` (heading in the help); `metavar`; `min` and `max` (inclusive);
-`env` (False: no variable sets it); `cli` (False: no flag at all).
+`env` (False: no variable sets it); `cli` (False: no flag at all); `of` (the methods that it is for).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 from pseudomask.config import values
 from pseudomask.errors import UsageError
 
-_LAST = ("Output", "Run", "Machine", "CPMC", "CRF", "PAMR", "Walk")  # the groups that people look for least
+_LAST = ("Output", "Run", "Machine")  # the groups that people look for least but those of single methods
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Setting:
     min: float | None = None
     max: float | None = None
     env: bool = True
+    of: tuple[str, ...] = ()
 
     def parse(self, value: object, where: str) -> Any:
         """`value` as this field's type and within its bounds. Raises `UsageError`."""
@@ -51,9 +52,17 @@ class Setting:
         """The name in a config file: the flag without its dashes."""
         return self.flag.removeprefix("--")
 
+    @property
+    def position(self) -> tuple[int, str]:
+        """Where its group stands in the help: one that is named after a method comes last, by name."""
+        group = self.panel or ""
+        if group.lower() in self.of:
+            return len(_LAST), group.lower()
+        return _LAST.index(group) if group in _LAST else -1, ""
+
 
 def settings(config: type) -> list[Setting]:
-    """The settings of a config data class: its fields' order, but the groups of `_LAST` at the end."""
+    """The settings of a config data class: its fields' order, but by `position`."""
     hints = get_type_hints(config)
     found = [
         _setting(one, hints[one.name])
@@ -63,7 +72,7 @@ def settings(config: type) -> list[Setting]:
     flags = [setting.flag for setting in found]
     if len(set(flags)) != len(flags):
         raise TypeError(f"{config.__name__}: two fields share a flag")
-    return sorted(found, key=lambda setting: _LAST.index(setting.panel) if setting.panel in _LAST else -1)
+    return sorted(found, key=lambda setting: setting.position)
 
 
 def _setting(one: dataclasses.Field[Any], annotation: Any) -> Setting:
@@ -82,5 +91,5 @@ def _setting(one: dataclasses.Field[Any], annotation: Any) -> Setting:
         positional=bool(meta.get("positional")),
         flag="--" + flag.removeprefix("--"),
         help=meta.get("help", ""),
-        **{key: meta[key] for key in ("short", "panel", "metavar", "min", "max", "env") if key in meta},
+        **{key: meta[key] for key in ("short", "panel", "metavar", "min", "max", "env", "of") if key in meta},
     )

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from pseudomask.config.common import DeviceOptions, LabelOptions, SeedOptions, argument, option
-from pseudomask.config.extract import CpmcOptions
+from pseudomask.config.methods.cpmc import CpmcOptions
+from pseudomask.errors import UsageError
 
 Style = Literal["pytorch", "caffe"]
 """Where a stage's stride sits: in its 3×3 convolution (`pytorch`) or in its first 1×1 one (`caffe`)."""
@@ -51,6 +52,18 @@ class ScheduleOptions(DeviceOptions):
     overwrite: bool = option(False, "Start anew where RUN holds other training.", "Run", role="free")
     dry_run: bool = option(False, "Say what was understood, and stop.", "Run", role="free")
 
+    @property
+    def sides(self) -> tuple[int, int]:
+        """The range of the random long side: ReCAM's 320–640 for a crop of 512, in proportion.
+
+        Raises `UsageError` where the smallest is above the largest.
+        """
+        low = self.min_side or max(16, round(0.625 * self.crop))
+        high = self.max_side or round(1.25 * self.crop)
+        if low > high:
+            raise UsageError(f"--min-side {low} is above --max-side {high}; give both")
+        return low, high
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions(LabelOptions, ScheduleOptions):
@@ -73,6 +86,11 @@ class TrainingOptions(LabelOptions, ScheduleOptions):
         "fixes the stem, IRN up to layer2.",
         "Training",
     )
+
+    @property
+    def head_rate(self) -> float:
+        """The learning rate of the newest part of the network."""
+        return self.lr_head if self.lr_head is not None else 10 * self.lr
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -123,6 +123,7 @@ def collect(folder: Path, options: LabelOptions, *, exclude: Path | None = None)
         no_class=_listed(options.no_class),
         skip_tag=_listed(options.skip_tag),
         merge_names=options.merge_names,
+        count_from=options.count_from,
         image_column=options.image_column,
         label_column=_listed(options.label_column),
         images=folder,

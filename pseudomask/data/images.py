@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from pseudomask.data.decoding import MAX_PIXELS, decode, image_size
 from pseudomask.data.kinds import ARCHIVES, IMAGE_SUFFIXES, NOT_READ, READ, SNIFF_BYTES, convert_how, sniff
 from pseudomask.data.names import NameIndex
+from pseudomask.data.walking import identity_of, walk
 from pseudomask.errors import UsageError
 from pseudomask.files import open_file, read_bytes
 from pseudomask.suggest import did_you_mean_path
@@ -115,9 +116,9 @@ def look_through(folder: Path, *, exclude: Path | None = None) -> Found:
     if not folder.is_dir():
         what = "is a file, not a folder of images" if folder.exists() else f"no such folder{did_you_mean_path(folder)}"
         raise UsageError(f"{folder}: {what}")
-    skipped = _identity(exclude) if exclude is not None and exclude.is_dir() else None
+    skipped = identity_of(exclude) if exclude is not None and exclude.is_dir() else None
     items, others = [], dict[str, list[str]]()
-    for relative, full in _walk(folder, skipped):
+    for relative, full in walk(folder, skipped):
         key, suffix = os.path.splitext(relative)  # noqa: PTH122 - 100,000 names, no Path wanted
         kind = _kind(relative, suffix.lower(), full)
         if kind in READ:
@@ -158,49 +159,6 @@ def _instead(passed_over: Sequence[PassedOver]) -> str:
     kind = passed_over[0].kind
     named = ", ".join(map(str, passed_over[:6]))
     return f"; it holds {named}: {'' if kind == 'archive' else 'not read; '}{convert_how(kind)}"
-
-
-def _walk(folder: Path, skipped: tuple[int, int] | None) -> Iterator[tuple[str, str]]:
-    """(relative, full) path of every visible regular file; real folders before linked ones."""
-    seen = set() if skipped is None or skipped == _identity(folder) else {skipped}
-    real, linked = [("", str(folder))], list[tuple[str, str]]()
-    while real or linked:
-        if real:
-            prefix, current = real.pop()
-        else:
-            linked.sort(reverse=True)
-            prefix, current = linked.pop()
-        identity = _identity(current)
-        if identity in seen:
-            continue
-        seen.add(identity)
-        try:
-            with os.scandir(current) as entries:
-                for entry in entries:
-                    if entry.name.startswith("."):
-                        continue
-                    kind = _entry_kind(entry)
-                    if kind == "folder":
-                        (linked if entry.is_symlink() else real).append((f"{prefix}{entry.name}/", entry.path))
-                    elif kind == "file":
-                        yield prefix + entry.name, entry.path
-        except OSError as error:
-            raise UsageError(f"{current}: cannot read this folder ({error.strerror})") from error
-
-
-def _entry_kind(entry: os.DirEntry[str]) -> str:
-    """`folder`, `file` or `other`; a link that leads nowhere counts as a file, so that it is reported."""
-    try:
-        if entry.is_dir():
-            return "folder"
-        return "file" if entry.is_file() or entry.is_symlink() else "other"
-    except OSError:  # a link to itself
-        return "file"
-
-
-def _identity(path: Path | str) -> tuple[int, int]:
-    status = os.stat(path)  # noqa: PTH116 - also given plain strings
-    return status.st_dev, status.st_ino
 
 
 def _sniffed(path: str) -> str | None:

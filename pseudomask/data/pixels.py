@@ -56,7 +56,8 @@ class Normalisation:
 
     def _computed(self, values: np.ndarray) -> np.ndarray:
         scale, shift = self._affine()
-        return values * scale + shift
+        found: np.ndarray = values * scale + shift
+        return found
 
     def normalise(self, image: np.ndarray) -> np.ndarray:
         """(H, W, 3) in [0, 255] → float32 (3, H, W), laid out channels-last.

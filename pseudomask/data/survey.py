@@ -6,59 +6,30 @@ hold more than 8 bits a colour are read; the values of a few, evenly spread.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
-
-import numpy as np
+from typing import Any
 
 from pseudomask.config.common import PhotoReadingOptions
-from pseudomask.data import tiff
-from pseudomask.data.decoding import MAX_PIXELS, decode, frames, image_size, read_raw
-from pseudomask.data.headers import png_bits, pnm_most, precision
+from pseudomask.data.decoding import Header, decode, read_header
 from pseudomask.data.images import ImageItem
-from pseudomask.data.kinds import SNIFF_BYTES, sniff
-from pseudomask.data.reading import BITS, Raw, Reading, as_float64, infer, limits
+from pseudomask.data.ranges import MOST_PHOTOS, Options, affordable, infer_ranges, spread
+from pseudomask.data.reading import Reading
 from pseudomask.errors import ImageError, UsageError
 from pseudomask.running.made import MadeFolder
 from pseudomask.running.reporter import Reporter
 
-Options = TypeVar("Options", bound=PhotoReadingOptions)
-
-_PLAIN = (".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".heic", ".heif", ".pbm")
-_MOST_HEADERS, _MOST_PHOTOS, _MOST_PIXELS = 20_000, 16, 400_000_000
-_DARK = 16  # a photo whose values stay below the range by this factor is nearly black
+_USUAL = (".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".heic", ".heif", ".pbm")
+"""Names of photos that have 8 bits; one that has more all the same is refused when it is decoded."""
+_MOST_HEADERS = 20_000
 
 
 @dataclass(frozen=True)
-class Header:
-    """What a photo's first bytes tell beyond its size.
-
-    wide: values of more than 8 bits; unclear: what it is, where nothing tells which bands are colours; extra: bands
-    that are no colours and no alpha; frames: more than one.
-    """
-
+class _Seen:
     item: ImageItem
-    kind: str
-    wide: bool = False
-    bands: int = 3
-    unclear: str = ""
-    extra: bool = False
-    alpha: bool = False
-    frames: bool = False
-
-
-@dataclass(frozen=True)
-class _Values:
-    """The range of a photo's values; `usual`: what all but a thousandth stay below; `unsigned`: of 16 bits."""
-
-    low: float
-    high: float
-    usual: float
-    unsigned: bool
-    is_float: bool
+    header: Header
 
 
 def settle(
@@ -71,224 +42,118 @@ def settle(
 
     Raises `UsageError` where none of the photos can be read without --bands.
     """
+    given = options.bits != "auto" or options.value_range is not None
     if recorded is not None:
-        known = Reading.recorded(recorded)
-        bits = known.bits if options.bits == "auto" and known.bits else options.bits
-        options = replace(options, bits=bits, value_range=options.value_range or known.span)
-    headers = look_at_headers(items)
-    _tell_bands(headers, options, len(items), reporter)
-    _tell_alpha(headers, options, reporter)
-    several = [one for one in headers if one.frames]
+        options = _with_ranges(options, Reading.recorded(recorded))
+    seen = _look_at_headers(items)
+    _tell_bands(seen, options, len(items), reporter)
+    _tell_alpha(seen, options, reporter)
+    several = [one for one in seen if one.header.frames]
     if several:
         reporter.info(f"{_photos(several)} several frames or pages: the first of each is read")
-    wide = [one for one in headers if one.wide]
-    if not wide:
-        return options, Reading.of(options)
-    given = options
-    options = _infer(wide, options, reporter)
-    return options, Reading.of(options, guessed=options != given or recorded is not None)
+    options = infer_ranges([one.item.path for one in seen if one.header.wide], options, reporter)
+    return options, Reading.of(options, guessed=not given)
+
+
+def _with_ranges(options: Options, known: Reading) -> Options:
+    bits = known.bits if options.bits == "auto" and known.bits else options.bits
+    return replace(options, bits=bits, value_range=options.value_range or known.span)
 
 
 def inherit(options: Options, recorded: Mapping[str, Any]) -> Options:
-    """`options` with what a record's config says wherever they are at their defaults: photos are read as they were."""
+    """`options` with what the seeds' record says: photos are read as they were when the seeds were made.
+
+    Raises `UsageError` where `options` say otherwise than the record does.
+    """
     known = Reading.recorded(recorded)
-    return replace(
-        options,
-        bits=known.bits if options.bits == "auto" and known.bits else options.bits,
-        value_range=options.value_range or known.span,
-        bands=options.bands or known.bands,
-        alpha=known.alpha if options.alpha == "white" else options.alpha,
-    )
+    usual = PhotoReadingOptions()
+    before = replace(_with_ranges(usual, known), bands=known.bands, alpha=known.alpha)
+    for name in ("bits", "value_range", "bands", "alpha"):
+        asked, was = getattr(options, name), getattr(before, name)
+        if name in recorded and asked not in (getattr(usual, name), was):
+            flag = f"--{name.replace('_', '-')}"
+            raise UsageError(
+                f"{flag} {_shown(asked)}, but the seeds were made with {_shown(was)}, and photos are read as they were "
+                f"then: leave {flag} out, or extract again with it"
+            )
+    chosen = {name: getattr(before, name) for name in ("bits", "value_range", "bands", "alpha") if name in recorded}
+    return replace(options, **chosen)
 
 
-def look_at_headers(items: Sequence[ImageItem]) -> list[Header]:
-    """Headers of the photos that may be more than 8-bit RGB, by their names; of very many, evenly spread ones."""
-    some = [item for item in items if not item.relative.lower().endswith(_PLAIN)]
-    found = (_header(item) for item in _spread(some, _MOST_HEADERS))
-    return [one for one in found if one is not None]
+def _shown(value: Any) -> str:
+    if value in (None, ()):
+        return "none"
+    return ",".join(f"{one:g}" for one in value) if isinstance(value, tuple) else str(value)
 
 
-def _spread(some: Sequence[Any], most: int) -> list[Any]:
-    n = len(some)
-    return list(some) if n <= most else [some[(2 * i + 1) * n // (2 * most)] for i in range(most)]
+def not_decided(recorded: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What the record of a run says, by field, that had no photo of more than 8 bits: any range suits it, too."""
+    fresh = {"bits": "auto", "value_range": None}
+    if recorded is None or any(recorded.get(name, "absent") != value for name, value in fresh.items()):
+        return {}
+    return {f"config.{name}": value for name, value in fresh.items()}
 
 
-def _header(item: ImageItem) -> Header | None:
-    """None for what cannot be read: decoding will tell."""
-    try:
-        if not item.path.is_file():
-            return None
-        with item.path.open("rb") as file:
-            head = file.read(SNIFF_BYTES)
-            kind = sniff(head)
-            if kind == "PNG" and len(head) > 25:
-                wide, alpha = png_bits(head) == 16, head[25] in (4, 6)
-                return Header(item, kind, wide=wide, alpha=alpha, frames=b"acTL" in head)
-            if kind == "TIFF":
-                return _tiff_header(item, tiff.read_directory(file))
-            if kind == "PPM":
-                return Header(item, kind, wide=pnm_most(head) == 65535)
-            if kind == "JPEG 2000":
-                return Header(item, kind, wide=precision(file) > 8)
-            if kind == "WEBP" and head[12:16] == b"VP8X":
-                return Header(item, kind, alpha=bool(head[20] & 16), frames=bool(head[20] & 2))
-            if kind == "GIF":
-                return Header(item, kind, frames=frames(item.path))
-    except (OSError, ValueError, IndexError, OverflowError, struct.error, ImageError):
-        pass
-    return None
+def _look_at_headers(items: Sequence[ImageItem]) -> list[_Seen]:
+    """Of the photos that may be more than 8-bit RGB, by their names; of very many, evenly spread ones."""
+    seen = list[_Seen]()
+    for item in spread([item for item in items if not item.relative.lower().endswith(_USUAL)], _MOST_HEADERS):
+        with suppress(ImageError):  # decoding will tell
+            seen.append(_Seen(item, read_header(item.path)))
+    return seen
 
 
-def _tiff_header(item: ImageItem, directory: tiff.Directory) -> Header | None:
-    if directory.camera:
-        return None
-    if directory.ordinary:
-        return Header(item, "TIFF", alpha=directory.alpha is not None, frames=directory.pages)
-    assert directory.dtype is not None
-    colours = directory.bands - (directory.alpha is not None)
-    unclear = colours > 3 and directory.photometric != 2
-    return Header(
-        item,
-        "TIFF",
-        wide=directory.dtype != np.uint8,
-        bands=directory.bands,
-        unclear=directory.what() if unclear else "",
-        extra=colours == 2 or colours > 3,
-        alpha=directory.alpha is not None,
-        frames=directory.pages,
-    )
-
-
-def _tell_bands(headers: Sequence[Header], options: PhotoReadingOptions, total: int, reporter: Reporter) -> None:
+def _tell_bands(seen: Sequence[_Seen], options: PhotoReadingOptions, total: int, reporter: Reporter) -> None:
     if options.bands:
         return
-    unclear = [one for one in headers if one.unclear]
+    unclear = [one for one in seen if one.header.unexplained]
     if unclear:
         line = (
             f"{_photos(unclear)} more bands than red, green and blue, such as {unclear[0].item.relative}, a "
-            f"{unclear[0].unclear}, and nothing tells which to use: give --bands R,G,B, counted from 1"
+            f"{unclear[0].header.unexplained}, and nothing tells which to use: give --bands R,G,B, counted from 1"
         )
         if len(unclear) == total:
             raise UsageError(line)
         reporter.warn(line)
-    extra = [one for one in headers if one.extra and not one.unclear]
+    extra = [one for one in seen if one.header.bands and not one.header.unexplained]
     if extra:
-        n = extra[0].bands
+        n = extra[0].header.bands
         used = "its first band is read as grey" if n == 2 else "the first three are read as red, green and blue"
         reporter.info(f"{_photos(extra)} {n} bands: {used}, the rest is ignored (--bands chooses others)")
 
 
-def _tell_alpha(headers: Sequence[Header], options: PhotoReadingOptions, reporter: Reporter) -> None:
+def _tell_alpha(seen: Sequence[_Seen], options: PhotoReadingOptions, reporter: Reporter) -> None:
     """Transparency that hides a photo, or is none, is told; a few photos are looked at."""
-    with_alpha = [one for one in headers if one.alpha]
+    with_alpha = {one.item.path: one for one in seen if one.header.alpha}
     if options.alpha == "ignore" or not with_alpha:
         return
     reading = Reading.of(options)
-    blank, thin, some = list[Header](), list[Header](), 0
-    looked_at = _affordable(with_alpha, options, _MOST_PHOTOS // 2)
-    for one in looked_at:
+    blank, thin, some, n = list[_Seen](), list[_Seen](), False, 0
+    for path in affordable(list(with_alpha), MOST_PHOTOS // 2, options):
+        n += 1
         try:
-            seen = decode(one.item.path, reading=reading)
-            plain = decode(one.item.path, reading=replace(reading, alpha="ignore"))
+            laid, bare = (decode(path, reading=replace(reading, alpha=how)) for how in ("white", "ignore"))
         except ImageError:
             continue
-        changed = float((seen != plain).any(axis=2).mean())
-        some += changed > 0
-        if seen.min() == 255 and changed > 0:
-            blank.append(one)
-        elif one.kind == "TIFF" and changed > 0.5:
-            thin.append(one)
+        changed = float((laid != bare).any(axis=2).mean())
+        some = some or changed > 0
+        if laid.min() == 255 and changed > 0:
+            blank.append(with_alpha[path])
+        elif with_alpha[path].header.kind == "TIFF" and changed > 0.5:
+            thin.append(with_alpha[path])
     for found, what in ((blank, "are wholly transparent and so read as plain white"), (thin, "are mostly transparent")):
         if found:
             reporter.warn(
-                f"{len(found)} of {len(looked_at)} photos with an alpha band that were looked at {what} (first: "
+                f"{len(found)} of {n} photos with an alpha band that were looked at {what} (first: "
                 f"{found[0].item.relative}); --alpha ignore takes their colours as they are"
             )
     if some and not blank and not thin:
-        reporter.info(f"{_photos(with_alpha)} an alpha band: transparent pixels are laid over white (--alpha)")
+        about = _photos(list(with_alpha.values()))
+        reporter.info(f"{about} an alpha band: transparent pixels are laid over white (--alpha)")
 
 
-def _infer(wide: Sequence[Header], options: Options, reporter: Reporter) -> Options:
-    """`bits` and `value_range` from the values of some photos, where they were not given."""
-    found = [values for one in _affordable(wide, options, _MOST_PHOTOS) if (values := _values(one, options))]
-    looked = f"in the {len(found)} looked at" if len(found) < len(wide) else ""
-    for unsigned in (True, False):
-        group = [one for one in found if one.unsigned is unsigned]
-        if not group:
-            continue
-        low, high = min(one.low for one in group), max(one.high for one in group)
-        span = Reading.of(options).fixed(np.dtype(np.uint16 if unsigned else np.float32))
-        if span is not None:
-            _tell_dark(group, span, reporter)
-            continue
-        span = infer(low, high, is_float=any(one.is_float for one in group))
-        if unsigned:
-            bits = next((bits for bits in BITS if span[1] < 2**bits), 16)
-            options, span = replace(options, bits=bits), (0.0, 2.0**bits - 1)
-            how = f"read as {bits} bits" + (" (--bits 16 to read them as full 16)" if bits < 16 else "")
-            reporter.info(f"{_photos(wide)} 16-bit values, the brightest {high:g} {looked}".rstrip() + f": {how}")
-        else:
-            options = replace(options, value_range=span)
-            what = "float" if group[0].is_float else "signed or 32-bit"
-            reporter.info(
-                f"{_photos(wide)} {what} values, {low:g} to {high:g} {looked}".rstrip()
-                + f": {span[0]:g} is read as black, {span[1]:g} as white (--value-range to change it)"
-            )
-        _tell_dark(group, span, reporter)
-    return options
-
-
-def _tell_dark(group: Sequence[_Values], span: tuple[float, float], reporter: Reporter) -> None:
-    dark = [one for one in group if one.usual - span[0] < (span[1] - span[0]) / _DARK]
-    if dark:
-        most = max(one.usual for one in dark)
-        reporter.warn(
-            f"{len(dark)} of {len(group)} photos looked at hardly exceed {most:g}, of a range to {span[1]:g}: they are "
-            "read as nearly black; if that is wrong, give --bits or --value-range, or keep them apart"
-        )
-
-
-def _values(one: Header, options: PhotoReadingOptions) -> _Values | None:
-    try:
-        raw = read_raw(one.item.path, max_pixels=_limit(options), reading=Reading.of(options))
-    except ImageError:
-        return None
-    found = None if raw is None else limits(raw)
-    if raw is None or found is None:
-        return None
-    dtype = raw.values.dtype
-    return _Values(*found, _usual(raw, found[1]), dtype == np.uint16, dtype.kind == "f")
-
-
-def _usual(raw: Raw, high: float) -> float:
-    """What all but a thousandth of the values stay below, from some of them."""
-    step = max(1, int((raw.values.size / 1e6) ** 0.5))
-    some = as_float64(raw.values[::step, ::step])
-    some = some[np.isfinite(some) & (some <= high)]
-    return float(np.quantile(some, 0.999)) if some.size else high
-
-
-def _affordable(headers: Sequence[Header], options: PhotoReadingOptions, most: int) -> list[Header]:
-    """At most `most`, evenly spread, and not more than so many pixels in all."""
-    chosen, pixels = list[Header](), 0
-    for one in _spread(headers, most):
-        try:
-            height, width = image_size(one.item.path, max_pixels=_limit(options))
-        except ImageError:
-            continue
-        pixels += height * width
-        if chosen and pixels > _MOST_PIXELS:
-            break
-        chosen.append(one)
-    return chosen
-
-
-def _limit(options: object) -> int:
-    return int(getattr(options, "max_pixels", MAX_PIXELS))
-
-
-def _photos(headers: Sequence[Header]) -> str:
-    return f"{len(headers)} photo{'s have' if len(headers) != 1 else ' has'}"
+def _photos(seen: Sequence[_Seen]) -> str:
+    return f"{len(seen)} photo{'s have' if len(seen) != 1 else ' has'}"
 
 
 def recorded_config(folder: Path) -> Mapping[str, Any] | None:

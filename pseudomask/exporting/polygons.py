@@ -69,4 +69,5 @@ def _corners(ring: np.ndarray) -> np.ndarray:
     """The ring without points in the midst of straight lines."""
     before, after = ring - np.roll(ring, 1, axis=0), np.roll(ring, -1, axis=0) - ring
     straight = (before[:, 0] * after[:, 1] == before[:, 1] * after[:, 0]) & ((before * after).sum(1) > 0)
-    return ring[~straight]
+    corners: np.ndarray = ring[~straight]
+    return corners

@@ -9,6 +9,7 @@ from contextlib import closing
 from pseudomask.config import ExtractConfig
 from pseudomask.config.roles import deciding, defaults
 from pseudomask.data.images import ImagePaths
+from pseudomask.data.survey import not_decided, recorded_config
 from pseudomask.devices import pick_workers
 from pseudomask.extracting.flow import Flow
 from pseudomask.extracting.inputs import PhotosAndTags
@@ -35,11 +36,11 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
     """
     team = ranks()
     reporter = reporter or SilentReporter()
-    once = team.once(reporter)
-    plan = make_plan(config, once)
+    lead = team.once(reporter)
+    plan = make_plan(config, lead)
     result = plan.result()
     run = _open(plan)
-    pending = result.begin(run, once, with_scores=config.scores, with_overlays=config.overlay)
+    pending = result.begin(run, lead, with_scores=config.scores, with_overlays=config.overlay)
     if config.dry_run:
         result.understood = [*plan.understood(), result.left_to_make()]
         return result
@@ -55,7 +56,7 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
             team.wait(stop)
         result.seconds = time.monotonic() - started
         run.finish({"extract": result.seconds})
-        result.finish(run, stop, once, max_failures=config.max_failures)
+        result.finish(run, stop, lead, max_failures=config.max_failures)
         return result
 
 
@@ -71,6 +72,7 @@ def _open(plan: Plan) -> FolderRun:
         inputs=PhotosAndTags(plan.collection, config.images, hashed=config.hash_photos),
         prune=config.prune,
         defaults=defaults(ExtractConfig),
+        earlier=not_decided(None if config.overwrite else recorded_config(config.out)),
     )
 
 

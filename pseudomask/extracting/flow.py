@@ -56,6 +56,9 @@ class Flow:
         given = collection.tags
         tags = [None if given is None else given.get(collection.items[photo.index].key) for photo in batch]
         for photo, one, scores in zip(batch, tags, self.engine.scores(batch, tags), strict=True):
+            if photo.white:
+                name = collection.items[photo.index].relative
+                self.reporter.warn(f"{name}: all of it is white; if it is transparent, try --alpha ignore")
             self.waiting.append(
                 pool.submit(
                     self._write,

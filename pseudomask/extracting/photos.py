@@ -30,6 +30,7 @@ class Photo:
         views: uint8 (h_s, w_s, 3) at each scale; empty where `problem` says what went wrong.
         whole: uint8 (H, W, 3), only when an overlay is wanted.
         file: what the photo's file was when it was read.
+        white: nothing else is in it, as where all of it is transparent.
     """
 
     index: int
@@ -38,6 +39,7 @@ class Photo:
     whole: np.ndarray | None = None
     problem: str = ""
     file: Identity | None = None
+    white: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -140,7 +142,8 @@ class Photos(Dataset[Photo]):
             return Photo(index, (0, 0), (), problem=f"too large: {size[1]}x{size[0]}, a side is at most {MAX_SIDE:,}")
         sizes = view_sizes(size, self.scales, self.max_side)
         views = tuple(torch.from_numpy(np.array(resize(image, one))) for one in sizes)
-        return Photo(index, size, views, whole=image if self.keep_whole else None, file=file)
+        white = bool(image[0].min() == 255 and image.min() == 255)
+        return Photo(index, size, views, image if self.keep_whole else None, file=file, white=white)
 
 
 def batches(photos: Iterable[Photo], size: int, *, most_waiting: int | None = None) -> Iterator[list[Photo]]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pseudomask.config import WeightRule
 from pseudomask.maps.method import MapMethod
 from pseudomask.networks.features import Features
-from pseudomask.networks.network import CamNetwork, WeightRule
+from pseudomask.networks.network import CamNetwork
 
 
 def present_class_maps(features: Tensor, weights: Tensor, index: Tensor) -> Tensor:
@@ -30,7 +31,8 @@ def present_class_maps(features: Tensor, weights: Tensor, index: Tensor) -> Tens
     with torch.autocast(features.device.type, enabled=False):
         chosen = weights.flatten(1)[index].float()  # (B, N, D)
         maps = torch.cat([chosen @ part.float().mT for part in rows.split(step, 1)], 2)  # (B, N, hw)
-    return torch.relu(maps).unflatten(2, (h, w))
+    found: Tensor = torch.relu(maps).unflatten(2, (h, w))
+    return found
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,8 @@ class Measures:
 
     def absent(self) -> np.ndarray:
         """Classes in neither truth nor prediction, bool (..., n): they have no IoU."""
-        return np.isnan(self.iou)
+        none: np.ndarray = np.isnan(self.iou)
+        return none
 
     def mean_iou(self, chosen: np.ndarray | None = None) -> np.ndarray:
         """Mean IoU, float64 (...), over the `chosen` classes (bool (n,)) that are not absent; NaN if none."""
@@ -165,4 +166,5 @@ def measure(table: np.ndarray) -> Measures:
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)
+    share: np.ndarray = np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)
+    return share

@@ -66,7 +66,7 @@ def tables(histogram: np.ndarray) -> np.ndarray:
     # A best class of 0 (an image without classes) has score 0, which is above no threshold.
     below = np.cumsum(histogram, axis=2)  # [..., i]: pixels with score <= threshold i
     above = below[:, :, -1:] - below[:, :, :-1]
-    out = np.moveaxis(above, 2, 0).copy()
+    out: np.ndarray = np.moveaxis(above, 2, 0).copy()
     out[:, :, 0] += below[:, :, :-1].sum(1).T
     return out
 
@@ -96,7 +96,7 @@ class Sweep:
 
     def table(self, index: int) -> np.ndarray:
         """The confusion table, int64 (n, n), at `thresholds[index]`."""
-        out = self.histogram[:, :, index + 1 :].sum(2)
+        out: np.ndarray = self.histogram[:, :, index + 1 :].sum(2)
         out[:, 0] += self.histogram[:, :, : index + 1].sum((1, 2))
         return out
 

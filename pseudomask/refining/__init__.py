@@ -1,41 +1,25 @@
 """Refiners: scores and the photo in, better scores out.
 
-A refiner is one file and one line in `REFINERS`.
+A refiner is a file here, its settings a file in `pseudomask.config.refiners`, which holds the list of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from importlib import import_module
 
 from pseudomask.config import RefineConfig
-from pseudomask.devices import pick_device
-from pseudomask.refining.crf import Crf
-from pseudomask.refining.pamr import Pamr
+from pseudomask.config.refiners import NAMES
 from pseudomask.refining.refiner import Refiner
-from pseudomask.refining.walk import Walk
 
 
-def _crf(config: RefineConfig) -> Refiner:
-    return Crf.of(config, str(pick_device(config.device)))
+def _make(name: str, config: RefineConfig) -> Refiner:
+    from pseudomask.devices import pick_device
+
+    refiner: Refiner = import_module(f"pseudomask.refining.{name}").make(config, str(pick_device(config.device)))
+    return refiner
 
 
-def _pamr(config: RefineConfig) -> Refiner:
-    return Pamr(
-        config.pamr_iterations,
-        config.pamr_dilations,
-        config.pamr_softness,
-        config.pamr_side,
-        str(pick_device(config.device)),
-    )
-
-
-def _walk(config: RefineConfig) -> Refiner:
-    return Walk.of(config, str(pick_device(config.device)), config.seeds)
-
-
-REFINERS: dict[str, Callable[[RefineConfig], Refiner]] = {
-    "crf": _crf,
-    "pamr": _pamr,
-    "walk": _walk,
-}
+REFINERS: dict[str, Callable[[RefineConfig], Refiner]] = {name: partial(_make, name) for name in NAMES}
 """Name → the refiner with its settings. The function raises where settings, weights or a package are amiss."""

@@ -52,7 +52,8 @@ def neighbours(photo: np.ndarray, best: np.ndarray, thresholds: Sequence[float] 
                 parted += sign * np.bincount(end.ravel(), weights, len(parted))
     areas = _areas(above, len(limits))
     chance = 2 * areas * (1 - areas) * total
-    return 1 - np.divide(parted.cumsum()[:-1], chance, out=np.ones(len(limits)), where=chance > 0)
+    kept: np.ndarray = np.divide(parted.cumsum()[:-1], chance, out=np.ones(len(limits)), where=chance > 0)
+    return 1 - kept
 
 
 def _pairs(y: int, x: int, *planes: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

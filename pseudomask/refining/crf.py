@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from pseudomask.config import CrfEngine, CrfOptions, CrfUnary
+from pseudomask.config import CrfEngine, CrfOptions, CrfUnary, RefineConfig
 from pseudomask.errors import UsageError
 from pseudomask.refining.crf_engines import Kernels, batch_marginals, pick_engine, pydensecrf_marginals
 from pseudomask.refining.grid import scores_on_grid, shrink
@@ -121,7 +121,8 @@ class Crf:
 
 def one_hot(stacked: np.ndarray) -> np.ndarray:
     """1 for the highest of (L, h, w), ties going to the lower: the mask, where the first is background's height."""
-    return (stacked.argmax(0) == np.arange(len(stacked))[:, None, None]).astype(np.float32)
+    highest: np.ndarray = stacked.argmax(0) == np.arange(len(stacked))[:, None, None]
+    return highest.astype(np.float32)
 
 
 def shares(stacked: np.ndarray) -> np.ndarray:
@@ -149,5 +150,9 @@ def as_scores(marginals: np.ndarray) -> np.ndarray:
     """
     background, classes = marginals[:1], marginals[1:]
     share = classes / np.maximum(classes + background, _TINY)
-    scores = share * (classes / np.maximum(classes.max(0), _TINY))
-    return np.clip(scores, 0, 1, dtype=np.float32)
+    scores: np.ndarray = share * (classes / np.maximum(classes.max(0), _TINY))
+    return scores.clip(0, 1, dtype=np.float32)
+
+
+def make(config: RefineConfig, device: str) -> Crf:
+    return Crf.of(config, device)

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pseudomask.config import RefineConfig
 from pseudomask.refining.grid import scores_on_grid, shrink
 from pseudomask.refining.refiner import Refined, alike
 from pseudomask.scores import ScoreMap
@@ -135,3 +136,7 @@ class Pamr:
                 softness=self.softness,
             )
         return [np.clip(one[: len(given)], 0, 1) for one, given in zip(out.cpu().numpy(), maps, strict=True)]
+
+
+def make(config: RefineConfig, device: str) -> Pamr:
+    return Pamr(config.pamr_iterations, config.pamr_dilations, config.pamr_softness, config.pamr_side, device)

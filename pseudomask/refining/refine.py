@@ -15,7 +15,7 @@ from pseudomask.config import RefineConfig
 from pseudomask.config.roles import deciding, defaults
 from pseudomask.data.images import PassedOver
 from pseudomask.data.reading import Reading
-from pseudomask.data.survey import inherit, settle
+from pseudomask.data.survey import inherit, not_decided, recorded_config, settle
 from pseudomask.devices import pick_device
 from pseudomask.errors import UsageError
 from pseudomask.refining import REFINERS
@@ -84,22 +84,22 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
     """
     team = ranks()
     reporter = reporter or SilentReporter()
-    once = team.once(reporter)
+    lead = team.once(reporter)
     methods = check_methods(config)
     check_folders(config.seeds, config.out, what="seeds'")
     seeds = read_seeds(config.seeds, config.class_file)
-    seeded = match_photos(config, seeds)
-    config, reading = settle(inherit(config, seeds.config), seeded.items, once)
+    seeded = match_photos(config, seeds, exclude=config.out)
+    config, reading = settle(inherit(config, seeds.config), seeded.items, lead)
     outputs = plan_outputs(seeded.items, config.images, config.out)
     device = pick_device(config.device)
-    refiners = [REFINERS[name](config) for name in methods]  # what is missing is once now
+    refiners = [REFINERS[name](config) for name in methods]  # what is missing is reported now
     workers = (cores() if device.type == "cpu" else 1) if config.workers < 0 else config.workers
-    jobs = _jobs(config.images, seeded, outputs, seeds, reading)
-    report_filling(seeds.path, once)
+    jobs = _jobs(config, seeded, outputs, seeds, reading)
+    report_filling(seeds.path, lead)
     for line in problems(config, seeds, seeded):
-        once.warn(line)
+        lead.warn(line)
     with graceful() as stop:
-        threshold, chosen = choose_threshold(config, seeds, jobs, workers, stop, once)
+        threshold, chosen = choose_threshold(config, seeds, jobs, workers, stop, lead)
         result = RefineResult(
             out=config.out,
             classes=seeds.classes,
@@ -128,10 +128,10 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
             inputs=PhotosAndSeeds(seeded, seeds, config.images, hashed=config.hash_photos),
             prune=config.prune,
             defaults=defaults(RefineConfig),
-            earlier={"protocol.seeds_hash": seeds.hash_before},
+            earlier={"protocol.seeds_hash": seeds.hash_before} | not_decided(recorded_config(config.out)),
         )
-        pending = result.begin(run, once, with_scores=config.scores, with_overlays=config.overlay)
-        once.info(f"{len(jobs)} photos, {', then '.join(methods)} on {device}, {max(workers, 1)} at a time")
+        pending = result.begin(run, lead, with_scores=config.scores, with_overlays=config.overlay)
+        lead.info(f"{len(jobs)} photos, {', then '.join(methods)} on {device}, {max(workers, 1)} at a time")
         if config.dry_run:
             result.understood = _understood(result, seeded, str(device), workers)
             return result
@@ -141,23 +141,27 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
             pending = team.broadcast(pending, stop)
             started = time.monotonic()
             batches = team.share(plan_batches([jobs[i] for i in pending], seeds.entries, batch))
-            _refine_all(work, batches, workers, run, stop, reporter, team.label("refining"))
+            _refine_all(work, batches, workers, seeds, run, stop, reporter, team.label("refining"))
             team.wait(stop)
             result.seconds = time.monotonic() - started
             run.finish({"refine": result.seconds})
-            result.finish(run, stop, once, max_failures=config.max_failures)
+            result.finish(run, stop, lead, max_failures=config.max_failures)
     return result
 
 
-def _jobs(images: Path, seeded: SeededPhotos, outputs: Sequence[Outputs], seeds: Seeds, reading: Reading) -> list[Job]:
+def _jobs(
+    config: RefineConfig, seeded: SeededPhotos, outputs: Sequence[Outputs], seeds: Seeds, reading: Reading
+) -> list[Job]:
+    tests = seeds.tests(config.images, hashed=config.hash_photos)
     return [
         Job(
             outputs=out,
             relative=item.relative,
-            images=None if item.key in seeded.orphans else images,
+            images=None if item.key in seeded.orphans else config.images,
             seeds=seeds.path,
             tags=tags_of(seeds.entries.get(item.key)),
             reading=reading,
+            unchanged=tests.get(item.key),
         )
         for item, out in zip(seeded.items, outputs, strict=True)
     ]
@@ -167,6 +171,7 @@ def _refine_all(
     work: Work,
     batches: Sequence[tuple[Job, ...]],
     workers: int,
+    seeds: Seeds,
     run: FolderRun,
     stop: Stop,
     reporter: Reporter,
@@ -185,6 +190,7 @@ def _refine_all(
                 if worked.most < most:
                     most = worked.most
                     reporter.warn(f"out of memory; going on with batches of {most}")
+                seeds.check()  # a new record stands before the first new score file
                 for entry in worked.entries:
                     if entry["status"] == FAILED:
                         reporter.warn(f"{entry['image']}: {entry['reason']}")

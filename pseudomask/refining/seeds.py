@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from pseudomask.config import ExtractConfig, RefineConfig
+from pseudomask.config.common import PhotoReadingOptions, SeedOptions
 from pseudomask.config.roles import changed, deciding
 from pseudomask.data.images import ImageItem, PassedOver, look_through, passed_over_line, read_list, select
 from pseudomask.data.labels import read_classes
-from pseudomask.errors import LabelError, UsageError
-from pseudomask.running.identity import older
+from pseudomask.errors import LabelError, PseudomaskError, UsageError
+from pseudomask.running.identity import Identity, identify, older
 from pseudomask.running.inputs import Line
 from pseudomask.running.layout import RECORD
 from pseudomask.running.made import MadeFolder
@@ -22,6 +23,7 @@ from pseudomask.running.manifest import Entry
 from pseudomask.running.record import hash_file, hash_lines
 
 _CONFIGS: dict[str, type] = {"extract": ExtractConfig, "refine": RefineConfig}
+_INHERITED = {one.name for one in fields(PhotoReadingOptions)}  # so that refine's own record has them
 _DECIDING = ("recam_weights", "affinity_sha256", "seeds_hash")  # in a record's protocol
 
 
@@ -54,11 +56,12 @@ class Seeds(MadeFolder):
         record = self.record
         if record is None:
             return "none"
-        method = record.config.get("method", ())
+        method = record.config.get("method")
+        methods = method if isinstance(method, list | tuple) else (method,)
         settings, kind = record.config, _CONFIGS.get(record.command)
         if kind is not None:
-            names = deciding(kind, (method,) if isinstance(method, str) else method, roles=("result",))
-            settings = changed(settings, kind, names)
+            names = deciding(kind, methods, roles=("result",))
+            settings = changed(settings, kind, [name for name in names if name not in _INHERITED])
         protocol = {name: record.protocol.get(name) for name in _DECIDING}
         facts = [record.command, settings, protocol, record.weights.get("sha256")]
         return hash_lines([*record.classes, json.dumps(facts, sort_keys=True)])
@@ -74,6 +77,37 @@ class Seeds(MadeFolder):
         decided = {name: value for name, value in record.config.items() if name not in idle}
         facts = [record.command, decided, record.protocol, record.weights, record.images_hash, record.labels_hash]
         return hash_lines([*record.classes, json.dumps(facts, sort_keys=True)])
+
+    @cached_property
+    def photos(self) -> Mapping[str, Identity]:
+        """What each photo was when its scores were made, as far as that was noted."""
+        noted = {entry["key"]: Identity.from_json(entry.get("photo")) for entry in self.lines()} if self.record else {}
+        return {key: photo for key, photo in noted.items() if photo is not None}
+
+    def tests(self, images: Path, *, hashed: bool = False) -> dict[str, Callable[[Path], bool]]:
+        """By key, what tells whether a photo in `images` still is that of its scores; none where nothing was noted."""
+        timed = self.made_from(images)
+        return {key: partial(photo.holds, hashed=hashed, timed=timed) for key, photo in self.photos.items()}
+
+    @cached_property
+    def record_file(self) -> Identity:
+        """What the record's file was when it was first looked at."""
+        return identify(self.path / RECORD)
+
+    def check(self) -> None:
+        """Raise `PseudomaskError` if another run has begun to make these seeds with other settings."""
+        if self.record is None or self.record_file == identify(self.path / RECORD):
+            return
+        now = Seeds(self.path, given=self.given)
+        try:
+            same = now.record is not None and now.hash == self.hash
+        except UsageError:
+            same = False
+        if not same:
+            raise PseudomaskError(
+                f"{self.path} was removed or replaced with other settings while it was being read; "
+                "run this command again with --overwrite once the seeds are complete"
+            )
 
 
 @dataclass(frozen=True)
@@ -122,6 +156,7 @@ def read_seeds(folder: Path, class_file: Path | None) -> Seeds:
             "or with `pseudomask refine --scores`"
         )
     seeds = Seeds(folder, given=read_classes(class_file) if class_file is not None else None)
+    _ = seeds.record_file  # before the record is read
     if seeds.record is None and seeds.given is None:
         raise UsageError(f"{folder}: no {RECORD} in it that tells the classes; give them with --class-file")
     if seeds.given not in (None, seeds.classes):
@@ -130,13 +165,13 @@ def read_seeds(folder: Path, class_file: Path | None) -> Seeds:
     return seeds
 
 
-def match_photos(config: RefineConfig, seeds: Seeds) -> SeededPhotos:
+def match_photos(config: SeedOptions, seeds: Seeds, *, exclude: Path | None = None) -> SeededPhotos:
     """Which photo each score file belongs to: the one of the same key (path without extension).
 
-    With --list the photos are those it names, whether they have scores or not. Raises `UsageError` where no photo has
-    scores, or the list names what is neither.
+    Photos in `exclude` are left out. With --list the photos are those it names, whether they have scores or not.
+    Raises `UsageError` where no photo has scores, or the list names what is neither.
     """
-    found = look_through(config.images, exclude=config.out)
+    found = look_through(config.images, exclude=exclude)
     photos = found.items
     keys = {photo.key for photo in photos}
     files = {file.key for file in seeds.score_files()}
@@ -174,7 +209,7 @@ def tags_of(entry: Entry | None) -> str:
     return str((entry or {}).get("tags", "seeds"))
 
 
-def problems(config: RefineConfig, seeds: Seeds, seeded: SeededPhotos) -> Iterator[str]:
+def problems(config: SeedOptions, seeds: Seeds, seeded: SeededPhotos) -> Iterator[str]:
     """What a person should hear before the work starts.
 
     Seeds of some of the photos are nothing unusual, unless the others were named, or were tried and failed.

@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pseudomask.config import Amp, WalkOptions
+from pseudomask.config import Amp, RefineConfig, WalkOptions
 from pseudomask.devices import pick_amp
 from pseudomask.errors import WeightsError
 from pseudomask.networks.edge_weights import find_backbone, load_edges
@@ -106,7 +106,8 @@ def random_walk(scores: Tensor, edges: Tensor, *, radius: int = 5, beta: float =
             last, now = now, torch.addmm(last, step, now, beta=-1, alpha=2)
         if weight:
             total.add_(now, alpha=weight)
-    return total.clamp_(min=0).T.unflatten(1, edges.shape)  # what is left out may be negative
+    found: Tensor = total.clamp_(min=0).T.unflatten(1, edges.shape)  # what is left out may be negative
+    return found
 
 
 @dataclass(frozen=True)
@@ -226,3 +227,7 @@ def scaled(scores: ScoreMap, values: np.ndarray, stride: int) -> ScoreMap:
     unit = ScoreMap(scores.classes, (values / values.max()).astype(np.float32), scores.size, stride)
     highest = max(float(plane.max()) for plane in unit.planes())
     return ScoreMap(unit.classes, np.minimum(unit.values / np.float32(highest), 1), unit.size, stride)
+
+
+def make(config: RefineConfig, device: str) -> Walk:
+    return Walk.of(config, device, config.seeds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +30,7 @@ _TOO_LARGE = "not enough memory to refine it"
 class Job:
     """One photo, of the folder `images`, or None where there is none of the seed's name.
 
+    `unchanged` tells whether the photo still is what its scores were made from, where that is known.
     Its paths are made when they are asked for: they would be most of the memory of 100,000 jobs.
     """
 
@@ -39,6 +40,7 @@ class Job:
     seeds: Path
     tags: str
     reading: Reading = AS_IT_COMES
+    unchanged: Callable[[Path], bool] | None = None
 
     @property
     def photo(self) -> Path | None:
@@ -110,6 +112,8 @@ def read_pair(job: Job, classes: int, *, max_pixels: int, allow_truncated: bool)
         raise ImageError(job.relative, "no photo of this name in IMAGES")
     if not job.scores.exists():
         raise ImageError(job.relative, "no scores in SEEDS")
+    if job.unchanged is not None and not job.unchanged(job.photo):
+        raise ImageError(job.relative, "it is not the file that its scores were made from; extract it again")
     photo = decode(job.photo, max_pixels=max_pixels, allow_truncated=allow_truncated, reading=job.reading)
     try:
         scores = load_scores(job.scores)

@@ -42,7 +42,7 @@ class FolderRun:
         inputs: Inputs | None = None,
         prune: bool = False,
         defaults: Mapping[str, Any] | None = None,
-        earlier: Mapping[str, str] | None = None,
+        earlier: Mapping[str, Any] | None = None,
     ) -> None:
         self.out, self.record, self.outputs = out, record, list(outputs)
         self.team = ranks()

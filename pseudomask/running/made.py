@@ -128,12 +128,16 @@ class MadeFolder:
         """The score files that are there; none where there is no folder of them."""
         return find_files(self.scores, ".npz") if self.scores.is_dir() else []
 
+    def made_from(self, images: Path) -> bool:
+        """Whether `images` is the very folder of photos; in a copy of it files have times of their own."""
+        return self.images is not None and os.path.realpath(self.images) == os.path.realpath(images)
+
     def changed(self, photos: Iterable[tuple[str, str]], images: Path) -> list[str]:
         """Names of photos below `images` that are no longer what their masks were made from.
 
-        photos: (key, name) of each. In a copy of the photos' folder files have times of their own, which tell nothing.
+        photos: (key, name) of each.
         """
-        own = self.images is not None and os.path.realpath(self.images) == os.path.realpath(images)
+        own = self.made_from(images)
         found = []
         for key, name in photos:
             noted = Identity.from_json(self.entries[key].get("photo"))

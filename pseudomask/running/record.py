@@ -136,14 +136,14 @@ def check_resume(
     *,
     where: Path | str = "",
     defaults: Mapping[str, Any] | None = None,
-    earlier: Mapping[str, str] | None = None,
+    earlier: Mapping[str, Any] | None = None,
 ) -> None:
     """Raise `RecordMismatch`, listing each difference, unless both records agree in `fields`.
 
     A field is a dotted name (`config.threshold`, `weights.sha256`); one that names a table compares
     all it holds. `where` is the output folder, for the message. `defaults` are those of the settings: one that the
-    old record does not know counts as its default, so that an upgrade changes nothing. `earlier`: what an earlier
-    version of this program would have recorded for a field; as good as the new value.
+    old record does not know counts as its default, so that an upgrade changes nothing. `earlier`: another
+    value of a field, such as an earlier version of this program recorded, that is as good as the new one.
     """
     before, after = (one.to_json() | {"tagged": one.tagged} for one in (old, new))
     before["config"] = {**(defaults or {}), **before["config"]}

@@ -9,26 +9,24 @@ S5, that only the photo's own classes and the background count, and the frozen b
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from torch import Tensor
 
 from pseudomask.config import CalibrateConfig, WeightRule
-from pseudomask.errors import UsageError
 from pseudomask.maps import card_rule
 from pseudomask.maps.cam import present_class_maps
 from pseudomask.maps.cpmc import Cpmc, CpmcSettings
 from pseudomask.maps.cpmc.method import context_of, hierarchical
 from pseudomask.maps.cpmc.prototypes import background_of
 from pseudomask.maps.cpmc.stages import run_stages
-from pseudomask.networks.backbones import make_backbone
-from pseudomask.networks.checkpoint import load_network, read_card, sketch
+from pseudomask.networks.checkpoint import load_network
 from pseudomask.networks.network import CamNetwork
-from pseudomask.running.record import hash_file
 from pseudomask.running.reporter import Reporter, SilentReporter
+from pseudomask.training.learner import Group, Learner, LossFunction
 from pseudomask.training.losses import classification_loss, positive_index
-from pseudomask.training.session import TrainingResult, gather, run_training
-from pseudomask.training.trainer import Group, LossFunction
+from pseudomask.training.recipe import Recipe
+from pseudomask.training.result import TrainingResult
+from pseudomask.training.session import continued, file_facts, run_training
 
 
 def consistency_loss(target: Tensor, found: Tensor, valid: Tensor) -> Tensor:
@@ -71,38 +69,24 @@ def calibrate(config: CalibrateConfig, reporter: Reporter | None = None) -> Trai
     """
     reporter = reporter or SilentReporter()
     settings = replace(CpmcSettings.of(config), features="heads", output="calibrated", gamma=0.0)
-    if config.weights is None:
-        raise UsageError("calibrate starts from a classifier: give --weights RUN/weights.safetensors of train-cls")
-    weights, card = config.weights, read_card(config.weights)
-    backbone = sketch(card, str(weights), lambda: make_backbone(**card.network))
-    config = replace(config, freeze=backbone.freeze_point(config.freeze))
-    split = gather(config, card.classes)
+    config, weights, card, split = continued(config, "calibrate")
 
-    def build() -> tuple[CamNetwork, list[Group], LossFunction, dict[str, Any]]:
+    def build() -> Learner:
         network, _ = load_network(weights)
         rule = Cpmc(settings, card_rule(card)).rule(network)
         network.map_weights(rule)
         network.add_side_heads()
         assert network.side_heads is not None
         network.backbone.freeze(config.freeze)
-        head = config.lr_head if config.lr_head is not None else 10 * config.lr
         first = [*network.backbone.parameters(), network.classifier.weight]
         second = [] if network.reclassifier is None else [network.reclassifier.weight]
-        groups = [Group([*first, *second], config.lr), Group(list(network.side_heads.parameters()), head)]
+        heads = Group(list(network.side_heads.parameters()), config.head_rate)
         facts = card.network | {"weight_rule": card.weight_rule}
-        if (
-            network.backbone.frozen == network.backbone.parts
-        ):  # the classifiers' maps stay what they were, and so do their thresholds
+        # With all of it frozen the classifiers' maps stay what they were, and so do their thresholds.
+        if network.backbone.frozen == network.backbone.parts:
             facts["thresholds"] = {k: v for k, v in card.thresholds.items() if k != "cpmc"}
-        return network, groups, calibration_step(settings, rule, config.consistency), facts
+        loss = calibration_step(settings, rule, config.consistency)
+        return Learner(network, [Group([*first, *second], config.lr), heads], loss, facts)
 
-    return run_training(
-        config,
-        split,
-        command="calibrate",
-        method="cpmc",
-        source={"file": weights.name, "sha256": hash_file(weights)},
-        build=build,
-        base_card=card,
-        reporter=reporter,
-    )
+    recipe = Recipe(command="calibrate", method="cpmc", source=file_facts(weights), build=build, base_card=card)
+    return run_training(config, split, recipe, reporter)

@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from pseudomask.data.decoding import decode
 from pseudomask.data.pixels import resize, with_long_side
-from pseudomask.data.reading import AS_IT_COMES, Reading
-from pseudomask.errors import ImageError, UsageError
+from pseudomask.errors import ImageError
 from pseudomask.masks import load_mask, save_mask
 from pseudomask.networks.edges import EDGE_STRIDE
 from pseudomask.refining.refiner import Refined, Refiner
 from pseudomask.refining.work import Job, read_pair
 from pseudomask.scores import ScoreMap
-from pseudomask.training.samples import Window, empty_crop
+from pseudomask.training.samples import Crops, Window
 
 MAX_PIXELS = 200_000_000
 ABOVE, BELOW = 0.12, 0.10
@@ -78,46 +76,20 @@ class LabelWork:
         return ""
 
 
-class LabelledCrops(Dataset[tuple[Tensor, Tensor, str]]):
-    """Indexed by (epoch, photo): pixels (crop, crop, 3) uint8, its labels, and "" or what went wrong.
+class LabelledCrops(Crops):
+    """With the photo's labels, (⌈crop/4⌉, ⌈crop/4⌉) int32, one for each position of the network's output.
 
-    Labels are (⌈crop/4⌉, ⌈crop/4⌉) int32, one for each of the network's places: 0 ignore, 1 background, k + 1 the
-    class of mask index k. A photo without them, or unreadable, becomes an empty crop where all is ignored.
+    0 is ignore, 1 background, k + 1 the class of mask index k. A photo without labels counts as unreadable.
     """
 
-    def __init__(
-        self,
-        paths: Sequence[Path],
-        labels: Sequence[Path],
-        *,
-        crop: int,
-        sides: tuple[int, int],
-        seed: int,
-        around: np.ndarray,
-        reading: Reading = AS_IT_COMES,
-    ) -> None:
-        self.paths, self.labels, self.around, self.reading = list(paths), list(labels), around, reading
-        self.crop, self.sides, self.seed = crop, sides, seed
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, place: tuple[int, int]) -> tuple[Tensor, Tensor, str]:
-        epoch, photo = place
-        rng = np.random.default_rng([self.seed, epoch, photo])
-        try:
-            pixels, labels = self._augmented(photo, rng)
-            problem = ""
-        except (ImageError, UsageError) as error:
-            pixels, labels = empty_crop(self.crop, self.around), np.zeros((self.crop, self.crop), np.int32)
-            problem = str(error)
+    def __init__(self, photos: Sequence[Path], labels: Sequence[Path], **settings: Any) -> None:
+        super().__init__(photos, **settings)
+        self.labels = list(labels)
         # The pixel nearest to the middle of each 4 × 4 block.
-        at = np.minimum(np.arange(EDGE_STRIDE // 2, self.crop + EDGE_STRIDE // 2, EDGE_STRIDE), self.crop - 1)
-        return torch.from_numpy(pixels), torch.from_numpy(labels[np.ix_(at, at)]), problem
+        self.at = np.minimum(np.arange(EDGE_STRIDE // 2, self.crop + EDGE_STRIDE // 2, EDGE_STRIDE), self.crop - 1)
 
-    def _augmented(self, photo: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Random long side, mirror and crop, the same for both: uint8 (crop, crop, 3), int32 (crop, crop)."""
-        image = decode(self.paths[photo], reading=self.reading)
+    def drawn(self, photo: int, image: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, Tensor]:
+        """Random long side, mirror and crop, the same for both."""
         if not self.labels[photo].exists():
             raise ImageError(self.paths[photo], "it has no confident labels")
         labels = load_mask(self.labels[photo])
@@ -131,4 +103,8 @@ class LabelledCrops(Dataset[tuple[Tensor, Tensor, str]]):
         if rng.random() < 0.5:
             pixels, known = pixels[:, ::-1], known[:, ::-1]
         window = Window.random((height, width), self.crop, rng)
-        return window.cut(pixels, self.around), window.cut(known, 0)
+        cut = window.cut(known, 0)[np.ix_(self.at, self.at)]
+        return window.cut(pixels, self.around), torch.from_numpy(cut)
+
+    def no_truth(self) -> Tensor:
+        return torch.zeros(len(self.at), len(self.at), dtype=torch.int32)

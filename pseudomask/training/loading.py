@@ -7,13 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, default_collate
 
 from pseudomask.devices import pick_workers
 from pseudomask.running.helpers import compute_alone, stand_back, starting
+from pseudomask.training.samples import Crops
 
-Crops = Dataset[tuple[Tensor, Tensor, str]]
-"""By (epoch, photo): pixels (S, S, 3) uint8, its tags or labels, and "" or what is wrong with it."""
 Batch = tuple[Tensor, Tensor, Sequence[str]]
 """Pixels (B, S, S, 3) uint8, tags or labels (B, …), and what is wrong with each."""
 
@@ -28,14 +27,14 @@ def load_batches(
     steps, which takes no longer than the work itself.
 
     Args:
-        batches: places, (epoch, photo), of each batch.
+        batches: the indices, (epoch, photo), of each batch.
         workers: processes or threads; -1 is chosen by the machine, 0 is none beside this one.
     """
     if device.type == "cpu" and workers:
         return _between_steps(crops, batches, torch.get_num_threads() if workers < 0 else workers)
     loader: DataLoader[tuple[Tensor, Tensor, str]] = DataLoader(
         crops,
-        batch_sampler=[list(places) for places in batches],
+        batch_sampler=[list(indices) for indices in batches],
         num_workers=pick_workers(workers),
         pin_memory=device.type == "cuda",
         worker_init_fn=stand_back,
@@ -46,5 +45,5 @@ def load_batches(
 
 def _between_steps(crops: Crops, batches: Sequence[Sequence[tuple[int, int]]], threads: int) -> Iterator[Batch]:
     with ThreadPoolExecutor(threads, initializer=compute_alone) as pool:
-        for places in batches:
-            yield default_collate(list(pool.map(crops.__getitem__, places)))
+        for indices in batches:
+            yield default_collate(list(pool.map(crops.__getitem__, indices)))

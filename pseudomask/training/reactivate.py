@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
 from torch import Tensor
 
 from pseudomask.config import ReactivateConfig
 from pseudomask.data.collection import Collection
 from pseudomask.errors import UsageError
-from pseudomask.networks.backbones import make_backbone
-from pseudomask.networks.checkpoint import load_network, read_card, sketch
+from pseudomask.networks.checkpoint import load_network
 from pseudomask.networks.network import CamNetwork
-from pseudomask.running.record import hash_file
 from pseudomask.running.reporter import Reporter, SilentReporter
+from pseudomask.training.learner import Group, Learner, LossFunction
 from pseudomask.training.losses import classification_loss, softmax_loss
-from pseudomask.training.session import TrainingResult, gather, run_training
-from pseudomask.training.trainer import Group, LossFunction
+from pseudomask.training.recipe import Recipe
+from pseudomask.training.result import TrainingResult
+from pseudomask.training.session import continued, file_facts, run_training
 
 
 def recam_step(sce_weight: float) -> LossFunction:
@@ -51,37 +48,20 @@ def reactivate(config: ReactivateConfig, reporter: Reporter | None = None) -> Tr
     Raises `UsageError`, `WeightsError` and `TrainingDiverged` as `train_cls` does.
     """
     reporter = reporter or SilentReporter()
-    if config.weights is None:
-        raise UsageError("reactivate starts from a classifier: give --weights RUN/weights.safetensors of train-cls")
-    weights, card = config.weights, read_card(config.weights)
-    backbone = sketch(card, str(weights), lambda: make_backbone(**card.network))
-    config = replace(config, freeze=backbone.freeze_point(config.freeze))
-    split = gather(config, card.classes)
+    config, weights, card, split = continued(config, "reactivate")
     check_teachable(config, split.training)
 
-    def build() -> tuple[CamNetwork, list[Group], LossFunction, dict[str, Any]]:
+    def build() -> Learner:
         network, _ = load_network(weights)
         network.add_reclassifier()
         assert network.reclassifier is not None
         network.backbone.freeze(config.freeze)
-        head = config.lr_head if config.lr_head is not None else 10 * config.lr
         groups = [
             Group([*network.backbone.parameters(), network.classifier.weight], config.lr),
-            Group([network.reclassifier.weight], head),
+            Group([network.reclassifier.weight], config.head_rate),
         ]
-        return network, groups, recam_step(config.sce_weight), card.network
+        return Learner(network, groups, recam_step(config.sce_weight), card.network)
 
-    return run_training(
-        config,
-        split,
-        command="reactivate",
-        method="recam",
-        source={
-            "file": weights.name,
-            "sha256": hash_file(weights),
-            "sce_weight": config.sce_weight,
-        },
-        build=build,
-        base_card=card,
-        reporter=reporter,
-    )
+    source = file_facts(weights) | {"sce_weight": config.sce_weight}
+    recipe = Recipe(command="reactivate", method="recam", source=source, build=build, base_card=card)
+    return run_training(config, split, recipe, reporter)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from torch.utils.data import Dataset
 from pseudomask.data.decoding import decode
 from pseudomask.data.pixels import resize, with_long_side
 from pseudomask.data.reading import AS_IT_COMES, Reading
-from pseudomask.errors import ImageError
+from pseudomask.errors import ImageError, UsageError
 
 
 def epoch_order(seed: int, epoch: int, n: int) -> np.ndarray:
@@ -43,31 +44,31 @@ class Window:
     """A square of `side` pixels on an image; a smaller image lies within it.
 
     Attributes:
-        kept: rows and columns of the image that the square shows.
-        place: where these lie in the square.
+        source: rows and columns of the image that the square shows.
+        target: where these lie in the square.
     """
 
     side: int
-    kept: tuple[slice, slice]
-    place: tuple[slice, slice]
+    source: tuple[slice, slice]
+    target: tuple[slice, slice]
 
     @classmethod
     def random(cls, size: tuple[int, int], side: int, rng: np.random.Generator) -> Window:
-        """Any place is as likely, for an image of `size` (H, W)."""
-        kept, place = [], []
+        """Any position is as likely, for an image of `size` (H, W)."""
+        source, target = [], []
         for length in size:
             offset, n = int(rng.integers(abs(length - side) + 1)), min(length, side)
             first, start = (offset, 0) if length > side else (0, offset)
-            kept.append(slice(first, first + n))
-            place.append(slice(start, start + n))
-        return cls(side, (kept[0], kept[1]), (place[0], place[1]))
+            source.append(slice(first, first + n))
+            target.append(slice(start, start + n))
+        return cls(side, (source[0], source[1]), (target[0], target[1]))
 
     def cut(self, image: np.ndarray, around: np.ndarray | int) -> np.ndarray:
         """(H, W, …) → (side, side, …) of the same type; `around` is what lies beside the image."""
         square = np.empty((self.side, self.side, *image.shape[2:]), image.dtype)
         if image.shape[0] < self.side or image.shape[1] < self.side:
             square[:] = around
-        square[self.place] = image[self.kept]
+        square[self.target] = image[self.source]
         return square
 
 
@@ -82,11 +83,6 @@ def augment(
     return Window.random((pixels.shape[0], pixels.shape[1]), crop, rng).cut(pixels, around)
 
 
-def empty_crop(crop: int, colour: np.ndarray) -> np.ndarray:
-    """uint8 (crop, crop, 3) of one colour, for a photo that cannot be read."""
-    return np.full((crop, crop, 3), colour)
-
-
 def one_hot(tags: Sequence[int], n_classes: int) -> np.ndarray:
     """Positions → float32 (C,) of 0 and 1."""
     row = np.zeros(n_classes, np.float32)
@@ -94,20 +90,19 @@ def one_hot(tags: Sequence[int], n_classes: int) -> np.ndarray:
     return row
 
 
-class TrainingCrops(Dataset[tuple[Tensor, Tensor, str]]):
-    """Indexed by (epoch, photo): pixels (crop, crop, 3) uint8, tags (C,) float32, and "" or what went wrong.
+class Crops(Dataset[tuple[Tensor, Tensor, str]]):
+    """What is trained on, indexed by (epoch, photo): pixels, their truth, and "" or what went wrong.
 
-    Pixels travel from the decoding processes, and to a GPU, as bytes; the backbone's `normalisation` makes its input
-    of them; `around` is the colour that it sees as 0.
+    Pixels, (crop, crop, 3) uint8, travel from the decoding processes, and to a GPU, as bytes; the backbone's
+    `normalisation` makes its input of them; `around` is the colour that it sees as 0.
 
-    An unreadable photo becomes a crop of the mean colour without tags; the trainer names it and leaves it
-    out of its batch, so that one bad file in ten thousand does not end a night's work.
+    An unreadable photo becomes a crop of that colour; the trainer names it and leaves it out of its batch, so that one
+    bad file in ten thousand does not end a night's work.
     """
 
     def __init__(
         self,
-        paths: Sequence[Path],
-        tags: np.ndarray,
+        photos: Sequence[Path],
         *,
         crop: int,
         sides: tuple[int, int],
@@ -115,18 +110,41 @@ class TrainingCrops(Dataset[tuple[Tensor, Tensor, str]]):
         around: np.ndarray,
         reading: Reading = AS_IT_COMES,
     ) -> None:
-        self.paths, self.tags, self.around, self.reading = list(paths), tags, around, reading
+        self.paths, self.around, self.reading = list(photos), around, reading
         self.crop, self.sides, self.seed = crop, sides, seed
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, place: tuple[int, int]) -> tuple[Tensor, Tensor, str]:
-        epoch, photo = place
+    def __getitem__(self, index: tuple[int, int]) -> tuple[Tensor, Tensor, str]:
+        epoch, photo = index
         rng = np.random.default_rng([self.seed, epoch, photo])
         try:
-            image = decode(self.paths[photo], reading=self.reading)
-        except ImageError as error:
-            return torch.from_numpy(empty_crop(self.crop, self.around)), torch.zeros(self.tags.shape[1]), str(error)
+            pixels, truth = self.drawn(photo, decode(self.paths[photo], reading=self.reading), rng)
+        except (ImageError, UsageError) as error:
+            empty = np.full((self.crop, self.crop, 3), self.around)
+            return torch.from_numpy(empty), self.no_truth(), str(error)
+        return torch.from_numpy(pixels), truth, ""
+
+    def drawn(self, photo: int, image: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, Tensor]:
+        """A random crop of the decoded photo, and its truth. Raises `ImageError` or `UsageError`."""
+        raise NotImplementedError
+
+    def no_truth(self) -> Tensor:
+        """For a photo that cannot be used."""
+        raise NotImplementedError
+
+
+class TrainingCrops(Crops):
+    """With the photo's tags, (C,) float32; an unreadable photo has none."""
+
+    def __init__(self, photos: Sequence[Path], tags: np.ndarray, **settings: Any) -> None:
+        super().__init__(photos, **settings)
+        self.tags = tags
+
+    def drawn(self, photo: int, image: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, Tensor]:
         pixels = augment(image, crop=self.crop, sides=self.sides, rng=rng, around=self.around)
-        return torch.from_numpy(pixels), torch.from_numpy(self.tags[photo]), ""
+        return pixels, torch.from_numpy(self.tags[photo])
+
+    def no_truth(self) -> Tensor:
+        return torch.zeros(self.tags.shape[1])

@@ -1,343 +1,188 @@
-"""What train-cls and reactivate do before and after the loop: photos, record, weights with their card."""
+"""What the training verbs do around the loop: photos, record, weights with their card."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from functools import wraps
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, TypeVar
 
-import numpy as np
 import torch
 
-from pseudomask._version import __version__
-from pseudomask.config import TrainAffinityConfig, TrainingOptions
+from pseudomask.config import CalibrateConfig, ReactivateConfig
 from pseudomask.config.roles import deciding, defaults
-from pseudomask.data.collection import Collection, align_tags, collect, need_tags, tell_labels, tell_passed_over
-from pseudomask.data.images import ImageItem, read_list, select
 from pseudomask.data.reading import Reading
 from pseudomask.data.survey import recorded_config, settle
-from pseudomask.data.teachable import Finding, examine
-from pseudomask.devices import pick_device
+from pseudomask.data.teachable import Finding
+from pseudomask.devices import pick_device, pick_workers
 from pseudomask.errors import UsageError
-from pseudomask.networks.card import AFFINITY, Card
-from pseudomask.networks.checkpoint import save_network
+from pseudomask.networks.backbones import make_backbone
+from pseudomask.networks.card import Card
+from pseudomask.networks.checkpoint import read_card, save_network, sketch
 from pseudomask.running.atomic import sweep_leftovers
 from pseudomask.running.holder import holding
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.own import Own
 from pseudomask.running.ranks import ranks
-from pseudomask.running.record import RunRecord, check_resume, package_versions, peak_memory
+from pseudomask.running.record import RunRecord, check_resume, hash_file, peak_memory
 from pseudomask.running.reporter import Reporter
-from pseudomask.running.signals import Stop, graceful
-from pseudomask.training.loading import Crops
-from pseudomask.training.samples import one_hot
+from pseudomask.running.signals import graceful
+from pseudomask.training.learner import Learner
+from pseudomask.training.recipe import Recipe, card_of
+from pseudomask.training.result import TrainingResult
+from pseudomask.training.samples import Crops, TrainingCrops
+from pseudomask.training.split import Split, describe, find_problems, gather, paths, tag_matrix, untaught
 from pseudomask.training.state import CHECKPOINT, LOG, PREVIOUS
 from pseudomask.training.team import agree, group
-from pseudomask.training.trainer import (
-    AnyNetwork,
-    Group,
-    LossFunction,
-    TaggedPhotos,
-    Trained,
-    Trainer,
-    training_sides,
-)
+from pseudomask.training.trainer import AnyOptions, Measure, Trainer
+from pseudomask.training.validation import validate
 from pseudomask.verbs import WEIGHTS
 
-AnyOptions = TrainingOptions | TrainAffinityConfig
-
 RECORD = "run.json"
-# How people read the facts of a training; those without a text of their own stand in that of another.
-_TEXTS = {
-    "steps": "{steps} of {steps_planned}",
-    "steps_planned": "",
-    "images_per_second": "{images_per_second} images/s",
-    "held_out_precision": "{held_out_precision} (mean over {held_out_classes} classes)",
-    "held_out_classes": "",
-}
-_LABELS = {"images_per_second": "speed"}
-_TOLD = ("epochs", "batch_size", "crop", "lr", "lr_head", "momentum", "weight_decay", "freeze", "amp", "seed")
 _COMPARED = ("command", "classes", "weights.sha256", "weights.seeds_hash", "images_hash", "labels_hash")
 
-
-@dataclass(frozen=True)
-class Split:
-    """The photos to train on and those held out."""
-
-    training: Collection
-    held_out: Collection
+Continued = TypeVar("Continued", ReactivateConfig, CalibrateConfig)
 
 
-@dataclass(frozen=True)
-class TrainingResult:
-    """What a training verb hands back.
+def continued(config: Continued, verb: str) -> tuple[Continued, Path, Card, Split]:
+    """For a verb that trains a classifier further: its settings, the weights, their card, and the photos.
 
-    Attributes:
-        weights: the file written, or None when the run was stopped early or only described.
-        facts: what was trained, how far and how well, by name: photos, held_out, classes; steps of steps_planned and
-            images_per_second; unreadable photos; of the held-out ones held_out_loss (cross-entropy) and
-            held_out_precision (mean average precision in [0, 1] over held_out_classes classes).
-        understood: (label, value) lines instead of the facts, when only a description was asked for.
-        exit_code: 0, or 130/143 after a signal.
-        findings: what the tags leave no way to learn.
-        doubts: what speaks against the weights, one line each.
+    Raises `UsageError` where no weights are given, or there is no part of the backbone that `freeze` names.
     """
-
-    weights: Path | None
-    facts: dict[str, Any]
-    understood: list[tuple[str, str]] = field(default_factory=list)
-    exit_code: int = 0
-    findings: Sequence[Finding] = ()
-    doubts: Sequence[str] = ()
-
-    def summary(self) -> list[tuple[str, str]]:
-        if self.understood:
-            return self.understood
-        facts = {name: value for name, value in self.facts.items() if value not in (None, "")}
-        texts = {name: _TEXTS.get(name, f"{{{name}}}").format_map(facts) for name in facts}
-        return [(_LABELS.get(name, name.replace("_", " ")), text) for name, text in texts.items() if text]
-
-    def to_json(self) -> dict[str, Any]:
-        plain: dict[str, Any] = jsonable({"schema": 1, **self.facts, "weights": self.weights})
-        plain["tag_problems"] = [finding.to_json() for finding in self.findings]
-        plain["doubts"] = list(self.doubts)
-        plain["understood"] = [{"what": what, "value": value} for what, value in self.understood]
-        return plain
+    if config.weights is None:
+        raise UsageError(f"{verb} starts from a classifier: give --weights RUN/weights.safetensors of train-cls")
+    weights, card = config.weights, read_card(config.weights)
+    backbone = sketch(card, str(weights), lambda: make_backbone(**card.network))
+    config = replace(config, freeze=backbone.freeze_point(config.freeze))
+    return config, weights, card, gather(config, card.classes)
 
 
-def gather(options: TrainingOptions, classes: tuple[str, ...] | None = None) -> Split:
-    """Photos with tags, and the held-out ones: --val-list, else a share drawn with the seed.
-
-    `classes` is the weights' list, when training goes on from weights.
-    """
-    collection = collect(options.images, options, exclude=options.run)
-    if classes is not None:
-        collection = align_tags(collection, classes)
-    if options.val_list is None:
-        tagged = need_tags(collection)
-        held = _draw(tagged.items, options.val_fraction, options.seed)
-        return Split(
-            need_tags(tagged.subset([i for i in tagged.items if i.key not in held])),
-            tagged.subset([i for i in tagged.items if i.key in held]),
-        )
-    # Held-out photos may lie outside --list, which names those to train on.
-    everything = collect(options.images, replace(options, list=None, limit=None), exclude=options.run)
-    everything = align_tags(everything, collection.classes)
-    held_items = select(everything.items, read_list(options.val_list), source=str(options.val_list))
-    held = {item.key for item in held_items}
-    tags = everything.tags or {}
-    return Split(
-        need_tags(collection.subset([i for i in collection.items if i.key not in held])),
-        everything.subset([item for item in held_items if item.key in tags]),
-    )
+def file_facts(weights: Path) -> dict[str, Any]:
+    """Which file a training starts from, for its record."""
+    return {"file": weights.name, "sha256": hash_file(weights)}
 
 
-def _draw(items: Sequence[ImageItem], fraction: float, seed: int) -> set[str]:
-    count = min(round(fraction * len(items)), len(items) - 1)
-    order = np.random.default_rng([seed, 0x5E1D]).permutation(len(items))
-    return {items[int(i)].key for i in order[:count]}
-
-
-def _photos(collection: Collection, reading: Reading) -> TaggedPhotos:
-    return TaggedPhotos([item.path for item in collection.items], _tag_matrix(collection), reading)
-
-
-def _tag_matrix(collection: Collection) -> np.ndarray:
-    """float32 (photos, classes) of 0 and 1."""
-    tags = collection.tags or {}
-    rows = [one_hot(tags[item.key], len(collection.classes)) for item in collection.items]
-    return np.stack(rows) if rows else np.zeros((0, len(collection.classes)), np.float32)
-
-
-def describe(split: Split, reporter: Reporter) -> dict[str, Any]:
-    """Tell what was understood, with warnings for what was not."""
-    training = split.training
-    reporter.info(
-        f"{len(training.items)} photos to train on, {len(split.held_out.items)} held out, "
-        f"{len(training.classes)} classes, tags from {training.labels}"
-    )
-    tell_passed_over(training, reporter)
-    tell_labels(training, reporter, "they are left out")
-    counts = {
-        "photos": len(training.items),
-        "held_out": len(split.held_out.items),
-        "classes": len(training.classes),
-    }
-    passed_over = ", ".join(map(str, training.passed_over))
-    return counts | ({"passed_over": passed_over} if passed_over else {})
-
-
-def find_problems(split: Split, method: str) -> list[Finding]:
-    """What the tags leave no way to learn. Boundaries (`affinity`) are learned from masks: only rarity counts there."""
-    found = examine(_tag_matrix(split.training), split.training.classes, _tag_matrix(split.held_out))
-    return [one for one in found if method != AFFINITY or one.kind in ("absent", "few")]
-
-
-_Words = ParamSpec("_Words")
-
-
-def _letting_go(
-    train: Callable[Concatenate[ExitStack, _Words], TrainingResult],
-) -> Callable[_Words, TrainingResult]:
-    """With a stack for what shall be let go of at the end, however that comes."""
-
-    @wraps(train)
-    def wrapped(*words: _Words.args, **more: _Words.kwargs) -> TrainingResult:
-        with ExitStack() as held:
-            return train(held, *words, **more)
-
-    return wrapped
-
-
-@_letting_go
-def run_training(
-    held: ExitStack,
-    options: AnyOptions,
-    split: Split,
-    *,
-    command: str,
-    method: str,
-    source: dict[str, Any],
-    build: Callable[[], tuple[AnyNetwork, list[Group], LossFunction, dict[str, Any]]],
-    base_card: Card | None,
-    reporter: Reporter,
-    prepare: Callable[[Stop], None] | None = None,
-    crops: Callable[..., Crops] | None = None,
-    mean_of_photos: bool = True,
-    reading: Reading | None = None,
-    earlier: Mapping[str, str] | None = None,
-) -> TrainingResult:
+def run_training(options: AnyOptions, split: Split, recipe: Recipe, reporter: Reporter) -> TrainingResult:
     """Record, train (or resume), validate and write RUN/weights.safetensors.
 
     Of several processes (`ranks`) only the first writes and measures; all return when the weights are there.
-
-    Args:
-        method: `cam`, `recam`, `cpmc` or `affinity`, for the card.
-        source: what the network starts from, for record and card; part of the resume check.
-        build: makes the network, its parameter groups and its loss; its last value is the card's network part.
-        prepare: what is done in RUN before the first step; `crops`: makes what is trained on instead of
-            photos and tags, given the colour `around` them.
-        base_card: card of the weights that training goes on from.
-        reading: how photos are read, where `options` has what was found of it.
-        mean_of_photos: the loss is a mean over photos; else it sees to the other processes itself.
-        earlier: as `check_resume` takes it.
     """
-    job = ranks()
-    told = job.once(reporter)
-    options = replace(options, overwrite=job.anew(options.overwrite))
-    facts = describe(split, told)
-    findings = find_problems(split, method)
-    for finding in findings:
-        told.warn(finding.text)
-    training_sides(options)
+    team = ranks()
+    lead = team.once(reporter)
+    options = replace(options, overwrite=team.anew(options.overwrite))
+    result = TrainingResult(None, describe(split, lead), findings=find_problems(split, recipe.method))
+    for finding in result.findings:
+        lead.warn(finding.text)
+    _ = options.sides  # refused before photos are looked at
+    reading = split.reading
     if reading is None:
         before = None if options.overwrite else recorded_config(options.run)
-        options, reading = settle(options, split.training.items, told, recorded=before)
+        options, reading = settle(options, split.training.items, lead, recorded=before)
     device = pick_device(options.device)
-    record = _new_record(options, split, command, source)
-    record.protocol = {"tag_problems": [finding.to_json() for finding in findings]}
-    _check_record(options, record, earlier)
-    own = Own(
-        options.run / RECORD, record, _compared(options), {"defaults": defaults(type(options)), "earlier": earlier}
-    )
+    record = _new_record(options, split, recipe, result.findings, str(device))
+    _check_record(options, record, recipe)
     if options.dry_run:
-        understood = [
-            *split.training.describe(),
-            ("held out", f"{len(split.held_out.items)} photos"),
-            ("starts from", ", ".join(str(value) for value in source.values())),
-            ("device", str(device)),
-            ("output", f"{options.run}; nothing was written"),
-        ]
-        return TrainingResult(None, facts, understood, findings=findings)
+        return replace(result, understood=_understood(options, split, recipe, str(device)))
     torch.manual_seed(options.seed)
-    network, groups, loss, network_facts = build()
-    with graceful() as stop, group(job, device):
-        trainer = Trainer(
-            network,
-            groups,
-            loss,
-            options,
-            classes=split.training.classes,
-            photos=_photos(split.training, reading),
-            held_out=_photos(split.held_out, reading),
-            reporter=reporter,
-            stop=stop,
-            crops=crops,
-            mean_of_photos=mean_of_photos,
-        )
-        record.device = str(trainer.device)
-        if job.first:
-            held.enter_context(holding(options.run))
-            _check_record(options, record, earlier)  # since the first look another run may have begun
-            _open_folder(options, record)
-            trainer.before_saving = own.check
-        job.wait(stop)
-        if prepare is not None:
-            prepare(stop)
-            if agree(0, stop, job, device)[1]:
-                told.warn("stopped before the first step; the same command goes on from there")
-                return TrainingResult(None, facts, exit_code=stop.exit_code, findings=findings)
-        told.info(f"training on {trainer.device}, {'float32' if trainer.amp is None else trainer.amp}")
-        started = time.monotonic()
-        trained = trainer.train()
-    facts |= {
-        "steps": trained.steps,
-        "steps_planned": trained.total,
-        "images_per_second": round(trained.images_per_second, 1),
-    }
-    if trained.unreadable:
-        facts["unreadable"] = trained.unreadable
-    record.timings["training"] = round(record.timings.get("training", 0.0) + time.monotonic() - started, 1)
-    record.peak_memory = peak_memory()
-    if not trained.finished:
-        if job.first:
+    learner = recipe.build()
+    rules = {"defaults": defaults(type(options)), "earlier": recipe.earlier}
+    own = Own(options.run / RECORD, record, _compared(options), rules)
+    with ExitStack() as held:
+        with graceful() as stop, group(team, device):
+            trainer = Trainer(
+                learner,
+                options,
+                device=device,
+                crops=_crops(options, split, recipe, reading, learner),
+                measure=_measure(options, split, reading),
+                reporter=reporter,
+                stop=stop,
+                mean_of_photos=recipe.mean_of_photos,
+            )
+            if team.first:
+                held.enter_context(holding(options.run))
+                _check_record(options, record, recipe)  # since the first look another run may have begun
+                _open_folder(options, record)
+                trainer.before_saving = own.check
+            team.wait(stop)
+            if recipe.prepare is not None:
+                recipe.prepare(stop)
+                if agree(0, stop, team, device)[1]:
+                    lead.warn("stopped before the first step; the same command goes on from there")
+                    return replace(result, exit_code=stop.exit_code)
+            lead.info(f"training on {device}, {'float32' if trainer.amp is None else trainer.amp}")
+            started = time.monotonic()
+            trained = trainer.train()
+        record.timings["training"] = round(record.timings.get("training", 0.0) + time.monotonic() - started, 1)
+        record.peak_memory = peak_memory()
+        result = replace(result, facts=result.facts | trained.facts())
+        if not trained.finished:
+            if team.first:
+                own.check()
+                record.write(options.run / RECORD)
+            lead.warn(f"stopped at step {trained.steps}; the same command goes on from there")
+            return replace(result, exit_code=stop.exit_code)
+        doubts = [*trained.doubts, *untaught(split.training, trained.lost)]
+        for doubt in doubts:
+            lead.warn(doubt)
+        record.protocol["doubts"] = doubts
+        target = options.run / WEIGHTS
+        if team.first:
+            card = card_of(options, split, recipe, learner.card, trained.validation)
+            dtype = torch.float16 if options.weights_dtype == "fp16" else torch.float32
             own.check()
+            save_network(target, learner.network, card, dtype)
             record.write(options.run / RECORD)
-        told.warn(f"stopped at step {trained.steps}; the same command goes on from there")
-        return TrainingResult(None, facts, exit_code=stop.exit_code, findings=findings)
-    doubts = [*trained.doubts, *_unseen(split.training, trained.lost)]
-    for doubt in doubts:
-        told.warn(doubt)
-    record.protocol["doubts"] = doubts
-    target = options.run / WEIGHTS
-    if job.first:
-        card = _card(options, split, method, source, network_facts, base_card, trained)
-        dtype = torch.float16 if options.weights_dtype == "fp16" else torch.float32
-        own.check()
-        save_network(target, network, card, dtype)
-        record.write(options.run / RECORD)
-    job.wait()
-    if trained.validation:
-        facts |= {
-            "held_out_loss": round(trained.validation.loss, 4),
-            "held_out_precision": round(trained.validation.mean_precision, 3),
-            "held_out_classes": len(trained.validation.precision),
-        }
-    return TrainingResult(target, facts | {"weights": str(target)}, findings=findings, doubts=doubts)
+        team.wait()
+    facts = result.facts | trained.measured() | {"weights": str(target)}
+    return replace(result, weights=target, facts=facts, doubts=doubts)
 
 
-def _unseen(training: Collection, lost: frozenset[int]) -> list[str]:
-    """Classes of which no photo could be read."""
-    readable = training.subset([item for i, item in enumerate(training.items) if i not in lost])
-    before, after = training.tag_counts(), readable.tag_counts()
-    names = [name for name, n in before.items() if n and not after[name]]
-    some = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-    return [f"nothing was learned of {some}: none of the photos that show it could be read"] if names else []
+def _understood(options: AnyOptions, split: Split, recipe: Recipe, device: str) -> list[tuple[str, str]]:
+    return [
+        *split.training.describe(),
+        ("held out", f"{len(split.held_out.items)} photos"),
+        ("starts from", ", ".join(str(value) for value in recipe.source.values())),
+        ("device", device),
+        ("output", f"{options.run}; nothing was written"),
+    ]
 
 
-def _new_record(options: AnyOptions, split: Split, command: str, source: dict[str, Any]) -> RunRecord:
+def _crops(options: AnyOptions, split: Split, recipe: Recipe, reading: Reading, learner: Learner) -> Crops:
+    make = recipe.crops or partial(TrainingCrops, paths(split.training), tag_matrix(split.training))
+    around = learner.network.backbone.normalisation.mean_level
+    return make(crop=options.crop, sides=options.sides, seed=options.seed, reading=reading, around=around)
+
+
+def _measure(options: AnyOptions, split: Split, reading: Reading) -> Measure | None:
+    if not split.held_out.items:
+        return None
+    return partial(
+        validate,
+        paths=paths(split.held_out),
+        tags=tag_matrix(split.held_out),
+        classes=split.training.classes,
+        workers=pick_workers(options.workers),
+        reading=reading,
+    )
+
+
+def _new_record(
+    options: AnyOptions, split: Split, recipe: Recipe, findings: Sequence[Finding], device: str
+) -> RunRecord:
     return RunRecord(
-        command=command,
+        command=recipe.command,
         config=jsonable(options),
         classes=split.training.classes,
+        device=device,
         seed=options.seed,
-        weights=source,
+        weights=recipe.source,
         images_hash=split.training.images_hash,
         labels_hash=split.training.labels_hash,
+        protocol={"tag_problems": [finding.to_json() for finding in findings]},
     )
 
 
@@ -345,12 +190,12 @@ def _compared(options: AnyOptions) -> list[str]:
     return [*_COMPARED, *(f"config.{name}" for name in deciding(type(options), roles=("result", "machine")))]
 
 
-def _check_record(options: AnyOptions, record: RunRecord, earlier: Mapping[str, str] | None) -> None:
+def _check_record(options: AnyOptions, record: RunRecord, recipe: Recipe) -> None:
     """Compare this run's record with the one in RUN: only the same training may go on there."""
     old = None if options.overwrite else RunRecord.read(options.run / RECORD)
     if old is not None:
         usual = defaults(type(options))
-        check_resume(old, record, _compared(options), where=options.run, defaults=usual, earlier=earlier)
+        check_resume(old, record, _compared(options), where=options.run, defaults=usual, earlier=recipe.earlier)
         record.timings = dict(old.timings)
     elif not options.overwrite and ((options.run / WEIGHTS).exists() or (options.run / CHECKPOINT).exists()):
         raise UsageError(f"{options.run} holds weights but no {RECORD}; add --overwrite or choose another folder")
@@ -363,47 +208,3 @@ def _open_folder(options: AnyOptions, record: RunRecord) -> None:
             (options.run / name).unlink(missing_ok=True)
     record.write(options.run / RECORD)
     sweep_leftovers(options.run)
-
-
-def _card(
-    options: AnyOptions,
-    split: Split,
-    method: str,
-    source: dict[str, Any],
-    network_facts: dict[str, Any],
-    base_card: Card | None,
-    trained: Trained,
-) -> Card:
-    validation = trained.validation
-    thresholds: tuple[float, ...] = validation.tag_thresholds if validation else (0.5,) * len(split.training.classes)
-    low, high = training_sides(options)
-    measured = []
-    if validation and validation.precision:
-        measured.append(
-            {
-                "what": "mean average precision of the tags",
-                "value": round(validation.mean_precision, 4),
-                "protocol": f"{len(split.held_out.items)} held-out photos, {len(validation.precision)} classes",
-            }
-        )
-    history = [*(base_card.training.get("history", []) if base_card else [])]
-    if base_card:
-        history.append({k: v for k, v in base_card.training.items() if k != "history"})
-    return Card(
-        classes=split.training.classes,
-        method=method,
-        **network_facts,
-        tag_thresholds=thresholds,
-        training={
-            "data": options.data_name or options.images.name,
-            "photos": len(split.training.items),
-            "photos_per_class": split.training.tag_counts(),
-            "starts_from": source,
-            "long_side": [low, high],
-            **{name: getattr(options, name) for name in _TOLD if hasattr(options, name)},
-            **({"history": history} if history else {}),
-        },
-        measured=measured,
-        license=options.license,
-        versions={"pseudomask": __version__, **package_versions()},
-    )

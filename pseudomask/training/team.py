@@ -26,19 +26,19 @@ _PATIENCE = timedelta(days=1)  # the others wait while the first validates
 
 
 @contextmanager
-def group(job: Ranks, device: torch.device) -> Iterator[None]:
+def group(team: Ranks, device: torch.device) -> Iterator[None]:
     """Within the block the processes can add up tensors: NCCL on GPUs, Gloo elsewhere. Alone it does nothing."""
     from torch import distributed
 
-    if job.alone or distributed.is_initialized():  # a script that calls us may have its own
+    if team.alone or distributed.is_initialized():  # a script that calls us may have its own
         yield
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
     # A name of its own: a second training in these processes would else find the addresses of the first.
-    store = distributed.PrefixStore(f"group {job.fresh()}", job.store)
+    store = distributed.PrefixStore(f"group {team.fresh()}", team.store)
     backend = "nccl" if device.type == "cuda" else "gloo"
-    distributed.init_process_group(backend, store=store, rank=job.rank, world_size=job.world, timeout=_PATIENCE)
+    distributed.init_process_group(backend, store=store, rank=team.rank, world_size=team.world, timeout=_PATIENCE)
     try:
         yield
     except RuntimeError as error:
@@ -51,22 +51,22 @@ def group(job: Ranks, device: torch.device) -> Iterator[None]:
     distributed.destroy_process_group()  # not after an error: it could wait for those that are gone
 
 
-def split(plan: Sequence[Sequence[Item]], job: Ranks) -> list[Sequence[Item]]:
+def split(plan: Sequence[Sequence[Item]], team: Ranks) -> list[Sequence[Item]]:
     """This process's share of each step.
 
     Raises `UsageError` where a step has fewer photos than there are processes: one of them would have none.
     """
-    least = min((len(step) for step in plan), default=job.world)
-    if least < job.world:
+    least = min((len(step) for step in plan), default=team.world)
+    if least < team.world:
         raise UsageError(
-            f"a step of {least} photos cannot be split over {job.world} processes; raise --batch-size, or start fewer"
+            f"a step of {least} photos cannot be split over {team.world} processes; raise --batch-size, or start fewer"
         )
-    return [job.share(step) for step in plan]
+    return [team.share(step) for step in plan]
 
 
-def total(values: Tensor, job: Ranks) -> Tensor:
+def total(values: Tensor, team: Ranks) -> Tensor:
     """The sum over the processes; no gradient goes through it."""
-    if job.alone:
+    if team.alone:
         return values
     from torch import distributed
 
@@ -75,35 +75,35 @@ def total(values: Tensor, job: Ranks) -> Tensor:
     return summed
 
 
-def agree(sound: int, stop: Stop, job: Ranks, device: torch.device) -> tuple[float, bool]:
+def agree(sound: int, stop: Stop, team: Ranks, device: torch.device) -> tuple[float, bool]:
     """What this process's loss counts for, and whether any process is to stop after this step.
 
     Gradients are averaged over the processes, so a mean over `sound` photos must weigh by how many there are in each.
     """
-    if job.alone:
+    if team.alone:
         return 1.0, stop.requested
     own = torch.tensor([sound, stop.requested], dtype=torch.float64).to(device)
-    everywhere, asked = total(own, job).tolist()
+    everywhere, asked = total(own, team).tolist()
     if asked and not stop.requested:
         stop.signal = signal.SIGTERM
-    return (sound * job.world / everywhere if everywhere else 1.0), asked > 0
+    return (sound * team.world / everywhere if everywhere else 1.0), asked > 0
 
 
-def averaged(values: Parts, weight: float, job: Ranks) -> Parts:
+def averaged(values: Parts, weight: float, team: Ranks) -> Parts:
     """Scalars as the whole step's, for the log."""
-    if job.alone:
+    if team.alone:
         return values
-    found = total(torch.stack([value.double() for value in values.values()]) * weight, job) / job.world
+    found = total(torch.stack([value.double() for value in values.values()]) * weight, team) / team.world
     return dict(zip(values, found, strict=True))
 
 
-def mean(values: Tensor, job: Ranks) -> Tensor:
+def mean(values: Tensor, team: Ranks) -> Tensor:
     """This process's part of the mean over the values (n,) of all: the mean of the parts is that mean; 0 of nothing."""
-    count = float(total(torch.tensor(float(values.numel()), dtype=torch.float64, device=values.device), job))
-    return values.sum() * job.world / max(count, 1)
+    count = float(total(torch.tensor(float(values.numel()), dtype=torch.float64, device=values.device), team))
+    return values.sum() * team.world / max(count, 1)
 
 
-class Step(nn.Module):
+class WithLoss(nn.Module):
     """A network with its loss: what DistributedDataParallel must see to catch all gradients."""
 
     def __init__(self, network: nn.Module, loss: Any) -> None:
@@ -115,9 +115,9 @@ class Step(nn.Module):
         return loss, {name: value.detach() for name, value in parts.items()}
 
 
-def joined(step: Step, job: Ranks, device: torch.device) -> nn.Module:
+def joined(step: WithLoss, team: Ranks, device: torch.device) -> nn.Module:
     """The step whose gradients are the mean over the processes, from the first one's weights on."""
-    if job.alone:
+    if team.alone:
         return step
     from torch.nn.parallel import DistributedDataParallel
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from pseudomask.config import CrfOptions, RefineConfig, TrainAffinityConfig
+from pseudomask.config import CrfOptions, TrainAffinityConfig
 from pseudomask.data.collection import Collection
 from pseudomask.data.images import ImageItem
 from pseudomask.data.survey import inherit, settle
@@ -27,23 +27,26 @@ from pseudomask.refining.paths import highest_points, pad, shifted
 from pseudomask.refining.seeds import Seeds, match_photos, problems, read_seeds
 from pseudomask.refining.work import Job
 from pseudomask.running.holder import report_filling
+from pseudomask.running.identity import older
 from pseudomask.running.layout import Outputs, check_folders
 from pseudomask.running.machine import cores
 from pseudomask.running.ranks import ALONE, Ranks, ranks
-from pseudomask.running.record import hash_file
 from pseudomask.running.reporter import Reporter, SilentReporter
 from pseudomask.running.signals import Stop
 from pseudomask.running.workers import Lost, run_jobs
 from pseudomask.training.confident import LabelledCrops, LabelWork, confident_thresholds
-from pseudomask.training.session import Split, TrainingResult, run_training
+from pseudomask.training.learner import Group, Learner, LossFunction
+from pseudomask.training.recipe import Recipe
+from pseudomask.training.result import TrainingResult
+from pseudomask.training.session import file_facts, run_training
+from pseudomask.training.split import Split, paths
 from pseudomask.training.team import mean
-from pseudomask.training.trainer import Group, LossFunction, training_sides
 
 LABELS = "confident"
 """The folder in RUN of the labels that are trained on, a PNG for each photo."""
 
 
-def affinity_loss(edges: Tensor, labels: Tensor, radius: int, job: Ranks = ALONE) -> tuple[Tensor, dict[str, Tensor]]:
+def affinity_loss(edges: Tensor, labels: Tensor, radius: int, team: Ranks = ALONE) -> tuple[Tensor, dict[str, Tensor]]:
     """Pairs of one label should have no boundary between them, pairs of two labels one.
 
     ½ · (½ · mean −log a over pairs of background + ½ · mean −log a over pairs of one class + mean −log(1 − a) over the
@@ -52,7 +55,7 @@ def affinity_loss(edges: Tensor, labels: Tensor, radius: int, job: Ranks = ALONE
     Args:
         edges: (B, h, w) in [0, 1].
         labels: (B, h, w) integer, 0 ignore, 1 background, above it classes.
-        job: the means are over the pairs of all its processes.
+        team: the means are over the pairs of all its processes.
 
     Returns:
         the loss, and the mean affinity of pairs of one label and of two (0 where there are none).
@@ -61,26 +64,26 @@ def affinity_loss(edges: Tensor, labels: Tensor, radius: int, job: Ranks = ALONE
     around = pad(labels, radius, 0)
     photo = torch.arange(len(labels), device=labels.device)[:, None, None] * (flat.numel() // len(labels))
     picked: tuple[list[Tensor], ...] = ([], [], [])
-    for step, places in highest_points(edges.detach(), radius):
+    for step, highest in highest_points(edges.detach(), radius):
         other = shifted(around, step, radius)
         valid = (labels > 0) & (other > 0)
-        places, one, other = (places + photo)[valid], labels[valid], other[valid]
+        points, one, other = (highest + photo)[valid], labels[valid], other[valid]
         kinds = (one == other) & (one == 1), (one == other) & (one > 1), one != other
         for found, kind in zip(picked, kinds, strict=True):
-            found.append(places[kind])
+            found.append(points[kind])
     background, same, differ = (1 - flat[torch.cat(found)] for found in picked)  # affinities
-    together = mean(-(background + EPSILON).log(), job) + mean(-(same + EPSILON).log(), job)
-    loss = together / 4 + mean(-(1 - differ + EPSILON).log(), job) / 2
-    return loss, {"within": mean(torch.cat([background, same]), job), "across": mean(differ, job)}
+    together = mean(-(background + EPSILON).log(), team) + mean(-(same + EPSILON).log(), team)
+    loss = together / 4 + mean(-(1 - differ + EPSILON).log(), team) / 2
+    return loss, {"within": mean(torch.cat([background, same]), team), "across": mean(differ, team)}
 
 
-def affinity_step(radius: int, job: Ranks = ALONE) -> LossFunction:
+def affinity_step(radius: int, team: Ranks = ALONE) -> LossFunction:
     """The affinity loss, in float32; no gradient reaches the backbone."""
 
     def step(network: EdgeNetwork, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         logits = network(images)
         with torch.autocast(images.device.type, enabled=False):
-            return affinity_loss(torch.sigmoid(logits.float()), labels, radius, job)
+            return affinity_loss(torch.sigmoid(logits.float()), labels, radius, team)
 
     return step
 
@@ -90,30 +93,36 @@ def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None
 
     Raises `UsageError`, `WeightsError` and `TrainingDiverged` as `train_cls` does.
     """
-    job = ranks()
+    team = ranks()
     reporter = reporter or SilentReporter()
-    told = job.once(reporter)
+    lead = team.once(reporter)
     check_folders(config.seeds, config.run, what="seeds'")
     seeds = read_seeds(config.seeds, config.class_file)
     foreground, background = _thresholds(config, seeds)
-    refining = RefineConfig(
-        images=config.images, seeds=config.seeds, out=config.run, list=config.list, limit=config.limit
-    )
-    seeded = match_photos(refining, seeds)
-    report_filling(seeds.path, told)
-    for line in problems(refining, seeds, seeded):
-        told.warn(line)
+    seeded = match_photos(config, seeds, exclude=config.run)
+    report_filling(seeds.path, lead)
+    for line in problems(config, seeds, seeded):
+        lead.warn(line)
     split = _split(seeds, [item for item in seeded.items if item.key not in seeded.orphans])
-    config, reading = settle(inherit(config, seeds.config), split.training.items, told)
     items = split.training.items
+    config, reading = settle(inherit(config, seeds.config), items, lead)
     weights = find_weights(config.weights)
     card = read_card(weights)
-    told.info(
+    lead.info(
         f"labels: classes above {foreground:g}, background below {background:g}"
         f"{', after the CRF' if config.confident_crf else ''}"
     )
+    tests = seeds.tests(config.images)
     jobs = [
-        Job(Outputs(item.key, config.run / LABELS), item.relative, config.images, seeds.path, "", reading)
+        Job(
+            Outputs(item.key, config.run / LABELS),
+            item.relative,
+            config.images,
+            seeds.path,
+            "",
+            reading,
+            tests.get(item.key),
+        )
         for item in items
     ]
     device = pick_device(config.device)
@@ -121,43 +130,31 @@ def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None
     work = LabelWork(len(seeds.classes), foreground, background, crf)
     workers = (cores() if device.type == "cpu" else 1) if config.workers < 0 else config.workers
 
-    def build() -> tuple[EdgeNetwork, list[Group], LossFunction, dict[str, Any]]:
+    def build() -> Learner:
         network = EdgeNetwork(make_backbone(**card.network))  # drawn first: a seed draws the head that it always drew
         network.backbone.load_state_dict(load_network(weights)[0].backbone.state_dict())
         facts = card.network | {"backbone_sha256": backbone_hash(network.backbone)}
         groups = [Group(list(network.head.parameters()), config.lr)]
-        return network, groups, affinity_step(config.radius, job), facts
+        return Learner(network, groups, affinity_step(config.radius, team), facts)
 
-    return run_training(
-        config,
-        split,
+    source = file_facts(weights) | {
+        "seeds": seeds.path.name,
+        "seeds_hash": seeds.hash,
+        "foreground": foreground,
+        "background": background,
+    }
+    recipe = Recipe(
         command="train-affinity",
         method=AFFINITY,
-        source={
-            "file": weights.name,
-            "sha256": hash_file(weights),
-            "seeds": seeds.path.name,
-            "seeds_hash": seeds.hash,
-            "foreground": foreground,
-            "background": background,
-        },
+        source=source,
         build=build,
         base_card=card,
-        reporter=reporter,
-        prepare=partial(_label, work, jobs, workers, job.anew(config.overwrite), reporter),
-        crops=partial(
-            LabelledCrops,
-            [item.path for item in items],
-            [job.outputs.mask for job in jobs],
-            crop=config.crop,
-            sides=training_sides(config),
-            seed=config.seed,
-            reading=reading,
-        ),
+        prepare=partial(_label, work, jobs, workers, team.anew(config.overwrite), reporter),
+        crops=partial(LabelledCrops, paths(split.training), [job.outputs.mask for job in jobs]),
         mean_of_photos=False,
-        reading=reading,
         earlier={"weights.seeds_hash": seeds.hash_before},
     )
+    return run_training(config, replace(split, reading=reading), recipe, reporter)
 
 
 def _thresholds(config: TrainAffinityConfig, seeds: Seeds) -> tuple[float, float]:
@@ -190,6 +187,12 @@ def _split(seeds: Seeds, items: Sequence[ImageItem]) -> Split:
     return Split(whole, whole.subset([]))
 
 
+def _current(job: Job) -> bool:
+    """Whether labels that are there were made from the scores and the photo as they are now."""
+    assert job.photo is not None
+    return older(job.scores, job.outputs.mask) and (job.unchanged is None or job.unchanged(job.photo))
+
+
 def _label(work: LabelWork, jobs: Sequence[Job], workers: int, overwrite: bool, reporter: Reporter, stop: Stop) -> None:
     """Make the labels that are not there yet, this process's share. Raises `UsageError` where no photo gets any."""
     team = ranks()
@@ -197,13 +200,16 @@ def _label(work: LabelWork, jobs: Sequence[Job], workers: int, overwrite: bool, 
     if overwrite:
         for job in own:
             job.outputs.mask.unlink(missing_ok=True)
+    for job in own:
+        if not _current(job):  # else labels of a photo or scores that changed since would teach
+            job.outputs.mask.unlink(missing_ok=True)
     pending = [job for job in own if not job.outputs.mask.exists()]
     with reporter.progress(len(pending), team.label("labelling")) as progress:
-        for place, problem in run_jobs(work, pending, workers, stop):
+        for i, problem in run_jobs(work, pending, workers, stop):
             if isinstance(problem, Lost):
                 problem = problem.reason
             if problem:
-                reporter.warn(f"{pending[place].relative}: {problem}")
+                reporter.warn(f"{pending[i].relative}: {problem}")
             progress.advance()
     team.wait(stop)
     if not stop.requested and not any(job.outputs.mask.exists() for job in jobs):

@@ -13,11 +13,13 @@ from pseudomask.errors import WeightsError
 from pseudomask.networks.backbones import make_backbone, spec_of
 from pseudomask.networks.checkpoint import new_backbone
 from pseudomask.networks.network import CamNetwork
-from pseudomask.running.record import hash_file
 from pseudomask.running.reporter import Reporter, SilentReporter
+from pseudomask.training.learner import Group, Learner
 from pseudomask.training.losses import classification_loss
-from pseudomask.training.session import TrainingResult, gather, run_training
-from pseudomask.training.trainer import Group, LossFunction
+from pseudomask.training.recipe import Recipe
+from pseudomask.training.result import TrainingResult
+from pseudomask.training.session import file_facts, run_training
+from pseudomask.training.split import gather
 
 
 def bce_step(network: CamNetwork, images: Tensor, tags: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -44,26 +46,17 @@ def train_cls(config: TrainClsConfig, reporter: Reporter | None = None) -> Train
     if config.backbone_weights is None:
         start["file"] = spec_of(config.backbone).pretrained
     elif config.backbone_weights.is_file():
-        start |= {"file": config.backbone_weights.name, "sha256": hash_file(config.backbone_weights)}
+        start |= file_facts(config.backbone_weights)
     else:
         raise WeightsError(f"{config.backbone_weights}: no such weights file")
 
-    def build() -> tuple[CamNetwork, list[Group], LossFunction, dict[str, Any]]:
+    def build() -> Learner:
         backbone = new_backbone(**shape, weights=config.backbone_weights)
-        network = CamNetwork(len(split.training.classes), **shape)
+        network = CamNetwork(len(split.training.classes), **shape)  # drawn second: a seed draws what it always drew
         network.backbone = backbone
         backbone.freeze(config.freeze)
-        head = config.lr_head if config.lr_head is not None else 10 * config.lr
-        groups = [Group(list(backbone.parameters()), config.lr), Group([network.classifier.weight], head)]
-        return network, groups, bce_step, shape
+        groups = [Group(list(backbone.parameters()), config.lr), Group([network.classifier.weight], config.head_rate)]
+        return Learner(network, groups, bce_step, shape)
 
-    return run_training(
-        config,
-        split,
-        command="train-cls",
-        method="cam",
-        source=start,
-        build=build,
-        base_card=None,
-        reporter=reporter,
-    )
+    recipe = Recipe(command="train-cls", method="cam", source=start, build=build)
+    return run_training(config, split, recipe, reporter)

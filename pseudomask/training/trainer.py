@@ -5,90 +5,38 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from pseudomask.config import ScheduleOptions, TrainAffinityConfig, TrainingOptions
-from pseudomask.data.reading import AS_IT_COMES, Reading
-from pseudomask.devices import pick_amp, pick_device, pick_workers
-from pseudomask.errors import PseudomaskError, UsageError
-from pseudomask.networks.edges import EdgeNetwork
-from pseudomask.networks.network import CamNetwork
+from pseudomask.config import TrainAffinityConfig, TrainingOptions
+from pseudomask.devices import pick_amp
+from pseudomask.errors import PseudomaskError
 from pseudomask.running.ranks import ranks
 from pseudomask.running.reporter import Progress, Reporter
 from pseudomask.running.signals import Stop
 from pseudomask.training.guard import Guard
-from pseudomask.training.loading import Batch, Crops, load_batches
-from pseudomask.training.samples import TrainingCrops, batch_plan
+from pseudomask.training.learner import AnyNetwork, Learner
+from pseudomask.training.loading import Batch, load_batches
+from pseudomask.training.result import Trained
+from pseudomask.training.samples import Crops, batch_plan
 from pseudomask.training.state import LOG, Log, load_state, save_state
-from pseudomask.training.team import Step, agree, averaged, joined, split
-from pseudomask.training.validation import Validation, validate
+from pseudomask.training.team import WithLoss, agree, averaged, joined, split
+from pseudomask.training.validation import Validation
 
-AnyNetwork = CamNetwork | EdgeNetwork
-LossFunction = Callable[[Any, Tensor, Tensor], tuple[Tensor, dict[str, Tensor]]]
-"""(network, images (B, 3, S, S), tags (B, C) or labels (B, h, w)) → the loss to descend, and parts for the log."""
+AnyOptions = TrainingOptions | TrainAffinityConfig
+Measure = Callable[..., Validation | None]
+"""Called with the network, `device` and `amp`; measures on held-out photos."""
 
 LOG_EVERY = 10
-
-
-@dataclass(frozen=True)
-class Group:
-    """Parameters that share a learning rate."""
-
-    parameters: list[Tensor]
-    lr: float
-
-
-@dataclass(frozen=True)
-class TaggedPhotos:
-    """Files of photos, how they are read, and their tags, (N, C) float32 of 0 and 1."""
-
-    paths: list[Path]
-    tags: np.ndarray
-    reading: Reading = AS_IT_COMES
 
 
 def learning_rate_factor(step: int, total: int, *, power: float, warmup: int) -> float:
     """(1 − t/T)^power, times a linear rise over the first `warmup` steps."""
     rise = min(1.0, (step + 1) / warmup) if warmup else 1.0
-    return rise * (1 - step / total) ** power
-
-
-def training_sides(options: ScheduleOptions) -> tuple[int, int]:
-    """The range of the random long side: ReCAM's 320–640 for a crop of 512, in proportion.
-
-    Raises `UsageError` where the smallest is above the largest.
-    """
-    low = options.min_side or max(16, round(0.625 * options.crop))
-    high = options.max_side or round(1.25 * options.crop)
-    if low > high:
-        raise UsageError(f"--min-side {low} is above --max-side {high}; give both")
-    return low, high
-
-
-@dataclass
-class Trained:
-    """What a training loop came to."""
-
-    steps: int
-    total: int
-    validation: Validation | None
-    unreadable: int
-    images_per_second: float
-    lost: frozenset[int] = frozenset()  # numbers of the photos to train on that could not be read
-    doubts: tuple[str, ...] = ()
-
-    @property
-    def finished(self) -> bool:
-        return self.steps >= self.total
+    return rise * float((1 - step / total) ** power)
 
 
 class Trainer:
@@ -101,37 +49,33 @@ class Trainer:
 
     def __init__(
         self,
-        network: AnyNetwork,
-        groups: Iterable[Group],
-        loss: LossFunction,
-        options: TrainingOptions | TrainAffinityConfig,
+        learner: Learner,
+        options: AnyOptions,
         *,
-        classes: tuple[str, ...],
-        photos: TaggedPhotos,
-        held_out: TaggedPhotos,
+        device: torch.device,
+        crops: Crops,
+        measure: Measure | None,
         reporter: Reporter,
         stop: Stop,
-        crops: Callable[..., Crops] | None = None,
         mean_of_photos: bool = True,
     ) -> None:
-        self.options, self.run, self.reporter, self.stop = options, options.run, reporter, stop
-        self.job = ranks()
-        self.told = self.job.once(reporter)
-        self.mean_of_photos = mean_of_photos
-        self.classes, self.photos, self.held_out, self.crops = classes, photos, held_out, crops
-        self.device = pick_device(options.device)
-        self.amp = pick_amp(options.amp, self.device)
-        self.network: AnyNetwork = network.on(self.device)
-        self.step = joined(Step(self.network, loss), self.job, self.device)
+        self.options, self.run, self.stop = options, options.run, stop
+        self.team = ranks()
+        self.reporter, self.lead = reporter, self.team.once(reporter)
+        self.crops, self.measure, self.mean_of_photos = crops, measure, mean_of_photos
+        self.device = device
+        self.amp = pick_amp(options.amp, device)
+        self.network: AnyNetwork = learner.network.on(device)
+        self.step = joined(WithLoss(self.network, learner.loss), self.team, device)
         self.optimizer = torch.optim.SGD(
-            [{"params": [p for p in g.parameters if p.requires_grad], "lr": g.lr} for g in groups],
+            [{"params": [p for p in g.parameters if p.requires_grad], "lr": g.lr} for g in learner.groups],
             momentum=options.momentum,
             weight_decay=options.weight_decay,
         )
         self.base_rates = [group["lr"] for group in self.optimizer.param_groups]
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp is torch.float16)
-        self.plan = batch_plan(options.seed, options.epochs, len(photos.paths), options.batch_size)
-        self.shares = split(self.plan, self.job)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.amp is torch.float16)
+        self.plan = batch_plan(options.seed, options.epochs, len(crops), options.batch_size)
+        self.shares = split(self.plan, self.team)
         self.per_epoch = len(self.plan) // options.epochs
         self.unreadable: set[str] = set()
         self.lost: set[int] = set()
@@ -145,29 +89,30 @@ class Trainer:
         checkpoint stays.
         """
         done = self._resume()
-        log = Log(self.run / LOG, from_step=done) if self.job.first else None
+        log = Log(self.run / LOG, from_step=done) if self.team.first else None
         validation = None
         self.network.train()
         started, first = time.monotonic(), done
         loaded = self._load(done)  # before a display starts a thread: processes may be forked here
-        with self.told.progress(len(self.plan), "training", unit="steps") as progress:
+        with self.lead.progress(len(self.plan), "training", unit="steps") as progress:
             if done:
                 progress.advance(done)
             for images, tags, sound in self._batches(loaded, done):
-                weight, asked = agree(sound, self.stop, self.job, self.device)
-                seen = sound > 0 or weight == 0  # weight 0: others of this job have photos
+                weight, asked = agree(sound, self.stop, self.team, self.device)
+                seen = sound > 0 or weight == 0  # weight 0: others of the team have photos
                 parts = self._step(done, images, tags, weight if self.mean_of_photos else 1.0, seen)
                 done += 1
                 self._report(done, parts, log, progress, started, first)
                 if done % self.per_epoch == 0:
                     validation = self._validate(done, done // self.per_epoch, log)
-                stopping = self.stop.requested if self.job.alone else asked
+                stopping = self.stop.requested if self.team.alone else asked
                 if done % self.per_epoch == 0 or done % self.options.checkpoint_every == 0 or stopping:
                     self._save(done, images, validation)
                 if stopping:
                     break
-        for told in self.job.gather(json.dumps([sorted(self.unreadable), sorted(self.lost)]).encode(), self.stop):
-            problems, numbers = json.loads(told)
+        own = json.dumps([sorted(self.unreadable), sorted(self.lost)])
+        for message in self.team.gather(own.encode(), self.stop):
+            problems, numbers = json.loads(message)
             self.unreadable.update(problems)
             self.lost.update(numbers)
         if first == len(self.plan):  # all steps were done before; so was the log's line
@@ -188,14 +133,14 @@ class Trainer:
         """Write the checkpoint of a state that one can go on from."""
         self._must_be_sound(done, validation, images)
         self.guard.must_have_learned(done, len(self.unreadable))
-        if self.job.first:
+        if self.team.first:
             self.before_saving()
             save_state(self.run, self.network, self.optimizer, done, self.scaler, self.guard.learning)
         self.guard.kept = done
 
     def _must_be_sound(self, done: int, validation: Validation | None, images: Tensor | None) -> None:
         """Raise `TrainingDiverged`, in all processes."""
-        problem = self.job.broadcast(self.guard.fault(validation, images) if self.job.first else "", self.stop)
+        problem = self.team.broadcast(self.guard.fault(validation, images) if self.team.first else "", self.stop)
         if problem:
             raise self.guard.diverged(done, problem)
 
@@ -205,41 +150,30 @@ class Trainer:
         self.guard.start(done)
         if self.options.warmup >= len(self.plan):
             long = f"--warmup {self.options.warmup} is as long as the whole training of {len(self.plan)} steps"
-            self.told.warn(f"{long}: the full learning rate is never reached")
+            self.lead.warn(f"{long}: the full learning rate is never reached")
         if warning:
-            self.told.warn(warning)
-        steps = {int(told) for told in self.job.gather(str(done).encode(), self.stop)}
+            self.lead.warn(warning)
+        steps = {int(message) for message in self.team.gather(str(done).encode(), self.stop)}
         if len(steps) > 1:
             raise PseudomaskError(
                 f"{self.run}: the processes of this job see checkpoints of different steps ({min(steps)} and "
                 f"{max(steps)}); RUN must be one folder, shared by all machines"
             )
         if done:
-            self.told.info(f"going on from step {done} of {len(self.plan)}")
+            self.lead.info(f"going on from step {done} of {len(self.plan)}")
         return done
 
     def _load(self, done: int) -> Iterator[Batch]:
         """The crops of this process's share of the steps that are left."""
-        sides = training_sides(self.options)
-        make = self.crops or partial(
-            TrainingCrops,
-            self.photos.paths,
-            self.photos.tags,
-            crop=self.options.crop,
-            sides=sides,
-            seed=self.options.seed,
-            reading=self.photos.reading,
-        )
-        crops = make(around=self.network.backbone.normalisation.mean_level)
         if done >= len(self.plan):
             return iter(())
-        return load_batches(crops, self.shares[done:], workers=self.options.workers, device=self.device)
+        return load_batches(self.crops, self.shares[done:], workers=self.options.workers, device=self.device)
 
     def _batches(self, loaded: Iterator[Batch], done: int) -> Iterator[tuple[Tensor, Tensor, int]]:
         """What was loaded from step `done` on, on the device, and how many of its photos are sound."""
         normalise = self.network.backbone.normalisation.to_input
-        for (pixels, tags, problems), places in zip(loaded, self.shares[done:], strict=True):
-            self.lost.update(photo for (_, photo), problem in zip(places, problems, strict=True) if problem)
+        for (pixels, tags, problems), indices in zip(loaded, self.shares[done:], strict=True):
+            self.lost.update(photo for (_, photo), problem in zip(indices, problems, strict=True) if problem)
             for problem in set(problems) - {""} - self.unreadable:
                 self.unreadable.add(problem)
                 self.reporter.warn(f"left out: {problem}")
@@ -263,7 +197,7 @@ class Trainer:
             group["lr"] = rate * factor
         with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
             loss, parts = self.step(images, tags)
-        shown = averaged({"loss": loss.detach(), **parts}, weight, self.job)
+        shown = averaged({"loss": loss.detach(), **parts}, weight, self.team)
         self.scaler.scale(loss * weight).backward()
         self.scaler.unscale_(self.optimizer)
         trained = [p for group in self.optimizer.param_groups for p in group["params"]]
@@ -287,18 +221,9 @@ class Trainer:
         return (done - first) * len(self.plan[0]) / max(time.monotonic() - started, 1e-9)
 
     def _validate(self, done: int, epoch: int, log: Log | None) -> Validation | None:
-        if not self.job.first or not self.held_out.paths or not isinstance(self.network, CamNetwork):
+        if not self.team.first or self.measure is None:
             return None
-        result = validate(
-            self.network,
-            self.held_out.paths,
-            self.held_out.tags,
-            self.classes,
-            device=self.device,
-            amp=self.amp,
-            workers=pick_workers(self.options.workers),
-            reading=self.held_out.reading,
-        )
+        result = self.measure(self.network, device=self.device, amp=self.amp)
         if result is None:
             return None
         if log is not None:

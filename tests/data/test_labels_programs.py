@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ def read(tmp_path: Path, text: str | bytes, name: str = "l.csv", **options: Any)
         "filename|labels\na.jpg|cat\nb.jpg|dog\n",
         "id,label\na.jpg,cat\nb.jpg,dog\n",
         "ImageID,LabelName,Confidence\na.jpg,cat,1\na.jpg,dog,0\nb.jpg,dog,1\n",
+        "image_id,cat,dog\na.jpg,1,-1\nb.jpg,-1,1\n",
+        "filename,labels,\r\na.jpg,cat,\r\n,,\r\nb.jpg,dog,\r\n,,\r\n",
     ],
 )
 def test_one_table_in_many_dialects(tmp_path: Path, text: str) -> None:
@@ -112,6 +115,8 @@ STUDIO = [{"id": 1, "annotations": [{"result": []}], "data": {"image": "x"}}]
         ("l.csv", "<!DOCTYPE html><html>", "web page"),
         ("l.csv", "filename,labels\na.jpg,cat\n".encode("utf-16"), "UTF-16.*UTF-8"),
         ("l.csv", "filename,labels\na.jpg,cat\n".encode("utf-16-le"), "NUL"),
+        ("l.txt", "filename\tlabels\na.jpg\tcat\n".encode("utf-16"), "UTF-16.*UTF-8"),
+        ("l.csv", "a.jpg,1,0,1\nb.jpg,0,1,1\n", "first line must be a header"),
         ("l.csv", "filename,labels\na.jpg,caf\u00e9\n".encode("latin-1"), "line 2: 'caf\u00e9' is not UTF-8"),
         ("l.csv.gz", b"\x1f\x8b....", "gzip"),
     ],
@@ -132,6 +137,47 @@ def test_text_lines_of_0_and_1(tmp_path: Path) -> None:
         "b.jpg": ["dog"],
         "c.jpg": ["cat", "dog"],
     }
+
+
+@pytest.mark.parametrize("head", ["3\ncat dog\n", "cat dog\n"])
+def test_text_lines_of_minus_1_and_1_below_their_names(tmp_path: Path, head: str) -> None:
+    text = head + "a.jpg  1 -1\nb.jpg -1  1\nc.jpg -1 -1\n"
+    right = {"a.jpg": ["cat"], "b.jpg": ["dog"], "c.jpg": []}
+    assert read(tmp_path, text, "list_attr.txt") == right
+    assert read(tmp_path, text, "list_attr.txt", classes=["dog", "cat"]) == right
+    with pytest.raises(LabelError, match="unknown class 'dog'"):
+        read(tmp_path, text, "list_attr.txt", classes=["cat", "cow"])
+
+
+@pytest.mark.parametrize("cell", ["NA", "-1", "-1.0", "?"])
+def test_a_cell_that_says_neither_yes_nor_no(tmp_path: Path, cell: str) -> None:
+    """As R and CheXpert write it: the options that the message names settle it."""
+    text = f"filename,cat,dog\na.jpg,{cell},1\nb.jpg,1,0\n"
+    with pytest.raises(LabelError, match=rf"'{re.escape(cell)}' in column 'cat'.*--no-class .*--skip-tag"):
+        read(tmp_path, text)
+    assert read(tmp_path, text, no_class=[cell]) == {"a.jpg": ["dog"], "b.jpg": ["cat"]}
+    assert read(tmp_path, text, skip_tag=[cell]) == {"b.jpg": ["cat"]}
+
+
+def test_numbers_count_from_where_the_option_says(tmp_path: Path) -> None:
+    """ImageNet's lists count from 0, VOC's indices from 1."""
+    text, classes = "a.jpg 1\nb.jpg 2\n", ["tench", "goldfish", "shark"]
+    assert read(tmp_path, text, "val.txt", classes=classes) == {"a.jpg": ["tench"], "b.jpg": ["goldfish"]}
+    notes = read_labels(tmp_path / "val.txt", classes=classes).notes
+    assert any("from 1, 'tench' (--count-from)" in note for note in notes)
+    assert read(tmp_path, text, "val.txt", classes=classes, count_from=0) == {"a.jpg": ["goldfish"], "b.jpg": ["shark"]}
+    with pytest.raises(LabelError, match="--count-from 0"):
+        read(tmp_path, "a.jpg 0\n", "val.txt", classes=classes)
+    with pytest.raises(LabelError, match="--count-from 1"):
+        read(tmp_path, "file_name,label\na.jpg,3\n", "metadata.csv", classes=classes)
+    table = "file_name,label\na.jpg,3\n"
+    assert read(tmp_path, table, "metadata.csv", classes=classes, count_from=1) == {"a.jpg": ["shark"]}
+
+
+def test_a_text_file_is_not_told_of_columns(tmp_path: Path) -> None:
+    with pytest.raises(LabelError) as caught:
+        read(tmp_path, '"filename" "label"\n"1" "a.jpg" "cat"\n', "l.txt")
+    assert "--label-column" not in str(caught.value)
 
 
 def test_text_lines_with_a_list_or_a_separator(tmp_path: Path) -> None:

@@ -49,6 +49,21 @@ def test_several_tags_in_a_cell(tmp_path: Path, cell: str, separator: str) -> No
     assert tags(tmp_path, cell, separator=separator) == ["cat", "dog"]
 
 
+def test_tags_with_blanks_between_of_which_none_stands_alone(tmp_path: Path) -> None:
+    """As in Kaggle's satellite photos."""
+    path = tmp_path / "l.csv"
+    path.write_text("filename,tags\na.jpg,haze primary\nb.jpg,clear primary\nc.jpg,agriculture clear primary water\n")
+    with pytest.raises(LabelError, match=r"line 4: 'agriculture clear primary water' .*--tag-separator ' '"):
+        read_labels(path)
+    assert read_labels(path, separator=" ").classes == ("agriculture", "clear", "haze", "primary", "water")
+    for names in (
+        ["traffic light", "red traffic light", "traffic light pole", "polar bear", "brown bear"],
+        ["red car", "blue car", "red truck", "blue truck", "light blue truck"],
+    ):
+        path.write_text("filename,tags\n" + "".join(f"{i}.jpg,{name}\n" for i, name in enumerate(names)))
+        assert read_labels(path).classes == tuple(sorted(names))
+
+
 @pytest.mark.parametrize(
     ("cell", "expected"),
     [

@@ -167,7 +167,7 @@ def test_doubled_rows_with_equal_tags_are_one(tmp_path: Path) -> None:
         ("filename,cat,cat\nx.jpg,1,0\n", "'cat' stands twice"),
         ("filename,cat,dog\nx.jpg,1,2\n", "'2' in column 'dog' is neither 0 nor 1"),
         ("filename,cat,dog\nx.jpg,nan,1\n", "'nan' in column 'cat'"),
-        ("filename,cat,dog\nx.jpg,-1,1\n", "'-1' in column 'cat'"),
+        ("filename,cat,dog\nx.jpg,-1,1\ny.jpg,0,1\n", "'-1' in column 'cat'"),
         ("filename,labels\nx.jpg,\n", "names no class"),
         ("filename,labels\nx.jpg,cat\n".encode("utf-16"), "UTF-16"),
     ],

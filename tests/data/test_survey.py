@@ -14,7 +14,7 @@ from pseudomask.data.decoding import decode
 from pseudomask.data.images import find_images
 from pseudomask.data.reading import Reading
 from pseudomask.data.survey import inherit, settle
-from pseudomask.errors import UsageError
+from pseudomask.errors import ImageError, UsageError
 from pseudomask.running.reporter import SilentReporter
 
 
@@ -105,6 +105,26 @@ def test_float_and_signed_photos_share_a_range(
     assert bright / 2 == pytest.approx(dark, abs=1.5)
 
 
+def test_deep_and_float_photos_of_a_folder_have_each_their_range(tmp_path: Path) -> None:
+    grey(tmp_path, "deep", 4095)
+    grey(tmp_path, "unit", 1, "f4")
+    config, reading, heard = seen(tmp_path)
+    assert (config.bits, config.value_range, heard.warnings) == (12, (0, 1), [])
+    for name in ("deep.png", "unit.tif"):
+        assert decode(tmp_path / name, reading=reading).max() == 255
+
+
+@pytest.mark.parametrize("dtype", ["u2", "f4"])
+def test_a_wide_photo_that_nobody_looked_at_is_refused(tmp_path: Path, dtype: str) -> None:
+    """Its own range would make a dark photo bright."""
+    (tmp_path / "a.jpg").write_bytes(tiff(np.linspace(0, 1000, 600).reshape(20, 30).astype(dtype)))
+    _, reading, _ = seen(tmp_path)
+    with pytest.raises(ImageError, match=r"16|32.*--bits or --value-range.*\.tif"):
+        decode(tmp_path / "a.jpg", reading=reading)
+    _, reading, _ = seen(tmp_path, bits=12)
+    assert decode(tmp_path / "a.jpg", reading=reading).max() == 62
+
+
 def test_ordinary_photos_say_nothing_and_change_nothing(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
     for suffix in ("jpg", "png", "tif", "bmp", "webp", "gif", "ppm"):
@@ -115,7 +135,7 @@ def test_ordinary_photos_say_nothing_and_change_nothing(tmp_path: Path) -> None:
     config, reading, heard = seen(tmp_path)
     assert (heard.infos, heard.warnings) == ([], [])
     assert config == ExtractConfig(images=tmp_path, out=tmp_path / "out")
-    assert reading == Reading()
+    assert reading == Reading(guessed=True)
 
 
 def test_many_bands_need_bands(tmp_path: Path) -> None:
@@ -186,3 +206,26 @@ def test_colour_pngs_of_twelve_bits(tmp_path: Path) -> None:
     config, reading, _ = seen(tmp_path)
     assert config.bits == 12
     np.testing.assert_allclose(decode(tmp_path / "a.png", reading=reading).astype(int), values / 4095 * 255, atol=1)
+
+
+def test_sixteen_bit_and_float_photos_in_one_folder(tmp_path: Path) -> None:
+    """What was found for the one says nothing of the other: the float photo was read as black."""
+    grey(tmp_path, "whole", 4095)
+    grey(tmp_path, "part", 1, "f4")
+    config, reading, heard = seen(tmp_path)
+    assert (config.bits, config.value_range) == (12, (0.0, 1.0))
+    assert heard.warnings == []
+    assert decode(tmp_path / "whole.png", reading=reading).max() == 255
+    assert decode(tmp_path / "part.tif", reading=reading).max() == 255
+
+
+@pytest.mark.parametrize("value", [np.nan, -9999.0, np.inf])
+def test_a_photo_of_which_nothing_was_measured(tmp_path: Path, value: float) -> None:
+    values = np.full((20, 30), value, "f4")
+    (tmp_path / "a.tif").write_bytes(tiff(values))
+    for reading in (Reading(), Reading(span=(0.0, 1.0), guessed=True)):
+        with pytest.raises(ImageError, match="NaN"):
+            decode(tmp_path / "a.tif", reading=reading)
+    values[0, 0] = 1
+    (tmp_path / "a.tif").write_bytes(tiff(values))
+    assert decode(tmp_path / "a.tif", reading=Reading(span=(0.0, 1.0))).max() == 255

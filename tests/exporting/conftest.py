@@ -5,26 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from made_masks import Call, Made
+from made_masks import Call, Made, six
 
 from pseudomask.cli import app
 
 
 @pytest.fixture
 def made(tmp_path: Path) -> Made:
-    """Six photos in two folders; an empty and a full mask among them; one photo failed."""
-    one = Made(tmp_path)
-    one.add("a.jpg")
-    one.add("deep/b c.jpg")
-    one.add("deep/é☃.jpg")
-    one.add("empty.jpg", np.zeros((10, 14), np.uint8))
-    one.add("full.jpg", np.full((13, 9), 2, np.uint8))
-    one.add("deep/er/last.jpg")
-    one.add("broken.jpg", status="failed", reason="truncated")
-    one.record()
-    return one
+    return six(tmp_path)
 
 
 @pytest.fixture

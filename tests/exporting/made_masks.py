@@ -77,3 +77,17 @@ class Made:
 
     def export(self, format: Any, **settings: Any) -> ExportResult:
         return export(ExportConfig(out=self.out, dest=settings.pop("dest", self.dest), format=format, **settings))
+
+
+def six(place: Path) -> Made:
+    """Six photos in two folders; an empty and a full mask among them; one photo failed."""
+    made = Made(place)
+    made.add("a.jpg")
+    made.add("deep/b c.jpg")
+    made.add("deep/é☃.jpg")
+    made.add("empty.jpg", np.zeros((10, 14), np.uint8))
+    made.add("full.jpg", np.full((13, 9), 2, np.uint8))
+    made.add("deep/er/last.jpg")
+    made.add("broken.jpg", status="failed", reason="truncated")
+    made.record()
+    return made

@@ -267,7 +267,7 @@ def test_photos_of_equal_working_shape_keep_their_own_size() -> None:
     ]
 
 
-def test_memory_that_runs_out_halves_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_r21_memory_that_runs_out_halves_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     photos, tags = drawn(7), [(0,), (1,), (2,), (0, 1), (1, 2), (), (0,)]
     expected = engine().scores(photos, tags)
     small = engine()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from machinery import Process, Server, Watch, tree
+from fault_harness.machinery import Process, Server, Watch, tree
 
 
 @pytest.fixture(scope="session")

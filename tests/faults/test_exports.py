@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from machinery import Process, Watch, tree, until
+from fault_harness.machinery import Process, Watch, tree, until
 
 from pseudomask.exporting import FORMATS
 

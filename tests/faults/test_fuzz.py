@@ -8,12 +8,12 @@ import random
 from pathlib import Path
 
 import pytest
-import torture
-from machinery import Watch, manifest, pngs
+from fault_harness import torture
+from fault_harness.machinery import HERE, Watch, manifest, pngs
 
 from pseudomask.masks import load_mask
 
-FOUND = sorted((Path(__file__).parent / "found").glob("*.bin"))
+FOUND = sorted((HERE / "found").glob("*.bin"))
 
 
 def fuzzed(watch: Watch, folder: Path, seed: int, seconds: float, count: int) -> int:

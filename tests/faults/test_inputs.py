@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torture
-from machinery import ROOT, Process, Watch, manifest, pngs, tree, until
+from fault_harness import torture
+from fault_harness.machinery import ROOT, Process, Watch, manifest, pngs, tree, until
 
 
 class Evil:

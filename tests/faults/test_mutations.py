@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
-from machinery import HERE
-from mutations import TABLE
-from without.patching import mutation
+from fault_harness.mutations import TABLE
+from fault_harness.without.patching import mutation
+
+OWN = ("test_mutations.py", "test_promises.py")
+"""Files here that test the tests."""
 
 
 def test_every_fault_test_is_tried_without_its_protection() -> None:
-    files = [path for path in HERE.glob("test_*.py") if path.name != "test_mutations.py"]
+    files = [path for path in Path(__file__).parent.glob("test_*.py") if path.name not in OWN]
     names = {name for path in files for name in re.findall(r"^def (test_\w+)", path.read_text("utf-8"), re.MULTILINE)}
     assert names - {key.partition("[")[0] for key in TABLE} == set()
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torture
-from machinery import Watch, manifest, pngs, tree
+from fault_harness import torture
+from fault_harness.machinery import Watch, manifest, pngs, tree
 from PIL import Image
 
 from pseudomask.masks import load_mask

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from machinery import ROOT, Server, pngs
+from fault_harness.machinery import ROOT, Server, pngs
 
 from pseudomask.masks import load_mask
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from machinery import Process, Watch, pngs, tree
+from fault_harness.machinery import Process, Watch, pngs, tree
 
 from pseudomask.masks import load_mask
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from machinery import Process, Watch, manifest, pngs, read_only, tree, until
+from fault_harness.machinery import Process, Watch, manifest, pngs, read_only, tree, until
 
 from pseudomask.masks import load_mask
 from pseudomask.scores import load_scores

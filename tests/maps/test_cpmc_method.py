@@ -20,7 +20,6 @@ from pseudomask.maps.cam import LinearMaps
 from pseudomask.maps.cpmc import Cpmc, CpmcSettings
 from pseudomask.maps.cpmc.method import hierarchical
 from pseudomask.maps.cpmc.settings import FIELDS, flag
-from pseudomask.maps.multiscale import multiscale_maps
 from pseudomask.networks.card import Card
 from pseudomask.networks.features import Features
 from pseudomask.networks.network import CamNetwork
@@ -182,13 +181,6 @@ def test_each_size_weighs_the_same(network: CamNetwork) -> None:
     assert torch.allclose(alive[alive > 0], torch.tensor(1.0), atol=0.01)
 
 
-@pytest.mark.parametrize("size", [(16, 16), (1, 1), (16, 600), (333, 47)])
-def test_photos_of_any_shape(network: CamNetwork, size: tuple[int, int]) -> None:
-    found = activate(network, Cpmc(), torch.randint(0, 256, (1, *size, 3), dtype=torch.uint8))
-    assert found.shape[-2:] == (-(-size[0] // 16), -(-size[1] // 16))
-    assert torch.isfinite(found).all()
-
-
 def test_the_grid_is_that_of_stride_16_at_stride_8_too() -> None:
     torch.manual_seed(0)
     fine = CamNetwork(3, tiny.NARROW, output_stride=8).eval()
@@ -204,15 +196,6 @@ def test_a_large_photo_works(network: CamNetwork) -> None:
     assert found.shape == (1, 3, 94, 125)
     assert torch.isfinite(found).all()
     assert found.max() > 0.99
-
-
-def test_companions_do_not_change_a_photos_maps(network: CamNetwork) -> None:
-    pixels = photos((96, 128), (96, 128), (96, 128))
-    index = torch.tensor([[2, 0, 0], [0, 1, 2], [1, 0, 0]])
-    valid = torch.tensor([[True, False, False], [True] * 3, [True, False, False]])
-    together = multiscale_maps(network, Cpmc(), [pixels], index, valid, grid=(24, 32))
-    alone = multiscale_maps(network, Cpmc(), [pixels[:1]], index[:1, :1], valid[:1, :1], grid=(24, 32))
-    assert torch.allclose(together[0, 0], alone[0, 0], atol=1e-3)
 
 
 @pytest.mark.parametrize("which", ["table", "search"])

@@ -118,17 +118,6 @@ def test_mirrored_maps_are_turned_back_and_added(network: CamNetwork) -> None:
     assert straight.max() < 1
 
 
-def test_companions_do_not_change_a_photos_maps(network: CamNetwork) -> None:
-    pixels = torch.randint(0, 256, (3, 32, 48, 3), dtype=torch.uint8)
-    index = torch.tensor([[2, 0, 0], [0, 1, 2], [1, 0, 0]])
-    valid = torch.tensor([[True, False, False], [True] * 3, [True, False, False]])
-    method, grid = LinearMaps("product"), (8, 12)
-    together = multiscale_maps(network, method, [pixels], index, valid, grid=grid)
-    alone = multiscale_maps(network, method, [pixels[:1]], index[:1, :1], valid[:1, :1], grid=grid)
-    assert torch.allclose(together[0, 0], alone[0, 0], atol=1e-4)
-    assert not together.requires_grad
-
-
 @pytest.mark.parametrize("method", ["recam", "cpmc"])
 def test_one_class_never_uses_the_second_classifier(method: str) -> None:
     """Its softmax learned nothing: the product with it is the product with noise."""

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
-import sys
-import types
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import taught
 import tiny
 import torch
 from safetensors.torch import save_file
@@ -19,7 +17,7 @@ from safetensors.torch import save_file
 from pseudomask import api
 from pseudomask.config import CalibrateConfig, ExtractConfig, ReactivateConfig, RefineConfig
 from pseudomask.errors import UsageError, WeightsError
-from pseudomask.networks.backbones import BACKBONES, BackboneSpec, make_backbone
+from pseudomask.networks.backbones import make_backbone
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import load_network, read_card, read_tensors
 from pseudomask.networks.edge_weights import load_edges
@@ -27,19 +25,11 @@ from pseudomask.networks.edges import EdgeNetwork
 from pseudomask.networks.network import CamNetwork
 from pseudomask.training.samples import TrainingCrops
 
-PAGE = Path(__file__).parents[2] / "docs" / "adding-a-backbone.md"
-
 
 @pytest.fixture(scope="module", autouse=True)
 def plain() -> Iterator[None]:
-    """The page's file imported and its line executed."""
-    file, line = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
-    module = types.ModuleType("pseudomask.networks.backbones.plain")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, module.__name__, module)
-        exec(compile(file, "plain.py", "exec"), module.__dict__)
-        patch.setitem(BACKBONES, "plain", BACKBONES["resnet18"])  # so that the line's entry is undone
-        exec(compile(line, "line", "exec"), {"BACKBONES": BACKBONES, "BackboneSpec": BackboneSpec})
+        taught.teach(patch, "plain")
         yield
 
 
@@ -144,7 +134,7 @@ def test_the_normalisation_is_its_own(room: Path, trained: dict[str, Path], monk
             colours.append(more["around"].tolist())
             super().__init__(*args, **more)
 
-    monkeypatch.setattr("pseudomask.training.trainer.TrainingCrops", Watched)
+    monkeypatch.setattr("pseudomask.training.session.TrainingCrops", Watched)
     api.train_cls(settings(room, "watched"))
     assert colours == [[128, 128, 128]]
 

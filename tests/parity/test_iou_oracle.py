@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 classification = pytest.importorskip("torchmetrics.functional.classification")
 
 
-def test_measures_equal_torchmetrics() -> None:
+def test_r23_measures_equal_torchmetrics() -> None:
     rng = np.random.default_rng(2022)
     for _ in range(500):
         n = int(rng.integers(2, 22))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +15,13 @@ from PIL import Image
 from planted import KEYS, Settings, blurred
 
 from pseudomask.config import RefineConfig
-from pseudomask.errors import RecordMismatch
+from pseudomask.errors import PseudomaskError, RecordMismatch
 from pseudomask.masks import load_mask
 from pseudomask.refining.refine import refine
-from pseudomask.running.layout import Outputs
+from pseudomask.running.identity import identify
+from pseudomask.running.layout import MANIFEST, RECORD, Outputs
+from pseudomask.running.manifest import Manifest
+from pseudomask.running.record import RunRecord
 from pseudomask.scores import load_scores, save_scores
 
 
@@ -103,3 +107,75 @@ def test_auto_is_the_threshold_that_the_folder_was_begun_with(begun: RefineConfi
         repaint(begun.images / f"{key}.png", key, begun.seeds, size=(44, 60))
     again = refine(auto)
     assert (again.threshold, again.skipped) == (first.threshold, 2)
+
+
+def note_photos(config: RefineConfig) -> None:
+    """The seeds' record and manifest as extract writes them: they tell what each photo was."""
+    record = RunRecord.read(config.seeds / RECORD)
+    assert record is not None
+    record.config["images"] = str(config.images)
+    record.write(config.seeds / RECORD)
+    for key in KEYS:
+        photo = identify(config.images / f"{key}.png").to_json()
+        Manifest(config.seeds / MANIFEST).append({"key": key, "image": f"{key}.png", "status": "done", "photo": photo})
+
+
+def swap(photo: Path) -> None:
+    """Another picture of the same size under the same name."""
+    with Image.open(photo) as old:
+        Image.fromarray(255 - np.asarray(old)).save(photo)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_scores_of_another_photo_are_not_refined(begun: RefineConfig, tmp_path: Path, elsewhere: bool) -> None:
+    note_photos(begun)
+    if elsewhere:  # the times of a copy tell nothing, its sizes do
+        shutil.copytree(begun.images, tmp_path / "copy", copy_function=shutil.copyfile)
+        begun = replace(begun, images=tmp_path / "copy")
+    ear = tiny.Ear()
+    assert refine(replace(begun, out=tmp_path / "sound"), ear).exit_code == 0
+    assert ear.warnings == []
+    swap(begun.images / "p03.png")
+    for out in (begun.out, tmp_path / "fresh"):
+        result = refine(replace(begun, out=out), ear)
+        assert (result.exit_code, result.done, list(result.failures)) == (1, 5, ["p03.png"])
+        assert "extract it again" in result.failures["p03.png"]
+        assert not (out / "p03.png").exists()
+
+
+def test_a_time_alone_is_forgiven_where_a_hash_was_noted(begun: RefineConfig) -> None:
+    note_photos(begun)
+    path = begun.images / "p03.png"
+    entry = {"key": "p03", "image": "p03.png", "status": "done", "photo": identify(path, hashed=True).to_json()}
+    Manifest(begun.seeds / MANIFEST).append(entry)
+    os.utime(path, (1, 1))
+    assert refine(begun).exit_code == 0
+
+
+def test_seeds_that_another_run_makes_anew_stop_the_refining(begun: RefineConfig) -> None:
+    """extract --overwrite began in SEEDS after refine had looked at it."""
+
+    class Meddler(tiny.Ear):
+        def info(self, text: str) -> None:
+            if "at a time" in text:
+                record = RunRecord.read(begun.seeds / RECORD)
+                assert record is not None
+                record.config["max_side"] = 97
+                record.write(begun.seeds / RECORD)
+
+    with pytest.raises(PseudomaskError, match=r"made anew.*--overwrite"):
+        refine(replace(begun, overwrite=True), Meddler())
+    assert not (begun.out / MANIFEST).exists()
+    assert refine(replace(begun, overwrite=True)).exit_code == 0
+
+
+def test_seeds_that_the_same_run_goes_on_with_do_not_stop_it(begun: RefineConfig) -> None:
+    class Meddler(tiny.Ear):
+        def info(self, text: str) -> None:
+            if "at a time" in text:
+                record = RunRecord.read(begun.seeds / RECORD)
+                assert record is not None
+                record.timings = {"extract": 17.0}
+                record.write(begun.seeds / RECORD)
+
+    assert refine(replace(begun, overwrite=True), Meddler()).exit_code == 0

@@ -164,7 +164,7 @@ def test_moving_the_threshold_keeps_order_and_side(old: float, new: float) -> No
     assert (moved.min(), moved.max()) >= (0, 0)
 
 
-def test_a_killed_worker_loses_one_photo(
+def test_r22_a_killed_worker_loses_one_photo(
     settings: Settings, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photos = with_the_mark(source / "photos", tmp_path / "photos")

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import tiny
 
-sys.path.append(str(Path(__file__).parents[1] / "refining"))  # for `planted`
+for folder in ("refining", "exporting"):  # for `planted` and `made_masks`
+    sys.path.append(str(Path(__file__).parents[1] / folder))
 
 
 @pytest.fixture(scope="session")

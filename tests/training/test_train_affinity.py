@@ -239,6 +239,18 @@ def test_a_stop_while_labelling(affinity: Settings, runs: Path) -> None:
     assert all(path.stat().st_mtime_ns != time for path, time in made.items())
 
 
+def test_labels_of_scores_that_changed_are_made_again(affinity: Settings, runs: Path, seeds: Path) -> None:
+    """extract was run again between the labelling and its resumption."""
+    config = affinity(runs / "x", limit=8, epochs=1)
+    assert train_affinity(config, tiny.StopsAt(8)).weights is None
+    made = {path: path.stat().st_mtime_ns for path in (runs / "x" / "confident").rglob("*.png")}
+    changed = min(made)
+    scores = Outputs(str(changed.relative_to(runs / "x" / "confident").with_suffix("")), seeds).scores
+    scores.write_bytes(scores.read_bytes())
+    assert train_affinity(config).weights is not None
+    assert [path for path, time in made.items() if path.stat().st_mtime_ns != time] == [changed]
+
+
 def test_walk_takes_the_weights(affinity: Settings, runs: Path, room: Path, seeds: Path) -> None:
     done = train_affinity(affinity(runs / "a", epochs=1, limit=8))
     config = RefineConfig(

@@ -30,10 +30,10 @@ from pseudomask.errors import (
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import load_network, read_tensors, save_network, write_tensors
 from pseudomask.training import reactivate as reactivate_module
+from pseudomask.training import session
 from pseudomask.training import train_cls as train_cls_module
-from pseudomask.training import trainer
 from pseudomask.training.guard import Guard, broken
-from pseudomask.training.session import gather
+from pseudomask.training.split import gather
 from pseudomask.training.state import CHECKPOINT, PREVIOUS
 from pseudomask.training.trainer import Trainer
 from pseudomask.training.validation import Validation, chance_precision
@@ -80,7 +80,7 @@ def at_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[Trainer],
 
 def test_a_held_out_loss_that_is_no_number(runs: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the last epoch: exit 1, no weights, and the epoch before is where a resume begins."""
-    true, calls = trainer.validate, 0
+    true, calls = session.validate, 0
 
     def validate(*args: Any, **more: Any) -> Validation | None:
         nonlocal calls
@@ -88,7 +88,7 @@ def test_a_held_out_loss_that_is_no_number(runs: Path, settings: Settings, monke
         found = true(*args, **more)
         return found if calls % 3 else Validation(math.nan, {}, (0.5,) * 3)
 
-    monkeypatch.setattr(trainer, "validate", validate)
+    monkeypatch.setattr(session, "validate", validate)
     config = settings(runs / "x", checkpoint_every=100)
     told = fails(config, r"epoch 3, step 6: the held-out loss is not a number")
     for word in ("--lr (now 0.002, try 0.0002)", "--clip 1", "--overwrite", "the checkpoint of step 4 is kept"):

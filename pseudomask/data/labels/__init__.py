@@ -69,6 +69,7 @@ def read_labels(
     no_class: Sequence[str] = (),
     skip_tag: Sequence[str] = (),
     merge_names: bool = False,
+    count_from: int | None = None,
     image_column: str | None = None,
     label_column: Sequence[str] = (),
     images: Path | None = None,
@@ -80,7 +81,8 @@ def read_labels(
     VOC's difficult objects and COCO's crowds count for. `split`: of VOC folders, or of a table's
     `split` column. `separator` parts the tags of a cell (default: `;`, in a table whose columns `;` parts: `,`);
     `no_class` are tags that mean that a photo shows no class, `skip_tag` those whose rows are left out;
-    `merge_names` takes names for one that only case, blanks, `_` or `-` tell apart. `image_column` and `label_column`
+    `merge_names` takes names for one that only case, blanks, `_` or `-` tell apart. `count_from` (0 or 1; default: the
+    format's) is the number of the first of `classes` where tags are numbers. `image_column` and `label_column`
     name a table's columns, several of the latter a 0/1 column for each class. `images`: the image folder, which
     absolute names are made relative to. Raises LabelError, with the file and line where there is one.
     """
@@ -93,6 +95,7 @@ def read_labels(
         no_class=frozenset(name.casefold() for name in no_class),
         skip_tag=frozenset(name.casefold() for name in skip_tag),
         merge_names=merge_names,
+        count_from=count_from,
         image_column=image_column,
         label_column=tuple(label_column),
         images=images,

@@ -16,6 +16,9 @@ from pseudomask.errors import LabelError
 CELL_FORMATS = frozenset({"csv", "imagefolder", "text", "per-image"})
 """Where a name is what a cell or a line holds, so that it may be several names or none."""
 
+TABLES = frozenset({"csv", "imagefolder"})
+"""Where options name columns."""
+
 
 class TableBuilder:
     """Collects (image name, class names, line) and checks each; `finish` gives the LabelTable.
@@ -36,7 +39,9 @@ class TableBuilder:
         self.path, self.format, self.options = path, format, options
         self.notes: list[str] = []
         self.separator: str | None = None
-        self.classes = ClassNames(options, in_cells=format in CELL_FORMATS, numbers_from_zero=numbers_from_zero)
+        self.classes = ClassNames(
+            options, in_cells=format in CELL_FORMATS, columns=format in TABLES, numbers_from_zero=numbers_from_zero
+        )
         self._one_tag_rows = one_tag_rows
         self._names = RowNames(options.images, path.parent)
         self._tags: dict[str, tuple[int, ...]] = {}

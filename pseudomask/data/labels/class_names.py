@@ -25,16 +25,18 @@ Place = tuple[int | None, Path]
 class ClassNames:
     """The classes found so far, or the given ones.
 
-    With a given list a whole number stands for the mask index (1 is the first class), or with
-    `numbers_from_zero` for the position.
+    With a given list a whole number stands for a class: 1 is the first, or 0 with `numbers_from_zero`, unless
+    the options say from where it counts. `columns`: the source is a table, whose columns options can choose.
     """
 
-    def __init__(self, options: ReadOptions, *, in_cells: bool, numbers_from_zero: bool = False) -> None:
+    def __init__(
+        self, options: ReadOptions, *, in_cells: bool, columns: bool = True, numbers_from_zero: bool = False
+    ) -> None:
         self.given = options.classes
         self.notes: list[str] = []
         self._options = options
-        self._in_cells = in_cells
-        self._first = 0 if numbers_from_zero else 1
+        self._in_cells, self._columns = in_cells, columns
+        self._first = options.count_from if options.count_from is not None else 0 if numbers_from_zero else 1
         self._positions: dict[str, int] = {}
         self._by_fold: dict[str, str | None] = {}
         self._places: dict[str, Place] = {}
@@ -128,7 +130,7 @@ class ClassNames:
     def _new(self, name: str, twin: str | None, place: Place) -> int:
         line, where = place
         in_cell = self._in_cells and not self._declared
-        complaint = suspects.judge(name, in_cell=in_cell, separator=self._options.separator)
+        complaint = suspects.judge(name, in_cell=in_cell, separator=self._options.separator, columns=self._columns)
         if complaint:
             raise LabelError(complaint, where, line)
         if twin is not None:
@@ -154,10 +156,17 @@ class ClassNames:
         if match:
             position = int(match[1]) - self._first
             if position == -1:
-                hint = "; if yours count from 0, give --label-format imagefolder" if where.suffix == ".csv" else ""
-                raise LabelError(f"class index 0 is background; the first class is 1{hint}", where, line)
+                raise LabelError(
+                    "class index 0 is background; the first class is 1; if yours count from 0, give --count-from 0",
+                    where,
+                    line,
+                )
             if position >= len(self.given):
-                raise LabelError(f"class index {name}, but there are {len(self.given)} classes", where, line)
+                last = position == len(self.given) and not self._first
+                hint = "; if yours count from 1, give --count-from 1" if last else ""
+                raise LabelError(f"class index {name}, but there are {len(self.given)} classes{hint}", where, line)
+            first = suspects.shown(self.given[0])
+            self._tell(f"tags that are numbers count the class list from {self._first}, {first} (--count-from)")
             return position
         merge = " (--merge-names takes them for one)" if twin is not None else ""
         raise LabelError(f"unknown class {suspects.shown(name)}{nearest(name, self.given)}{merge}", where, line)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pseudomask.data.labels.builder import TableBuilder
+from pseudomask.data.labels.class_names import LEFT_OUT
 from pseudomask.data.labels.foreign import foreign_header
-from pseudomask.data.labels.suspects import quote, words
+from pseudomask.data.labels.suspects import is_missing, quote, words
 from pseudomask.errors import LabelError
 from pseudomask.suggest import nearest
 
@@ -29,7 +30,7 @@ _SCORE_COLUMNS = frozenset({"confidence", "score", "scores", "probability", "pro
 
 _SHOWN = words("1 true t yes y x ✓ ✔ ☑ on wahr vrai verdadero vero oui ja si sí")
 _NOT_SHOWN = words("0 false f no n off falsch faux falso non nein ☐ ✗ ✘") | {""}
-_DECIMAL = re.compile(r"([01])[.,]0*")
+_DECIMAL = re.compile(r"(-?[01])[.,]0*")
 
 
 def plain(name: str) -> str:
@@ -44,11 +45,14 @@ def is_header(cells: Sequence[str]) -> bool:
 
 def is_shown(cell: str) -> bool | None:
     """What a cell of a class's own column says; None for what is neither yes nor no."""
+    cell = _plain_cell(cell)
+    return True if cell in _SHOWN else False if cell in _NOT_SHOWN else None
+
+
+def _plain_cell(cell: str) -> str:
     cell = cell.strip().casefold()
     decimal = _DECIMAL.fullmatch(cell)
-    if decimal:
-        cell = decimal[1]
-    return True if cell in _SHOWN else False if cell in _NOT_SHOWN else None
+    return decimal[1] if decimal else cell
 
 
 @dataclass(frozen=True)
@@ -66,9 +70,12 @@ class Columns:
 def understand(header: list[str], builder: TableBuilder, line: int) -> Columns:
     """What each column is. LabelError, with the option that settles it, where that cannot be known."""
     names = [plain(name) for name in header]
-    _check(header, names, builder, line)
     options = builder.options
+    what = foreign_header(name.lower() for name in header)
+    if what and not (options.label_column and options.image_column):
+        raise LabelError(f"is {what}", builder.path, line)
     file = _file_column(header, names, builder, line)
+    _check_doubled(header, builder.path, line)
     split = names.index("split") if "split" in names and "split" not in map(plain, options.label_column) else None
     chosen = [_named(name, header, builder.path, line, "--label-column") for name in options.label_column]
     tags = chosen or [i for i, name in enumerate(names) if name in (*TAG_COLUMNS, *_MORE_TAG_COLUMNS) and i != file]
@@ -93,13 +100,10 @@ def understand(header: list[str], builder: TableBuilder, line: int) -> Columns:
     return Columns(file, split, scores[0] if scores else None, tuple(tags), one_hot, unread)
 
 
-def _check(header: list[str], names: list[str], builder: TableBuilder, line: int) -> None:
-    what = foreign_header(name.lower() for name in header)
-    if what and not (builder.options.label_column and builder.options.image_column):
-        raise LabelError(f"is {what}", builder.path, line)
+def _check_doubled(header: list[str], path: Path, line: int) -> None:
     doubled = sorted({name for name in header if name and header.count(name) > 1}) if len(header) < 10_000 else []
     if doubled:
-        raise LabelError(f"column '{doubled[0]}' stands twice in the header", builder.path, line)
+        raise LabelError(f"column '{doubled[0]}' stands twice in the header", path, line)
 
 
 def _file_column(header: list[str], names: list[str], builder: TableBuilder, line: int) -> int:
@@ -135,23 +139,41 @@ def _may_be_class(name: str, builder: TableBuilder) -> bool:
 
 
 def one_hot_row(header: list[str], columns: Sequence[int], builder: TableBuilder, line: int) -> RowReader:
-    """Reads a row with a column for each class."""
+    """Reads a row with a column for each class.
+
+    -1 is no where it is the table's only no, as CelebA writes it; beside 0 or nothing it may mean uncertain (CheXpert).
+    """
     builder.declare([header[i] for i in columns], line)
     positions = {i: builder.resolve((header[i],), line) for i in columns}  # () for background
-    known: dict[str, bool | None] = {}
+    known: dict[str, bool] = {}
+    noes = set[str]()
+    minus = list[tuple[str, int]]()  # cells that say -1, and their columns
+
+    def judge(cell: str, column: int, line: int) -> bool:
+        word, shown = cell.strip().casefold(), is_shown(cell)
+        if word in builder.options.no_class:
+            shown = False
+        elif shown is None and _plain_cell(cell) == "-1":
+            shown = False
+            minus.append((cell, column))
+        elif shown is False:
+            noes.add(word)
+        if shown is None or (noes and minus):
+            cell, column = (cell, column) if shown is None else minus[0]
+            raise LabelError(_neither(cell, column, header, columns), builder.path, line)
+        if cell.strip() not in ("0", "1", "") and len(known) < 10:
+            builder.notes.append(f"'{cell.strip()}' counts as {int(shown)}")
+        return shown
 
     def tags_of(cells: list[str], line: int) -> tuple[int, ...]:
         found: list[int] = []
         for i in columns:
             cell = cells[i]
+            if cell.strip().casefold() in builder.options.skip_tag:
+                return (LEFT_OUT,)
             if cell not in known:
-                known[cell] = is_shown(cell)
-                if known[cell] is not None and cell.strip() not in ("0", "1", "") and len(known) < 10:
-                    builder.notes.append(f"'{cell.strip()}' counts as {int(bool(known[cell]))}")
-            shown = known[cell]
-            if shown is None:
-                raise LabelError(_neither(cell, i, header, columns), builder.path, line)
-            if shown:
+                known[cell] = judge(cell, i, line)
+            if known[cell]:
                 found.extend(positions[i])
         return tuple(sorted(found))
 
@@ -161,6 +183,9 @@ def one_hot_row(header: list[str], columns: Sequence[int], builder: TableBuilder
 def _neither(cell: str, column: int, header: list[str], columns: Sequence[int]) -> str:
     name, others = header[column], ",".join(header[i] for i in columns if i != column)
     told = f"'{cell[:60]}' in column '{name}' is neither 0 nor 1: "
+    if is_missing(cell.strip()) or _plain_cell(cell) == "-1":
+        word = quote(cell.strip())
+        return told + f"give --no-class {word} to count it as 0, or --skip-tag {word} to leave such rows out"
     if re.fullmatch(r"-?\d*[.,]?\d+([eE][+-]?\d+)?", cell.strip()):
         if re.fullmatch(r"0?[.,]\d+", cell.strip()):
             return told + "a score? Write 1 where the class is shown and 0 where it is not"

@@ -90,8 +90,8 @@ def _read_rows(reader: Any, before: int, builder: TableBuilder, *, several: bool
     if split is not None and columns.split is None:
         raise LabelError(f"has no 'split' column to take '{split}' from", path, before + 1)
     for cells in reader:
-        if not cells:
-            continue
+        if not any(map(str.strip, cells)):
+            continue  # spreadsheets write the borders of empty cells
         line = before + reader.line_num
         if len(cells) != width:
             _fit(cells, width, path, line, several)

@@ -36,6 +36,8 @@ def detect(path: Path) -> str | None:
 
 
 def _detect_content(head: bytes) -> str | None:
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "text"  # whose reader says that it is UTF-16
     text = head.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").lstrip()
     if text.startswith("{"):
         return "coco"

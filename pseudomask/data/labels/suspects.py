@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import shlex
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 
@@ -45,13 +46,16 @@ _LONGEST = 200  # also what keeps the patterns quick
 
 _CLASS_FILE = "a --class-file that names it, if it is a class"
 _NO_CLASS = "--no-class {0} if these photos show no class, --skip-tag {0} to leave them out, or " + _CLASS_FILE
-_COLUMN = "--label-column with the column that holds the tags, or " + _CLASS_FILE
+_COLUMN = "{3}, or " + _CLASS_FILE
+_OF_A_TABLE = "--label-column with the column that holds the tags"
+_OF_A_LINE = "nothing but the image and its tags in each line"
 
 _EVERYWHERE: tuple[tuple[str, str, str], ...] = (
     (
         r"[+]?\d+([.,]\d*)?(e[+-]?\d+)?%?",
         "is a number, not a class name",
-        "a --class-file with the names of the classes in the order of their numbers, or one that names '{1}' itself",
+        "a --class-file with the names of the classes in the order of their numbers (with --count-from 0 where these "
+        "begin with 0), or one that names '{1}' itself",
     ),
     (r"true|false|yes|no", "is yes or no, not a class name", _COLUMN),
     (r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ].*)?|\d{1,2}:\d{2}(:\d{2})?", "is a date or a time", _COLUMN),
@@ -141,32 +145,33 @@ def missing(names: Sequence[str]) -> str:
     )
 
 
-def judge(name: str, *, in_cell: bool, separator: str | None) -> str | None:
+def judge(name: str, *, in_cell: bool, separator: str | None, columns: bool = True) -> str | None:
     """What is wrong with a name, and what settles it; None for a name that may well be a class.
 
     `in_cell`: the name comes from a cell or a line that may hold several, or something else than names; `separator`:
-    the one that the user gave.
+    the one that the user gave; `columns`: of a table.
     """
     if len(name) > _LONGEST:
-        return _say(name, "is too long for a class name", _COLUMN)
+        return _say(name, "is too long for a class name", _COLUMN, columns)
     if not name.isprintable():
         return _say(name, "holds a control character", "clean text")
     for table in (_ALWAYS_JUDGED, _CELLS_JUDGED if in_cell else ()):
         for pattern, why, settles in table:
             if pattern.fullmatch(name):
-                return _say(name, why, settles)
+                return _say(name, why, settles, columns)
     found = re.search(r"[,|;/]", name) if in_cell and separator is None else None
     return several(name, found[0]) if found else None
 
 
 def several(name: str, separator: str) -> str:
     """The complaint about a name that holds several."""
-    return _say(name, "looks like several tags", f"--tag-separator '{separator}', or {_CLASS_FILE}")
+    return f"{shown(name)} looks like several tags: give --tag-separator '{separator}', or {_CLASS_FILE}"
 
 
-def _say(name: str, why: str, settles: str) -> str:
+def _say(name: str, why: str, settles: str, columns: bool = True) -> str:
     separator = next((one for one in ",;|" if one in name), " " if " " in name else ",")
-    return f"{shown(name)} {why}: give {settles.format(shlex.quote(name), name, separator)}"
+    column = _OF_A_TABLE if columns else _OF_A_LINE
+    return f"{shown(name)} {why}: give {settles.format(shlex.quote(name), name, separator, column)}"
 
 
 def combined(classes: Iterable[str], *, in_cell: bool) -> Iterator[tuple[str, str]]:
@@ -184,6 +189,30 @@ def combined(classes: Iterable[str], *, in_cell: bool) -> Iterator[tuple[str, st
             sure = any if in_cell and mark in ("&", "+") else all
             if len(parts) > 1 and all(parts) and sure(part in known for part in parts):
                 yield name, separator if mark == "and" else mark or separator
+    if in_cell:
+        yield from ((name, " ") for name in _sets_of_words(known))
+
+
+def _sets_of_words(names: Iterable[str]) -> list[str]:
+    """Names of several words with those of another among them, and more words that stand elsewhere too.
+
+    So are tags with blanks between, of which none ever stands alone: `clear primary`, `haze primary water`,
+    `clear primary water`. A kind of a thing begins with the more special words: `red traffic light` is one.
+    """
+    sets = {name: parts for name in names if len(parts := name.split()) > 1}
+    uses = Counter(word for parts in sets.values() for word in set(parts))
+    by_first: dict[str, list[list[str]]] = {}
+    for parts in sets.values():
+        by_first.setdefault(parts[0], []).append(parts)
+
+    def holds(parts: list[str], fewer: list[str]) -> bool:
+        if not set(fewer) < set(parts) or parts[-len(fewer) :] == fewer:
+            return False
+        return parts[: len(fewer)] != fewer or all(uses[word] > 1 for word in set(parts) - set(fewer))
+
+    return [
+        name for name, parts in sets.items() if any(holds(parts, one) for w in parts for one in by_first.get(w, ()))
+    ]
 
 
 def split_names(names: Iterable[str]) -> list[str]:

@@ -45,6 +45,7 @@ class ReadOptions:
     no_class: frozenset[str] = frozenset()
     skip_tag: frozenset[str] = frozenset()
     merge_names: bool = False
+    count_from: int | None = None
     image_column: str | None = None
     label_column: tuple[str, ...] = ()
     images: Path | None = None

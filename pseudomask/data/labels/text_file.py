@@ -12,6 +12,8 @@ from pseudomask.data.labels.cells import read_list_cell
 from pseudomask.data.labels.table import LabelTable, ReadOptions, read_text
 from pseudomask.errors import LabelError, UsageError
 
+Row = tuple[int, str, list[str]]
+"""Line, image, tags."""
 _YOLO = re.compile(r"\d+(\s+[-+.\deE]+){4,}")
 _NOT_LABELS = frozenset({"classes.txt", "labels.txt", "readme.txt", "class_names.txt", "notes.json"})
 
@@ -19,11 +21,13 @@ _NOT_LABELS = frozenset({"classes.txt", "labels.txt", "readme.txt", "class_names
 def read_text_lines(path: Path, options: ReadOptions) -> LabelTable:
     """A line an image: its path, then its classes, apart by tabs if the line has one, else by spaces.
 
+    Or, after a line of all classes, -1 or 1 (0 or 1) for each (CelebA's `list_attr`).
+
     Tabs allow spaces in paths and class names. A path alone shows no class. Blank lines and lines
     starting with `# ` are skipped.
     """
     builder = TableBuilder(path, "text", options, one_tag_rows=True)
-    rows: list[tuple[int, str, list[str]]] = []
+    rows: list[Row] = []
     for line, content in enumerate(read_text(path).split("\n"), start=1):
         content = content.strip(" \r")
         if not content.strip() or content == "#" or content.startswith(("# ", "#\t")):
@@ -32,8 +36,13 @@ def read_text_lines(path: Path, options: ReadOptions) -> LabelTable:
         rows.append((line, name.strip(), [tag for tag in names if tag]))
     if not any(names for _, _, names in rows):
         raise LabelError("no line names a class after the image ('photo.jpg cat dog')", path)
-    width = _one_hot_width(rows)
     classes = options.classes
+    header = _attribute_names(rows)
+    if header:
+        builder.declare(header, rows[0][0])
+        classes = tuple(header)
+        rows = [row for row in rows if len(row[2]) == len(header)]
+    width = _one_hot_width(rows)
     if width and classes is None:
         raise LabelError(
             f"0 and 1 after each image look like a column for each class: give --class-file with the {width} names "
@@ -42,7 +51,8 @@ def read_text_lines(path: Path, options: ReadOptions) -> LabelTable:
             rows[0][0],
         )
     if width and classes is not None and width == len(classes):
-        builder.notes.append("0 and 1 after each image were read as a column for each class")
+        no = next(tag for _, _, tags in rows for tag in tags if tag != "1")
+        builder.notes.append(f"{no} and 1 after each image were read as a column for each class")
         rows = [
             (line, name, [c for c, tag in zip(classes, tags, strict=True) if tag == "1"]) for line, name, tags in rows
         ]
@@ -60,11 +70,23 @@ def _fields(content: str, options: ReadOptions) -> list[str]:
     return [name, *rest] if whole else content.split()
 
 
-def _one_hot_width(rows: list[tuple[int, str, list[str]]]) -> int:
-    """How many columns of 0 and 1 every line has, with a 0 among them; 0 where the tags are names."""
+def _one_hot_width(rows: list[Row]) -> int:
+    """How many columns of 0 and 1, or of -1 and 1, every line has, with a no among them; 0 where the tags are names."""
     width = len(rows[0][2])
     values = {tag for _, _, tags in rows for tag in tags}
-    return width if values <= {"0", "1"} and "0" in values and all(len(tags) == width for _, _, tags in rows) else 0
+    two = values in ({"0"}, {"0", "1"}, {"-1"}, {"-1", "1"})
+    return width if two and all(len(tags) == width for _, _, tags in rows) else 0
+
+
+def _attribute_names(rows: list[Row]) -> list[str]:
+    """The names of the columns, where a line of them stands before the rows, as in CelebA; else none.
+
+    CelebA's first line is the number of the rows.
+    """
+    counted = rows[0][1].isdigit() and not rows[0][2]
+    (_, first, more), body = rows[counted], rows[counted + 1 :]
+    names = [first, *more]
+    return names if body and _one_hot_width(body) == len(names) and not {*names} & {"0", "1", "-1"} else []
 
 
 def label_files(folder: Path) -> list[Path]:

@@ -53,7 +53,8 @@ def lengths(features: Tensor) -> Tensor:
 
     Summed in float32 and rounded to the features' precision: asking for float32 would be five times slower.
     """
-    return torch.linalg.vector_norm(features, dim=1, keepdim=True).float().clamp(min=1e-12)
+    norm: Tensor = torch.linalg.vector_norm(features, dim=1, keepdim=True)
+    return norm.float().clamp(min=1e-12)
 
 
 def affinity(sources: Tensor, targets: Tensor, power: float) -> Tensor:

@@ -50,7 +50,8 @@ def propagate(maps: Tensor, features: Tensor, *, power: float, iterations: int) 
     if factor > 1:
         parts = blocks(unit(features))
         values = torch.cat([carry(values, affinity(sources, one, power)) for one in parts], 2)
-    return values.unflatten(2, maps.shape[-2:])
+    found: Tensor = values.unflatten(2, maps.shape[-2:])
+    return found
 
 
 def stretch(maps: Tensor) -> Tensor:
@@ -82,7 +83,8 @@ def gather(features: Tensor, keep: float = KEEP) -> Tensor:
         similar = similar * (similar >= keep)
         u = values @ similar.to(values.dtype)  # (B, D, P')
         found.append(torch.where(similar.sum(1, keepdim=True) > 0, u, one))
-    return unit(torch.cat(found, 2)[..., None]).unflatten(2, features.shape[-2:])
+    joined: Tensor = unit(torch.cat(found, 2)[..., None]).unflatten(2, features.shape[-2:])
+    return joined
 
 
 def reassign(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from pseudomask.config import WeightRule
 from pseudomask.errors import WeightsError
 from pseudomask.maps.cam import present_class_maps
 from pseudomask.maps.cpmc.affinity import pool, unit
@@ -15,7 +16,7 @@ from pseudomask.maps.cpmc.settings import CpmcSettings
 from pseudomask.maps.cpmc.stages import Stages, refined_map, run_stages
 from pseudomask.maps.method import MapMethod
 from pseudomask.networks.features import Features
-from pseudomask.networks.network import CamNetwork, WeightRule
+from pseudomask.networks.network import CamNetwork
 
 GRID_STRIDE = 16
 """Pixels a position of the grid that all steps run on, or as near to it as the last stage's stride allows."""

@@ -88,7 +88,7 @@ class FoldedBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         *first, last = self.convs
-        y = x
+        y: Tensor = x
         for conv in first:
             y = conv(y)
         y = last(y, self.shortcut(x))

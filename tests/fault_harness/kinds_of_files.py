@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import tiny
 import torch
-import torture
 import wide
 from PIL import Image
 
+from fault_harness import torture
 from pseudomask.config import ExtractConfig, RefineConfig, sources
 from pseudomask.config.settings import settings
 from pseudomask.data.decoding import decode, image_size

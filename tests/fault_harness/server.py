@@ -49,7 +49,7 @@ def _child(request: Request) -> NoReturn:
         for name, value in request["limits"].items():
             resource.setrlimit(getattr(resource, name), (value, value))
         if request["without"]:  # see mutations.py
-            from without.patching import mutation
+            from fault_harness.without.patching import mutation
 
             mutation(request["without"])(setattr)
         _run(request)
@@ -73,7 +73,7 @@ def _run(request: Request) -> NoReturn:
     if request["disk"]:
         _on_a_small_disk(request["arguments"], **request["disk"])
     if request["call"]:
-        import prepare
+        from fault_harness import prepare
 
         getattr(prepare, request["call"])(*request["arguments"])
         os._exit(0)

@@ -1,6 +1,6 @@
 """A pytest plugin that runs each fault test without its protection, and passes where the test fails: `make mutations`.
 
-    PYTHONPATH=tests:tests/faults python -m pytest -p mutations tests/faults
+    PYTHONPATH=tests python -m pytest -p fault_harness.mutations tests/faults
 
 It ends with a table of what was taken away and how the test failed. A test that passes all the same is an error: it
 shows nothing. `TABLE` names what each test is tried without, functions of the package `without`.
@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from without.patching import mutation
+
+from fault_harness.without.patching import mutation
 
 _OWN = "arithmetic."  # what is tested in pytest's own process
 _RAW = "inputs.refusal_of_labels"
@@ -79,10 +80,10 @@ TABLE: dict[str, tuple[str, ...]] = {
     "test_r18_every_kind_of_tag": ("inputs.empty_rows", "inputs.photos_without_classes"),
     "test_r20_a_hundred_thousand_photos_are_listed": ("inputs.listing_without_reading",),
     "test_r20_memory_is_flat": ("inputs.forgetting_photos",),
-    "test_memory_that_runs_out_halves_the_batch": ("arithmetic.smaller_batches",),
+    "test_r21_memory_that_runs_out_halves_the_batch": ("arithmetic.smaller_batches",),
     "test_r22_a_killed_decoder_loses_one_photo": ("files.new_workers",),
-    "test_a_killed_worker_loses_one_photo": ("arithmetic.new_refiners",),
-    "test_measures_equal_torchmetrics": ("arithmetic.ignored_truth", "arithmetic.absent_classes"),
+    "test_r22_a_killed_worker_loses_one_photo": ("arithmetic.new_refiners",),
+    "test_r23_measures_equal_torchmetrics": ("arithmetic.ignored_truth", "arithmetic.absent_classes"),
     "test_counts_go_beyond_32_bits": ("arithmetic.wide_counts",),
     **{f"{_COUNTS}[{told}]": ("arithmetic.equal_sizes",) for told in ("size", "integer", "integer map")},
     **{f"{_COUNTS}[{told}]": ("arithmetic.labels_of_the_list",) for told in ("value -1", "value 3")},
@@ -137,7 +138,7 @@ def _belongs(item: Any) -> bool:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: Any) -> Iterator[None]:
     """Fixtures are made with all protections; the test itself runs without one."""
-    from machinery import Server
+    from fault_harness.machinery import Server
 
     name = item.callspec.params["without"]
     with pytest.MonkeyPatch.context() as patch:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from without.patching import Patch
+from fault_harness.without.patching import Patch
 
 
 def guard_of_a_photo(patch: Patch) -> None:
@@ -24,12 +24,12 @@ def guard_of_a_photo(patch: Patch) -> None:
 
 def reason_of_a_photo(patch: Patch) -> None:
     """the decoder's exceptions become a reason"""
-    from pseudomask.data import decoding
+    from pseudomask.data import opening
 
     def through(error: Exception) -> str:
         raise error
 
-    patch(decoding, "_reason", through)
+    patch(opening, "_reason", through)
 
 
 def place_of_a_photo(patch: Patch) -> None:
@@ -60,16 +60,19 @@ def refusal_of_cut_photos(patch: Patch) -> None:
 
 def exif(patch: Patch) -> None:
     """EXIF orientations are applied"""
-    from pseudomask.data import decoding
+    from pseudomask.data import opening
 
-    patch(decoding, "_orientation", lambda image: 1)
+    patch(opening, "exif_orientation", lambda block: 1)
 
 
 def scaled_grey(patch: Patch) -> None:
     """16-bit grey is scaled, not cut off"""
-    from pseudomask.data import reading
+    from pseudomask.data import decoding
 
-    patch(reading, "_scaled", lambda raw, span: np.clip(raw.values, 0, 255).astype(np.uint8))
+    def cut_off(raw: Any, reading: Any) -> np.ndarray:
+        return np.broadcast_to(np.clip(raw.values, 0, 255), (*raw.values.shape[:2], 3)).astype(np.uint8)
+
+    patch(decoding, "render", cut_off)
 
 
 def limit_of_pixels(patch: Patch) -> None:

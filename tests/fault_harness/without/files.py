@@ -11,7 +11,7 @@ from multiprocessing.sharedctypes import RawValue
 from pathlib import Path
 from typing import Any
 
-from without.patching import Patch
+from fault_harness.without.patching import Patch
 
 
 def atomic_files(patch: Patch) -> None:

@@ -1,4 +1,4 @@
-"""What every refiner of the registry must do; a new one is covered by its line in `REFINERS`."""
+"""What every refiner of the registry must do; a new one is covered by its line in `RefinerOptions`."""
 
 from __future__ import annotations
 

@@ -13,5 +13,5 @@ Patch = Callable[[Any, str, Any], None]
 def mutation(name: str) -> Callable[[Patch], None]:
     """The function of `module.function` in this package."""
     module, _, function = name.partition(".")
-    found: Callable[[Patch], None] = getattr(importlib.import_module(f"without.{module}"), function)
+    found: Callable[[Patch], None] = getattr(importlib.import_module(f"{__package__}.{module}"), function)
     return found

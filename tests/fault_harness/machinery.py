@@ -124,7 +124,7 @@ class Server:
 
     def __init__(self, place: Path) -> None:
         self.place, self.count = place, 0
-        paths = [str(HERE), str(HERE.parent), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        paths = [str(HERE.parent), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
         for name in [name for name in environment if name.startswith("PSEUDOMASK_")]:
             del environment[name]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from without.patching import Patch
+from fault_harness.without.patching import Patch
 
 
 def _unpickled(path: Path) -> None:
@@ -178,10 +178,10 @@ def one_walk_a_folder(patch: Patch) -> None:
     """each folder is walked once, however many links lead there"""
     import itertools
 
-    from pseudomask.data import images
+    from pseudomask.data import walking
 
     count = itertools.count()
-    patch(images, "_identity", lambda path: (0, next(count)))
+    patch(walking, "identity_of", lambda path: (0, next(count)))
 
 
 def empty_rows(patch: Patch) -> None:

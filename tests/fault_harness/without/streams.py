@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from without.patching import Patch
+from fault_harness.without.patching import Patch
 
 
 def plain_text(patch: Patch) -> None:

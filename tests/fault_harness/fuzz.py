@@ -1,9 +1,9 @@
 """Files cut and changed at random, each read as pseudomask reads it (R27): a value or a `PseudomaskError`, within 2 s.
 
-    PYTHONPATH=tests:tests/faults python -m fuzz FOUND --seconds 600 --seed 1
+    PYTHONPATH=tests python -m fault_harness.fuzz FOUND --seconds 600 --seed 1
 
 (`make fuzz`) writes each file that did anything else into FOUND and tells what it did; exit code 1 where there was
-one. Once mended, the file goes to tests/faults/found, which the ordinary tests read for ever.
+one. Once mended, the file goes to found/ beside this file, which the ordinary tests read for ever.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from kinds_of_files import TARGETS, Target
-
+from fault_harness.kinds_of_files import TARGETS, Target
 from pseudomask.errors import PseudomaskError
 
 SLOW = 2.0  # seconds of processor time

@@ -30,7 +30,7 @@ def other_weights(path: str) -> None:
 
 def fuzz(folder: str, seed: str, seconds: str, count: str) -> None:
     """See fuzz.py."""
-    import fuzz as fuzzing
+    from fault_harness import fuzz as fuzzing
 
     fuzzing.main([folder, "--seed", seed, "--seconds", seconds, "--count", count])
 
@@ -39,7 +39,7 @@ def kept(*files: str) -> None:
     """Read again what fuzz.py once found; raises where it is not mended."""
     import tempfile
 
-    import fuzz as fuzzing
+    from fault_harness import fuzz as fuzzing
 
     for file in map(Path, files):
         with tempfile.TemporaryDirectory() as place:

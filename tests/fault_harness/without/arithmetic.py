@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from without.patching import Patch
+from fault_harness.without.patching import Patch
 
 
 def names_looked_up(patch: Patch) -> None:

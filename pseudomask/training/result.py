@@ -1,0 +1,95 @@
+"""What the loop came to, what a training verb hands back of it, and how people read that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pseudomask.data.teachable import Finding
+from pseudomask.running.jsonable import jsonable
+from pseudomask.training.validation import Validation
+
+# How people read the facts of a training; those without a text of their own stand in that of another.
+_TEXTS = {
+    "steps": "{steps} of {steps_planned}",
+    "steps_planned": "",
+    "images_per_second": "{images_per_second} images/s",
+    "held_out_precision": "{held_out_precision} (mean over {held_out_classes} classes)",
+    "held_out_classes": "",
+}
+_LABELS = {"images_per_second": "speed"}
+
+
+@dataclass
+class Trained:
+    """What a training loop came to."""
+
+    steps: int
+    total: int
+    validation: Validation | None
+    unreadable: int
+    images_per_second: float
+    lost: frozenset[int] = frozenset()  # numbers of the photos to train on that could not be read
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def finished(self) -> bool:
+        return self.steps >= self.total
+
+    def facts(self) -> dict[str, Any]:
+        """How far it came, for `TrainingResult`."""
+        facts = {
+            "steps": self.steps,
+            "steps_planned": self.total,
+            "images_per_second": round(self.images_per_second, 1),
+        }
+        return facts | ({"unreadable": self.unreadable} if self.unreadable else {})
+
+    def measured(self) -> dict[str, Any]:
+        """How well it did on held-out photos, for `TrainingResult`."""
+        if not self.validation:
+            return {}
+        return {
+            "held_out_loss": round(self.validation.loss, 4),
+            "held_out_precision": round(self.validation.mean_precision, 3),
+            "held_out_classes": len(self.validation.precision),
+        }
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a training verb hands back.
+
+    Attributes:
+        weights: the file written, or None when the run was stopped early or only described.
+        facts: what was trained, how far and how well, by name: photos, held_out, classes; steps of steps_planned and
+            images_per_second; unreadable photos; of the held-out ones held_out_loss (cross-entropy) and
+            held_out_precision (mean average precision in [0, 1] over held_out_classes classes).
+        understood: (label, value) lines instead of the facts, when only a description was asked for.
+        exit_code: 0, or 130/143 after a signal.
+        findings: what the tags leave no way to learn.
+        doubts: what speaks against the weights, one line each.
+    """
+
+    weights: Path | None
+    facts: dict[str, Any]
+    understood: list[tuple[str, str]] = field(default_factory=list)
+    exit_code: int = 0
+    findings: Sequence[Finding] = ()
+    doubts: Sequence[str] = ()
+
+    def summary(self) -> list[tuple[str, str]]:
+        if self.understood:
+            return self.understood
+        facts = {name: value for name, value in self.facts.items() if value not in (None, "")}
+        texts = {name: _TEXTS.get(name, f"{{{name}}}").format_map(facts) for name in facts}
+        return [(_LABELS.get(name, name.replace("_", " ")), text) for name, text in texts.items() if text]
+
+    def to_json(self) -> dict[str, Any]:
+        plain: dict[str, Any] = jsonable({"schema": 1, **self.facts, "weights": self.weights})
+        plain["tag_problems"] = [finding.to_json() for finding in self.findings]
+        plain["doubts"] = list(self.doubts)
+        plain["understood"] = [{"what": what, "value": value} for what, value in self.understood]
+        return plain
