@@ -29,7 +29,8 @@ from benchmarks.seeds import CLASSES, DEFAULTS, tagged_photos
 from pseudomask.devices import pick_amp, pick_device, pick_workers
 from pseudomask.errors import PseudomaskError
 from pseudomask.extracting.engine import pack
-from pseudomask.extracting.photos import Photo, Photos, load
+from pseudomask.extracting.loading import load
+from pseudomask.extracting.photos import Photo, Photos
 from pseudomask.maps import weight_rule
 from pseudomask.maps.cam import present_class_maps
 from pseudomask.maps.cpmc import CpmcSettings

@@ -42,7 +42,8 @@ from pseudomask.config import ExtractConfig
 from pseudomask.data.collection import Collection, align_tags, collect
 from pseudomask.data.pixels import IMAGENET
 from pseudomask.devices import pick_amp, pick_device, pick_workers
-from pseudomask.extracting.photos import Photos, batches, header_size, load, windowed
+from pseudomask.extracting.loading import load
+from pseudomask.extracting.photos import Photos, batches, header_size, windowed
 from pseudomask.maps import weight_rule
 from pseudomask.maps.passes import PRESETS
 from pseudomask.masks import load_mask, save_mask

@@ -27,7 +27,8 @@ from benchmarks.seeds import CLASSES, DEFAULTS, summarise
 from pseudomask.config import ExtractConfig
 from pseudomask.data.collection import align_tags, collect
 from pseudomask.devices import pick_amp, pick_device, pick_workers
-from pseudomask.extracting.photos import Photos, load
+from pseudomask.extracting.loading import load
+from pseudomask.extracting.photos import Photos
 from pseudomask.maps import make_method
 from pseudomask.maps.method import MapMethod
 from pseudomask.maps.multiscale import see

@@ -28,8 +28,8 @@ from pseudomask.config import TrainAffinityConfig as TrainAffinityConfig
 from pseudomask.config import TrainClsConfig as TrainClsConfig
 from pseudomask.evaluation import EvaluateResult as EvaluateResult
 from pseudomask.evaluation import evaluate as evaluate
-from pseudomask.exporting.export import ExportResult as ExportResult
 from pseudomask.exporting.export import export as export
+from pseudomask.exporting.result import ExportResult as ExportResult
 from pseudomask.extracting.extract import extract as extract
 from pseudomask.extracting.result import ExtractResult as ExtractResult
 from pseudomask.refining.refine import RefineResult as RefineResult

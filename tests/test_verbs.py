@@ -21,7 +21,7 @@ from pseudomask.checkup import Check, DoctorResult
 from pseudomask.cli import app
 from pseudomask.cli.manual import manual
 from pseudomask.errors import UsageError
-from pseudomask.exporting.export import ExportResult
+from pseudomask.exporting.result import ExportResult
 from pseudomask.running.folder_result import FolderResult
 from pseudomask.running.reporter import Bad, Reporter
 from pseudomask.verbs import GROUPS, VERBS, Verb

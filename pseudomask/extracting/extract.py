@@ -13,7 +13,8 @@ from pseudomask.data.survey import not_decided, recorded_config
 from pseudomask.devices import pick_workers
 from pseudomask.extracting.flow import Flow
 from pseudomask.extracting.inputs import PhotosAndTags
-from pseudomask.extracting.photos import Photo, batches, header_size, load, windowed
+from pseudomask.extracting.loading import load
+from pseudomask.extracting.photos import Photo, batches, header_size, windowed
 from pseudomask.extracting.plan import Plan, make_plan
 from pseudomask.extracting.result import ExtractResult
 from pseudomask.extracting.shards import as_planned, own_batches

@@ -1,29 +1,21 @@
-"""Photos decoded and resized by worker processes, then gathered into batches of equal shape."""
+"""Photos decoded and resized, in an order and in batches of equal shape."""
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from ctypes import c_bool
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
-from multiprocessing.sharedctypes import RawValue
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from pseudomask.data.decoding import decode, image_size
 from pseudomask.data.pixels import resize, with_long_side
 from pseudomask.data.reading import AS_IT_COMES, Reading
-from pseudomask.errors import ImageError, PseudomaskError
-from pseudomask.running.helpers import COULD_NOT_START, stand_back, starting
+from pseudomask.errors import ImageError
 from pseudomask.running.identity import TOUCHED, Identity, identify
 from pseudomask.scores import MAX_SIDE
 
@@ -152,105 +144,6 @@ class Photos(Dataset[Photo]):
         views = tuple(torch.from_numpy(np.array(resize(image, one))) for one in sizes)
         white = bool(image[0].min() == 255 and image.min() == 255)
         return Photo(index, size, views, image if self.keep_whole else None, file=file, white=white)
-
-
-_AHEAD = 4  # photos that a worker may be ahead
-_TRIES = 3  # so often may workers die before they begin
-
-
-def _as_it_is(photo: Any) -> Any:
-    return photo
-
-
-def load(photos: Photos, *, workers: int, device: torch.device, order: Iterable[int] | None = None) -> Iterator[Photo]:
-    """All photos, or those at the positions `order`, in order, decoded ahead by `workers` processes (0: in this one).
-
-    The processes start before this returns, and once for all photos. Call it while no other thread runs: where they are
-    forked, they inherit every lock that a thread holds at that moment.
-
-    Where a worker dies, the photos that were under way are decoded again, one at a time in a process of its own; the
-    one at which that dies too comes back with a problem, and the run goes on. Raises `PseudomaskError` where processes
-    die before they have begun.
-    """
-    supply, ready = _Supply(range(len(photos)) if order is None else order), RawValue(c_bool, False)
-    return _survive(photos, supply, ready, _start(photos, supply, workers, ready), workers)
-
-
-class _Supply:
-    """Positions, each handed out once; `under_way` are those that have not come out yet."""
-
-    def __init__(self, order: Iterable[int]) -> None:
-        self.rest, self.ended = iter(order), False
-        self.under_way = deque[int]()
-
-    def __iter__(self) -> Iterator[int]:
-        for position in self.rest:
-            self.under_way.append(position)
-            yield position
-        self.ended = True
-
-
-def _survive(photos: Photos, supply: _Supply, ready: c_bool, started: Iterator[Photo], workers: int) -> Iterator[Photo]:
-    again = deque[int]()  # positions that are decoded one at a time
-    unborn = 0
-    while True:
-        awaited = again or supply.under_way
-        try:
-            for photo in started:
-                awaited.popleft()
-                yield photo
-        except (RuntimeError, ConnectionError, FileNotFoundError, EOFError) as error:
-            # It may die while a photo is handed over: then the socket between the two breaks first.
-            if not workers or (isinstance(error, RuntimeError) and "DataLoader worker" not in str(error)):
-                raise
-            unborn = 0 if ready.value else unborn + 1
-            if unborn == _TRIES:
-                raise PseudomaskError(COULD_NOT_START) from error
-            if awaited is not again:
-                again.extend(supply.under_way)
-                supply.under_way.clear()
-            elif not unborn:
-                yield Photo(photos.indices[again.popleft()], (0, 0), (), problem="the process that decoded it died")
-        if again:
-            started = _start(photos, tuple(again), workers, ready, alone=True)
-        elif supply.ended:
-            return
-        else:
-            started = _start(photos, supply, workers, ready, anew=True)
-
-
-def _start(
-    photos: Photos, order: Iterable[int], workers: int, ready: c_bool, *, anew: bool = False, alone: bool = False
-) -> Iterator[Photo]:
-    """The photos at `order`; `alone`: one worker that has one photo at a time.
-
-    `ready` becomes true once a worker has begun. By the time that workers start `anew` threads are writing, and a
-    forked process could wait for their locks for ever.
-    """
-    ready.value = False
-    before = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
-    loader = DataLoader(
-        photos,
-        sampler=order,
-        batch_size=None,
-        collate_fn=_as_it_is,
-        num_workers=1 if alone else workers,
-        prefetch_factor=None if not workers else 1 if alone else _AHEAD,
-        worker_init_fn=partial(_begin, ready),
-        pin_memory=False,
-        multiprocessing_context="spawn" if workers and (anew or alone) else None,
-    )
-    with starting():
-        decoded = iter(loader)
-    if workers and before is not None and threading.current_thread() is threading.main_thread():
-        # torch's handler would raise in the midst of whatever this thread does; the iterator finds a death by itself
-        signal.signal(signal.SIGCHLD, before)
-    return decoded
-
-
-def _begin(ready: c_bool, worker: int) -> None:
-    ready.value = True
-    stand_back()
 
 
 def batches(photos: Iterable[Photo], size: int, *, most_waiting: int | None = None) -> Iterator[list[Photo]]:

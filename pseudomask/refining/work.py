@@ -19,7 +19,8 @@ from pseudomask.running.halving import OUT_OF_MEMORY, halving
 from pseudomask.running.identity import TOUCHED, identify
 from pseudomask.running.layout import Outputs
 from pseudomask.running.manifest import FAILED, Entry
-from pseudomask.running.record import Own, hash_file
+from pseudomask.running.own import Own
+from pseudomask.running.record import hash_file
 from pseudomask.scores import ScoreMap, load_scores
 
 _TOO_LARGE = "not enough memory to refine it"

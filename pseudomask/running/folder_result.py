@@ -50,11 +50,11 @@ class FolderResult:
 
     def begin(self, run: FolderRun, reporter: Reporter, *, with_scores: bool, with_overlays: bool) -> list[int]:
         """Report what became of masks that are there; count, and return, the positions of those to be made."""
-        for line in run.standing.news():
+        for line in run.comparison.news():
             reporter.info(line)
         pending = run.pending(with_scores=with_scores, with_overlays=with_overlays)
         self.pending, self.skipped = len(pending), len(run.outputs) - len(pending)
-        self.pruned = run.standing.lost
+        self.pruned = run.comparison.lost
         return pending
 
     def left_to_make(self) -> tuple[str, str]:

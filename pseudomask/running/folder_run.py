@@ -2,65 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pseudomask.errors import CollisionError, RecordMismatch, UsageError
+from pseudomask.errors import CollisionError, UsageError
 from pseudomask.running.atomic import sweep_leftovers
+from pseudomask.running.comparison import Comparison, compare
 from pseudomask.running.holder import Holder, hold
-from pseudomask.running.inputs import Inputs, Line
+from pseudomask.running.inputs import Inputs
 from pseudomask.running.layout import MANIFEST, RECORD, Outputs, check_foreign, is_below
 from pseudomask.running.made import MadeFolder
 from pseudomask.running.manifest import DONE, FAILED, Entry, Manifest
+from pseudomask.running.own import Own
 from pseudomask.running.ranks import ranks
-from pseudomask.running.record import Own, RunRecord, check_resume, peak_memory
+from pseudomask.running.record import RunRecord, check_resume, peak_memory
 from pseudomask.running.signals import Stop
 
 CHANGED = "the photo, its tags or its seed changed since its mask was made; run the same command again"
-
-
-@dataclass
-class Standing:
-    """What has become of the photos whose masks are there when a run begins.
-
-    Attributes:
-        gone: keys of photos that are gone, and whether they have a mask.
-        changed: keys of photos that are not what their mask was made from, with their paths.
-        others: how many masks are of photos that this run is not asked for.
-        undated: how many were made by version 0.1.0, which noted nothing of the photo, and seem to be unchanged.
-    """
-
-    gone: dict[str, bool] = field(default_factory=dict)
-    changed: dict[str, str] = field(default_factory=dict)
-    others: int = 0
-    undated: int = 0
-
-    @property
-    def lost(self) -> int:
-        """How many masks are of photos that are gone."""
-        return sum(self.gone.values())
-
-    def news(self) -> Iterator[str]:
-        """In words for people."""
-        if any(self.gone.values()):
-            lost = [key for key, made in self.gone.items() if made]
-            yield f"--prune: {len(lost)} masks of photos that are gone are removed (first: {lost[0]})"
-        if self.changed:
-            first = next(iter(self.changed.values()))
-            yield (
-                f"{len(self.changed)} photos, or their tags or seeds, changed since their masks were made "
-                f"(first: {first}); these masks no longer count, and are made again where this run is asked for them"
-            )
-        if self.others:
-            yield f"{self.others} masks of photos that this run is not asked for stay"
-        if self.undated:
-            yield (
-                f"{self.undated} masks are of a version that did not note what the photos were; photos that are not "
-                "newer than their masks count as unchanged"
-            )
 
 
 class FolderRun:
@@ -95,34 +55,15 @@ class FolderRun:
             check_resume(old, record, fields, where=out, **self.own.rules)
             record.timings = dict(old.timings)
         self.entries: dict[str, Entry] = {} if self.overwrite else self._known()
-        self.standing = self._compare(inputs, prune) if inputs is not None else Standing()
+        self.comparison = Comparison()
+        if inputs is not None and self.entries:
+            self.comparison = compare(
+                MadeFolder(out), self.entries, inputs, own={one.key for one in outputs}, prune=prune
+            )
 
     def _known(self) -> dict[str, Entry]:
         """What the manifest tells of each image, as much of it as a run needs."""
         return {entry["key"]: brief(entry) for entry in MadeFolder(self.out).lines()}
-
-    def _compare(self, inputs: Inputs, prune: bool) -> Standing:
-        """What has become of the photos of the masks that are there. Raises `UsageError` where some are gone."""
-        own = {one.key for one in self.outputs}
-        lines = {e["key"]: Line.of(e) for e in MadeFolder(self.out).lines()} if self.entries else {}
-        found = Standing()
-        for key, entry in self.entries.items():
-            made = entry.get("status") == DONE
-            if key not in inputs.keys:
-                found.gone[key] = made
-            elif made:
-                line = lines[key]
-                if not inputs.current(key, line, Outputs(key, self.out).mask):
-                    found.changed[key] = key + line.suffix
-                found.undated += line.photo is None and key not in found.changed
-                found.others += key not in own
-        lost = [key for key, made in found.gone.items() if made]
-        if lost and not prune:
-            raise RecordMismatch(
-                f"{self.out} holds masks of {len(lost)} photos that are not {inputs.where} any more "
-                f"(first: {lost[0]}); add --prune to remove these masks, or choose another output folder"
-            )
-        return found
 
     def _recorded(self) -> RunRecord | None:
         """The record of the run that is there; None, and no file in the way, where there is none."""
@@ -170,11 +111,11 @@ class FolderRun:
 
     def _settle(self) -> None:
         """Masks of photos that are gone go; those of changed photos count as missing from here on."""
-        if self.standing.gone:
-            self._remove(self.standing.gone)
-            self.manifest.compact([], drop=self.standing.gone)
+        if self.comparison.gone:
+            self._remove(self.comparison.gone)
+            self.manifest.compact([], drop=self.comparison.gone)
         # Said before the first of them is made again: wherever this run stops, no old mask passes for a new one.
-        for key, image in self.standing.changed.items():
+        for key, image in self.comparison.changed.items():
             self.manifest.append({"key": key, "image": image, "status": FAILED, "reason": CHANGED})
 
     def _remove_old(self) -> None:
@@ -198,7 +139,7 @@ class FolderRun:
         return [i for i, one in enumerate(self.outputs) if not self._is_done(one, with_scores, with_overlays)]
 
     def _is_done(self, one: Outputs, with_scores: bool, with_overlays: bool) -> bool:
-        if self.entries.get(one.key, {}).get("status") != DONE or one.key in self.standing.changed:
+        if self.entries.get(one.key, {}).get("status") != DONE or one.key in self.comparison.changed:
             return False
         wanted = [one.mask, *([one.scores] if with_scores else []), *([one.overlay] if with_overlays else [])]
         return all(path.exists() for path in wanted)
@@ -207,7 +148,7 @@ class FolderRun:
         """Record one image; call it when its files are in place. A changed photo that failed loses its old files."""
         self.own.check()
         key = entry["key"]
-        if entry["status"] == FAILED and key in self.standing.changed:
+        if entry["status"] == FAILED and key in self.comparison.changed:
             self._remove([key])
         self.manifest.append(entry)
         self.entries[key] = brief(entry)

@@ -25,8 +25,9 @@ from pseudomask.networks.checkpoint import read_card, save_network, sketch
 from pseudomask.running.atomic import sweep_leftovers
 from pseudomask.running.holder import holding
 from pseudomask.running.jsonable import jsonable
+from pseudomask.running.own import Own
 from pseudomask.running.ranks import ranks
-from pseudomask.running.record import Own, RunRecord, check_resume, hash_file, peak_memory
+from pseudomask.running.record import RunRecord, check_resume, hash_file, peak_memory
 from pseudomask.running.reporter import Reporter
 from pseudomask.running.signals import graceful
 from pseudomask.training.learner import Learner

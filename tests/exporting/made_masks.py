@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from pseudomask.config import ExportConfig
-from pseudomask.exporting.export import ExportResult, export
+from pseudomask.exporting.export import export
+from pseudomask.exporting.result import ExportResult
 from pseudomask.masks import save_mask
 from pseudomask.running.layout import MANIFEST, RECORD, Outputs
 from pseudomask.running.manifest import Manifest

@@ -15,13 +15,13 @@ from PIL import Image
 
 from pseudomask.errors import PseudomaskError, UsageError
 from pseudomask.extracting.engine import Engine, pack
+from pseudomask.extracting.loading import load
 from pseudomask.extracting.photos import (
     Photo,
     Photos,
     batches,
     by_shape,
     header_size,
-    load,
     reduction,
     windowed,
     working_size,
@@ -143,7 +143,7 @@ def dying(monkeypatch: pytest.MonkeyPatch, error: Exception, *, once: bool) -> l
                     raise error
                 yield photos[i]
 
-    monkeypatch.setattr("pseudomask.extracting.photos._start", start)
+    monkeypatch.setattr("pseudomask.extracting.loading._start", start)
     return started
 
 
@@ -176,7 +176,7 @@ def test_decoders_that_never_begin_are_told_and_no_photo_is_blamed(
         ready.value = False
         raise RuntimeError("DataLoader worker (pid 7) exited unexpectedly")
 
-    monkeypatch.setattr("pseudomask.extracting.photos._start", start)
+    monkeypatch.setattr("pseudomask.extracting.loading._start", start)
     options = {"scales": (1.0,), "max_side": 64, "max_pixels": 10**6, "allow_truncated": False, "keep_whole": False}
     decoded = load(Photos(files, [0] * 9, **options), workers=1, device=torch.device("cpu"))  # type: ignore[arg-type]
     with pytest.raises(PseudomaskError, match=r"could not start.*--workers 0"):

@@ -140,10 +140,10 @@ def second_signal(patch: Patch) -> None:
 
 def new_workers(patch: Patch) -> None:
     """a dead decoder is replaced"""
-    from pseudomask.extracting import extract, photos
+    from pseudomask.extracting import extract, loading
 
     def load(some: Any, *, workers: int, device: object, order: Iterable[int]) -> Iterator[Any]:
-        return photos._start(some, order, workers, RawValue(c_bool))
+        return loading._start(some, order, workers, RawValue(c_bool))
 
     patch(extract, "load", load)
 
@@ -188,10 +188,10 @@ def dateless_scores(patch: Patch) -> None:
 
 def workers_alike(patch: Patch) -> None:
     """a worker decodes as the run itself does"""
-    from pseudomask.extracting import photos
+    from pseudomask.extracting import loading, photos
 
     real = photos.decode
-    patch(photos, "stand_back", lambda worker: patch(photos, "decode", lambda *a, **k: real(*a, **k) ^ 1))
+    patch(loading, "stand_back", lambda worker: patch(photos, "decode", lambda *a, **k: real(*a, **k) ^ 1))
 
 
 def scale_of_a_photo(patch: Patch) -> None:
