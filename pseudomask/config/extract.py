@@ -1,4 +1,4 @@
-"""The settings of maps: what extract makes them with, and what calibrate trains towards."""
+"""Settings of the maps that extract makes and calibrate trains towards."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WeightRule = Literal["product", "first", "second", "sum"]
 CpmcWeights = Literal["auto", WeightRule]
 CpmcRefine = Literal["propagate", "reassign", "both", "none"]
 CpmcFeatures = Literal["auto", "last", "hierarchical", "heads", "layer4"]
-"""`layer4` is what `last` was called at first."""
+"""`layer4` is the former name of `last`."""
 CalibTarget = Literal["prototype", "classifier", "argmax"]
 CpmcCalibration = Literal["soft", "hard"]
 CpmcOutput = Literal["calibrated", "refined"]
@@ -26,93 +26,120 @@ class CpmcOptions:
 
     cpmc_weights: CpmcWeights = option(
         "auto",
-        "Which classifier's map is calibrated; auto: recam's, or w where the weights have no second classifier.",
+        "Classifier weights of the map to calibrate; auto: those of recam, or w (first) without a second classifier.",
         "CPMC",
         of=("cpmc",),
     )
     cpmc_refine: CpmcRefine = option(
         "propagate",
-        "How the classifier's map is refined by context; both: propagate, then reassign once.",
+        "How context refines the classifier's map; both: propagate, then reassign once.",
         "CPMC",
         of=("cpmc",),
     )
-    cpmc_iterations: int = option(4, "How often it is refined; 0 is not at all.", "CPMC", min=0, of=("cpmc",))
-    cpmc_power: float = option(4.0, "Exponent of the features' similarity in propagate.", "CPMC", of=("cpmc",))
+    cpmc_iterations: int = option(4, "Rounds of context refinement; 0 disables it.", "CPMC", min=0, of=("cpmc",))
+    cpmc_power: float = option(4.0, "Exponent of the feature similarity in propagate.", "CPMC", of=("cpmc",))
     cpmc_background: float = option(
-        0.5, "Weight of the background in the seeds that prototypes are made from.", "CPMC", min=0.0, of=("cpmc",)
+        0.5, "Weight of the background in the seeds of the prototypes.", "CPMC", min=0.0, of=("cpmc",)
     )
     cpmc_contrast: float = option(
-        0.9, "Share of the background prototype's similarity that a class must exceed.", "CPMC", min=0.0, of=("cpmc",)
+        0.9,
+        "A class must exceed this fraction of the background prototype's similarity.",
+        "CPMC",
+        min=0.0,
+        of=("cpmc",),
     )
     calib_target: CalibTarget = option(
         "prototype",
-        "Which map is held to be wrong where the two disagree; argmax: the prototype's, by classes, not thresholds.",
+        "Map to correct where the two maps disagree; argmax: the prototype map, compared by class, not by threshold.",
         "CPMC",
         of=("cpmc",),
     )
     cpmc_high: float = option(
-        0.6, "A map says yes from here on, where maps disagree.", "CPMC", min=0.0, max=1.0, of=("cpmc",)
+        0.6,
+        "Scores at or above this count as positive where the maps are compared.",
+        "CPMC",
+        min=0.0,
+        max=1.0,
+        of=("cpmc",),
     )
-    cpmc_low: float = option(0.5, "And no below this.", "CPMC", min=0.0, max=1.0, of=("cpmc",))
-    cpmc_kappa: float = option(0.0, "κ: weight of the parts found missing; 0 adds none.", "CPMC", min=0.0, of=("cpmc",))
-    cpmc_lambda: float = option(0.0, "λ: weight of the noise found; 0 takes none away.", "CPMC", min=0.0, of=("cpmc",))
+    cpmc_low: float = option(
+        0.5,
+        "Scores below this count as negative where the maps are compared.",
+        "CPMC",
+        min=0.0,
+        max=1.0,
+        of=("cpmc",),
+    )
+    cpmc_kappa: float = option(
+        0.0, "κ: weight of the missing parts that are added; 0 disables it.", "CPMC", min=0.0, of=("cpmc",)
+    )
+    cpmc_lambda: float = option(
+        0.0, "λ: weight of the noise that is removed; 0 disables it.", "CPMC", min=0.0, of=("cpmc",)
+    )
     cpmc_calibration: CpmcCalibration = option(
-        "soft", "Subtract the noise, or cut out where it exceeds the class.", "CPMC", of=("cpmc",)
+        "soft", "soft: subtract the noise; hard: zero the score where the noise exceeds it.", "CPMC", of=("cpmc",)
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class MapOptions(CpmcOptions):
-    """How maps are made, and how finely they are stored."""
+    """How maps are made and stored."""
 
-    method: str = option("recam", "How maps are made: cam, recam or cpmc.", "Method")
+    method: str = option("recam", "Method that makes the maps: cam, recam or cpmc.", "Method")
     weights: Path | None = option(
-        None, "Weights; by default $PSEUDOMASK_WEIGHTS, else those that come with pseudomask.", "Method", role="place"
+        None, "Weights file; by default $PSEUDOMASK_WEIGHTS, else the bundled weights.", "Method", role="place"
     )
     recam_weights: WeightRule | None = option(
         None,
-        "Which classifier makes recam's map: w⊙w″ (product), w, w″ or w+w″; by default what the weights' card "
-        "recommends, else product.",
+        "Classifier weights of recam's map: w⊙w″ (product), w (first), w″ (second) or w+w″ (sum); by default as the "
+        "weights' card recommends, else product.",
         "Method",
         of=("recam", "cpmc"),
     )
     threshold: float | None = option(
         None,
-        "Background where no class scores above this; by default the weights' own.",
+        "Background threshold: pixels where no class scores above this are background; by default the weights' own.",
         "Method",
         min=0.0,
         max=1.0,
     )
     tta: Tta = option(
         "balanced",
-        "How often each photo is seen: full (four sizes, each mirrored too, as in the papers), balanced (every second "
-        "size mirrored: half the time) or fast (two sizes).",
+        "Test-time augmentation: full (four sizes, each also mirrored, as in the papers), balanced (every second size "
+        "mirrored, half the time) or fast (two sizes).",
         "Method",
         role="free",
     )
-    scales: str | None = option(None, "Sizes at which each photo is seen, comma-separated; else --tta's.", "Method")
-    flip: bool | None = option(None, "See each size mirrored too; by default as --tta says.", "Method")
+    scales: str | None = option(
+        None, "Scale factors of test-time augmentation, comma-separated; by default those of --tta.", "Method"
+    )
+    flip: bool | None = option(None, "Also use the mirrored photo at each scale; by default as --tta does.", "Method")
     max_side: int = option(
         640,
-        "Photos with a longer side are first reduced to it; masks keep the photo's size.",
+        "Downscale photos whose longer side exceeds this; masks keep the photo's size.",
         "Method",
         min=32,
     )
     cpmc_features: CpmcFeatures = option(
         "auto",
-        "What prototypes are made of: calibrate's heads, all stages of the backbone, or the last (once called layer4); "
-        "auto: the heads where the weights carry them, else all stages.",
+        "Features of the prototypes: calibrate's heads, all backbone stages (hierarchical), or the last stage (last; "
+        "layer4 is its old name); auto: the heads if the weights have them, else all stages.",
         "CPMC",
         of=("cpmc",),
     )
     cpmc_gamma: float = option(
-        0.0, "γ: weight of the classifier's refined map beside the calibrated one.", "CPMC", min=0.0, of=("cpmc",)
+        0.0, "γ: weight of the classifier's refined map, added to the calibrated map.", "CPMC", min=0.0, of=("cpmc",)
     )
     cpmc_output: CpmcOutput = option(
-        "calibrated", "The result, or the classifier's refined map alone (no prototypes).", "CPMC", of=("cpmc",)
+        "calibrated",
+        "Map to write: the calibrated map, or the classifier's refined map (no prototypes).",
+        "CPMC",
+        of=("cpmc",),
     )
-    score_stride: int = option(4, "Pixels of the (reduced) photo per stored score.", "Output", min=1, max=16)
-    score_bits: Literal["8", "16"] = option("8", "Bits a stored score.", "Output")
+    score_stride: int = option(
+        4, "Store one score per this many pixels of the downscaled photo, in each direction.", "Output", min=1, max=16
+    )
+    score_bits: Literal["8", "16"] = option("8", "Bits per stored score.", "Output")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,4 +149,4 @@ class ExtractConfig(FolderOptions, MapOptions, LabelOptions, DeviceOptions):
     images: Path = argument("Folder of photos, searched with its subfolders.")
     out: Path = argument("Folder for masks, scores, manifest.jsonl and run.json.", role="free")
     scores: bool = option(True, "Write OUT/scores/….npz, for evaluate's sweep and for refine.", "Output")
-    batch_size: int = option(4, "Photos of equal shape computed together.", "Machine", min=1, role="free")
+    batch_size: int = option(4, "Photos of equal size per batch.", "Machine", min=1, role="free")
