@@ -66,3 +66,9 @@ def _visible(letter: str) -> str:
     if "\udc80" <= letter <= "\udcff":  # a byte of a name that is not UTF-8
         return f"\\x{ord(letter) - 0xDC00:02x}"
     return letter.encode("unicode_escape").decode("ascii")
+
+
+def count(n: int, noun: str) -> str:
+    """`1 photo`, `1,200 photos`, `2 classes`."""
+    ending = "" if n == 1 else "es" if noun.endswith("s") else "s"
+    return f"{n:,} {noun}{ending}"

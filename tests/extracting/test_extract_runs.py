@@ -394,7 +394,7 @@ def test_a_list_chooses_photos(settings: Settings, tmp_path: Path) -> None:
     assert result.done == 2
     assert [e["key"] for e in manifest(tmp_path / "out")] == ["p07", "deep/p02"]
     (tmp_path / "list.txt").write_text("p07\nnobody\n")
-    with pytest.raises(UsageError, match="1 of 2 names have no image: nobody"):
+    with pytest.raises(UsageError, match="no image for 1 of 2 names: nobody"):
         extract(settings(tmp_path / "more", list=tmp_path / "list.txt"))
 
 

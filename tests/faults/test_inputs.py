@@ -103,7 +103,7 @@ def test_r16_a_checkpoint_that_is_a_pickle(watch: Watch, tmp_path: Path) -> None
 
 HEAD = "filename,labels\n"
 BAD_LABELS = {
-    "climbs.csv": (HEAD + "p01.png,bar\n../../etc/passwd,bar\n", r"line 3: .*leaves the image folder"),
+    "climbs.csv": (HEAD + "p01.png,bar\n../../etc/passwd,bar\n", r"line 3: .*is outside the image folder"),
     "negative.csv": ("filename,bar,disc\np01.png,1,0\np03.png,-1,0\n", r"line 3"),
     "nan.csv": ("filename,bar,disc\np01.png,nan,0\n", r"line 2"),
     "twice.csv": (HEAD + "p01.png,bar\np03.png,disc;bar\np01.png,disc\n", r"line 4"),
@@ -168,7 +168,7 @@ def test_r17_three_hundred_classes(watch: Watch, tmp_path: Path) -> None:
     labels.write_text(HEAD + "p01.png," + ";".join(f"class {i}" for i in range(300)) + "\n")
     done = watch.server.run(*watch.extract(tmp_path / "out", labels=False), "--labels", labels)
     assert (done.code, len(done.errors())) == (2, 1)
-    assert "do not know" in done.errors()[0]
+    assert "have no class" in done.errors()[0]
 
 
 def test_r17_a_million_lines(watch: Watch, tmp_path: Path) -> None:

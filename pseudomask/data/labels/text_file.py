@@ -1,4 +1,4 @@
-"""`text`: lines of `path class class`, and `per-image`: one small file beside each image."""
+"""`text`: lines of `path class class`; `per-image`: one small file beside each image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NOT_LABELS = frozenset({"classes.txt", "labels.txt", "readme.txt", "class_names
 
 
 def read_text_lines(path: Path, options: ReadOptions) -> LabelTable:
-    """A line an image: its path, then its classes, apart by tabs if the line has one, else by spaces.
+    """One line per image: its path, then its classes, separated by tabs if the line has one, else by spaces.
 
     Tabs allow spaces in paths and class names. A path alone shows no class. Blank lines and lines
     starting with `# ` are skipped.
@@ -31,18 +31,18 @@ def read_text_lines(path: Path, options: ReadOptions) -> LabelTable:
         name, *names = _fields(content, options)
         rows.append((line, name.strip(), [tag for tag in names if tag]))
     if not any(names for _, _, names in rows):
-        raise LabelError("no line names a class after the image ('photo.jpg cat dog')", path)
+        raise LabelError("no line has a class after the image, as in 'photo.jpg cat dog'", path)
     width = _one_hot_width(rows)
     classes = options.classes
     if width and classes is None:
         raise LabelError(
-            f"0 and 1 after each image look like a column for each class: give --class-file with the {width} names "
-            "in the order of the columns",
+            f"0 and 1 after each image look like one column per class; give --class-file with the {width} names in "
+            "column order",
             path,
             rows[0][0],
         )
     if width and classes is not None and width == len(classes):
-        builder.notes.append("0 and 1 after each image were read as a column for each class")
+        builder.notes.append("0 and 1 after each image were read as one column per class")
         rows = [
             (line, name, [c for c, tag in zip(classes, tags, strict=True) if tag == "1"]) for line, name, tags in rows
         ]
@@ -52,7 +52,7 @@ def read_text_lines(path: Path, options: ReadOptions) -> LabelTable:
 
 
 def _fields(content: str, options: ReadOptions) -> list[str]:
-    """The path and the tags of a line: all tags in one, where the user says what parts them, or they are a list."""
+    """The path and tags of a line; all tags in one field if the user gave a separator or they are a list."""
     if "\t" in content:
         return content.split("\t")
     name, *rest = content.split(maxsplit=1)
@@ -61,7 +61,7 @@ def _fields(content: str, options: ReadOptions) -> list[str]:
 
 
 def _one_hot_width(rows: list[tuple[int, str, list[str]]]) -> int:
-    """How many columns of 0 and 1 every line has, with a 0 among them; 0 where the tags are names."""
+    """The number of 0/1 columns in every line; 0 if the tags are names."""
     width = len(rows[0][2])
     values = {tag for _, _, tags in rows for tag in tags}
     return width if values <= {"0", "1"} and "0" in values and all(len(tags) == width for _, _, tags in rows) else 0
@@ -70,7 +70,7 @@ def _one_hot_width(rows: list[tuple[int, str, list[str]]]) -> int:
 def label_files(folder: Path) -> list[Path]:
     """The files of a folder that may each hold the labels of one image.
 
-    Where the folder holds images too: those that stand beside an image of the same stem.
+    If the folder also has images: only the files beside an image of the same stem.
     """
     files = [*folder.rglob("*.json"), *folder.rglob("*.txt")]
     files = sorted(f for f in files if f.name.lower() not in _NOT_LABELS and not f.name.startswith("."))
@@ -82,11 +82,11 @@ def label_files(folder: Path) -> list[Path]:
 
 
 def read_per_image(path: Path, options: ReadOptions) -> LabelTable:
-    """`x.json` of labelme (`flags` that are true, labels of `shapes`) or `x.txt` (a class a line)."""
+    """`x.json` of labelme (true `flags`, labels of `shapes`) or `x.txt` (one class per line)."""
     builder = TableBuilder(path, "per-image", options)
     files = label_files(path)
     if not files:
-        raise LabelError("holds no .json or .txt label file", path)
+        raise LabelError("contains no .json or .txt label file", path)
     for file in files:
         name = file.relative_to(path).with_suffix("").as_posix()
         if file.suffix == ".json":
@@ -96,7 +96,7 @@ def read_per_image(path: Path, options: ReadOptions) -> LabelTable:
         for line, content in enumerate(read_text(file).split("\n"), start=1):
             tag = content.strip()
             if _YOLO.fullmatch(tag):
-                raise LabelError("holds boxes (YOLO), which are not read: write a class a line", file, line)
+                raise LabelError("contains YOLO boxes, which are not supported; write one class per line", file, line)
             if tag:
                 positions.update(builder.resolve(builder.names(tag), line, file))
         builder.add_positions(name, tuple(sorted(positions)), where=file)
@@ -110,7 +110,7 @@ def _labelme(file: Path) -> tuple[str, ...]:
     except json.JSONDecodeError as error:
         raise LabelError(f"not JSON ({error.msg})", file, error.lineno) from error
     except (ValueError, RecursionError) as error:
-        raise LabelError("not usable JSON", file) from error
+        raise LabelError("invalid JSON", file) from error
     if not isinstance(data, dict) or not ("flags" in data or "shapes" in data):
         raise LabelError("is not a labelme file (no 'flags' and no 'shapes')", file)
     flags, shapes = data.get("flags") or {}, data.get("shapes") or []
