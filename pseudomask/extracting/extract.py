@@ -33,7 +33,7 @@ from pseudomask.networks.store import find_weights
 from pseudomask.quoting import command
 from pseudomask.running.folder_result import FolderResult
 from pseudomask.running.folder_run import FAILED, FolderRun
-from pseudomask.running.helpers import thread_stands_back
+from pseudomask.running.helpers import lower_thread_priority
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.layout import Outputs, plan_outputs
 from pseudomask.running.ranks import ranks
@@ -203,7 +203,7 @@ class _Flow:
 
     def run(self, groups: Iterator[list[Photo]], total: int, label: str) -> None:
         with (
-            ThreadPoolExecutor(2, "write", thread_stands_back) as pool,
+            ThreadPoolExecutor(2, "write", lower_thread_priority) as pool,
             self.reporter.progress(total, label) as progress,
         ):
             for batch in groups:

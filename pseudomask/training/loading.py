@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from pseudomask.devices import pick_workers
-from pseudomask.running.helpers import compute_alone, stand_back, starting
+from pseudomask.running.helpers import compute_alone, lower_priority, starting
 
 Crops = Dataset[tuple[Tensor, Tensor, str]]
 """By (epoch, photo): pixels (S, S, 3) uint8, its tags or labels, and "" or what is wrong with it."""
@@ -38,7 +38,7 @@ def load_batches(
         batch_sampler=[list(places) for places in batches],
         num_workers=pick_workers(workers),
         pin_memory=device.type == "cuda",
-        worker_init_fn=stand_back,
+        worker_init_fn=lower_priority,
     )
     with starting():
         return iter(loader)

@@ -19,7 +19,7 @@ from pseudomask.errors import ImageError
 from pseudomask.measuring.average_precision import average_precision, best_f1_threshold
 from pseudomask.measuring.counting import in_order
 from pseudomask.networks.network import CamNetwork
-from pseudomask.running.helpers import thread_stands_back
+from pseudomask.running.helpers import lower_thread_priority
 from pseudomask.training.losses import classification_loss
 
 MAX_SIDE = 640
@@ -94,7 +94,7 @@ def validate(
     # Threads, not processes: those would be forked amid a training, whose threads hold locks at that moment.
     threads = workers + 1 if workers else 0  # of one alone `in_order` makes none
     whole = partial(whole_photo, reading=reading)
-    for i, image in enumerate(in_order(whole, paths, threads, thread_stands_back)):
+    for i, image in enumerate(in_order(whole, paths, threads, lower_thread_priority)):
         if image is None:
             continue
         x = network.backbone.normalisation.to_input(image[None].to(device), amp)  # (1, 3, h, w)

@@ -145,10 +145,10 @@ MINIMAL = 'images = "photos"\nout = "OUT"\n'
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[extrct]\n", ": [extrct] is no step; did you mean 'extract'?; the steps are train-cls, "),
-        ("[doctor]\n", ": [doctor] is no step; the steps"),
-        ("[run]\n", ": settings of the chain stand at the top of the file, not in [run]"),
-        ("", ": no step in it; write a table for each, such as [extract]"),
+        ("[extrct]\n", ": [extrct] is not a step; did you mean 'extract'?; the steps are train-cls, "),
+        ("[doctor]\n", ": [doctor] is not a step; the steps"),
+        ("[run]\n", ": put the chain's settings at the top of the file, not in [run]"),
+        ("", ": no steps; write one table per step, such as [extract]"),
         ("[extract\n", ": not a TOML file: Expected ']' at the end of a table declaration (at line 4, column 9)"),
         ("[extract]\ntreshold = 0.3\n", " [extract]: treshold: unknown key; did you mean 'threshold'?"),
         ("tta_ = 'full'\n[extract]\n", ": tta_: unknown key; did you mean 'tta'?"),
@@ -173,13 +173,13 @@ MINIMAL = 'images = "photos"\nout = "OUT"\n'
         ("[extract]\n[refine]\nout = 'OUT/seeds'\n", "extract and refine would both write "),
         ("[extract]\nscores = false\n[refine]\n", "refine starts from scores, but extract writes none"),
         ("[evaluate]\nmasks = 'm'\npred = 'n'\n", " [evaluate]: 'pred' is given twice, under two names"),
-        ("[extract]\n[[evaluate]]\ntruth='t'\nof = 'refine'\n", ": of: 'refine' is no step before it that makes masks"),
+        ("[extract]\n[[evaluate]]\ntruth='t'\nof = 'refine'\n", ": of: 'refine' is not an earlier step that makes masks"),
         (
             "[[evaluate]]\nmasks='m'\ntruth='t'\n[[evaluate]]\nmasks='n'\ntruth='t'\n",
             "there are two of 'evaluate'; give",
         ),
         ("[[evaluate]]\nname='a/b'\nmasks='m'\ntruth='t'\n", "name: a name has letters, digits, dots and dashes"),
-        ("[extract]\n[evaluate]\ntruth='t'\nof='extract'\nmasks='m'\n", "`of` and a folder of masks: give one of the"),
+        ("[extract]\n[evaluate]\ntruth='t'\nof='extract'\nmasks='m'\n", "`of` and a folder of masks cannot be combined"),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line(chain: Write, tmp_path: Path, text: str, message: str) -> None:

@@ -191,7 +191,7 @@ def test_forced_formats(tmp_path: Path) -> None:
         read_labels(file, format="text")
     with pytest.raises(UsageError, match="unknown label format 'coc': did you mean 'coco'"):
         read_labels(file, format="coc")
-    with pytest.raises(LabelError, match="is a file, but .* 'folders'"):
+    with pytest.raises(LabelError, match=r"is a file, but .* 'folders'"):
         read_labels(file, format="folders")
-    with pytest.raises(LabelError, match="is a folder, but .* 'csv'"):
+    with pytest.raises(LabelError, match=r"is a folder, but .* 'csv'"):
         read_labels(tmp_path, format="csv")

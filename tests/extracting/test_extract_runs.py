@@ -155,7 +155,7 @@ def test_a_stopped_run_goes_on_where_it_stopped(
     first = extract(config, ear)
     assert first.exit_code == code
     assert 0 < first.done < 8
-    assert "stopped; the same command goes on from here" in ear.warnings
+    assert "stopped; run the same command again to resume" in ear.warnings
     done = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*.png")}
     assert len(done) == first.done
     second = extract(replace(config, max_failures=3, device="auto" if not torch.cuda.is_available() else "cpu"))
@@ -163,7 +163,7 @@ def test_a_stopped_run_goes_on_where_it_stopped(
     assert {p: p.stat().st_mtime_ns for p in done} == done
     assert set(files(tmp_path / "out")) == set(files(whole[0]))
     assert [e["key"] for e in manifest(tmp_path / "out")] == KEYS
-    assert dict(second.summary())["done"].endswith(f"{first.done} of them from before")
+    assert dict(second.summary())["done"].endswith(f"{first.done} from an earlier run")
 
 
 def test_only_what_is_missing_is_made_again(
@@ -200,8 +200,8 @@ def test_other_settings_do_not_mix(
         ({"threshold": 0.5}, r"threshold was 0\.3, now 0\.5"),
         ({"method": "cam", "threshold": 0.3}, "method was"),
         ({"recam_weights": "sum", "threshold": 0.3}, "recam_weights was"),
-        ({"labels": None}, "the other has none"),
-        ({"weights": other}, "the weights are others"),
+        ({"labels": None}, "the other does not"),
+        ({"weights": other}, "the weights differ"),
     ):
         with pytest.raises(RecordMismatch, match=message) as caught:
             extract(settings(out, **changes))
@@ -349,8 +349,8 @@ def test_rows_that_are_missing_empty_or_too_many(settings: Settings, few: Path, 
     assert not load_mask(tmp_path / "out/p05.png").any()
     assert set(np.unique(load_mask(tmp_path / "out/p03.png"))) - {0} == {2}
     assert load_scores(tmp_path / "out/scores/p05.npz").classes == ()
-    assert any("1 of 3 photos have no row in" in w and "p07" in w for w in ear.warnings)
-    assert any("rows of l.csv (csv) that match no photo: 1 (first: ghost.png)" in w for w in ear.warnings)
+    assert any("for 1 of 3 photos" in w and "p07" in w for w in ear.warnings)
+    assert any("1 row of l.csv (csv) without a photo (first: ghost.png)" in w for w in ear.warnings)
     assert record(tmp_path / "out")["protocol"]["untagged"] == 1
 
 
@@ -464,7 +464,7 @@ def test_what_cannot_work_is_said_before_anything_is_written(
         (UsageError, "nowhere", {"images": tmp_path / "nowhere"}),
         (UsageError, "unknown method 'dog'", {"method": "dog"}),
         (UsageError, "--scales", {"scales": "1,x"}),
-        (LabelError, "do not know 'zebra'", {"labels": tmp_path / "zebra.csv"}),
+        (LabelError, "have no class 'zebra'", {"labels": tmp_path / "zebra.csv"}),
         (LabelError, "q1.png", {"labels": tmp_path / "other.csv"}),
         (WeightsError, "no such weights file", {"weights": tmp_path / "nil"}),
         (WeightsError, "not a safetensors file", {"weights": tmp_path / "foreign"}),
