@@ -65,7 +65,7 @@ def read_source(config: ExportConfig, *, with_photos: bool) -> Source:
     for item in done:
         del left_out[item.relative]
     if not done:
-        raise UsageError(f"{config.out}: its manifest names no finished mask")
+        raise UsageError(f"{config.out}: its manifest has no finished masks")
     if images is not None and not any((images / item.relative).is_file() for item in done):
         raise UsageError(
             f"{images}: none of the {len(done)} photos, such as {done[0].relative}, is in it; give --images"
@@ -99,10 +99,10 @@ def _read(folder: Path) -> tuple[RunRecord, list[Entry]]:
         entries = list(Manifest(folder / MANIFEST).load().values())
     except UsageError as error:
         reason = str(error).removesuffix("; use --overwrite or another output folder")
-        raise UsageError(f"{reason}; run extract or refine once more to have it written anew") from error
+        raise UsageError(f"{reason}; run extract or refine again to rewrite it") from error
     if record is None or not record.classes or not entries:
         what = f"no {RECORD}" if record is None else f"no {MANIFEST}" if record.classes else f"no classes in {RECORD}"
-        raise UsageError(f"{folder}: {what}; OUT must be what extract or refine wrote")
+        raise UsageError(f"{folder}: {what}; OUT must be an output folder of extract or refine")
     for entry in entries:
         entry.setdefault("image", entry["key"])
         if not (is_below(entry["key"]) and is_below(entry["image"])):
@@ -118,7 +118,7 @@ def _images(config: ExportConfig, record: RunRecord) -> Path:
         return config.images
     told = record.config.get("images")
     if not isinstance(told, str) or not Path(told).is_dir():
-        raise UsageError(f"{config.out}: the photos are not in {told!r} any more; say with --images where they are")
+        raise UsageError(f"{config.out}: the photos are not in {told!r}; give their new folder with --images")
     return Path(told)
 
 
@@ -127,7 +127,7 @@ def _held_out(config: ExportConfig, items: list[ImageItem]) -> set[str]:
     if config.val_list is not None:
         held = {item.key for item in select(items, read_list(config.val_list), source=str(config.val_list))}
         if len(held) == len(items):
-            raise UsageError(f"{config.val_list}: names all {len(items)} photos, and none is left for the other list")
+            raise UsageError(f"{config.val_list}: names all {len(items)} photos, so none is left to train on")
         return held
     # By a hash of the name: a photo more or less moves hardly any other from one list to the other.
     order = sorted(items, key=lambda item: hashlib.sha256(item.key.encode("utf-8", "surrogateescape")).digest())

@@ -67,7 +67,7 @@ class ExtractResult(FolderResult):
         return [("tags", self.tags_from)]
 
     def _failed(self) -> list[tuple[str, str]]:
-        left = [("passed over", ", ".join(map(str, self.passed_over)))] if self.passed_over else []
+        left = [("ignored", ", ".join(map(str, self.passed_over)))] if self.passed_over else []
         return [*super()._failed(), *left]
 
     def next_steps(self) -> list[tuple[str, str]]:
@@ -264,17 +264,18 @@ def _threshold(config: ExtractConfig, card: Card, method: MapMethod) -> tuple[fl
 
 def _tell_tags(collection: Collection, card: Card, reporter: Reporter) -> str:
     if collection.tags is None:
-        reporter.warn("no --labels: the classes that the classifier is sure of serve as tags")
+        reporter.warn("no --labels; using the classifier's confident predictions as tags")
         seen = card.training.get("photos_per_class")
         counts = seen if isinstance(seen, dict) else {}
         well = [name for name, n in counts.items() if isinstance(n, int) and n >= _WELL_SEEN]
         if well and len(well) < len(counts):
             reporter.warn(
-                f"these weights learned {', '.join(well[:8])}{', …' if len(well) > 8 else ''} from {_WELL_SEEN} photos "
-                f"or more each; the {len(counts) - len(well)} other classes from fewer: their tags are often wrong"
+                f"these weights learned {', '.join(well[:8])}{', …' if len(well) > 8 else ''} from at least "
+                f"{_WELL_SEEN} photos each; {len(counts) - len(well)} classes had fewer, so their predicted tags are "
+                "unreliable"
             )
         return "the classifier"
-    tell_labels(collection, reporter, "the classifier's sure classes serve as their tags")
+    tell_labels(collection, reporter, "the classifier's confident predictions are used as their tags")
     return collection.labels
 
 
@@ -296,7 +297,7 @@ def _understood(
         ("method", f"{config.method}{rule}, {passes(config)}"),
         ("threshold", f"{protocol['threshold']:g}, {protocol['threshold_chosen']}"),
         ("device", f"{record.device}, {protocol['precision']}"),
-        ("output", f"{config.out}: {pending} masks to make, {total - pending} there already; nothing was written"),
+        ("output", f"{config.out}: {pending} masks to make, {total - pending} already done; nothing was written"),
     ]
 
 

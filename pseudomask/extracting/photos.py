@@ -207,7 +207,7 @@ def _survive(photos: Photos, supply: _Supply, ready: c_bool, started: Iterator[P
                 again.extend(supply.under_way)
                 supply.under_way.clear()
             elif not unborn:
-                yield Photo(photos.places[again.popleft()], (0, 0), (), problem="the process that decoded it died")
+                yield Photo(photos.places[again.popleft()], (0, 0), (), problem="its worker process died")
         if again:
             started = _start(photos, tuple(again), workers, ready, alone=True)
         elif supply.ended:

@@ -69,7 +69,7 @@ def check_methods(config: RefineConfig) -> tuple[str, ...]:
     """The refiners in turn; `UsageError` for a name that is none."""
     for name in config.method:
         if name not in REFINERS:
-            raise UsageError(f"--method {name!r} is none of {', '.join(REFINERS)}{did_you_mean(name, REFINERS)}")
+            raise UsageError(f"--method {name!r} must be one of {', '.join(REFINERS)}{did_you_mean(name, REFINERS)}")
     return config.method or (("walk",) if config.affinity is not None else ("crf",))
 
 
@@ -187,7 +187,7 @@ def _refine_all(
                     worked = Worked([failed(todo[place][0], worked.reason)], most)
                 if worked.most < most:
                     most = worked.most
-                    reporter.warn(f"out of memory; going on with batches of {most}")
+                    reporter.warn(f"out of memory; continuing with batches of {most}")
                 for entry in worked.entries:
                     if entry["status"] == FAILED:
                         reporter.warn(f"{entry['image']}: {entry['reason']}")
@@ -243,5 +243,5 @@ def _understood(
         ("classes", counted(result.classes)),
         *result.made_with(),
         ("device", f"{device}, {f'{workers} processes' if workers else 'this process'}"),
-        ("output", f"{config.out}: {pending} masks to make, {total - pending} there already; nothing was written"),
+        ("output", f"{config.out}: {pending} masks to make, {total - pending} already done; nothing was written"),
     ]

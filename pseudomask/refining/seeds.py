@@ -96,14 +96,14 @@ def read_seeds(folder: Path, class_file: Path | None) -> Seeds:
         folder = folder.parent
     if not (folder / "scores").is_dir():
         raise UsageError(
-            f"{folder}: no scores/ in it; make them with `pseudomask extract` without --no-scores, "
-            "or with `pseudomask refine --scores`"
+            f"{folder}: contains no scores/; run `pseudomask extract` without --no-scores, or `pseudomask refine "
+            "--scores`"
         )
     given = read_classes(class_file) if class_file is not None else None
     record = _record(folder)
     if record is None:
         if given is None:
-            raise UsageError(f"{folder}: no {RECORD} in it that tells the classes; give them with --class-file")
+            raise UsageError(f"{folder}: no {RECORD} with class names; give --class-file")
         return Seeds(folder, given, None, "")
     classes = tuple(record.classes)
     if given is not None and given != classes:
@@ -192,7 +192,7 @@ def _record(folder: Path) -> RunRecord | None:
         return RunRecord.read(folder / RECORD)
     except UsageError as error:
         reason = str(error).removesuffix("; use --overwrite or another output folder")
-        raise UsageError(f"{reason}; SEEDS must be what extract or refine wrote") from error
+        raise UsageError(f"{reason}; SEEDS must be an output folder of extract or refine") from error
 
 
 def _difference(given: tuple[str, ...], classes: tuple[str, ...], folder: Path) -> str:

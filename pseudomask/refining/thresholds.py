@@ -43,7 +43,7 @@ def choose_threshold(
     """
     if config.threshold is None:
         if seeds.threshold is None:
-            raise UsageError(f"{seeds.folder}: no run.json in it that tells a threshold; give --threshold X or auto")
+            raise UsageError(f"{seeds.folder}: no run.json with a threshold; give --threshold X or auto")
         return Chosen(seeds.threshold, seeds.threshold_from)
     if config.threshold != "auto":
         check_threshold(config.threshold)

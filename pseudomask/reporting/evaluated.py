@@ -63,8 +63,7 @@ def evaluated_page(config: EvaluateConfig, report: Report, made: Made) -> Page:
     made_at, _ = made_threshold(made.record.get("config"), made.record.get("protocol"))
     if by_scores and made_at != protocol.threshold:
         notes.append(
-            f"Masks are the scores at threshold {protocol.threshold:g}; mask files that this page links to were made "
-            "at their own."
+            f"Masks are the scores at threshold {protocol.threshold:g}; linked mask files may use another threshold."
         )
     return Page(
         title=f"{config.pred} against {config.gt}",

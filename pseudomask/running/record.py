@@ -44,7 +44,7 @@ _KINDS: dict[str, type] = {
     "protocol": dict,
     "timings": dict,
 }
-_NAMES = {str: "text", list: "a list", dict: "an object"}
+_NAMES: dict[type, str] = {str: "text", list: "a list", dict: "an object"}
 
 
 @dataclass

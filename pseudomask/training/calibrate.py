@@ -72,7 +72,7 @@ def calibrate(config: CalibrateConfig, reporter: Reporter | None = None) -> Trai
     reporter = reporter or SilentReporter()
     settings = replace(CpmcSettings.of(config), features="heads", output="calibrated", gamma=0.0)
     if config.weights is None:
-        raise UsageError("calibrate starts from a classifier: give --weights RUN/weights.safetensors of train-cls")
+        raise UsageError("calibrate needs a trained classifier; give --weights RUN/weights.safetensors from train-cls")
     weights, card = config.weights, read_card(config.weights)
     backbone = sketch(card, str(weights), lambda: make_backbone(**card.network))
     config = replace(config, freeze=backbone.freeze_point(config.freeze))
@@ -92,7 +92,7 @@ def calibrate(config: CalibrateConfig, reporter: Reporter | None = None) -> Trai
         facts = card.network | {"weight_rule": card.weight_rule}
         if (
             network.backbone.frozen == network.backbone.parts
-        ):  # the classifiers' maps stay what they were, and so do their thresholds
+        ):  # the classifiers' maps, and so their thresholds, are unchanged
             facts["thresholds"] = {k: v for k, v in card.thresholds.items() if k != "cpmc"}
         return network, groups, calibration_step(settings, rule, config.consistency), facts
 

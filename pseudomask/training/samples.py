@@ -40,7 +40,7 @@ def batch_plan(seed: int, epochs: int, n: int, batch_size: int) -> list[list[tup
 
 @dataclass(frozen=True)
 class Window:
-    """A square of `side` pixels on an image; a smaller image lies within it.
+    """A square of `side` pixels on an image; a smaller image lies inside it.
 
     Attributes:
         kept: rows and columns of the image that the square shows.
@@ -53,7 +53,7 @@ class Window:
 
     @classmethod
     def random(cls, size: tuple[int, int], side: int, rng: np.random.Generator) -> Window:
-        """Any place is as likely, for an image of `size` (H, W)."""
+        """A uniformly random position for an image of `size` (H, W)."""
         kept, place = [], []
         for length in size:
             offset, n = int(rng.integers(abs(length - side) + 1)), min(length, side)
@@ -63,7 +63,7 @@ class Window:
         return cls(side, (kept[0], kept[1]), (place[0], place[1]))
 
     def cut(self, image: np.ndarray, around: np.ndarray | int) -> np.ndarray:
-        """(H, W, …) → (side, side, …) of the same type; `around` is what lies beside the image."""
+        """(H, W, …) → (side, side, …) of the same type; `around` fills the area outside the image."""
         square = np.empty((self.side, self.side, *image.shape[2:]), image.dtype)
         if image.shape[0] < self.side or image.shape[1] < self.side:
             square[:] = around
@@ -83,7 +83,7 @@ def augment(
 
 
 def empty_crop(crop: int, colour: np.ndarray) -> np.ndarray:
-    """uint8 (crop, crop, 3) of one colour, for a photo that cannot be read."""
+    """uint8 (crop, crop, 3) of one colour, for an unreadable photo."""
     return np.full((crop, crop, 3), colour)
 
 

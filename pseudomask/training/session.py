@@ -160,7 +160,7 @@ def describe(split: Split, reporter: Reporter) -> dict[str, Any]:
         f"{len(training.classes)} classes, tags from {training.labels}"
     )
     tell_passed_over(training, reporter)
-    tell_labels(training, reporter, "they are left out")
+    tell_labels(training, reporter, "they are not used for training")
     return {
         "photos": len(training.items),
         "held_out": len(split.held_out.items),
@@ -277,7 +277,7 @@ def run_training(
         if prepare is not None:
             prepare(stop)
             if agree(0, stop, job, device)[1]:
-                told.warn("stopped before the first step; the same command goes on from there")
+                told.warn("stopped before the first step; run the same command again to resume")
                 return TrainingResult(None, facts, exit_code=stop.exit_code, findings=findings)
         told.info(f"training on {trainer.device}, {'float32' if trainer.amp is None else trainer.amp}")
         started = time.monotonic()
@@ -295,7 +295,7 @@ def run_training(
         if job.first:
             own.check()
             record.write(options.run / RECORD)
-        told.warn(f"stopped at step {trained.steps}; the same command goes on from there")
+        told.warn(f"stopped at step {trained.steps}; run the same command again to resume")
         return TrainingResult(None, facts, exit_code=stop.exit_code, findings=findings)
     doubts = [*trained.doubts, *_unseen(split.training, trained.lost)]
     for doubt in doubts:
@@ -324,7 +324,7 @@ def _unseen(training: Collection, lost: frozenset[int]) -> list[str]:
     before, after = training.tag_counts(), readable.tag_counts()
     names = [name for name, n in before.items() if n and not after[name]]
     some = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-    return [f"nothing was learned of {some}: none of the photos that show it could be read"] if names else []
+    return [f"nothing was learned about {some}: none of its photos could be read"] if names else []
 
 
 def _new_record(options: AnyOptions, split: Split, command: str, source: dict[str, Any]) -> RunRecord:

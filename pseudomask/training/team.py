@@ -22,20 +22,20 @@ from pseudomask.running.signals import Stop
 Item = TypeVar("Item")
 Parts = dict[str, Tensor]
 
-_PATIENCE = timedelta(days=1)  # the others wait while the first validates
+_PATIENCE = timedelta(days=1)  # the others wait while rank 0 validates
 
 
 @contextmanager
 def group(job: Ranks, device: torch.device) -> Iterator[None]:
-    """Within the block the processes can add up tensors: NCCL on GPUs, Gloo elsewhere. Alone it does nothing."""
+    """Within the block the processes can sum tensors: NCCL on GPUs, Gloo elsewhere. No effect for one process."""
     from torch import distributed
 
-    if job.alone or distributed.is_initialized():  # a script that calls us may have its own
+    if job.alone or distributed.is_initialized():  # a calling script may have its own
         yield
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    # A name of its own: a second training in these processes would else find the addresses of the first.
+    # A unique name: otherwise a second training in these processes would find the addresses of the first.
     store = distributed.PrefixStore(f"group {job.fresh()}", job.store)
     backend = "nccl" if device.type == "cuda" else "gloo"
     distributed.init_process_group(backend, store=store, rank=job.rank, world_size=job.world, timeout=_PATIENCE)
@@ -45,10 +45,10 @@ def group(job: Ranks, device: torch.device) -> Iterator[None]:
         if not isinstance(error, distributed.DistError) and "gloo" not in str(error).lower():
             raise
         raise PseudomaskError(
-            f"another process of this job is gone ({str(error).partition(chr(10))[0]}); the same command goes on from "
-            "the last checkpoint"
+            f"another process of this job died ({str(error).partition(chr(10))[0]}); run the same command again to "
+            "resume from the last checkpoint"
         ) from error
-    distributed.destroy_process_group()  # not after an error: it could wait for those that are gone
+    distributed.destroy_process_group()  # not after an error: it could wait for dead processes
 
 
 def split(plan: Sequence[Sequence[Item]], job: Ranks) -> list[Sequence[Item]]:
@@ -59,13 +59,14 @@ def split(plan: Sequence[Sequence[Item]], job: Ranks) -> list[Sequence[Item]]:
     least = min((len(step) for step in plan), default=job.world)
     if least < job.world:
         raise UsageError(
-            f"a step of {least} photos cannot be split over {job.world} processes; raise --batch-size, or start fewer"
+            f"a step of {least} photos cannot be split over {job.world} processes; raise --batch-size, or start fewer "
+            "processes"
         )
     return [job.share(step) for step in plan]
 
 
 def total(values: Tensor, job: Ranks) -> Tensor:
-    """The sum over the processes; no gradient goes through it."""
+    """The sum over the processes, without gradient."""
     if job.alone:
         return values
     from torch import distributed
@@ -90,7 +91,7 @@ def agree(sound: int, stop: Stop, job: Ranks, device: torch.device) -> tuple[flo
 
 
 def averaged(values: Parts, weight: float, job: Ranks) -> Parts:
-    """Scalars as the whole step's, for the log."""
+    """Scalars of the whole step, for the log."""
     if job.alone:
         return values
     found = total(torch.stack([value.double() for value in values.values()]) * weight, job) / job.world
@@ -104,7 +105,7 @@ def mean(values: Tensor, job: Ranks) -> Tensor:
 
 
 class Step(nn.Module):
-    """A network with its loss: what DistributedDataParallel must see to catch all gradients."""
+    """A network with its loss, so that DistributedDataParallel sees all gradients."""
 
     def __init__(self, network: nn.Module, loss: Any) -> None:
         super().__init__()
@@ -116,12 +117,12 @@ class Step(nn.Module):
 
 
 def joined(step: Step, job: Ranks, device: torch.device) -> nn.Module:
-    """The step whose gradients are the mean over the processes, from the first one's weights on."""
+    """The step with gradients averaged over the processes, starting from rank 0's weights."""
     if job.alone:
         return step
     from torch.nn.parallel import DistributedDataParallel
 
-    # Some weights may take part in no loss (a second classifier that the rule does not read), always the same ones.
+    # Some weights may be unused by the loss (a second classifier that the rule does not read), always the same ones.
     return DistributedDataParallel(
         step, device_ids=[device] if device.type == "cuda" else None, broadcast_buffers=False, static_graph=True
     )

@@ -228,7 +228,7 @@ def test_a_step_that_breaks_off_is_named(chain: Write, tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("table", "more", "kind", "message"),
     [
-        ("[refine]\nmethod = 'crff'\n", "", UsageError, "refine: --method 'crff' is none of crf"),
+        ("[refine]\nmethod = 'crff'\n", "", UsageError, "refine: --method 'crff' must be one of crf"),
         ("[refine]\nimages = 'nowhere'\n", "", UsageError, "refine: images nowhere: no such file or folder"),
         ("[evaluate]\ntruth = 'photos.csv'\n", "", UsageError, "evaluate: photos.csv: is a file, not a folder"),
         ("[evaluate]\ntruth = 'empty'\n", "", UsageError, "evaluate: gt empty: no such file or folder"),
@@ -352,7 +352,7 @@ def test_one_class_is_known_before_train_cls(chain: Write, room: Path, tmp_path:
     labels.write_text("\n".join([rows[0], *(f"{row.partition(',')[0]},bar" for row in rows[1:])]) + "\n")
     file = chain("train-cls", "reactivate")
     change(file, "photos.csv", str(labels))
-    with pytest.raises(UsageError, match=r"^reactivate: .*two classes or more"):
+    with pytest.raises(UsageError, match=r"^reactivate: .*at least two classes"):
         do(file)
     assert not (tmp_path / "out").exists()
 

@@ -431,7 +431,7 @@ def test_dry_run_says_what_was_understood(settings: Settings, source: Path, tmp_
     assert told["rows without a photo"] == "1: ghost.png"
     assert told["classes"] == "3: bar, disc, square"
     assert told["weights"] == f"{source / 'weights.safetensors'} (recam, narrow)"
-    assert "8 masks to make, 0 there already" in told["output"]
+    assert "8 masks to make, 0 already done" in told["output"]
     document = result.to_json()
     assert (document["orphans"], len(document["untagged"])) == (["ghost.png"], 2)
     extract(replace(config, scales="1.0"))

@@ -155,7 +155,7 @@ def test_what_it_is_not_is_refused_before_anything_is_written(room: Path, tmp_pa
         ({"backbone_style": "caffe"}, "knows no caffe"),
         (
             {"freeze": "layer2"},
-            "--freeze 'layer2' is no part of plain; there are none, stem, fine, middle, coarse, all",
+            "--freeze 'layer2': plain has no such part; there are none, stem, fine, middle, coarse, all",
         ),
     ):
         with pytest.raises(UsageError, match=complaint):
