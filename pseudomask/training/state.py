@@ -78,8 +78,8 @@ def load_state(
         return step, warning
     if ruined is not None:
         raise TrainingDiverged(
-            f"{ruined}: this training diverged earlier, and no valid checkpoint is left; add --overwrite to start over "
-            "with a lower --lr"
+            f"{ruined}: this training diverged earlier, and no checkpoint without NaN or infinite values is left; add "
+            "--overwrite to start over with a lower --lr"
         )
     return 0, warning
 

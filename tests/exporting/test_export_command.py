@@ -68,14 +68,14 @@ def test_mistakes_are_found_before_any_work(made: Made, call: Call) -> None:
     for more, places, message in (
         (("--format", "vox"), {}, "did you mean 'voc'?"),
         ((), {"out": made.place / "nowhere"}, "no such folder"),
-        ((), {"out": made.place / "bare"}, "no run.json; OUT must be what extract or refine wrote"),
+        ((), {"out": made.place / "bare"}, "no run.json; OUT must be an output folder of extract or refine"),
         ((), {"out": made.place / "photos"}, "no run.json"),
         ((), {"dest": made.out}, "is the masks' folder"),
         ((), {"dest": made.out / "more"}, "lies inside the masks' folder"),
         ((), {"dest": made.place / "photos/more"}, "lies inside the image folder"),
         ((), {"dest": made.place}, "lies inside the output folder"),
         ((), {"dest": made.place / "full"}, "is not empty"),
-        (("--overwrite",), {"dest": made.place / "full"}, "no export.json that says they are an export"),
+        (("--overwrite",), {"dest": made.place / "full"}, "files that are not an export"),
         ((), {"dest": made.place / "full/mine.txt"}, "is a file"),
         (("--images", str(made.place / "nowhere")), {}, "no such folder of photos"),
         (("--images", str(made.place / "bare")), {}, "none of the 6 photos, such as a.jpg, is in it"),
@@ -106,7 +106,7 @@ def test_photos_that_moved_must_be_told(made: Made, call: Call) -> None:
     (made.place / "photos").rename(made.place / "moved")
     code, _, lines = call()
     assert code == 2
-    assert "say with --images where they are" in lines[-1]
+    assert "give their new folder with --images" in lines[-1]
     assert call("--images", str(made.place / "moved"))[0] == 0
     assert call(format="cvat", dest=made.place / "zip")[0] == 0, "which needs no photos"
 
@@ -172,7 +172,7 @@ def test_what_cannot_be_used_is_left_out(made: Made, call: Call) -> None:
         stems = {Path(name).stem for name in files(made.place / format)}
         assert not stems & set(keys), "nothing of them stays"
     assert result.failures["size.jpg"] == "its mask has 5x6 pixels, the photo 24x32; extract it again"
-    assert result.failures["class.jpg"] == "its mask holds class 9, and there are only 3"
+    assert result.failures["class.jpg"] == "its mask contains class 9, but there are only 3"
     code, _, lines = call("--max-failures", "7")
     assert code == 0
     assert any(line.startswith("failed    7 (first: size.jpg: ") for line in lines)
@@ -198,7 +198,7 @@ def test_damaged_manifests(made: Made, call: Call) -> None:
     code, _, lines = call(dest=made.place / "second")
     assert any("skipped 1 masks in" in line for line in lines)
     for damage, message in (
-        (b"{]\n", "line 2: not a manifest line; run extract or refine once more"),
+        (b"{]\n", "line 2: not a manifest line; run extract or refine again"),
         (b'{"key": "../x", "image": "../x.jpg", "status": "done"}\n', "leads out of the folder"),
         (b'{"key": "/etc/x", "image": "x.jpg", "status": "done"}\n', "leads out of the folder"),
         (b'{"key": "x", "image": ["x.jpg"], "status": "done"}\n', "leads out of the folder"),
@@ -376,7 +376,7 @@ def test_names_of_one_system_alone_are_told_and_kept(tmp_path: Path) -> None:
         made.add(name)
     made.record()
     result = made.export("cvat")
-    assert [line for line in result.lost if "Windows" in line] == ["3 names cannot be files on Windows, such as 12:30"]
+    assert [line for line in result.lost if "Windows" in line] == ["3 names are not valid on Windows, such as 12:30"]
     with zipfile.ZipFile(made.dest / "annotations.zip") as archive:
         assert "SegmentationClass/12:30.png" in archive.namelist()
 
@@ -423,5 +423,5 @@ def test_class_names_that_are_no_line(tmp_path: Path) -> None:
     made = Made(tmp_path, classes=("cat\ndog",))
     made.add("a.jpg")
     made.record()
-    with pytest.raises(UsageError, match=r"line break, which classes\.txt cannot hold"):
+    with pytest.raises(UsageError, match=r"line break, which classes\.txt cannot represent"):
         made.export("coco")

@@ -100,7 +100,7 @@ def test_nothing_counted(tmp_path: Path) -> None:
     save_mask(tmp_path / "p" / "a.png", np.array([[1]], np.uint8))
     save_mask(tmp_path / "t" / "a.png", np.array([[255]], np.uint8))
     for said in (None, "255=ignore"):
-        with pytest.raises(UsageError, match="no pixel is counted"):
+        with pytest.raises(UsageError, match="no pixel counts"):
             evaluate(tmp_path / "p", tmp_path / "t", class_names=("cat",), truth_map=said)
 
 

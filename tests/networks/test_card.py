@@ -54,7 +54,7 @@ def test_a_newer_format_is_refused() -> None:
 
 @pytest.mark.parametrize("metadata", [None, {}, {"format": "pt"}])
 def test_no_card(metadata: dict[str, str] | None) -> None:
-    with pytest.raises(WeightsError, match=r"^w\.safetensors: no pseudomask card in it"):
+    with pytest.raises(WeightsError, match=r"^w\.safetensors: not pseudomask weights"):
         Card.from_metadata(metadata, "w.safetensors")
 
 

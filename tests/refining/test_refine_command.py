@@ -82,7 +82,7 @@ def test_mistakes_are_found_before_any_work(call: Call, folders: Path) -> None:
         (("--threshold", "2"), {}, "must be at most 1"),
         (("--threshold", "best"), {}, "--threshold"),
         ((), {"seeds": "nowhere"}, "nowhere: no such folder"),
-        ((), {"seeds": "bare"}, "bare: no scores/ in it; make them with `pseudomask extract`"),
+        ((), {"seeds": "bare"}, "bare: contains no scores/; run `pseudomask extract`"),
         ((), {"seeds": "odd"}, "give --class-file"),
         (("--class-file", names), {"seeds": "odd"}, "has a photo of its name"),
         (("--class-file", names), {}, "class 2 is 'disk', in the seeds 'disc'"),
