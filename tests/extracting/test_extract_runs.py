@@ -293,7 +293,7 @@ def test_foreign_files_are_never_written_over(settings: Settings, few: Path, tmp
 @pytest.mark.parametrize(
     ("seen", "told"),
     [
-        ({"bar": 100, "disc": 99, "square": 3}, "learned bar from 100 photos or more each; the 2 other classes"),
+        ({"bar": 100, "disc": 99, "square": 3}, "learned bar from at least 100 photos each; 2 classes had fewer"),
         ({"bar": 100, "disc": 120, "square": 300}, ""),
         ({"bar": 5, "disc": 9, "square": 3}, ""),
         ({"bar": "many", "disc": None}, ""),
@@ -426,7 +426,7 @@ def test_dry_run_says_what_was_understood(settings: Settings, source: Path, tmp_
     result = extract(replace(config, dry_run=True))
     told = dict(result.summary())
     assert told["photos"].startswith("8: deep/p00.png, ")
-    assert told["labels"].startswith("labels.csv (csv), of 6 photos: bar ")
+    assert told["labels"].startswith("labels.csv (csv), for 6 photos: bar ")
     assert told["photos without a row"].startswith("2: ")
     assert told["rows without a photo"] == "1: ghost.png"
     assert told["classes"] == "3: bar, disc, square"

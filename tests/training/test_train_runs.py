@@ -220,7 +220,7 @@ def test_unreadable_photos_are_named_once_and_left_out(
     config = settings(runs / "x", images=photos, labels=labels, epochs=2, val_fraction=0.0)
     result = train_cls(config, ear)
     assert result.weights.exists()
-    assert sum("left out" in w and "p01.png" in w for w in ear.warnings) == 1
+    assert sum("skipped" in w and "p01.png" in w for w in ear.warnings) == 1
     assert result.facts["unreadable"] == 1
 
 
@@ -255,7 +255,8 @@ def test_labels_and_photos_that_do_not_meet_are_told(runs: Path, settings: Setti
     labels.write_text("\n".join([*rows[:-1], "ghost.png,bar"]) + "\n")
     train_cls(settings(runs / "x", images=photos, labels=labels, dry_run=True), ear)
     assert any(
-        "no row in photos.csv (csv) for 1 of 5 photos (first: deep/p04); they are left out" in w for w in ear.warnings
+        "no row in photos.csv (csv) for 1 of 5 photos (first: deep/p04); they are not used for training" in w
+        for w in ear.warnings
     )
     assert any("1 row of photos.csv (csv) without a photo (first: ghost.png)" in w for w in ear.warnings)
 

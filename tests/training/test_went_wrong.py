@@ -195,7 +195,7 @@ def test_a_class_whose_photos_cannot_be_read(runs: Path, settings: Settings) -> 
     sorted(photos.rglob("*.png"))[0].write_bytes(b"\x89PNG\r\n\x1a\n")
     ear = tiny.Ear()
     result = train_cls(settings(runs / "x", images=photos, labels=labels, epochs=1, val_fraction=0.0), ear)
-    assert any("nothing was learned of disc" in w for w in ear.warnings)
+    assert any("nothing was learned about disc" in w for w in ear.warnings)
     assert len(result.to_json()["doubts"]) == 1
     assert json.loads((runs / "x/run.json").read_text())["protocol"]["doubts"] == list(result.doubts)
 
