@@ -181,7 +181,7 @@ _Words = ParamSpec("_Words")
 def _letting_go(
     train: Callable[Concatenate[ExitStack, _Words], TrainingResult],
 ) -> Callable[_Words, TrainingResult]:
-    """With a stack for what shall be let go of at the end, however that comes."""
+    """Pass an ExitStack for what must be released at the end, whether by success or error."""
 
     @wraps(train)
     def wrapped(*words: _Words.args, **more: _Words.kwargs) -> TrainingResult:

@@ -129,7 +129,7 @@ class Backbone(nn.Module):
 
 
 class OnBackbone(nn.Module):
-    """What a network that stands on a `backbone` needs to be run."""
+    """Base class for networks that own a `backbone`."""
 
     backbone: Backbone
 
