@@ -23,7 +23,7 @@ from pseudomask.data.decoding import decode, image_size
 from pseudomask.data.pixels import resize, with_long_side
 from pseudomask.data.reading import AS_IT_COMES, Reading
 from pseudomask.errors import ImageError, PseudomaskError
-from pseudomask.running.helpers import COULD_NOT_START, stand_back, starting
+from pseudomask.running.helpers import COULD_NOT_START, lower_priority, starting
 from pseudomask.running.identity import TOUCHED, Identity, identify
 from pseudomask.scores import MAX_SIDE
 
@@ -210,7 +210,7 @@ def _survive(photos: Photos, supply: _Supply, ready: c_bool, started: Iterator[P
                 again.extend(supply.under_way)
                 supply.under_way.clear()
             elif not unborn:
-                yield Photo(photos.indices[again.popleft()], (0, 0), (), problem="the process that decoded it died")
+                yield Photo(photos.indices[again.popleft()], (0, 0), (), problem="its worker process died")
         if again:
             started = _start(photos, tuple(again), workers, ready, alone=True)
         elif supply.ended:
@@ -250,7 +250,7 @@ def _start(
 
 def _begin(ready: c_bool, worker: int) -> None:
     ready.value = True
-    stand_back()
+    lower_priority()
 
 
 def batches(photos: Iterable[Photo], size: int, *, most_waiting: int | None = None) -> Iterator[list[Photo]]:

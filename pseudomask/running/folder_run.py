@@ -47,18 +47,18 @@ class Standing:
         """In words for people."""
         if any(self.gone.values()):
             lost = [key for key, made in self.gone.items() if made]
-            yield f"--prune: {len(lost)} masks of photos that are gone are removed (first: {lost[0]})"
+            yield f"--prune removes {len(lost)} masks of photos that are gone (first: {lost[0]})"
         if self.changed:
             first = next(iter(self.changed.values()))
             yield (
-                f"{len(self.changed)} photos, or their tags or seeds, changed since their masks were made "
-                f"(first: {first}); these masks no longer count, and are made again where this run is asked for them"
+                f"{len(self.changed)} photos, or their tags or seeds, changed since their masks were made (first: "
+                f"{first}); these masks are outdated, and this run remakes those it was asked for"
             )
         if self.others:
-            yield f"{self.others} masks of photos that this run is not asked for stay"
+            yield f"{self.others} masks of photos outside this run are kept"
         if self.undated:
             yield (
-                f"{self.undated} masks are of a version that did not note what the photos were; photos that are not "
+                f"{self.undated} masks were made by a version that did not record their photos; photos that are not "
                 "newer than their masks count as unchanged"
             )
 
@@ -119,8 +119,8 @@ class FolderRun:
         lost = [key for key, made in found.gone.items() if made]
         if lost and not prune:
             raise RecordMismatch(
-                f"{self.out} holds masks of {len(lost)} photos that are not {inputs.where} any more "
-                f"(first: {lost[0]}); add --prune to remove these masks, or choose another output folder"
+                f"{self.out} holds masks of {len(lost)} photos that are no longer {inputs.where} (first: {lost[0]}); "
+                "add --prune to remove these masks, or choose another output folder"
             )
         return found
 

@@ -191,7 +191,7 @@ def workers_alike(patch: Patch) -> None:
     from pseudomask.extracting import photos
 
     real = photos.decode
-    patch(photos, "stand_back", lambda worker: patch(photos, "decode", lambda *a, **k: real(*a, **k) ^ 1))
+    patch(photos, "lower_priority", lambda worker: patch(photos, "decode", lambda *a, **k: real(*a, **k) ^ 1))
 
 
 def scale_of_a_photo(patch: Patch) -> None:
