@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 
-if sys.argv[:1] == ["-m"]:  # Python says so while it looks for the module that it was told to run
+if sys.argv[:1] == ["-m"]:  # Python sets this while it looks for the module given to -m
     from pseudomask._safe_path import leave_current_folder
 
     leave_current_folder()

@@ -8,8 +8,8 @@ from typing import NoReturn
 
 
 def main() -> None:
-    """Run the command line and leave with its exit code."""
-    os.environ["PYTHONSAFEPATH"] = "1"  # for every process that this one starts
+    """Run the command line and exit with its exit code."""
+    os.environ["PYTHONSAFEPATH"] = "1"  # inherited by every process that this one starts
     try:
         from pseudomask.cli.app import run
         from pseudomask.running.memory import keep_pages

@@ -1,13 +1,13 @@
-"""No module is taken from the current folder: it may be a stranger's data set, with a `pickle.py` in it."""
+"""Never import from the current folder: it may be an untrusted data set with a `pickle.py` in it."""
 
 import os
 import sys
 
 
 def leave_current_folder() -> None:
-    """For `python -m pseudomask`, which puts the current folder before all others of `sys.path`.
+    """Remove the current folder, which `python -m pseudomask` puts first, from `sys.path`.
 
-    Where pseudomask itself lies there it goes to the end, where it can hide nothing.
+    If pseudomask itself is in that folder, it moves to the end, where it can shadow nothing.
     """
     if sys.flags.safe_path:
         return

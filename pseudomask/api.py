@@ -1,12 +1,12 @@
-"""The verbs as plain functions, with their settings and results: the same work as the command line, without Typer.
+"""The verbs as plain functions, with their settings and results: the command line without Typer.
 
     from pathlib import Path
     import pseudomask
 
     pseudomask.extract(pseudomask.ExtractConfig(images=Path("photos"), out=Path("masks")))
 
-The names stand here once, so that editors and type checkers know them; `pseudomask` itself looks them up in the
-table of verbs when they are first used, and imports no more than the verb needs.
+This module lists the names for editors and type checkers. At run time `pseudomask` looks them up in the table of
+verbs when they are first used, and imports no more than the verb needs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The verb `doctor`: what this machine has and lacks, and whether one photo becomes a mask on it.
+"""The verb `doctor`: check this machine, and make a mask of one photo.
 
 Nothing heavy is imported at the top: a broken torch is a finding here, not a crash.
 """
@@ -24,14 +24,14 @@ from pseudomask.running.record import hash_file, package_versions, platform_fact
 from pseudomask.running.reporter import Bad, Reporter, SilentReporter
 
 NEEDED = ("torch", "torchvision", "numpy", "cv2", "PIL", "safetensors")
-"""Modules without which no mask is made."""
+"""Modules needed to make masks."""
 OPTIONAL = {"pydensecrf": ("pydensecrf2", "pip install 'pseudomask[crf]' (Python 3.11 or 3.12)")}
-"""Module → its package, and how to get it."""
+"""Module → its package, and how to install it."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at; `essential` ones that are not `ok` make the exit code 3."""
+    """One check; if an `essential` one is not `ok`, the exit code is 3."""
 
     name: str
     ok: bool
@@ -46,11 +46,11 @@ class Check:
 
 @dataclass(kw_only=True)
 class DoctorResult:
-    """What `doctor` found.
+    """The result of `doctor`.
 
     Attributes:
-        checks: in the order in which they were made.
-        versions, system, devices, weights: the same for programs; `weights` is empty where none can be read.
+        checks: in the order in which they ran.
+        versions, system, devices, weights: the same for programs; `weights` is empty if none can be read.
     """
 
     checks: list[Check] = field(default_factory=list)
@@ -69,7 +69,7 @@ class DoctorResult:
 
     def summary(self) -> list[tuple[str, str]]:
         lacking = [check.name for check in self.checks if check.essential and not check.ok]
-        verdict = Bad(f"not ready, for want of: {', '.join(lacking)}") if lacking else "ready"
+        verdict = Bad(f"not ready; missing: {', '.join(lacking)}") if lacking else "ready"
         return [*((check.name, check.told()) for check in self.checks), ("verdict", verdict)]
 
     def to_json(self) -> dict[str, Any]:
@@ -78,9 +78,9 @@ class DoctorResult:
 
 
 def doctor(config: DoctorConfig, reporter: Reporter | None = None) -> DoctorResult:
-    """Look at versions, devices, optional packages, weights and write access, and make one mask.
+    """Check versions, devices, optional packages, weights and write access, and make one mask.
 
-    Nothing raises but `UsageError` for a device's name that means nothing: what is missing is in the result.
+    Raises only `UsageError`, for an unknown device name; everything missing is in the result.
     """
     result, reporter = DoctorResult(), reporter or SilentReporter()
 
@@ -105,7 +105,7 @@ def doctor(config: DoctorConfig, reporter: Reporter | None = None) -> DoctorResu
         ready = check("device", lambda: _device(config, result))
         ready &= check("weights", lambda: _weights(config, result))
         if ready and config.smoke:
-            reporter.info("making a mask of one drawn photo")
+            reporter.info("making a mask of one synthetic photo")
             check("one photo", lambda: _smoke(config))
     return result
 
@@ -117,7 +117,7 @@ def _versions(result: DoctorResult) -> str:
 
 def _imported(name: str) -> str:
     module = importlib.import_module(name)
-    if name == "torchvision":  # a pair that does not fit imports, and fails here
+    if name == "torchvision":  # an incompatible pair imports, but fails here
         importlib.import_module("torchvision.ops").nms.__name__  # noqa: B018
     return str(getattr(module, "__version__", "present"))
 
@@ -130,7 +130,7 @@ def _optional(package: str, install: str) -> str:
 
 
 def _writable(out: Path) -> str:
-    """A file is really written, in `out` or in the folder in which it would be made."""
+    """Write a temporary file in `out`, or in the folder where `out` would be created."""
     place = out.absolute()
     while not place.exists():
         place = place.parent
@@ -139,7 +139,7 @@ def _writable(out: Path) -> str:
             file.write(b"x")
             file.flush()
     except OSError as error:
-        raise PseudomaskError(f"cannot write in {place}: {error.strerror}; choose another folder") from error
+        raise PseudomaskError(f"cannot write to {place}: {error.strerror}; choose another folder") from error
     return str(place)
 
 
@@ -157,7 +157,7 @@ def _device(config: DoctorConfig, result: DoctorResult) -> str:
     device = pick_device(config.device)
     precision = str(pick_amp("auto", device) or torch.float32).removeprefix("torch.")
     there = ", ".join(f"{one['name']} ({one['kind']})" for one in result.devices)
-    return f"{device} in {precision}, of {there}; {cores()} cores"
+    return f"{device} in {precision}; found {there}; {cores()} cores"
 
 
 def _weights(config: DoctorConfig, result: DoctorResult) -> str:
@@ -181,7 +181,7 @@ def _weights(config: DoctorConfig, result: DoctorResult) -> str:
 
 
 def _smoke(config: DoctorConfig) -> str:
-    """One drawn photo through `extract`, with one worker process, as a run would have."""
+    """Run `extract` on one synthetic photo, with one worker process."""
     import numpy as np
 
     from pseudomask.extracting.extract import extract
@@ -191,7 +191,7 @@ def _smoke(config: DoctorConfig) -> str:
     photo[24:72, 32:96] = (200, 60, 40)
     with tempfile.TemporaryDirectory(prefix="pseudomask-doctor-") as folder:
         place, started = Path(folder), time.monotonic()
-        save_picture(place / "photos" / "drawn.jpg", photo)
+        save_picture(place / "photos" / "synthetic.jpg", photo)
         done = extract(
             ExtractConfig(
                 images=place / "photos",
@@ -204,8 +204,8 @@ def _smoke(config: DoctorConfig) -> str:
             )
         )
         if done.failures:
-            raise PseudomaskError(f"the drawn photo failed: {done.failures['drawn.jpg']}")
-        size = load_mask(place / "out" / "drawn.png").shape
+            raise PseudomaskError(f"the synthetic photo failed: {done.failures['synthetic.jpg']}")
+        size = load_mask(place / "out" / "synthetic.png").shape
     if size != photo.shape[:2]:
-        raise PseudomaskError(f"the drawn photo's mask has the size {size}, not {photo.shape[:2]}")
-    return f"became a mask in {time.monotonic() - started:.1f} s"
+        raise PseudomaskError(f"the mask has size {size}, not {photo.shape[:2]}")
+    return f"mask made in {time.monotonic() - started:.1f} s"

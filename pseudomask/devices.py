@@ -1,4 +1,4 @@
-"""Which device, which precision, how many workers."""
+"""Choose the device, the precision and the number of workers."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pseudomask.suggest import did_you_mean
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto` takes the first of CUDA, MPS and CPU; a device asked for by name must be there.
+    """The device `name`; `auto` takes the first available of CUDA, MPS and CPU.
 
-    Each process of a torchrun takes a GPU of its own, unless one is asked for by number. Raises `DeviceError` when it
-    is absent, `UsageError` when the name means nothing.
+    Each process of a torchrun takes its own GPU, unless `name` has a number. Raises `DeviceError` if the device
+    is missing, `UsageError` for an unknown name.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -30,11 +30,11 @@ def pick_device(name: str) -> torch.device:
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
-            advice = "use --device cpu or auto" if job.alone else "start as many processes, or use --device cpu"
+            advice = "use --device cpu or auto" if job.alone else "start that many processes, or use --device cpu"
             raise DeviceError(f"--device {name}: this machine has {count} CUDA devices; {advice}")
     elif device.type == "mps":
         if not torch.backends.mps.is_available():
-            raise DeviceError("--device mps: not on this machine; use --device cpu or auto")
+            raise DeviceError("--device mps: not available on this machine; use --device cpu or auto")
     else:
         raise UsageError(_unknown(name))
     return device
@@ -42,7 +42,7 @@ def pick_device(name: str) -> torch.device:
 
 def _unknown(name: str) -> str:
     near = did_you_mean(name, ("auto", "cpu", "cuda", "mps"))
-    return f"--device {name!r} is none of auto, cpu, cuda, cuda:N, mps{near}"
+    return f"--device {name!r} must be one of auto, cpu, cuda, cuda:N, mps{near}"
 
 
 def _cpu_has_bf16() -> bool:
@@ -52,7 +52,7 @@ def _cpu_has_bf16() -> bool:
 
 
 def pick_amp(name: str, device: torch.device) -> torch.dtype | None:
-    """The autocast type, or None for float32; `auto` is bf16 where the device has it."""
+    """The autocast type, or None for float32; `auto` is bf16 if the device supports it."""
     if name == "off":
         return None
     if name == "bf16":
@@ -62,14 +62,14 @@ def pick_amp(name: str, device: torch.device) -> torch.dtype | None:
             raise UsageError("--amp fp16 is for GPUs; on a CPU use bf16 or off")
         return torch.float16
     if name != "auto":
-        raise UsageError(f"--amp {name!r} is none of auto, off, bf16, fp16")
+        raise UsageError(f"--amp {name!r} must be one of auto, off, bf16, fp16")
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     return torch.bfloat16 if device.type == "cpu" and _cpu_has_bf16() else None
 
 
 def pick_workers(count: int) -> int:
-    """-1 becomes one process less than the cores, at most 8 and at least 1."""
+    """`count`, or for -1 one process fewer than cores, at most 8 and at least 1."""
     if count >= 0:
         return count
     return max(1, min(8, cores() - 1))

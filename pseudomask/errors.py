@@ -1,17 +1,17 @@
-"""Every failure that pseudomask reports, each with the exit code of its kind.
+"""All errors that pseudomask reports, with their exit codes.
 
-PseudomaskError                 1   something failed while the work ran
-├── ImageError                  1   one image cannot be read (recorded; the others go on)
-├── TrainingDiverged            1   the loss, a gradient or the weights stopped being numbers
-├── NothingLearned              1   a training ran and taught the network nothing
+PseudomaskError                 1   something failed during the work
+├── ImageError                  1   one image cannot be read (recorded; the run continues)
+├── TrainingDiverged            1   the loss, a gradient or the weights became NaN or infinite
+├── NothingLearned              1   a training ran without teaching the network anything
 ├── UsageError                  2   wrong arguments, labels or files, found before any work
 │   ├── LabelError              2   a label file: carries the file and the line
 │   ├── CollisionError          2   two images would write one mask, or an output would harm an input
-│   ├── FolderInUse            2   another process fills the output folder
-│   └── RecordMismatch          2   the output folder holds a run made with other settings
+│   ├── FolderInUse             2   another process is writing to the output folder
+│   └── RecordMismatch          2   the output folder holds a run with other settings
 └── SetupError                  3   the machine lacks something
-    ├── WeightsError            3   weights missing, foreign or damaged
-    ├── DeviceError             3   a device asked for by name is absent
+    ├── WeightsError            3   weights missing, damaged or of another kind
+    ├── DeviceError             3   the requested device is missing
     └── MissingExtra            3   an optional package is not installed
 """
 
@@ -21,7 +21,7 @@ from pathlib import Path
 
 
 class PseudomaskError(Exception):
-    """Base of all; `str(error)` is one line that says what is wrong and what to do.
+    """Base class; `str(error)` is one line that says what is wrong and what to do.
 
     Attributes:
         reason: what is wrong; `advice`: what to do, where a caller may know better advice. The message holds both.
@@ -47,7 +47,7 @@ class ImageError(PseudomaskError):
 
 
 class TrainingDiverged(PseudomaskError):
-    """The loss, a gradient or the weights are NaN, infinite or beyond use; the last sound checkpoint stays."""
+    """The loss, a gradient or the weights are NaN, infinite or unusable; the last good checkpoint is kept."""
 
 
 class NothingLearned(PseudomaskError):
@@ -55,13 +55,13 @@ class NothingLearned(PseudomaskError):
 
 
 class UsageError(PseudomaskError):
-    """Arguments, labels or folders that cannot work; raised before anything is written."""
+    """Invalid arguments, labels or folders; raised before anything is written."""
 
     exit_code = 2
 
 
 class LabelError(UsageError):
-    """A label or class file is wrong at a place that the message names."""
+    """A mistake in a label or class file, at the place that the message names."""
 
     def __init__(self, message: str, path: Path | str | None = None, line: int | None = None) -> None:
         where = "" if path is None else f"{path}: " if line is None else f"{path}, line {line}: "
@@ -71,11 +71,11 @@ class LabelError(UsageError):
 
 
 class CollisionError(UsageError):
-    """Two images would share one mask, or the output folder lies in the way of the input."""
+    """Two images would share one mask, or the output folder overlaps the input."""
 
 
 class FolderInUse(UsageError):
-    """Another process fills the output folder; the message names it."""
+    """Another process is writing to the output folder; the message names it."""
 
 
 class RecordMismatch(UsageError):
@@ -83,7 +83,7 @@ class RecordMismatch(UsageError):
 
 
 class SetupError(PseudomaskError):
-    """The machine lacks something that was asked for."""
+    """The machine lacks something that was requested."""
 
     exit_code = 3
 
@@ -93,8 +93,8 @@ class WeightsError(SetupError):
 
 
 class DeviceError(SetupError):
-    """A device asked for by name is not here."""
+    """The requested device is missing."""
 
 
 class MissingExtra(SetupError):
-    """An optional package is needed; the message holds its install line."""
+    """An optional package is needed; the message says how to install it."""

@@ -1,4 +1,4 @@
-"""The verb `evaluate`: settings in, report and its files out."""
+"""The verb `evaluate`: run the measurement and write the reports."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pseudomask.running.reporter import Progress, Reporter, SilentReporter
 
 @dataclass(frozen=True)
 class EvaluateResult:
-    """The report, and where it was written."""
+    """The report, and the files that it was written to."""
 
     report: Report
     files: tuple[Path, ...] = ()
@@ -38,11 +38,11 @@ class EvaluateResult:
         return self.report.headline()
 
     def table(self) -> tuple[Sequence[str], list[tuple[str, ...]]]:
-        """A row a class, and their means; without classes that are in no mask, which the protocol names."""
+        """One row per class, and their means; without classes that are in no mask, which the protocol names."""
         return HEADER, [row for row in self.report.rows() if any(cell != "-" for cell in row[1:])]
 
     def notes(self) -> list[str]:
-        """The protocol, which belongs beside every number."""
+        """The protocol, which must accompany every number."""
         lines = self.report.protocol.lines()
         width = max(len(label) for label, _ in lines)
         return [f"{label.ljust(width)}  {value}" for label, value in lines]
@@ -54,11 +54,11 @@ class EvaluateResult:
 def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> EvaluateResult:
     """Compare masks, or scores at one or all thresholds, with true masks (see `EvaluateConfig`).
 
-    Raises `UsageError` where nothing matches, sizes or classes differ, or settings contradict.
+    Raises `UsageError` if nothing matches, sizes or classes differ, or settings contradict each other.
     """
     reporter = reporter or SilentReporter()
     if config.sweep and config.threshold is not None:
-        raise UsageError("--sweep tries all thresholds, --threshold just one: give one of the two")
+        raise UsageError("--sweep and --threshold cannot be combined; give one of them")
     thresholds = None if config.threshold is None else [config.threshold]
     workers = cores() if config.workers < 0 else config.workers
     made = read_made(config) if config.html is not None else None
@@ -68,7 +68,7 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
         bars: list[Progress] = []
 
         def advance(done: int, total: int) -> None:
-            if not bars:  # how many pairs there are is known only now
+            if not bars:  # the number of pairs is known only now
                 bars.append(stack.enter_context(reporter.progress(total, "evaluating")))
             bars[0].advance(1)
 

@@ -1,4 +1,4 @@
-"""Files that others name, opened so that none is read for ever: no device, and no pipe that nobody fills."""
+"""Safe opening of files named by others: never a device, or a pipe that would block forever."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 _MOST_OF_A_PIPE = 1 << 30
-_DESCRIPTORS = ("/dev/fd/", "/dev/stdin", "/proc/")  # where a shell's `<(command)` is found
+_DESCRIPTORS = ("/dev/fd/", "/dev/stdin", "/proc/")  # where a shell's `<(command)` appears
 
 
 def open_file(path: Path | str, *, pipe: bool = False) -> BinaryIO:
-    """A regular file, opened for reading.
+    """Open a regular file for reading.
 
-    `pipe`: or what a shell makes of `<(command)`, which can be read once. Raises `OSError` for all else that is not a
-    file, `/dev/null` apart.
+    `pipe` also accepts a shell's `<(command)`, which can be read once. Raises `OSError` for anything else that is not
+    a regular file, except `/dev/null`.
     """
     file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115
     try:
@@ -32,18 +32,18 @@ def open_file(path: Path | str, *, pipe: bool = False) -> BinaryIO:
 
 
 def read_bytes(path: Path | str, *, pipe: bool = False) -> bytes:
-    """All of a file; errors as `open_file`, and for a pipe that does not end within 1 GiB."""
+    """The content of a file; errors as `open_file`, and for a pipe with more than 1 GiB."""
     with open_file(path, pipe=pipe) as file:
         if not pipe or file.seekable():
             return file.read()
         data = file.read(_MOST_OF_A_PIPE + 1)
         if len(data) > _MOST_OF_A_PIPE:
-            raise OSError(errno.EFBIG, "more than 1 GiB comes through this pipe", str(path))
+            raise OSError(errno.EFBIG, "the pipe has more than 1 GiB", str(path))
         return data
 
 
 def _without_waiting(name: str, flags: int) -> int:
-    """Opening a pipe waits for its other end."""
+    """An opener that does not wait for the other end of a pipe."""
     return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
 
 

@@ -1,4 +1,4 @@
-"""Label maps: their PNG files, their colours, and a picture of a mask on its photo.
+"""Label maps: their PNG files, their colours, and overlays of a mask on its photo.
 
 A label map is an integer array (H, W): 0 background, i + 1 for the class at position i, 255 ignore (65,535 in
 the 16-bit maps that more than 254 classes need).
@@ -24,7 +24,7 @@ from pseudomask.running.atomic import atomic_write
 
 IGNORE = 255
 IGNORE_16 = 65_535
-MAX_8BIT_CLASSES = 254  # foreground classes that fit beside background and ignore
+MAX_8BIT_CLASSES = 254  # foreground classes, besides background and ignore
 _JPEG_SIDE = 65_500  # libjpeg's limit
 
 MaskMode = Literal["palette", "index"]
@@ -69,7 +69,7 @@ def save_mask(path: Path, mask: np.ndarray, *, mode: MaskMode = "palette") -> No
 
 @dataclass(frozen=True, eq=False)
 class MaskFile:
-    """What a mask PNG holds.
+    """The content of a mask PNG.
 
     mode: Pillow's; values: uint8 or uint16 (H, W) indices or grey levels, None for colours; colours: of an image in
     colours, uint8 (H, W, 3) RGB, else None; palette: uint8 (n, 3) RGB of a palette image, else None.
@@ -95,18 +95,18 @@ class MaskFile:
 
 
 def read_mask_file(path: Path, *, max_pixels: int = 200_000_000) -> MaskFile:
-    """Read a mask PNG with all that its numbers or colours may mean; transparency is left out.
+    """Read a mask PNG with its values or colours; transparency is ignored.
 
     Grey levels of 2 and 4 bits are the stored numbers (0..3, 0..15), as in 1-bit files, not stretched to 255.
-    Raises ImageError for a missing, damaged or huge file or one that is no PNG.
+    Raises ImageError for a missing, damaged, too large or non-PNG file.
     """
     try:
         data = read_bytes(path)
         with PngImageFile(io.BytesIO(data)) as image:
-            image.verify()  # checksums, which decoding alone would not look at
+            image.verify()  # checksums, which decoding alone would not check
         with PngImageFile(io.BytesIO(data)) as image:  # not Image.open: its pixel limit warns and is global
             if image.width * image.height > max_pixels:
-                reason = f"{image.width} x {image.height} pixels are more than the limit of {max_pixels}"
+                reason = f"{image.width} x {image.height} pixels exceed the limit of {max_pixels}"
                 raise ImageError(path, reason)
             image.load()
             return _mask_file(image, bits=data[_BITS], grey=data[_COLOUR_TYPE] == 0)
@@ -118,7 +118,7 @@ _BITS, _COLOUR_TYPE = 24, 25  # of a PNG's header
 
 
 def stored_in_bytes(data: bytes) -> bool:
-    """Whether a mask PNG has 8 or 16 bits a number: fewer are stretched to 255 by some readers and not by others."""
+    """Whether a mask PNG has 8 or 16 bits per value: some readers stretch fewer bits to 255, others do not."""
     return data[_BITS] >= 8 and data[_COLOUR_TYPE] in (0, 3)
 
 
@@ -141,11 +141,11 @@ def _mask_file(image: Image.Image, *, bits: int, grey: bool) -> MaskFile:
 def load_mask(path: Path, *, max_pixels: int = 200_000_000) -> np.ndarray:
     """Read a label map PNG as uint8 or uint16 (H, W); palette images give indices, not colours.
 
-    Raises UsageError for a PNG that holds colours instead of classes, and ImageError as `read_mask_file` does.
+    Raises UsageError for a PNG of colours instead of class indices, and ImageError as `read_mask_file`.
     """
     file = read_mask_file(path, max_pixels=max_pixels)
     if file.values is None:
-        raise UsageError(f"{path}: holds colours ({file.mode}), not class indices; a palette or grey PNG")
+        raise UsageError(f"{path}: contains colours ({file.mode}), not class indices; use a palette or grey PNG")
     return file.values
 
 
@@ -155,8 +155,8 @@ def overlay(
     """The photo with its mask on top, uint8 (H, W, 3).
 
     image: uint8 (H, W, 3) RGB; mask: integer (H, W); alpha: weight of the class colour in [0, 1].
-    Regions get a thin white contour; the background stays as it is. With `names` (foreground, in class
-    order) a legend of the classes present is drawn into the upper left corner, where it fits.
+    Regions get a thin white contour; the background is unchanged. With `names` (foreground, in class
+    order), a legend of the classes present is drawn in the upper left corner, if it fits.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise UsageError(f"a photo must be uint8 (H, W, 3), not {image.dtype} {image.shape}")
@@ -234,9 +234,9 @@ def _printable(name: str) -> str:
 
 
 def save_picture(path: Path, picture: np.ndarray) -> None:
-    """Write uint8 (H, W, 3) RGB as JPEG, atomically: for people's eyes, not for measuring.
+    """Write uint8 (H, W, 3) RGB as JPEG, atomically; for viewing, not for measuring.
 
-    A side that JPEG has no room for is squeezed.
+    Sides above JPEG's limit are scaled down (the aspect ratio is not kept).
     """
     image = Image.fromarray(picture)
     if max(image.size) > _JPEG_SIDE:

@@ -1,4 +1,4 @@
-"""Names that others chose, written so that a shell, a YAML or TOML file and a person read them as what they are."""
+"""Quote text safely for shells, YAML, TOML and terminals; counts with their nouns."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _PLAIN = re.compile(r"[A-Za-z_][\w./*-]*", re.ASCII)
 
 
 def command(*words: object) -> str:
-    """`pseudomask WORDS`, to be pasted into a shell; a path is never taken for a flag."""
+    """`pseudomask WORDS`, ready to paste into a shell; a path is never mistaken for a flag."""
     return " ".join(["pseudomask", *map(shell_word, words)])
 
 
 def shell_word(word: object) -> str:
-    """One word as bash, zsh and their kin read it, on one line and without anything that a terminal obeys.
+    """One word quoted for bash, zsh and similar shells, on one line and without terminal control characters.
 
-    A path that begins with a dash gets `./` before it. What cannot be printed becomes an escape within `$'…'`.
+    A path that begins with a dash is prefixed with `./`. Unprintable characters become escapes in `$'…'`.
     """
     text = str(word)
     if isinstance(word, PurePath) and text.startswith("-"):
@@ -41,26 +41,26 @@ def _escaped(letter: str) -> str:
 
 
 def double_quoted(text: str) -> str:
-    """A string as YAML and TOML both read it."""
+    """A double-quoted string, valid in YAML and TOML."""
     return f'"{"".join(_in_double_quotes(letter) for letter in text)}"'
 
 
 def _in_double_quotes(letter: str) -> str:
     if letter in '\\"':
         return f"\\{letter}"
-    if letter.isprintable() or "\udc80" <= letter <= "\udcff":  # such a byte of a name stays what it is in the file
+    if letter.isprintable() or "\udc80" <= letter <= "\udcff":  # keep non-UTF-8 bytes of names as they are
         return letter
     return f"\\u{ord(letter):04x}" if letter <= "\uffff" else f"\\U{ord(letter):08x}"
 
 
 def yaml_word(text: str) -> str:
-    """`text` as YAML reads a string, without quotes where it needs none."""
+    """`text` as a YAML string, quoted only if necessary."""
     reserved = text.lower() in ("null", "true", "false", "yes", "no", "on", "off", "y", "n")
     return text if _PLAIN.fullmatch(text) and not reserved else double_quoted(text)
 
 
 def printable(text: str) -> str:
-    """`text` on one line and without anything a terminal would obey or cannot show."""
+    """`text` on one line, without control characters and characters that a terminal cannot show."""
     if text.isprintable():
         return text
     return "".join(_visible(letter) for letter in text)
@@ -72,3 +72,9 @@ def _visible(letter: str) -> str:
     if "\udc80" <= letter <= "\udcff":  # a byte of a name that is not UTF-8
         return f"\\x{ord(letter) - 0xDC00:02x}"
     return letter.encode("unicode_escape").decode("ascii")
+
+
+def count(n: int, noun: str) -> str:
+    """`1 photo`, `1,200 photos`, `2 classes`."""
+    ending = "" if n == 1 else "es" if noun.endswith("s") else "s"
+    return f"{n:,} {noun}{ending}"

@@ -1,6 +1,6 @@
-"""The score map that travels between stations, and its small file.
+"""Score maps and their compact file format.
 
-A score file is a `.npz` that anyone can read: `numpy.load("x.npz")["values"] / 255`. It holds plain arrays:
+A score file is a `.npz` that anyone can read: `numpy.load("x.npz")["values"] / 255`. It contains plain arrays:
 
     version  ()         uint8   1
     classes  (n,)       uint16  mask index of each plane, ascending; 0 is background and has no plane
@@ -42,7 +42,7 @@ _MAX_CLASS = 65_534  # 65,535 is the ignore index of 16-bit masks
 MAX_SIDE = 1 << 20  # pixels of a photo's side
 _MAX_VALUES = 1 << 28  # elements of `values`: 1 GiB once they are float32
 _MAX_HEADER = 1 << 10  # bytes of an .npy header: ours take 128
-# Without its blanks. numpy's own reader hands this text to Python's parser, which raises many things for odd text.
+# Matched without spaces. numpy's reader passes this text to Python's parser, which raises all kinds of errors.
 _HEADER = re.compile(rb"\{'descr':'([|<>]u[124])','fortran_order':(True|False),'shape':\(([\d,]*)\),?\}\n?")
 _MEMBERS = ("version", "classes", "values", "size", "stride")
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same scores give the same bytes
@@ -57,7 +57,7 @@ class ScoreMap:
     size:    (H, W) of the image.
     stride:  image pixels per score pixel; h = ceil(H / stride), w = ceil(W / stride).
 
-    Raises ValueError where these do not fit together.
+    Raises ValueError if these do not fit together.
     """
 
     classes: tuple[int, ...]
@@ -127,12 +127,12 @@ class ScoreMap:
 def check_threshold(threshold: float) -> np.float32:
     """`threshold` as the float32 that scores are compared with; UsageError unless it is in [0, 1]."""
     if not 0 <= threshold <= 1:
-        raise UsageError(f"a background threshold must be a number in [0, 1], not {threshold}")
+        raise UsageError(f"the background threshold must be in [0, 1], not {threshold}")
     return np.float32(threshold)
 
 
 def quantise(scores: ScoreMap, bits: Bits = 8) -> ScoreMap:
-    """Exactly what `save_scores` then `load_scores` gives: masks from memory equal those from disk."""
+    """What `load_scores` would return after `save_scores`, so that masks from memory equal masks from disk."""
     return ScoreMap(scores.classes, _decode(_encode(scores.values, bits)), scores.size, scores.stride)
 
 
@@ -142,7 +142,7 @@ def save_scores(path: Path, scores: ScoreMap, *, bits: Bits = 8) -> None:
     Raises UsageError for more values than `load_scores` would read (1 GiB as float32).
     """
     if scores.values.size > _MAX_VALUES:
-        reason = f"{scores.values.size} scores are more than the limit of {_MAX_VALUES} a file"
+        reason = f"{scores.values.size} scores exceed the limit of {_MAX_VALUES} per file"
         raise UsageError(f"{path}: {reason}; use a larger stride or fewer classes")
     arrays: dict[str, np.ndarray] = {
         "version": np.array(_VERSION, np.uint8),
@@ -164,8 +164,8 @@ def save_scores(path: Path, scores: ScoreMap, *, bits: Bits = 8) -> None:
 def load_scores(path: Path) -> ScoreMap:
     """Read a score file.
 
-    Nothing is unpickled, and no more is decompressed than the checked shapes need. Raises UsageError where
-    the file is missing, damaged or something else.
+    Nothing is unpickled, and no more is decompressed than the checked shapes need. Raises UsageError if
+    the file is missing, damaged or not a score file.
     """
     try:
         with open_file(path) as file, zipfile.ZipFile(file) as archive:
@@ -214,7 +214,7 @@ def _read(file: BinaryIO, archive: zipfile.ZipFile) -> ScoreMap:
 
     version = int(array("version", "B", ()))
     if version != _VERSION:
-        raise ValueError(f"format version {version}, this program reads {_VERSION}")
+        raise ValueError(f"format version {version}, but this version reads {_VERSION}")
     classes = tuple(array("classes", "H").tolist())
     height, width = array("size", "I", (2,)).tolist()
     stride = int(array("stride", "H", ()))
@@ -226,10 +226,10 @@ def _read(file: BinaryIO, archive: zipfile.ZipFile) -> ScoreMap:
 
 
 def _read_member(file: BinaryIO, info: zipfile.ZipInfo, dtypes: str, shape: tuple[int, ...] | None) -> np.ndarray:
-    """One array, its dtype among `dtypes` and of this shape (None: a vector, at most one item a class)."""
+    """One array with a dtype in `dtypes` and this shape (None: a vector with at most one item per class)."""
     count = _MAX_CLASS if shape is None else math.prod(shape)
     if count > _MAX_VALUES:
-        raise ValueError(f"{info.filename}: {count} values are more than the limit of {_MAX_VALUES}")
+        raise ValueError(f"{info.filename}: {count} values exceed the limit of {_MAX_VALUES}")
     data = _decompress(file, info, _MAX_HEADER + count * max(np.dtype(d).itemsize for d in dtypes) + 1)
     start = 10 + int.from_bytes(data[8:10], "little")
     header = _HEADER.fullmatch(data[10:start].replace(b" ", b"")) if start <= _MAX_HEADER else None
@@ -250,8 +250,8 @@ def _read_member(file: BinaryIO, info: zipfile.ZipInfo, dtypes: str, shape: tupl
 def _decompress(file: BinaryIO, info: zipfile.ZipInfo, limit: int) -> bytes:
     """The first `limit` bytes of a member.
 
-    Not through zipfile's reader: it expands whole bzip2 blocks before it looks at the limit, so that a few
-    kilobytes could take gigabytes.
+    Does not use zipfile's reader, which expands whole bzip2 blocks before it checks the limit, so that a few
+    kilobytes could expand to gigabytes.
     """
     file.seek(info.header_offset)
     local = file.read(30)

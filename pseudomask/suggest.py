@@ -12,7 +12,7 @@ from pseudomask.quoting import quoted
 
 
 def nearest(name: str, valid: Iterable[str], *, cutoff: float = 0.6) -> str | None:
-    """The valid name most like `name`, whatever their case; None where none is near."""
+    """The valid name closest to `name`, ignoring case; None if none is close."""
     by_lower = {one.lower(): one for one in valid}
     close = get_close_matches(name.lower(), by_lower, n=1, cutoff=cutoff)
     return by_lower[close[0]] if close else None
@@ -25,7 +25,7 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
 
 
 def did_you_mean_path(missing: Path) -> str:
-    """`; did you mean 'photos/cats'?` where what is first not there has a near namesake, or nothing."""
+    """`; did you mean 'photos/cats'?` if the first missing part of the path has a similar name, or nothing."""
     there = missing
     while not there.exists() and there != there.parent:
         there = there.parent

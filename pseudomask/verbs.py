@@ -1,8 +1,8 @@
-"""The table of verbs. The command line, the Python API, chains, completion and the manual page are made from it.
+"""The table of verbs, from which the command line, Python API, chains, completion and manual page are made.
 
-A new verb is a row here, its settings in `pseudomask.config`, its function, and its typed name in `api`. Nothing
-heavy is imported for the table: a verb's function is imported when it is called, so that `--help` answers at once
-and `evaluate` runs without torch.
+To add a verb, add a row here, its settings in `pseudomask.config`, its function, and its name in `api`. The table
+imports nothing heavy: a verb's function is imported when it is called, so that `--help` is fast and `evaluate` runs
+without torch.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from pseudomask.config import (
 from pseudomask.running.reporter import Reporter
 
 WEIGHTS = "weights.safetensors"
-"""What a training leaves in its folder when it is finished."""
+"""Name of the file that a finished training writes to its folder."""
 
 GROUPS = MAKE, LOOK, TRAIN, MACHINE = (
     "Make masks",
-    "Look, measure, hand on",
+    "Inspect, evaluate, export",
     "Train on your own photos",
     "This machine",
 )
-"""The headings of the program's own help, in their order."""
+"""The headings of `pseudomask --help`, in order."""
 
 
 class Result(Protocol):
     """What a verb's function returns.
 
-    It may also have `headline()`, a line shown first, `table()`, (header, rows) shown instead of the summary, and
+    Optional methods: `headline()`, a line shown first; `table()`, (header, rows) shown instead of the summary;
     `notes()`, lines shown last.
     """
 
@@ -51,10 +51,10 @@ class Result(Protocol):
     def exit_code(self) -> int: ...
 
     def summary(self) -> Sequence[tuple[str, object]]:
-        """(label, value) lines for people; a value that tells of something wrong is a `reporter.Bad`."""
+        """(label, value) lines for people; a value that reports a problem is a `reporter.Bad`."""
 
     def to_json(self) -> Any:
-        """The same and more for programs."""
+        """The result for programs, as JSON-compatible values."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,24 +62,24 @@ class Verb:
     """One verb.
 
     Attributes:
-        config: the data class of its settings.
+        config: data class of its settings.
         function: "module:function", called with the settings and a `Reporter`; returns a `Result`.
         help: one line.
-        group: its heading in the program's help, of `GROUPS`.
-        shared: whether each process of a torchrun does its share; else the first does everything.
+        group: its heading in the program's help, one of `GROUPS`.
+        shared: whether all processes of a torchrun share the work; otherwise rank 0 does everything.
         configurable: whether `--config` can hold its settings.
-        stdout: what it prints, of its settings and result, where `--json` is not given.
-        next: the command that most people want then, where the summary does not tell: settings in braces, and
-            {weights}, those that were made.
+        stdout: (settings, result) → the lines printed on stdout without `--json`.
+        next: the usual next command, if the summary does not name it; may contain settings in braces, and {weights},
+            the weights just written.
 
-    In a chain (`pseudomask run`), for the verbs that can be a step of one:
-        writes: the setting that names what it writes.
-        below: the default of `writes`, below the chain's `out`.
-        inputs: settings that hold what earlier steps make, or where the data is.
-        makes: what later steps take of it: the setting that takes it, or masks.
-        method: of trainings, the method of extract that their weights are for.
+    For the verbs that can be a step of a chain (`pseudomask run`):
+        writes: the setting that names its output.
+        below: default of `writes`, relative to the chain's `out`.
+        inputs: settings that take earlier steps' outputs, or the data.
+        makes: the settings of later steps that take its output, or "masks".
+        method: for trainings, the method of extract that the weights are for.
         aliases: other names of settings in a file.
-        several: whether a chain may have more than one.
+        several: whether a chain may contain more than one.
     """
 
     name: str
@@ -108,16 +108,16 @@ class Verb:
 
     @property
     def trains(self) -> bool:
-        """Whether it fills a folder with weights."""
+        """Whether the verb trains a network."""
         return self.writes == "run"
 
     @property
     def source(self) -> str | None:
-        """The setting of the folder that it goes on from; None where it takes photos as they come."""
+        """The setting of the output folder that it starts from; None if it starts from photos."""
         return next((name for name in ("seeds", "pred", "out") if name in self.inputs), None)
 
     def product(self, config: Any) -> Path:
-        """What later steps of a chain take of it."""
+        """The path that later steps of a chain take from it."""
         made: Path = getattr(config, self.writes)
         return made / WEIGHTS if self.trains else made
 
@@ -140,7 +140,7 @@ VERBS = {
             name="train-cls",
             config=TrainClsConfig,
             function="pseudomask.training.train_cls:train_cls",
-            help="Train the multi-label classifier on photos and tags.",
+            help="Train the multi-label classifier from photos and tags.",
             group=TRAIN,
             shared=True,
             stdout=_weights,
@@ -155,7 +155,7 @@ VERBS = {
             name="reactivate",
             config=ReactivateConfig,
             function="pseudomask.training.reactivate:reactivate",
-            help="Train ReCAM's second classifier on top of train-cls's weights.",
+            help="Train ReCAM's second classifier, starting from train-cls weights.",
             group=TRAIN,
             shared=True,
             stdout=_weights,
@@ -170,7 +170,7 @@ VERBS = {
             name="calibrate",
             config=CalibrateConfig,
             function="pseudomask.training.calibrate:calibrate",
-            help="Train CPMC's heads on top of train-cls's or reactivate's weights.",
+            help="Train CPMC's heads, starting from train-cls or reactivate weights.",
             group=TRAIN,
             shared=True,
             stdout=_weights,
@@ -198,7 +198,7 @@ VERBS = {
             name="train-affinity",
             config=TrainAffinityConfig,
             function="pseudomask.training.train_affinity:train_affinity",
-            help="Train the boundary network of refine's walk on what seeds are sure of.",
+            help="Train the boundary head of refine --method walk from confident seeds.",
             group=TRAIN,
             shared=True,
             stdout=_weights,
@@ -237,7 +237,7 @@ VERBS = {
             name="report",
             config=ReportConfig,
             function="pseudomask.reporting.report:report",
-            help="Write a page of masks, the most doubtful first, without true masks.",
+            help="Write an HTML page of masks, most doubtful first; needs no true masks.",
             group=LOOK,
             stdout=lambda config, result: (result.page.path,),
             writes="html",
@@ -250,7 +250,7 @@ VERBS = {
             name="export",
             config=ExportConfig,
             function="pseudomask.exporting.export:export",
-            help="Turn masks into a data set that trainers open.",
+            help="Turn masks into a data set for training frameworks.",
             group=LOOK,
             stdout=lambda config, result: (config.dest,),
             writes="dest",
@@ -263,7 +263,7 @@ VERBS = {
             name="run",
             config=RunConfig,
             function="pseudomask.chain.run:run",
-            help="Do a chain of verbs from one file.",
+            help="Run a chain of verbs from one file.",
             group=MAKE,
             configurable=False,
             stdout=_out,
@@ -272,9 +272,9 @@ VERBS = {
             name="doctor",
             config=DoctorConfig,
             function="pseudomask.checkup:doctor",
-            help="Say what this machine has and lacks, and try one photo.",
+            help="Check this machine and try one photo.",
             group=MACHINE,
         ),
     )
 }
-"""Verbs by name, in the order in which a chain runs them."""
+"""Verbs by name, in the order of a chain."""

@@ -41,7 +41,9 @@ def test_each_process_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) ->
         assert pick_device("cuda:0") == torch.device("cuda:0")
         assert pick_device("cpu") == CPU
     monkeypatch.setattr(devices, "ranks", lambda: Ranks(2, 3, 2, 3))
-    with pytest.raises(DeviceError, match="--device cuda:2: this machine has 2 CUDA devices; start as many processes"):
+    with pytest.raises(
+        DeviceError, match="--device cuda:2: this machine has 2 CUDA devices; start that many processes"
+    ):
         pick_device("auto")
 
 
@@ -55,7 +57,7 @@ def test_an_absent_device_is_an_error_with_exit_code_3(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("name", ["gpu", "", "cuda:x", "meta", "cuda:-1"])
 def test_names_that_mean_nothing(name: str) -> None:
-    with pytest.raises(UsageError, match="is none of auto, cpu, cuda, cuda:N, mps"):
+    with pytest.raises(UsageError, match="must be one of auto, cpu, cuda, cuda:N, mps"):
         pick_device(name)
 
 
@@ -65,7 +67,7 @@ def test_precision_by_name() -> None:
     assert pick_amp("fp16", CUDA) is torch.float16
     with pytest.raises(UsageError, match="fp16 is for GPUs"):
         pick_amp("fp16", CPU)
-    with pytest.raises(UsageError, match="'int8' is none of"):
+    with pytest.raises(UsageError, match="'int8' must be one of"):
         pick_amp("int8", CPU)
 
 

@@ -44,7 +44,7 @@ def test_a_sound_machine(look: Look, tmp_path: Path) -> None:
     result = look(smoke=True)
     assert (result.exit_code, [c.name for c in result.checks if c.essential and not c.ok]) == (0, [])
     told = dict(result.summary())
-    assert told["one photo"].startswith("became a mask in ")
+    assert told["one photo"].startswith("mask made in ")
     assert told["verdict"] == "ready"
     assert told["writing"] == str(tmp_path)
     assert "recam, narrow, 3 classes, licence CC0-1.0" in told["weights"]
@@ -100,7 +100,7 @@ def test_a_photo_that_becomes_no_mask(look: Look, monkeypatch: pytest.MonkeyPatc
     result = look(smoke=True)
     assert missing(result) == ["one photo"]
     assert dict(result.summary())["one photo"] == "MISSING: OSError: no space left"
-    assert dict(result.summary())["verdict"] == "not ready, for want of: one photo"
+    assert dict(result.summary())["verdict"] == "not ready; missing: one photo"
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

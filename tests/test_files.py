@@ -48,7 +48,7 @@ def endless(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("reader", READERS)
 def test_no_device_and_no_pipe_is_read(endless: Path, reader: str) -> None:
-    with pytest.raises((UsageError, ImageError), match=r"not a regular file|name it with --label-format"):
+    with pytest.raises((UsageError, ImageError), match=r"not a regular file|give --label-format"):
         READERS[reader](endless)
 
 

@@ -12,7 +12,7 @@ import pytest
 from pseudomask.chain.record import resolved
 from pseudomask.chain.steps import STEPS, Chain, Step
 from pseudomask.config import ExtractConfig
-from pseudomask.quoting import command, double_quoted, shell_word, yaml_word
+from pseudomask.quoting import command, count, double_quoted, shell_word, yaml_word
 
 NAMES = [
     "plain", "two words", "$(touch PWNED)", "`touch PWNED`", "a;touch PWNED", "a\ntouch PWNED\n", "a\r", "a\tb",
@@ -54,3 +54,8 @@ def test_the_resolved_chain_holds_any_name(name: str) -> None:
     chain = Chain(Path(f"{name}.toml"), Path(name), (Step(STEPS["extract"], "extract", config),))
     content = tomllib.loads(resolved(chain))
     assert (content["out"], content["extract"]["images"], content["extract"]["list"]) == (name, name, f"{name}/x")
+
+
+def test_counts_agree_with_their_noun() -> None:
+    assert [count(n, "photo") for n in (0, 1, 1200)] == ["0 photos", "1 photo", "1,200 photos"]
+    assert [count(n, "class") for n in (1, 2)] == ["1 class", "2 classes"]

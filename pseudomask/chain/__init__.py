@@ -1,5 +1,5 @@
 """A chain of verbs from one file: `pseudomask run`.
 
-`steps` says what a chain is, `file` reads the TOML, `plan` makes each step's settings of it, `checks` finds what
-cannot work, `standing` asks what is there already, `run` does the rest, and `record` writes down what became of it.
+`steps` defines a chain, `file` reads the TOML, `plan` turns it into each step's settings, `checks` finds what
+cannot work, `standing` finds what is already done, `run` does the rest, and `record` records the outcome.
 """

@@ -1,4 +1,4 @@
-"""What can be known to be wrong before the first step runs, of steps whose inputs are yet to be made."""
+"""Find mistakes before the first step runs, even in steps whose inputs do not exist yet."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pseudomask.suggest import did_you_mean
 
 
 def check_inputs(step: Step, made: set[Path]) -> None:
-    """Raise `UsageError` for a file or folder that is not there and that no earlier step makes (`made`)."""
+    """Raise `UsageError` for a missing file or folder that no earlier step makes (`made`)."""
     for name in deciding(type(step.config), roles=("place",)):
         value = getattr(step.config, name)
         if name == step.verb.writes or not isinstance(value, Path) or value.resolve() in made:
             continue
         if name in ("list", "val_list") and str(value) == "-":
-            raise UsageError(f"{step.label}: a list from standard input can be read once only; name a file")
+            raise UsageError(f"{step.label}: a list from standard input can be read only once; give a file")
         if not value.exists():
             raise UsageError(f"{step.label}: {name.replace('_', '-')} {value}: no such file or folder")
     if step.verb.name == "evaluate":
@@ -28,7 +28,7 @@ def check_inputs(step: Step, made: set[Path]) -> None:
 
 
 def check_later(step: Step) -> None:
-    """Raise what the step would raise at its start, as far as it does not hang on what earlier steps make."""
+    """Raise what the step would raise at its start, as far as it does not depend on earlier steps."""
     try:
         _check(step)
     except (UsageError, DeviceError) as error:
@@ -36,7 +36,7 @@ def check_later(step: Step) -> None:
 
 
 def named(error: Any, step: Step) -> Any:
-    """The same error, with the step's name before its message."""
+    """The error with the step's name before its message."""
     error.args = (f"{step.label}: {error}", *error.args[1:])
     return error
 
@@ -81,18 +81,18 @@ def _check_evaluate(step: Step) -> None:
     if not truths:
         raise UsageError(f"{step.label}: {step.config.gt}: no truth mask (.png) found")
     if step.config.sweep and step.config.threshold is not None:
-        raise UsageError(f"{step.label}: `sweep` tries all thresholds, `threshold` just one: give one of the two")
+        raise UsageError(f"{step.label}: `sweep` and `threshold` cannot be combined; give one of them")
 
 
 def window(chain: Chain, first: str | None, last: str | None) -> tuple[Step, ...]:
     """The steps from `first` to `last`, each a step's label or a verb.
 
-    Raises `UsageError` where there is no such step, or none between the two.
+    Raises `UsageError` if there is no such step, or none between the two.
     """
     begin = 0 if first is None else _positions(first, "--from", chain)[0]
     end = len(chain.steps) - 1 if last is None else _positions(last, "--until", chain)[-1]
     if begin > end:
-        raise UsageError(f"--from {first} comes after --until {last}: nothing is left to do")
+        raise UsageError(f"--from {first} comes after --until {last}, so there is nothing to do")
     return chain.steps[begin : end + 1]
 
 
@@ -107,5 +107,5 @@ def _positions(name: str, flag: str, chain: Chain) -> list[int]:
 
 
 def ready(config: Any, **changes: Any) -> Any:
-    """The config with those of the changes that it has settings for."""
+    """The config with those changes that apply to its settings."""
     return replace(config, **{name: value for name, value in changes.items() if hasattr(config, name)})

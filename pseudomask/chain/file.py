@@ -1,4 +1,4 @@
-"""The TOML file of a chain as it stands: what is at the top, and a table for each step."""
+"""Read the TOML file of a chain: the settings at the top, and one table per step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pseudomask.errors import UsageError
 from pseudomask.suggest import did_you_mean
 
 Entries = dict[str, tuple[object, str]]
-"""Key, with dashes → its value, and where it stands, for errors."""
+"""Key, with dashes → its value and its location, for errors."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Table:
 
 @dataclass(frozen=True)
 class ChainFile:
-    """A file's settings; tables in the chain's order, whatever theirs."""
+    """The settings of a file; tables in the order of the chain, not of the file."""
 
     path: Path
     top: Entries
@@ -34,21 +34,21 @@ class ChainFile:
 
 
 def read_file(path: Path) -> ChainFile:
-    """Raises `UsageError` where the file is missing, is no TOML, or has tables that are no steps, or none."""
+    """Read a chain file. Raises `UsageError` if it is missing, not TOML, or has no tables or unknown ones."""
     content = load_toml(path, str(path))
     tables = {name: value for name, value in content.items() if _is_table(value)}
     for name, value in tables.items():
         if name == "run":
-            raise UsageError(f"{path}: settings of the chain stand at the top of the file, not in [run]")
+            raise UsageError(f"{path}: put the chain's settings at the top of the file, not in [run]")
         if name not in STEPS:
             raise UsageError(
-                f"{path}: [{name}] is no step{did_you_mean(name, STEPS)}; the steps are {', '.join(STEPS)}"
+                f"{path}: [{name}] is not a step{did_you_mean(name, STEPS)}; the steps are {', '.join(STEPS)}"
             )
         if isinstance(value, list) and not STEPS[name].several:
             several = ", ".join(verb.name for verb in STEPS.values() if verb.several)
-            raise UsageError(f"{path}: [[{name}]] may stand only once, as [{name}]; several times only {several}")
+            raise UsageError(f"{path}: [[{name}]] may occur only once, as [{name}]; only {several} may be repeated")
     if not tables:
-        raise UsageError(f"{path}: no step in it; write a table for each, such as [extract]")
+        raise UsageError(f"{path}: no steps; write one table per step, such as [extract]")
     found = []
     for verb in (verb for verb in STEPS if verb in tables):
         value = tables[verb]

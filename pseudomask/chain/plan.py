@@ -1,4 +1,4 @@
-"""From a file to steps: what a table says, what stands at the top, and what the steps before it make."""
+"""Turn a file into steps: combine each table, the settings at the top, and the products of earlier steps."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from pseudomask.suggest import did_you_mean
 from pseudomask.verbs import Verb
 
 OUT = "out"
-# At the top these say which photos come in; a step that goes on from an earlier one takes what that made.
+# At the top these select the photos; a step that starts from an earlier one uses its output.
 _PHOTOS = ("images", "list", "limit")
-# Of one name, but of another meaning in each verb, or the name of one file.
+# The same name with a different meaning in each verb, or the name of one file.
 _OWN = {"method", "threshold", "val-list", "val-fraction", "html", "json-file", "csv", "markdown"}
 _OWN |= {"run", "dest"}
-_DRY = "give --dry-run to `pseudomask run` itself"
+_DRY = "give --dry-run to `pseudomask run` instead"
 _HINTS = {
     "images": "give `images` at the top or in its table",
-    "seeds": "no [extract] comes before it; give `seeds`",
+    "seeds": "no [extract] before it; give `seeds`",
     "pred": "no step before it makes masks; give `masks`",
     "gt": "give `truth`, the folder of true masks",
     "out": "no step before it makes masks; give `masks`",
@@ -34,15 +34,15 @@ _HINTS = {
 
 @dataclass
 class _Products:
-    """What the steps so far make."""
+    """The products of the steps so far."""
 
     products: dict[str, Path] = field(default_factory=dict)  # by the setting that takes it
-    masks: dict[str, Path] = field(default_factory=dict)  # by verb; the last are those that are gone on with
+    masks: dict[str, Path] = field(default_factory=dict)  # by verb; later steps use the last
     method: str | None = None
     images: Path | None = None
 
     def wired(self, verb: Verb, of: str | None) -> dict[str, Path]:
-        """The inputs of a step that earlier ones make."""
+        """The inputs of a step that earlier steps make."""
         masks = self.masks[of] if of is not None else next(reversed(self.masks.values()), None)
         images = self.images if verb.source == "seeds" else None
         made = self.products | {"images": images, "pred": masks, "out": masks}
@@ -65,8 +65,8 @@ class _Products:
 def plan(path: Path, environment: Mapping[str, str]) -> Chain:
     """The chain of a file, each step with all its settings.
 
-    A table wins over what earlier steps make, that over the top. `PSEUDOMASK_*` variables win over the file, but not
-    for inputs. Raises `UsageError` for all that is wrong in the file, before anything is looked at but the file.
+    A table takes precedence over earlier steps' products, and these over the top. `PSEUDOMASK_*` variables override the
+    file, but not inputs. Raises `UsageError` for mistakes in the file, before anything else is read.
     """
     file = read_file(path)
     known = {name: {one.key: one for one in settings(verb.config)} for name, verb in STEPS.items()}
@@ -77,17 +77,17 @@ def plan(path: Path, environment: Mapping[str, str]) -> Chain:
     for table in file.tables:
         step = _step(file, table, known[table.verb], made, out, taken, environment)
         if any(step.label == other.label for other in steps):
-            raise UsageError(f"{table.where}: there are two of {step.label!r}; give each a `name` of its own")
+            raise UsageError(f"{table.where}: duplicate step {step.label!r}; give each a different `name`")
         steps.append(_linked(step, steps))
         made.add(step)
     for key, labels in taken.items():
         if not labels:
             verbs = ", ".join(verb for verb in known if _setting(STEPS[verb], known[verb], key) is not None)
-            raise UsageError(f"{file.top[key][1]}: no step here takes it from the top; it is a setting of {verbs}")
+            raise UsageError(f"{file.top[key][1]}: no step uses it; it is a setting of {verbs}")
         if key in _OWN and len({"training" if _trains(label) else label for label in labels}) > 1:
             raise UsageError(
-                f"{file.top[key][1]}: it would be that of {' and '.join(labels)}, which do not mean the same by it; "
-                "put it into their tables"
+                f"{file.top[key][1]}: it would apply to {' and '.join(labels)}, where it has different meanings; put "
+                "it in their tables"
             )
     return Chain(path, out, tuple(steps))
 
@@ -102,21 +102,21 @@ def _check_top(file: ChainFile, known: Mapping[str, Mapping[str, Setting]]) -> N
         if key == "dry-run":
             raise UsageError(f"{where}: {_DRY}")
         if key not in valid:
-            hint = did_you_mean(key, valid) or "; a table is written [extract], a setting below it"
+            hint = did_you_mean(key, valid) or "; write a table as [extract], with its settings below"
             raise UsageError(f"{where}: unknown key{hint}")
 
 
 def _out(file: ChainFile) -> Path:
     value, where = file.top.get(OUT, (None, ""))
     if value is None:
-        raise UsageError(f"{file.path}: no `out` at the top: the folder below which the steps write")
+        raise UsageError(f"{file.path}: give `out` at the top, the folder for the steps' outputs")
     if not isinstance(value, str) or not value or "\0" in value:
         raise UsageError(f"{where}: must be a path, not {value!r}")
     return Path(value)
 
 
 def _setting(verb: Verb, known: Mapping[str, Setting], key: str) -> Setting | None:
-    """The setting that a key of a file means."""
+    """The setting that a key of a file refers to."""
     field_name = verb.aliases.get(key)
     if field_name is not None:
         return next(one for one in known.values() if one.name == field_name)
@@ -139,7 +139,7 @@ def _step(
     label = verb.name if name is None else f"{verb.name} {name}"
     own = _own(verb, entries, known, table.where)
     if of is not None and verb.source in own:
-        raise UsageError(f"{table.where}: `of` and a folder of masks: give one of the two")
+        raise UsageError(f"{table.where}: `of` and a folder of masks cannot be combined; give one of them")
     wired = {field: path for field, path in made.wired(verb, of).items() if field not in own}
     shared: dict[str, tuple[object, str]] = {}
     for key in taken:
@@ -174,7 +174,7 @@ def _in(environment: Mapping[str, str], verb: Verb, setting: Setting) -> bool:
 
 
 def _own(verb: Verb, entries: Entries, known: Mapping[str, Setting], where: str) -> dict[str, tuple[object, str]]:
-    """Field → value of what the table says."""
+    """Field → value from the table."""
     own: dict[str, tuple[object, str]] = {}
     for key, (value, source) in entries.items():
         setting = _setting(verb, known, key)
@@ -198,9 +198,9 @@ def _word(entries: Entries, key: str, valid: Iterable[str] | None) -> str | None
         raise UsageError(f"{where}: must be a name, not {value!r}")
     if valid is not None and value not in valid:
         known = " or ".join(valid) or "none"
-        raise UsageError(f"{where}: {value!r} is no step before it that makes masks; there is {known}")
+        raise UsageError(f"{where}: {value!r} is not an earlier step that makes masks; there is {known}")
     if valid is None and not value.replace("-", "").replace("_", "").replace(".", "").isalnum():
-        raise UsageError(f"{where}: a name has letters, digits, dots and dashes, not {value!r}")
+        raise UsageError(f"{where}: a name may contain only letters, digits, dots and dashes, not {value!r}")
     return value
 
 

@@ -51,7 +51,9 @@ def read_entries(chain: Chain) -> dict[str, Entry]:
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path} is not what `pseudomask run` wrote; move it away, or choose another `out`") from error
+        raise UsageError(
+            f"{path} was not written by `pseudomask run`; move it away, or choose another `out`"
+        ) from error
 
 
 def document(chain: Chain, entries: Sequence[Entry], exit_code: int | None) -> dict[str, Any]:
@@ -80,7 +82,7 @@ def write_resolved(chain: Chain) -> None:
 
 def resolved(chain: Chain) -> str:
     """TOML in which nothing is left to defaults but what has no value."""
-    lines = [f"# What {json.dumps(str(chain.file))} came to, with all defaults.", f"out = {_toml(chain.out)}"]
+    lines = [f"# Resolved from {json.dumps(str(chain.file))}, with all defaults.", f"out = {_toml(chain.out)}"]
     for step in chain.steps:
         several = step.verb.several
         lines += ["", f"[[{step.verb.name}]]" if several else f"[{step.verb.name}]"]

@@ -36,11 +36,11 @@ from pseudomask.running.ranks import ranks
 from pseudomask.running.reporter import Reporter, SilentReporter
 
 _WORDS = {
-    "done": "there already",
+    "done": "already done",
     "new": "to make",
-    "goes on": "to go on with",
-    "anew": "to make anew",
-    "waits": "after what it needs",
+    "goes on": "to resume",
+    "anew": "to redo",
+    "waits": "after earlier steps",
 }
 
 
@@ -94,15 +94,16 @@ class RunResult:
 
 
 def run(config: RunConfig, reporter: Reporter | None = None) -> RunResult:
-    """Do the chain of a file (see `RunConfig`), and write chain.json and run.toml into its `out`.
+    """Run the chain of a file (see `RunConfig`), and write chain.json and run.toml to its `out`.
 
-    A step whose record says that all is done is skipped; one made with other settings is made anew with `overwrite`,
-    else refused. Raises `UsageError` before any work where the file cannot work, and what a step raises, with the
-    step's name before its message. A step that ends with another exit code than 0 ends the chain.
+    Finished steps are skipped; steps made with other settings are redone with `overwrite`, otherwise refused. Raises
+    `UsageError` before any work if the file has a mistake, and the errors of steps, with the step's name before the
+    message. A step with an exit code other than 0 ends the chain.
     """
     if not ranks().alone:
         raise UsageError(
-            "run does not share its steps among the processes of a torchrun; start it once, or each verb with torchrun"
+            "run cannot share its steps among the processes of a torchrun; start it without torchrun, or start each "
+            "verb with torchrun"
         )
     reporter = reporter or SilentReporter()
     chain = plan(config.config, os.environ)
@@ -119,7 +120,7 @@ def run(config: RunConfig, reporter: Reporter | None = None) -> RunResult:
         for label, standing in standings.items():
             by_label[label] |= {"status": _WORDS[standing.state], "why": standing.why}
         findings = (finding.text for one in standings.values() for finding in getattr(one.result, "findings", ()))
-        for text in dict.fromkeys(findings):  # trainings on the same tags find the same
+        for text in dict.fromkeys(findings):  # trainings on the same tags have the same findings
             reporter.warn(text)
         return RunResult(chain.out, entries, dry=True, document=document(chain, entries, None))
     with holding(chain.out):
@@ -147,14 +148,14 @@ def _run_steps(
 
 
 def _known(entry: Entry, before: dict[str, Entry]) -> Entry:
-    """With what is known of the step from an earlier run."""
+    """The entry with what is known from an earlier run of the step."""
     old = before.get(entry["step"], {})
     return entry | {name: old[name] for name in ("seconds", "results", "fingerprint") if name in old}
 
 
 @dataclass
 class _Runner:
-    """From step to step, with chain.json always telling how far."""
+    """Runs the steps, keeping chain.json up to date."""
 
     chain: Chain
     entries: list[Entry]
@@ -165,18 +166,18 @@ class _Runner:
         write_summary(self.chain, self.entries, exit_code)
 
     def step(self, step: Step, standing: Standing, title: str, entry: Entry) -> int:
-        """Do one step, or skip it; returns its exit code."""
+        """Run or skip one step; returns its exit code."""
         if standing.state == "waits":
             standing = self._ask(step, entry)
-        if getattr(standing.result, "exit_code", 0):  # stopped while it looked
+        if getattr(standing.result, "exit_code", 0):  # stopped during its dry run
             entry["status"] = "stopped"
             return int(standing.result.exit_code)
         if standing.state == "done":
             entry |= {"status": "skipped", "why": "", "results": entry["results"] or keep(standing.result)}
-            self.reporter.info(f"{title}: there already, in {step.output}")
+            self.reporter.info(f"{title}: already done, in {step.output}")
             return 0
         why = f", because {standing.why}" if standing.why else ""
-        words = {"new": "begins", "goes on": "goes on", "anew": "is made anew"}[standing.state]
+        words = {"new": "starting", "goes on": "resuming", "anew": "redoing"}[standing.state]
         self.reporter.info(f"{title}: {words}, in {step.output}{why}")
         entry |= {"status": "running", "why": standing.why, "results": {}}
         entry.pop("fingerprint", None)
@@ -198,7 +199,7 @@ class _Runner:
             result = self._timed(lambda: step.verb.run(config, self.reporter), entry, started)
         except BaseException as error:
             entry |= {"status": "stopped" if isinstance(error, KeyboardInterrupt) else "failed", "why": str(error)}
-            with suppress(PseudomaskError):  # the disk may be what failed
+            with suppress(PseudomaskError):  # the disk may have failed
                 self.write(getattr(error, "exit_code", 1))
             if isinstance(error, PseudomaskError):
                 named(error, step)
@@ -210,7 +211,7 @@ class _Runner:
             entry["fingerprint"] = fingerprint(step)
         if 0 < code < 128:
             entry["why"] = "more photos failed than max-failures"
-            self.reporter.warn(f"{step.label} failed: {entry['why']}; the steps after it were not done")
+            self.reporter.warn(f"{step.label} failed: {entry['why']}; later steps were not run")
         _free()
         self.write()
         return code
@@ -223,7 +224,7 @@ class _Runner:
 
 
 def _free() -> None:
-    """Give back what a step held: the next one may need all of a GPU."""
+    """Free a step's memory: the next one may need a whole GPU."""
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():

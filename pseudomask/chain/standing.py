@@ -1,7 +1,6 @@
-"""What is there of a step already: asked of the verb itself, by a dry run, so that its own record decides.
+"""Whether a step is already done, found by a dry run of its verb, so that the verb's own record decides.
 
-evaluate, report and export keep no record that could tell. Theirs is in the chain's: a hash of their settings and of
-what they looked at.
+evaluate, report and export keep no such record. For them the chain's record has a hash of their settings and inputs.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from pseudomask.running.record import START_ANEW, hash_file, hash_lines
 from pseudomask.running.reporter import SilentReporter
 
 State = Literal["done", "new", "goes on", "anew", "waits"]
-_IDLE = {"workers", "overwrite", "max_failures"}  # settings that no verb's files depend on
+_IDLE = {"workers", "overwrite", "max_failures"}  # settings that do not affect any output
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,8 @@ class Standing:
     Attributes:
         state: done (nothing), new, goes on, anew (over what it made with other settings), or waits: that is asked
             when the steps before it are done.
-        why: what changed, where it is made anew.
-        result: of the dry run, where there was one.
+        why: what changed, if it is redone.
+        result: of the dry run, if there was one.
     """
 
     state: State
@@ -108,16 +107,16 @@ class Survey:
         if not _holds_run(step):
             return Standing("new")
         if not self._may(step):
-            reason = f"{step.output} holds an export made from other masks or settings"
+            reason = f"{step.output} holds an export of other masks or with other settings"
             raise RecordMismatch(reason, advice=START_ANEW)
-        return Standing("anew", "the masks or the settings are others")
+        return Standing("anew", "the masks or the settings differ")
 
     def _may(self, step: Step) -> bool:
         return self.overwrite or bool(getattr(step.config, "overwrite", False))
 
 
 def _stale(step: Step, cause: str) -> RecordMismatch:
-    reason = f"{step.output} was made before, and {cause} will now make what it goes on from anew"
+    reason = f"{step.output} is outdated, because {cause} will redo its input"
     return RecordMismatch(reason, advice=START_ANEW)
 
 

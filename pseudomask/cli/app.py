@@ -1,4 +1,4 @@
-"""The program: its verbs, and what becomes of errors, signals and closed pipes."""
+"""The program: its verbs, and how errors, signals and closed pipes end it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HELP = "From photos and image-level tags to pixel masks: CAM, ReCAM and CPMC pse
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Do what the command line says; returns the exit code and never raises."""
+    """Run the command line; returns the exit code and never raises."""
     debug = "--debug" in arguments or bool(os.environ.get("PSEUDOMASK_DEBUG"))
     try:
         code = _dispatch(list(arguments) or ["--help"])
@@ -66,7 +66,7 @@ def _program(
         False, "--version", help="Show the version and exit.", is_eager=True, callback=_show_version
     ),
 ) -> None:
-    """What stands before the verb."""
+    """The options before the verb."""
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -84,14 +84,14 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _variables() -> list[str]:
-    """Every variable that sets something of some verb."""
+    """All variables that set something for some verb."""
     return [
         name for verb in VERBS.values() for one in settings(verb.config) for name in sources.variables(verb.name, one)
     ]
 
 
 def _message(error: Exception) -> str:
-    """One line for people: what is wrong, where, what to do."""
+    """One line: what is wrong, where, and what to do."""
     if isinstance(error, PseudomaskError):
         return str(error)
     shown = getattr(error, "format_message", None)  # Typer's own: an unknown flag, a missing argument
@@ -102,7 +102,7 @@ def _message(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
         return where + error.strerror
-    return f"internal error: {type(error).__name__}: {error}{_place(error)}; add --debug to see where"
+    return f"internal error: {type(error).__name__}: {error}{_place(error)}; add --debug for the traceback"
 
 
 def _usage_of(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""The two streams: stdout carries data for programs, stderr all that people read."""
+"""The two streams: stdout carries data for programs, stderr everything for people."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ _NUMBER = re.compile(r"([-+]?[\d.,]+|-|)")
 
 
 def out(text: str) -> None:
-    """A line of data on stdout: the bytes of names as they are on the disk. A closed pipe is no error."""
+    """Write a line of data to stdout, with names byte for byte as on disk. A closed pipe is not an error."""
     _write(sys.stdout, text, keep_bytes=True)
 
 
 def err(text: str, *, head: str = "", colour: int = 0) -> None:
-    """A line for people on stderr; `head` before it, in a colour where there are any."""
+    """Write a line for people to stderr, after `head`, which is coloured on a terminal."""
     _write(sys.stderr, paint(head, colour) + printable(text), keep_bytes=False)
 
 
 def error(text: str) -> None:
-    """The one line that says why a command failed."""
+    """Write the one line that says why a command failed."""
     err(text, head="error: ", colour=RED)
 
 
 def folded(text: str, indent: int) -> list[str]:
-    """`text` in lines that fit a terminal beside a label of `indent` columns; in one where stderr is none.
+    """`text` wrapped to the terminal beside a label of `indent` columns; one line if stderr is not a terminal.
 
-    Commands stay whole, to be copied, and so do words: a path is not torn.
+    Commands stay on one line so that they can be copied, and words are never split: paths stay whole.
     """
     if not indent or not is_live(sys.stderr) or "pseudomask " in text:
         return [text]
@@ -44,13 +44,13 @@ def folded(text: str, indent: int) -> list[str]:
 
 
 def paint(text: str, colour: int) -> str:
-    """`text` in that colour of a terminal (SGR 31 to 36), if stderr is one and nobody forbade colours."""
+    """`text` in that colour (SGR 31 to 36), if stderr is a terminal and $NO_COLOR is not set."""
     wanted = text and colour and is_live(sys.stderr) and not os.environ.get("NO_COLOR")
     return f"\x1b[{colour}m{text}\x1b[0m" if wanted else text
 
 
 def flush() -> None:
-    """Bring out what the streams still hold; a closed pipe is no error."""
+    """Flush both streams; a closed pipe is not an error."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and not stream.closed:
             try:
@@ -60,12 +60,12 @@ def flush() -> None:
 
 
 def is_live(stream: TextIO | None) -> bool:
-    """Whether a moving bar can be shown there: a terminal that understands cursor movement."""
+    """Whether `stream` can show a moving bar: a terminal that understands cursor movement."""
     return stream is not None and stream.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
-    """Lines of a plain table: text to the left, numbers to the right, two spaces between columns."""
+    """Lines of a plain table: text left-aligned, numbers right-aligned, two spaces between columns."""
     cells = [[_cell(value) for value in row] for row in rows]
     widths = [max(len(line[i]) for line in [list(headers), *cells]) for i in range(len(headers))]
     numeric = [all(_NUMBER.fullmatch(row[i]) for row in cells) for i in range(len(headers))]
@@ -96,7 +96,7 @@ def _write(stream: TextIO | None, text: str, *, keep_bytes: bool) -> None:
 
 
 def _encodable(text: str, encoding: str, keep_bytes: bool) -> str:
-    """`text` in characters that the stream can write, others as backslash escapes."""
+    """`text` with characters that the stream cannot encode as backslash escapes."""
     try:
         text.encode(encoding)
         return text
@@ -113,7 +113,7 @@ def _encodable(text: str, encoding: str, keep_bytes: bool) -> str:
 
 
 def _silence(stream: TextIO) -> None:
-    """The reader went away: send the rest nowhere, so that the work ends with its own exit code."""
+    """Discard further output after the reader has gone, so that the command ends with its own exit code."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

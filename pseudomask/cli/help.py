@@ -1,6 +1,6 @@
-"""`--help`: groups of flags, each with one sentence and its default; the same words in a pipe and on a terminal.
+"""`--help`: groups of flags, each with one sentence and its default; the same text in a pipe and on a terminal.
 
-Typer's own pages leave half of 80 columns empty, cut off long flags and break the names of choices in the middle.
+Typer's own pages leave half of 80 columns empty, truncate long flags and break the names of choices in the middle.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _WIDEST = 100
 _NOTE = re.compile(r"\[(?:default|required)[^\]]*\]")
 
 Row = tuple[str, str]
-"""What is typed, and what it does."""
+"""What to type, and what it does."""
 
 
 class Command(TyperCommand):
@@ -42,13 +42,13 @@ class Command(TyperCommand):
 
 
 class Group(TyperGroup):
-    """The program, and its verbs by groups."""
+    """The program, with its verbs in groups."""
 
     def get_help(self, ctx: Any) -> str:
         return _shown(page(self, ctx, _width()))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The verb of that name. Raises `UsageError` with the nearest one."""
+        """The verb of that name. Raises `UsageError`, naming the nearest one."""
         found = self.commands.get(cmd_name)
         if found is None and not ctx.resilient_parsing and not cmd_name.startswith("-"):
             near = nearest(cmd_name, self.commands)
@@ -57,7 +57,7 @@ class Group(TyperGroup):
 
 
 def page(command: Any, ctx: Any, width: int) -> str:
-    """The help of a command in lines of at most `width` characters, headings marked by a colon at their end."""
+    """The help of a command in lines of at most `width` characters; headings end with a colon."""
     lines = [
         *textwrap.wrap(_usage(command, ctx), width, subsequent_indent="  "),
         "",
@@ -71,7 +71,7 @@ def page(command: Any, ctx: Any, width: int) -> str:
 
 
 def sections(command: Any, ctx: Any) -> list[tuple[str, list[Row]]]:
-    """Headings with their rows: arguments, then groups as they first appear, then the flags that every verb has."""
+    """Headings with their rows: arguments, then groups in order of appearance, then the flags common to all verbs."""
     found: dict[str, list[Row]] = {"Arguments": []}
     for name, verb in getattr(command, "commands", {}).items():
         found.setdefault(verb.rich_help_panel, []).append((name, verb.help))
@@ -106,13 +106,13 @@ def _usage(command: Any, ctx: Any) -> str:
 
 
 def _entry(typed: str, text: str, width: int) -> Iterator[str]:
-    """The lines of one row: side by side where there is room, else the sentence below."""
+    """The lines of one row: side by side if there is room, else the sentence below."""
     head, narrow = f"  {typed}", width < 2 * _TEXT
-    if len(head) > width:  # a list of choices that is too long for one line goes into the sentence
+    if len(head) > width:  # a list of choices too long for one line goes into the sentence
         flag, _, choices = typed.partition(" ")
         head, text = f"  {flag}", f"{', '.join(choices.split('|'))}: {text}"
     indent = " " * (6 if narrow else _TEXT)
-    whole = _NOTE.sub(lambda note: note[0].replace(" ", "\xa0"), text)  # a default is not torn from its word
+    whole = _NOTE.sub(lambda note: note[0].replace(" ", "\xa0"), text)  # keep a default on one line
     body = textwrap.wrap(whole, width - len(indent), break_on_hyphens=False, break_long_words=False) or [""]
     body = [line.replace("\xa0", " ") for line in body]
     if not narrow and len(head) < _TEXT - 1:
@@ -127,12 +127,12 @@ def _width() -> int:
 
 
 def _shown(text: str) -> str:
-    """With colours, where stdout is a terminal that wants them."""
+    """`text`, coloured if stdout is a terminal and $NO_COLOR is not set."""
     return coloured(text) if console.is_live(sys.stdout) and not os.environ.get("NO_COLOR") else text
 
 
 def coloured(text: str) -> str:
-    """Headings bold, what is typed cyan, defaults dim."""
+    """Headings bold, flags cyan, defaults dim."""
     lines: Sequence[str] = text.split("\n")
     painted = []
     for line in lines:

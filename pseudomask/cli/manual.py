@@ -1,4 +1,4 @@
-"""`python -m pseudomask.cli.manual > pseudomask.1`: the manual page, from the same words as --help."""
+"""`python -m pseudomask.cli.manual > pseudomask.1`: the manual page, from the same text as --help."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ pseudomask \\- from photos and image-level tags to pixel masks
 .B pseudomask
 .I VERB ...
 .SH DESCRIPTION
-Flags can also be set by variables (PSEUDOMASK_BATCH_SIZE=8, or PSEUDOMASK_EXTRACT_BATCH_SIZE=8 for one verb) and in a
-TOML file (--config); flags win, then variables, then the file. Paths and JSON go to stdout, all else to stderr.
+Options can also be set by environment variables (PSEUDOMASK_BATCH_SIZE=8, or PSEUDOMASK_EXTRACT_BATCH_SIZE=8 for one
+verb) and in a TOML file (--config). Flags take precedence over variables, and variables over the file. Paths and JSON
+go to stdout, everything else to stderr.
 .SH EXIT STATUS
-0: all done. 1: some photos failed, or the work broke off. 2: a mistake in the command, its files or its labels.
-3: the machine lacks something. 130, 143: stopped; the same command goes on.
+0: success. 1: some photos failed, or the work stopped early. 2: a mistake in the command, its files or its labels.
+3: the machine lacks something. 130, 143: interrupted; run the same command again to resume.
 """
 
 
@@ -39,7 +40,7 @@ def manual() -> str:
 
 
 def _plain(text: str) -> str:
-    """`text` with nothing in it that troff would obey."""
+    """`text` with all troff commands escaped."""
     safe = text.replace("\\", "\\e").replace("-", "\\-")
     return f"\\&{safe}" if safe.startswith((".", "'")) else safe
 

@@ -1,4 +1,4 @@
-"""Turn the settings of a config data class into flags, so that every setting is written down exactly once."""
+"""Turn the settings of a config data class into flags, so that every setting is defined exactly once."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def as_command(
 ) -> Callable[..., None]:
     """A function whose signature Typer reads: the settings and the `extra` parameters.
 
-    `body` gets what was really given, by name: text for a value, a bool for a switch, None for the
-    rest. Typer only splits the line; the conversion is ours, so that a flag, a variable and a config
-    file share one set of rules and one wording of errors.
+    `body` gets what was given, by name: text for a value, a bool for a switch, None for the rest.
+    Typer only splits the line; we convert values ourselves, so that flags, variables and config
+    files share the same rules and error messages.
     """
     parameters = [_parameter(setting) for setting in found] + extra
 
@@ -43,7 +43,7 @@ def _parameter(setting: Setting) -> inspect.Parameter:
             parser=_text,
             show_default=False,
         )
-        return keyword(setting.name, Path | None, info)  # the type is for the help alone
+        return keyword(setting.name, Path | None, info)  # the type matters only to the help
     if values.is_bool(setting.annotation):
         return keyword(setting.name, bool | None, _option(setting, f"{setting.flag}/--no-{setting.key}"))
     info = _option(
@@ -86,5 +86,5 @@ def describe(setting: Setting) -> str:
 
 
 def _text(value: str) -> str:
-    """Take a value as it came: Typer's own check refuses names that are not UTF-8."""
+    """Take a value as is: Typer's own check rejects names that are not UTF-8."""
     return value

@@ -20,7 +20,7 @@ INTERVAL = 5.0  # seconds between two plain lines
 
 
 class ConsoleReporter:
-    """Tells on stderr. `quiet` leaves only warnings; `live` forces or forbids the moving bar."""
+    """Reports on stderr. `quiet` shows only warnings; `live` forces or forbids the moving bar."""
 
     def __init__(self, *, quiet: bool = False, live: bool | None = None, interval: float = INTERVAL) -> None:
         self.quiet = quiet
@@ -30,14 +30,14 @@ class ConsoleReporter:
         self._hinted = False
 
     def hint(self, text: str) -> None:
-        """Show `text` on a terminal until the next word comes: torch and weights take a second or more to load."""
+        """Show `text` on a terminal until the next output: torch and weights take a second or more to load."""
         if self.live and not self.quiet:
             sys.stderr.write(text)
             sys.stderr.flush()
             self._hinted = True
 
     def settle(self) -> None:
-        """Take the hint away."""
+        """Remove the hint."""
         if self._hinted:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
@@ -69,7 +69,7 @@ class ConsoleReporter:
         self.settle()
         if self._bars is None:
             console.err(text, head=head, colour=console.YELLOW)
-        else:  # above the bars, with no markup read
+        else:  # above the bars, without interpreting markup
             from rich.text import Text
 
             line = Text.assemble((head, "yellow"), printable(text))
@@ -104,7 +104,7 @@ class _PlainLines:
             self.done += n
             self.fields.update(fields)
             now = time.monotonic()
-            if now - self.told >= self.interval and self.done != self.total:  # `close` tells the last
+            if now - self.told >= self.interval and self.done != self.total:  # `close` prints the last
                 self.told = now
                 console.err(self._line(now, left=True))
 

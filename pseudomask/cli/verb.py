@@ -1,4 +1,4 @@
-"""From a row of the table of verbs to a command: settings in, result out, and what goes to which stream."""
+"""Turn a row of the table of verbs into a command: settings in, result out, and which stream gets what."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pseudomask.verbs import Verb
 
 
 def add(app: typer.Typer, verb: Verb, verbs: Sequence[str]) -> None:
-    """Make `verb` a command of `app`; `verbs` are all verbs' names, for the tables of a config file."""
+    """Make `verb` a command of `app`; `verbs` are the names of all verbs, for the tables of a config file."""
     found = settings(verb.config)
 
     def body(given: dict[str, Any]) -> None:
@@ -70,11 +70,11 @@ def _execute(verb: Verb, config: Any, common: dict[str, Any]) -> int:
             result = verb.run(config, reporter)
         finally:
             reporter.settle()
-    if not job.first:  # the first tells what became of all
+    if not job.first:  # rank 0 prints the combined result
         return result.exit_code
     if not common["cli_quiet"]:
         _show(verb, config, result)
-    if result.exit_code < 128:  # stopped by a signal: no document that a program could take for whole
+    if result.exit_code < 128:  # no JSON after a signal, so that no program takes a partial result for a complete one
         if common.get("cli_json") or getattr(config, "json", False):
             console.out(json.dumps(result.to_json(), indent=2, ensure_ascii=True))
         else:
@@ -84,7 +84,7 @@ def _execute(verb: Verb, config: Any, common: dict[str, Any]) -> int:
 
 
 def _show(verb: Verb, config: Any, result: Any) -> None:
-    """What people read at the end: a headline, a table or else the summary, and notes, where the result has them."""
+    """Print the result for people: a headline, a table or else the summary, and notes, if the result has them."""
     if hasattr(result, "headline"):
         _lines(result.headline(), "")
     if hasattr(result, "table"):
@@ -110,7 +110,7 @@ def _show_summary(rows: Sequence[tuple[str, object]]) -> None:
 
 
 def _rows(verb: Verb, config: Any, result: Any) -> list[tuple[str, object]]:
-    """The result's summary, and the command that most people want then."""
+    """The result's summary, and the usual next command."""
     rows: list[tuple[str, object]] = list(result.summary())
     if verb.next and result.weights is not None:
         known = vars(config) | {"weights": result.weights}
@@ -119,7 +119,7 @@ def _rows(verb: Verb, config: Any, result: Any) -> list[tuple[str, object]]:
 
 
 def _common(*, with_json: bool, with_config: bool) -> list[inspect.Parameter]:
-    """The flags that every verb has and no config needs."""
+    """The flags common to all verbs, which are not settings."""
     panel = "Program"
 
     def switch(name: str, *flags: str, help: str) -> inspect.Parameter:
@@ -130,15 +130,15 @@ def _common(*, with_json: bool, with_config: bool) -> list[inspect.Parameter]:
         None,
         "--config",
         metavar="FILE",
-        help="TOML file of settings; flags and PSEUDOMASK_* variables win over it.",
+        help="TOML file of settings; flags and PSEUDOMASK_* variables take precedence.",
         rich_help_panel=panel,
         show_default=False,
         parser=str,
     )
     common = [
         *([options.keyword("cli_config", str | None, config)] if with_config else []),
-        switch("cli_quiet", "--quiet", "-q", help="Only warnings and errors on stderr."),
-        switch("cli_debug", "--debug", help="Show where an error came from."),
+        switch("cli_quiet", "--quiet", "-q", help="Print only warnings and errors to stderr."),
+        switch("cli_debug", "--debug", help="Show the traceback of an error."),
     ]
     if with_json:
         common.insert(-2, switch("cli_json", "--json", help="Print the result as one JSON document."))

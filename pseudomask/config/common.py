@@ -17,7 +17,7 @@ LabelFormat = Literal["auto", "csv", "voc", "voc-main", "coco", "folders", "text
 def option(
     default: Any, help: str, panel: str = "Options", *, role: Role = "result", of: tuple[str, ...] = (), **more: Any
 ) -> Any:
-    """A field with its help; `panel` is the group it is shown under, `role` and `of` are those of `roles`."""
+    """A field with its help; `panel` is its heading in the help; for `role` and `of` see `config.roles`."""
     return field(default=default, metadata={"help": help, "panel": panel, "role": role, "of": of, **more})
 
 
@@ -34,82 +34,79 @@ class TagOptions:
     """Where tags come from, and how they are read: on resume the tags themselves are compared."""
 
     labels: Path | None = _of_tags(
-        None, "Tags of the photos: a CSV/TSV file, a VOC or COCO set, a folder a class, a text file."
+        None, "Tags of the photos: a CSV/TSV file, a VOC or COCO data set, one folder per class, or a text file."
     )
-    label_format: LabelFormat = _of_tags("auto", "Kind of --labels, when it is not what it looks like.")
-    class_file: Path | None = _of_tags(None, "Class names, one a line, `background` first; fixes their order.")
+    label_format: LabelFormat = _of_tags("auto", "Format of --labels; auto detects it.")
+    class_file: Path | None = _of_tags(None, "Class names, one per line, `background` first; sets the class order.")
     label_split: str | None = _of_tags(
-        None, "Split to read of a VOC set, or of a table with a `split` column (train, val, …)."
+        None, "Split to read (train, val, …) from a VOC data set or a table with a `split` column."
     )
     tag_separator: str | None = _of_tags(
-        None, "What parts several tags in one cell (default: `;`, in a table whose columns `;` parts: `,`)."
+        None, "Separator of several tags in one cell; by default `;`, or `,` if `;` separates the columns."
     )
-    image_column: str | None = _of_tags(None, "Column of a table that names the photos.")
+    image_column: str | None = _of_tags(None, "Table column with the photo names.")
     label_column: str | None = _of_tags(
-        None, "Column of a table that holds the tags; several, with `,` between: a 0/1 column for each class."
+        None, "Table column with the tags, or several 0/1 columns, one per class, separated by commas."
     )
-    no_class: str | None = _of_tags(
-        None, "Tags that mean that a photo shows no class, with `,` between (none,nothing)."
-    )
+    no_class: str | None = _of_tags(None, "Tags that mean that a photo shows no class, comma-separated (none,nothing).")
     skip_tag: str | None = _of_tags(
-        None, "Tags that say nothing (NA,unknown), with `,` between: their rows are left out."
+        None, "Tags that mean unknown, comma-separated (NA,unknown); their rows are skipped."
     )
-    merge_names: bool = _of_tags(False, "Names that differ by case, blanks, `_` or `-` alone are one class.")
+    merge_names: bool = _of_tags(False, "Merge class names that differ only in case, spaces, `_` or `-`.")
     count_from: int | None = _of_tags(
         None,
-        "Number of --class-file's first class where tags are numbers: 0 or 1; by default 1, in a Hugging Face metadata "
-        "file 0.",
+        "Number of the first class of --class-file if tags are numbers: 0 or 1; by default 1, or 0 for a Hugging Face "
+        "metadata file.",
         min=0,
         max=1,
     )
-    difficult: Literal["keep", "drop"] = _of_tags("keep", "VOC objects marked difficult.")
-    crowd: Literal["ignore", "keep"] = _of_tags("ignore", "COCO crowd annotations as tags.")
+    difficult: Literal["keep", "drop"] = _of_tags("keep", "Keep or drop VOC objects marked difficult.")
+    crowd: Literal["ignore", "keep"] = _of_tags("ignore", "Ignore COCO crowd annotations, or keep them as tags.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhotoReadingOptions:
-    """How the numbers in a photo's file become its colours (docs/photos.md)."""
+    """How the values in a photo's file become colours (docs/photos.md)."""
 
     bits: int | Literal["auto"] = option(
         "auto",
-        "Significant bits of photos with 16-bit values; auto looks at the folder and says what it found.",
+        "Significant bits of 16-bit photos; auto finds them from the folder and reports them.",
         "Photos",
         min=8,
         max=16,
     )
     value_range: tuple[float, float] | None = option(
         None,
-        "Values that become black and white in photos with float, signed or 32-bit values; by default what the "
-        "folder's photos hold.",
+        "Values shown as black and white in photos with float, signed or 32-bit values; by default the range found in "
+        "the folder.",
         "Photos",
         metavar="LOW,HIGH",
     )
     bands: tuple[int, ...] = option(
         (),
-        "Bands that are read as red, green and blue, counted from 1, or the one that is read as grey; by default the "
-        "first three.",
+        "Bands used as red, green and blue, counted from 1, or one band used as grey; by default the first three.",
         "Photos",
         metavar="R,G,B",
         min=1,
     )
     alpha: Literal["white", "ignore"] = option(
-        "white", "Lay transparent pixels over white, or ignore the transparency.", "Photos"
+        "white", "Blend transparent pixels with white, or ignore transparency.", "Photos"
     )
 
     def __post_init__(self) -> None:
         if len(self.bands) not in (0, 1, 3):
-            raise UsageError(f"--bands takes one band or three, not {len(self.bands)}")
+            raise UsageError(f"--bands takes 1 band or 3, not {len(self.bands)}")
         if self.value_range is not None and not self.value_range[0] < self.value_range[1]:
-            raise UsageError("--value-range takes the smaller value first, such as 0,4095")
+            raise UsageError("--value-range: put the smaller value first, as in 0,4095")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhotoListOptions(PhotoReadingOptions):
-    """Which of the photos are used."""
+    """Which photos are used."""
 
     list: Path | None = option(
         None,
-        "Use only the photos named in this file (stems or relative paths, one a line; - is stdin).",
+        "Use only the photos named in this file (stems or relative paths, one per line; - is stdin).",
         "Input",
         role="place",
     )
@@ -118,32 +115,32 @@ class PhotoListOptions(PhotoReadingOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class LabelOptions(PhotoListOptions, TagOptions):
-    """What the verbs share that take photos with tags."""
+    """Settings shared by the verbs that take photos with tags."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeedOptions(PhotoListOptions):
-    """What the verbs share that go on from what extract wrote."""
+    """Settings shared by the verbs that start from extract's output."""
 
-    images: Path = argument("Folder of the photos that SEEDS was made from.")
+    images: Path = argument("Folder of the photos that SEEDS were made from.")
     class_file: Path | None = option(
-        None, "Class names, one a line, `background` first; must be those of SEEDS.", "Input", role="place"
+        None, "Class names, one per line, `background` first; must match those of SEEDS.", "Input", role="place"
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceOptions:
-    """Where and how numbers are computed."""
+    """Device, precision and worker processes."""
 
     device: str = option(
-        "auto", "auto, cpu, cuda, cuda:1 or mps; one asked for and absent is an error.", "Machine", role="machine"
+        "auto", "Device: auto, cpu, cuda, cuda:1 or mps; a missing one is an error.", "Machine", role="machine"
     )
     amp: Amp = option(
-        "auto", "Mixed precision: auto is bf16 on GPUs and CPUs that have it, else off.", "Machine", role="machine"
+        "auto", "Mixed precision; auto uses bf16 on GPUs and CPUs that support it, else off.", "Machine", role="machine"
     )
     workers: int = option(
         -1,
-        "Processes (in training on a CPU: threads) that decode photos; -1: by the machine.",
+        "Worker processes that decode photos (threads when training on a CPU); -1 chooses for this machine.",
         "Machine",
         min=-1,
         role="free",
@@ -152,23 +149,28 @@ class DeviceOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class FolderOptions:
-    """What the verbs share that make a mask of each photo of a folder."""
+    """Settings shared by the verbs that make one mask per photo of a folder."""
 
-    max_pixels: int = option(200_000_000, "Photos with more pixels are refused.", "Input", min=1)
-    allow_truncated: bool = option(False, "Use photos whose file is cut off.", "Input")
+    max_pixels: int = option(200_000_000, "Refuse photos with more pixels than this.", "Input", min=1)
+    allow_truncated: bool = option(False, "Accept photos whose file is truncated.", "Input")
     mask_mode: Literal["palette", "index"] = option(
-        "palette", "Colours people see, or plain indices for readers that use OpenCV.", "Output", role="masks"
+        "palette",
+        "Masks as palette PNGs (class indices shown in colour), or as grey PNGs of indices for OpenCV readers.",
+        "Output",
+        role="masks",
     )
     hash_photos: bool = option(
         False,
-        "Note each photo's SHA-256 too: then its content tells whether it changed, not its size and time.",
+        "Detect changed photos by their SHA-256, not by size and modification time.",
         "Input",
         role="free",
     )
-    overlay: bool = option(False, "Also write OUT/overlays/….jpg, photo and mask together.", "Output", role="free")
-    max_failures: int = option(0, "So many unreadable photos still count as success.", "Run", min=0, role="free")
-    overwrite: bool = option(False, "Make everything anew, over what OUT holds.", "Run", role="free")
+    overlay: bool = option(
+        False, "Also write OUT/overlays/….jpg: each photo with its mask on top.", "Output", role="free"
+    )
+    max_failures: int = option(0, "Exit 0 if at most N photos are unreadable.", "Run", min=0, role="free")
+    overwrite: bool = option(False, "Start over and replace what is in OUT.", "Run", role="free")
     prune: bool = option(
         False, "Remove masks, scores and overlays of photos that are no longer in IMAGES.", "Run", role="free"
     )
-    dry_run: bool = option(False, "Say what was understood, and stop.", "Run", role="free")
+    dry_run: bool = option(False, "Print what would be done, and stop.", "Run", role="free")

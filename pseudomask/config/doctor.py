@@ -10,9 +10,9 @@ from pseudomask.config.common import option
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorConfig:
-    """Say what this machine has and lacks, and try one photo."""
+    """Check this machine and try one photo."""
 
-    weights: Path | None = option(None, "Weights to look at; by default those that extract would take.", "Input")
-    out: Path = option(Path(), "Folder that masks are to be written to.", "Output")
-    device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps; one asked for and absent is missing.", "Machine")
-    smoke: bool = option(True, "Make a mask of one drawn photo.", "Run")
+    weights: Path | None = option(None, "Weights file to check; by default the one that extract would use.", "Input")
+    out: Path = option(Path(), "Folder to check for writing masks; by default the current one.", "Output")
+    device: str = option("auto", "Device to check: auto, cpu, cuda, cuda:1 or mps.", "Machine")
+    smoke: bool = option(True, "Make a mask of one synthetic photo.", "Run")

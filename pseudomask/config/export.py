@@ -13,37 +13,35 @@ ExportFormat = Literal["voc", "mmseg", "coco", "cvat", "imagefolder", "yolo"]
 
 @dataclass(frozen=True, kw_only=True)
 class ExportConfig:
-    """Turn masks into a data set that trainers open."""
+    """Turn masks into a data set for training frameworks."""
 
-    out: Path = argument("What extract or refine wrote: masks, manifest.jsonl and run.json.")
-    dest: Path = argument("Folder for the export, new or empty; it appears when all is in it.")
-    format: ExportFormat = option(MISSING, "What it is for; docs/exports.md shows each.", "Output")
+    out: Path = argument("Output folder of extract or refine.")
+    dest: Path = argument("Folder for the export, new or empty; it appears once the export is complete.")
+    format: ExportFormat = option(MISSING, "Format of the data set; docs/exports.md describes each.", "Output")
     link: bool = option(
         False,
-        "Link photos instead of copying them, by hard links, or symbolic ones to another disk: no room is taken, but "
-        "who changes a photo there changes yours.",
+        "Link photos instead of copying them (symbolic links across disks); saves disk space, but editing a linked "
+        "photo edits the original.",
         "Output",
     )
     images: Path | None = option(
         None,
-        "Folder of the photos; by default the one that OUT was made from, if it is still there.",
+        "Folder of the photos; by default the one that OUT was made from.",
         "Input",
         role="place",
     )
     list: Path | None = option(
         None,
-        "Export only the photos named in this file (stems or relative paths, one a line; - is stdin).",
+        "Export only the photos named in this file (stems or relative paths, one per line; - is stdin).",
         "Input",
         role="place",
     )
-    split_name: str = option("train", "Name of the list, or folder, of the photos.", "Split")
-    val_list: Path | None = option(None, "Photos named in this file go to a second list, val.", "Split", role="place")
+    split_name: str = option("train", "Name of the split that photos go to.", "Split")
+    val_list: Path | None = option(None, "File of photo names that go to a second split, val.", "Split", role="place")
     val_fraction: float = option(
-        0.0, "Or this share of them, drawn by a hash of their names.", "Split", min=0.0, max=0.9
+        0.0, "Fraction of photos held out for val, chosen by a hash of the name.", "Split", min=0.0, max=0.9
     )
-    max_failures: int = option(
-        0, "So many masks that cannot be exported still count as success.", "Run", min=0, role="free"
-    )
+    max_failures: int = option(0, "Exit 0 if at most N masks cannot be exported.", "Run", min=0, role="free")
     overwrite: bool = option(
-        False, "Replace DEST, if it is an earlier export, with all that is in it.", "Run", role="free"
+        False, "Replace DEST if it is an earlier export; everything in it is deleted.", "Run", role="free"
     )

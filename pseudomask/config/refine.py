@@ -12,24 +12,24 @@ from pseudomask.config.refiners import NAMES, RefinerOptions
 
 @dataclass(frozen=True, kw_only=True)
 class MethodOptions:
-    """What refines, and what it starts from."""
+    """Which refiners run, and what they start from."""
 
     method: tuple[str, ...] = option(
         (),
-        f"{', '.join(NAMES[:-1])} or {NAMES[-1]}, or several in turn, such as walk,crf. By default walk where "
-        "--affinity is given, else crf; pamr is coarser and much faster.",
+        f"Refiners to apply in order: {', '.join(NAMES)}, or a list such as walk,crf; by default walk with --affinity, "
+        "else crf. pamr is coarser and much faster.",
         "Method",
     )
     threshold: float | Literal["auto"] | None = option(
         None,
-        "Background's height in the scores of SEEDS; by default that of SEEDS' masks. auto: chosen from photos and "
-        "scores alone, without true masks.",
+        "Background threshold for the scores of SEEDS; by default that of SEEDS' masks; auto: chosen from photos and "
+        "scores, without true masks.",
         "Method",
         min=0.0,
         max=1.0,
     )
     auto_sample: int = option(
-        512, "Photos that --threshold auto looks at, evenly spread.", "Method", min=1, role="free"
+        512, "Number of photos, evenly spread, that --threshold auto examines.", "Method", min=1, role="free"
     )
 
 
@@ -37,23 +37,27 @@ class MethodOptions:
 class RefineConfig(FolderOptions, SeedOptions, RefinerOptions, MethodOptions):
     """Make masks follow the photos' edges."""
 
-    seeds: Path = argument("What extract wrote, or refine --scores: it must hold scores/.")
+    seeds: Path = argument("Output folder of extract or of refine --scores; must contain scores/.")
     out: Path = argument("Folder for masks, manifest.jsonl and run.json.", role="free")
     scores: bool = option(
-        False, "Also write OUT/scores/….npz: for a further refine, or for evaluate.", "Output", role="free"
+        False, "Also write OUT/scores/….npz, for evaluate or a further refine.", "Output", role="free"
     )
-    score_bits: Literal["8", "16"] = option("8", "Bits a stored score.", "Output")
+    score_bits: Literal["8", "16"] = option("8", "Bits per stored score.", "Output")
     device: str = option(
-        "auto", "auto, cpu, cuda, cuda:1 or mps; one asked for and absent is an error.", "Machine", role="free"
+        "auto", "Device: auto, cpu, cuda, cuda:1 or mps; a missing one is an error.", "Machine", role="free"
     )
     workers: int = option(
-        -1, "Processes; -1 is one a core (one in all on a GPU), 0 none but this one.", "Machine", min=-1, role="free"
+        -1,
+        "Worker processes; -1 is one per core (a single one on a GPU), 0 works in the main process.",
+        "Machine",
+        min=-1,
+        role="free",
     )
     batch_size: int | None = option(
         None,
-        "Photos of equal size that crf and pamr compute together; by default 1 on a CPU, 16 elsewhere.",
+        "Photos of equal size per batch of crf and pamr; by default 1 on a CPU, 16 elsewhere.",
         "Machine",
         min=1,
         role="free",
     )
-    max_failures: int = option(0, "So many photos without a mask still count as success.", "Run", min=0, role="free")
+    max_failures: int = option(0, "Exit 0 if at most N photos get no mask.", "Run", min=0, role="free")

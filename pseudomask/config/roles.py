@@ -1,6 +1,6 @@
-"""What each setting decides: said at its field, by `option(..., role=…, of=…)`, and asked for here.
+"""What each setting affects, declared at its field by `option(..., role=…, of=…)`.
 
-A run that is resumed, a later step of it and a chain all need to know whether a changed setting means another result.
+Resuming, later steps and chains all need to know whether a changed setting changes the result.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 Role = Literal["result", "masks", "machine", "free", "place"]
-"""`result`: decides what is made. `masks`: decides the mask files, but no score. `machine`: where numbers are computed,
-which moves their last bits: one photo is like the other, but a training stays on one. `free`: decides nothing.
-`place`: names a file or a choice of photos, or says how it is read: what is found there is compared instead."""
+"""`result`: changes the result. `masks`: changes the mask files, but no score. `machine`: where numbers are computed,
+which changes their last bits: fine between photos, but a training stays on one. `free`: changes nothing.
+`place`: names a file or a selection of photos, or says how to read it; the content is compared instead."""
 
 
 def role_of(field: dataclasses.Field[Any]) -> Role:
@@ -26,7 +26,8 @@ def deciding(
 ) -> list[str]:
     """Names of the settings that have one of `roles`.
 
-    methods: those that run: a setting that is `of` other methods only decides nothing. None: all of them run.
+    Args:
+        methods: the methods that run; settings that belong only to other methods are left out. None: all methods.
     """
     return [
         field.name
@@ -37,7 +38,7 @@ def deciding(
 
 
 def defaults(config: type) -> dict[str, Any]:
-    """Each setting's default as JSON holds it; settings without one are left out."""
+    """Each setting's default as JSON represents it; settings without a default are left out."""
     found = {field.name: field.default for field in dataclasses.fields(config)}
     return {
         name: json.loads(json.dumps(value, default=str))
@@ -47,9 +48,9 @@ def defaults(config: type) -> dict[str, Any]:
 
 
 def changed(told: Mapping[str, Any], config: type, names: Collection[str]) -> dict[str, Any]:
-    """Those of the recorded settings `told` that are in `names` and not at their default.
+    """Those of the recorded settings `told` that are in `names` and differ from their default.
 
-    Two versions of this program agree in it where one has settings that the other does not know.
+    This makes records of different versions comparable, even if one version lacks some settings.
     """
     usual = defaults(config)
     return {name: told[name] for name in names if name in told and (name not in usual or told[name] != usual[name])}

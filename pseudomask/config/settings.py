@@ -1,4 +1,4 @@
-"""The settings of a config data class, for whoever reads them: the command line, variables, TOML files.
+"""The settings of a config data class, as the command line, environment variables and TOML files read them.
 
 A field's metadata may hold: `help`; `positional` (an argument, not a flag); `flag` (another name than
 the field's); `short` (`-m`); `panel` (heading in the help); `metavar`; `min` and `max` (inclusive);
@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 from pseudomask.config import values
 from pseudomask.errors import UsageError
 
-_LAST = ("Output", "Run", "Machine")  # the groups that people look for least but those of single methods
+_LAST = ("Output", "Run", "Machine")  # groups that people need least, apart from those of single methods
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Setting:
 
 
 def settings(config: type) -> list[Setting]:
-    """The settings of a config data class: its fields' order, but by `position`."""
+    """The settings of a config data class in field order, sorted by `position`."""
     hints = get_type_hints(config)
     found = [
         _setting(one, hints[one.name])

@@ -25,7 +25,7 @@ def resolve(
     """The value of each setting that was given anywhere, converted; defaults are left to the config.
 
     `flags` maps field names to what was typed (None: not given); `file` is what `read_config` returns.
-    Raises `UsageError` for a value that does not fit and for a required setting that nobody gave.
+    Raises `UsageError` for an invalid value and for a missing required setting.
     """
     resolved: dict[str, Any] = {}
     for setting in found:
@@ -44,7 +44,7 @@ def _given(
     environment: Mapping[str, str],
     file: Mapping[str, tuple[object, str]],
 ) -> tuple[object, str] | None:
-    """The value that wins, and how to name its origin in an error."""
+    """The value with the highest precedence, and its origin for error messages."""
     value = flags.get(setting.name)
     if value is not None:
         return value, setting.flag if not setting.positional else setting.key.upper()
@@ -55,7 +55,7 @@ def _given(
 
 
 def variables(verb: str, setting: Setting) -> list[str]:
-    """The environment variables of a setting, the one for this verb alone first."""
+    """The environment variables of a setting, the verb's own first."""
     if setting.positional or not setting.env:
         return []
     key = setting.key.upper().replace("-", "_")
@@ -63,10 +63,10 @@ def variables(verb: str, setting: Setting) -> list[str]:
 
 
 def strays(environment: Mapping[str, str], known: Iterable[str]) -> list[str]:
-    """A line for each PSEUDOMASK_* variable that sets nothing: most likely a name that was mistyped."""
+    """A line for each PSEUDOMASK_* variable that sets nothing, most likely a typo."""
     names = {*known, f"{PREFIX}CONFIG", f"{PREFIX}DEBUG"}
     found = sorted(name for name in environment if name.startswith(PREFIX) and name not in names)
-    return [f"{name} sets nothing{nearest(name, names)}" for name in found]
+    return [f"{name} is not a known variable{nearest(name, names)}" for name in found]
 
 
 def read_config(path: Path, verb: str, found: list[Setting], verbs: Iterable[str]) -> dict[str, tuple[object, str]]:
@@ -80,7 +80,7 @@ def read_config(path: Path, verb: str, found: list[Setting], verbs: Iterable[str
     tables = {name: value for name, value in content.items() if isinstance(value, dict)}
     for name in tables:
         if name not in verbs:
-            raise UsageError(f"{path}: unknown table [{name}]{nearest(name, verbs)}; a table is a verb's name")
+            raise UsageError(f"{path}: unknown table [{name}]{nearest(name, verbs)}; tables are named after verbs")
     top = {name: value for name, value in content.items() if name not in tables}
     known = {setting.key: setting for setting in found}
     values: dict[str, tuple[object, str]] = {}
@@ -90,13 +90,13 @@ def read_config(path: Path, verb: str, found: list[Setting], verbs: Iterable[str
             if setting is None:
                 raise UsageError(f"{place}: unknown key '{name}' for {verb}{nearest(name, known)}")
             if setting.positional:
-                raise UsageError(f"{place}: '{name}' is given on the command line, not in a config file")
+                raise UsageError(f"{place}: '{name}' must be given on the command line, not in a config file")
             values[setting.name] = (value, f"{place}: {name}")
     return values
 
 
 def load_toml(path: Path, told: str) -> dict[str, Any]:
-    """A TOML file's content. Raises `UsageError`, beginning with `told`, where it cannot be read or is none."""
+    """A TOML file's content. Raises `UsageError`, beginning with `told`, if it cannot be read or is not TOML."""
     try:
         text = read_bytes(path, pipe=True).decode("utf-8-sig")
         return tomllib.loads(text.replace("\r\n", "\n").replace("\r", "\n"))

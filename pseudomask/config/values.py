@@ -1,4 +1,4 @@
-"""From what people write (a flag, a variable, a TOML value) to the type that a config field declares."""
+"""Convert what people write (a flag, a variable, a TOML value) to the type of a config field."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FALSE = ("0", "false", "no", "off")
 
 
 class NotThis(Exception):
-    """The value is not of the wanted kind; the message says which kind is wanted."""
+    """The value has the wrong type; the message says which type is expected."""
 
 
 def convert(annotation: Any, value: object, where: str) -> Any:
@@ -35,13 +35,13 @@ def convert(annotation: Any, value: object, where: str) -> Any:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """` (did you mean 'x'?)`, or nothing where no known name is near."""
+    """` (did you mean 'x'?)`, or nothing if no known name is close."""
     close = nearest_name(name, known)
     return f" (did you mean '{close}'?)" if close else ""
 
 
 def metavar(annotation: Any) -> str:
-    """How help calls a value of this type: N, X, FILE, `a|b`, X,X,…"""
+    """Placeholder of a value of this type in the help: N, X, FILE, `a|b`, X,X,…"""
     members = _members(annotation)
     if len(members) > 1:
         return "|".join(metavar(member) for member in members)
@@ -55,7 +55,7 @@ def metavar(annotation: Any) -> str:
 
 
 def show(value: object) -> str:
-    """A default as one would write it on the command line; empty where there is none to show."""
+    """A default as written on the command line; empty if there is none to show."""
     if value is None or value == ():
         return ""
     if isinstance(value, tuple | list):
@@ -64,7 +64,7 @@ def show(value: object) -> str:
 
 
 def is_bool(annotation: Any) -> bool:
-    """Whether the field is a switch: bool, or bool with None."""
+    """Whether the field is a switch: bool or optional bool."""
     return _members(annotation) == [bool]
 
 
@@ -121,7 +121,7 @@ def _tuple(args: tuple[Any, ...], value: object) -> tuple[Any, ...]:
     if len(args) == 2 and args[1] is Ellipsis:
         return tuple(_convert(args[0], part) for part in parts)
     if len(parts) != len(args):
-        raise NotThis(f"must be {len(args)} values with commas between")
+        raise NotThis(f"must be {len(args)} values separated by commas")
     return tuple(_convert(kind, part) for kind, part in zip(args, parts, strict=True))
 
 
@@ -160,7 +160,7 @@ def _is_union(annotation: Any) -> bool:
 
 
 def _members(annotation: Any) -> list[Any]:
-    """The types of a union without None, the narrowest first; else the one type itself."""
+    """The types of a union without None, narrowest first; otherwise the type itself."""
     if not _is_union(annotation):
         return [annotation]
     order = [bool, int, float, Path, str]

@@ -1,4 +1,4 @@
-"""Photos and their tags together: what every verb that reads both starts from."""
+"""Photos matched with their tags, the input of every verb that reads both."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ from pseudomask.data.images import ImageItem, PassedOver, look_through, passed_o
 from pseudomask.data.labels import match, read_classes, read_labels
 from pseudomask.data.labels.suspects import fold
 from pseudomask.errors import LabelError, UsageError
+from pseudomask.quoting import count
 from pseudomask.running.record import hash_lines
 from pseudomask.running.reporter import Reporter
 from pseudomask.suggest import did_you_mean
 
-_OWN_CLASSES = 20  # fewer may be a small set of photos, one of each class
+_OWN_CLASSES = 20  # fewer may be a small data set with one photo per class
 
 
 @dataclass(frozen=True)
 class Collection:
-    """The photos of a run, in order, and what is known of them.
+    """The photos of a run, in order, and their tags.
 
     Attributes:
         items: the photos.
         classes: foreground names; empty when no labels were given.
-        tags: positions in `classes` by image key; a photo without a row is not in it.
+        tags: positions in `classes` by image key; photos without a row are missing.
         untagged: keys of photos without a row; `orphans`: rows without a photo.
         labels: where the tags came from, for people ("labels.csv (csv)").
-        notes: what the labels' reader mapped or left out, in words.
+        notes: what the label reader mapped or left out, as sentences.
         classes_given: whether a class file names the classes; `merge_names`: see `TagOptions`.
-        passed_over: files of the folder that hold pictures of kinds that are not read.
-        found: the same of all photos of the folder, where these are only some.
+        passed_over: image files of unsupported kinds in the folder.
+        found: the collection of all photos in the folder, if `items` are only some of them.
     """
 
     items: tuple[ImageItem, ...]
@@ -49,11 +50,11 @@ class Collection:
 
     @property
     def whole(self) -> Collection:
-        """With all photos of the folder, also those that --list and --limit leave out, and their tags."""
+        """The collection with all photos of the folder, including those left out by --list and --limit."""
         return self.found or self
 
     def tag_names(self, key: str) -> tuple[str, ...] | None:
-        """A photo's tags; None where it has no row."""
+        """A photo's tags; None if it has no row."""
         given = None if self.tags is None else self.tags.get(key)
         return None if given is None else tuple(self.classes[i] for i in given)
 
@@ -64,7 +65,7 @@ class Collection:
 
     @property
     def labels_hash(self) -> str:
-        """Hash of the tags as they were matched."""
+        """Hash of the matched tags."""
         if self.tags is None:
             return "none"
         rows = (f"{key}\t{';'.join(self.classes[i] for i in tags)}" for key, tags in self.tags.items())
@@ -79,28 +80,28 @@ class Collection:
         return counts
 
     def describe(self) -> list[tuple[str, str]]:
-        """(label, value) for people: what was found, and what found no partner on the other side."""
+        """(label, value) for people: what was found, and what could not be matched."""
         rows = [("photos", f"{len(self.items)}: {_some([item.relative for item in self.items])}")]
         if self.passed_over:
-            rows.append(("passed over", ", ".join(map(str, self.passed_over))))
+            rows.append(("ignored", ", ".join(map(str, self.passed_over))))
         if self.tags is not None:
             counts = [f"{name} {n}" for name, n in self.tag_counts().items() if n]
             matched = sum(item.key in self.tags for item in self.items)
-            rows.append(("labels", f"{self.labels}, of {matched} photos: {_some(counts, 20) or 'no class'}"))
+            rows.append(("labels", f"{self.labels}, for {count(matched, 'photo')}: {_some(counts, 20) or 'no class'}"))
             rows.append(("photos without a row", _counted(self.untagged)))
             rows.append(("rows without a photo", _counted(self.orphans)))
         rows.append(("classes", f"{len(self.classes)}: {_some(self.classes, 20)}"))
         return [*rows, *(("note", note) for note in self.notes)]
 
     def subset(self, items: Sequence[ImageItem]) -> Collection:
-        """The same with fewer photos."""
+        """The collection restricted to `items`."""
         return replace(self, items=tuple(items))
 
 
 def collect(folder: Path, options: LabelOptions, *, exclude: Path | None = None) -> Collection:
-    """Find photos, read labels and match the two.
+    """Find photos, read labels and match them.
 
-    Raises `UsageError` for an empty folder, a list that names absent photos, labels that match nothing.
+    Raises `UsageError` for an empty folder, a list with missing photos, or labels that match no photo.
     """
     seen = look_through(folder, exclude=exclude)
     items = found = seen.items
@@ -128,7 +129,7 @@ def collect(folder: Path, options: LabelOptions, *, exclude: Path | None = None)
         label_column=_listed(options.label_column),
         images=folder,
     )
-    # Matched with all photos found, so that a row outside --list is no orphan.
+    # Match against all photos found, so that rows outside --list do not count as orphans.
     matched = match(found, table)
     wanted = {item.key for item in items}
     return Collection(
@@ -151,9 +152,9 @@ def _listed(words: str | None) -> tuple[str, ...]:
 
 
 def align_tags(collection: Collection, classes: tuple[str, ...]) -> Collection:
-    """The same tags as positions in the weights' class list.
+    """The collection with tags as positions in the class list of the weights.
 
-    Raises `LabelError` when the labels name a class that the weights do not know.
+    Raises `LabelError` if the labels name a class that the weights do not have.
     """
     if collection.tags is None or collection.classes == classes:
         return replace(collection, classes=classes)
@@ -165,33 +166,33 @@ def align_tags(collection: Collection, classes: tuple[str, ...]) -> Collection:
     unknown = [collection.classes[i] for i in sorted(used) if collection.classes[i] not in position]
     if unknown:
         raise LabelError(
-            f"{collection.labels}: the weights do not know {', '.join(map(repr, unknown[:3]))}"
-            f"{did_you_mean(unknown[0], classes)}; "
-            f"they know {', '.join(classes[:6])}{', …' if len(classes) > 6 else ''}"
+            f"{collection.labels}: the weights have no class "
+            f"{', '.join(map(repr, unknown[:3]))}{did_you_mean(unknown[0], classes)}; they have "
+            f"{', '.join(classes[:6])}{', …' if len(classes) > 6 else ''}"
         )
     moved = {key: tuple(sorted(position[collection.classes[i]] for i in tags)) for key, tags in collection.tags.items()}
     return replace(collection, classes=classes, tags=moved)
 
 
 def tell_passed_over(collection: Collection, reporter: Reporter) -> None:
-    """A warning for the files of the photos' folder that hold pictures and are not read."""
+    """Warn about image files in the photo folder that cannot be read."""
     if line := passed_over_line(collection.passed_over):
         reporter.warn(line)
 
 
 def tell_labels(collection: Collection, reporter: Reporter, untagged: str) -> None:
-    """Notes of the labels' reader, and warnings for what has no partner; `untagged` says what becomes of photos."""
+    """Report the label reader's notes and warn about unmatched photos and rows; `untagged`: what happens to photos."""
     for note in collection.notes:
         reporter.info(f"{collection.labels}: {note}" if len(note) <= 200 else f"{collection.labels}: {note[:199]}…")
     if collection.untagged:
         total = len(collection.untagged) + len(collection.tags or {})
         reporter.warn(
-            f"{len(collection.untagged)} of {total} photos have no row in {collection.labels} "
-            f"(first: {collection.untagged[0]}); {untagged}"
+            f"no row in {collection.labels} for {len(collection.untagged)} of {count(total, 'photo')} (first: "
+            f"{collection.untagged[0]}); {untagged}"
         )
     if collection.orphans:
-        lost = f"{len(collection.orphans)} (first: {collection.orphans[0]})"
-        reporter.warn(f"rows of {collection.labels} that match no photo: {lost}")
+        rows = count(len(collection.orphans), "row")
+        reporter.warn(f"{rows} of {collection.labels} without a photo (first: {collection.orphans[0]})")
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:
@@ -203,12 +204,12 @@ def _counted(names: Sequence[str]) -> str:
 
 
 def need_tags(collection: Collection) -> Collection:
-    """Training needs tags: those photos that have a row, at least one with a tag, and not each its own class.
+    """The photos that have a row, for training.
 
-    Raises `UsageError`, `LabelError`.
+    Raises `UsageError` or `LabelError` without labels, without any tag, or if nearly every photo is its own class.
     """
     if collection.tags is None:
-        raise UsageError("training needs tags: give --labels FILE")
+        raise UsageError("training needs tags; give --labels FILE")
     items = [item for item in collection.items if item.key in collection.tags]
     if not any(collection.tags[item.key] for item in items):
         raise LabelError("no photo has a tag; training needs at least one")
@@ -220,7 +221,7 @@ def need_tags(collection: Collection) -> Collection:
         and max(map(len, used)) == 1
     ):
         raise LabelError(
-            f"{collection.labels}: {len(used)} classes for {len(items)} photos: nearly every photo is its own class; "
-            "name the column that holds the classes with --label-column, or give the classes in a --class-file"
+            f"{collection.labels}: {len(used)} classes for {len(items)} photos, so nearly every photo is its own "
+            "class; name the column of the classes with --label-column, or list the classes in a --class-file"
         )
     return collection.subset(items)

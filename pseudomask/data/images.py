@@ -1,4 +1,4 @@
-"""Finding the images of a folder, reading lists of names, and choosing the images that a list names."""
+"""Find the images of a folder, read lists of names, and select the images that a list names."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pseudomask.data.names import NameIndex
 from pseudomask.data.walking import identity_of, walk
 from pseudomask.errors import UsageError
 from pseudomask.files import open_file, read_bytes
+from pseudomask.quoting import count
 from pseudomask.suggest import did_you_mean_path
 
 __all__ = [
@@ -37,12 +38,12 @@ _NOT_SNIFFED = frozenset(
     | {".npy", ".npz", ".pt", ".pth", ".safetensors", ".log", ".yml", ".toml", ".ini", ".db", ".sh"}
     | ARCHIVES
 )
-"""Common companions of photos that are not opened just to learn that they are none."""
+"""Files often found beside photos; never opened to check whether they are images."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageItem:
-    """One image of `folder`: `relative` is its POSIX path in it, `key` the same without extension."""
+    """One image of `folder`: `relative` is its POSIX path in the folder, `key` is `relative` without extension."""
 
     key: str
     relative: str
@@ -54,7 +55,7 @@ class ImageItem:
 
 
 class ImagePaths(Sequence[Path]):
-    """Paths of images, each made when it is asked for: of 100,000 they would be half of what a run remembers."""
+    """Paths of images, created on access: 100,000 of them would take half of a run's memory."""
 
     def __init__(self, items: Sequence[ImageItem]) -> None:
         self.items = items
@@ -68,7 +69,7 @@ class ImagePaths(Sequence[Path]):
 
 @dataclass(frozen=True)
 class PassedOver:
-    """Files of one kind that hold pictures and are not read; `suffix` names their extensions, `first` is one's path."""
+    """Image files of one unsupported kind; `suffix` names their extensions, `first` is the path of one of them."""
 
     kind: str
     suffix: str
@@ -81,23 +82,23 @@ class PassedOver:
 
 @dataclass(frozen=True)
 class Found:
-    """What a folder holds: its images, sorted by relative path, and the files with pictures that are not read."""
+    """The images of a folder, sorted by relative path, and its image files of unsupported kinds."""
 
     items: list[ImageItem]
     passed_over: tuple[PassedOver, ...] = ()
 
     def warning(self) -> str:
-        """One line for people; empty where nothing was passed over."""
+        """One line for people; empty if there are no unsupported image files."""
         return passed_over_line(self.passed_over)
 
 
 def passed_over_line(passed_over: Sequence[PassedOver]) -> str:
-    """What was not read, and how to change that for the most frequent kind; empty for none."""
+    """What cannot be read, and how to convert the most frequent kind; empty if there is nothing."""
     if not passed_over:
         return ""
     named = ", ".join(map(str, passed_over[:6])) + (", …" if len(passed_over) > 6 else "")
     kind = passed_over[0].kind
-    return f"passed over: {named} (first: {passed_over[0].first}); {kind} is not read: {convert_how(kind)}"
+    return f"ignored {named} (first: {passed_over[0].first}); {kind} is not supported: {convert_how(kind)}"
 
 
 def find_images(folder: Path, *, exclude: Path | None = None) -> list[ImageItem]:
@@ -106,12 +107,12 @@ def find_images(folder: Path, *, exclude: Path | None = None) -> list[ImageItem]
 
 
 def look_through(folder: Path, *, exclude: Path | None = None) -> Found:
-    """All images under `folder`, sorted by relative path, and what was passed over.
+    """All images under `folder`, sorted by relative path, and the unsupported image files.
 
-    Files with an image's extension (any case) are listed even when broken, others when their first
-    bytes are an image's. Hidden names are skipped; each folder is walked once, however many links
-    lead to it; `exclude` and what is below it is not walked. Raises UsageError when the folder is
-    missing, unreadable or without images.
+    Files with an image extension (any case) are listed even if broken, others if their first bytes
+    are those of an image. Hidden names are skipped, each folder is visited once however many links
+    lead to it, and `exclude` is not visited. Raises UsageError if the folder is missing, unreadable
+    or has no images.
     """
     if not folder.is_dir():
         what = "is a file, not a folder of images" if folder.exists() else f"no such folder{did_you_mean_path(folder)}"
@@ -127,13 +128,13 @@ def look_through(folder: Path, *, exclude: Path | None = None) -> Found:
             others.setdefault(kind, []).append(relative)
     passed_over = _counted(others)
     if not items:
-        raise UsageError(f"no image found in {folder}{_instead(passed_over)}")
+        raise UsageError(f"{folder}: no image found{_instead(passed_over)}")
     items.sort(key=lambda item: item.relative)
     return Found(items, tuple(one for one in passed_over if one.kind != "archive"))
 
 
 def _kind(relative: str, suffix: str, full: str) -> str | None:
-    """The kind of picture that a file holds; by its name where that is enough, for no file is opened needlessly."""
+    """The kind of image in a file, by its name if that is enough, so that files are opened only if needed."""
     if suffix in IMAGE_SUFFIXES:
         return "JPEG"  # or another; decoding will tell
     if suffix in ARCHIVES:
@@ -165,7 +166,7 @@ def _instead(passed_over: Sequence[PassedOver]) -> str:
         return ""
     kind = passed_over[0].kind
     named = ", ".join(map(str, passed_over[:6]))
-    return f"; it holds {named}: {'' if kind == 'archive' else 'not read; '}{convert_how(kind)}"
+    return f"; it contains {named}: {'' if kind == 'archive' else 'not supported; '}{convert_how(kind)}"
 
 
 def _sniffed(path: str) -> str | None:
@@ -181,11 +182,11 @@ _PAIR_LINE = re.compile(r"(\S+\.[A-Za-z]{3,4})\s+\S+\.png", re.IGNORECASE)
 
 
 def read_list(source: Path | str) -> list[str]:
-    """The names in a list file, one a line; `-` reads standard input.
+    """The names in a list file, one per line; `-` reads standard input.
 
-    Names are stems or relative paths. Blank lines and lines starting with `# ` are skipped. Where
-    every line has a second column, of 1, 0 or -1 (VOC's Main lists) or naming a PNG mask, the first
-    column is kept. Raises UsageError when the file cannot be read or names nothing.
+    Names are stems or relative paths. Blank lines and lines starting with `# ` are skipped. If every
+    line has a second column, of 1, 0 or -1 (VOC's Main lists) or naming a PNG mask, the first column
+    is used. Raises UsageError if the file cannot be read or is empty.
     """
     if str(source) == "-":
         data, where = sys.stdin.buffer.read(), "standard input"
@@ -194,14 +195,14 @@ def read_list(source: Path | str) -> list[str]:
         try:
             data = read_bytes(source, pipe=True)
         except OSError as error:
-            raise UsageError(f"{where}: cannot read this list ({error.strerror})") from error
+            raise UsageError(f"{where}: cannot read the list ({error.strerror})") from error
     text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
     if "\0" in text:
-        raise UsageError(f"{where}: not a text list (save it as UTF-8, one name a line)")
+        raise UsageError(f"{where}: not a text file; save it as UTF-8, one name per line")
     lines = [line.strip() for line in re.split(r"\r\n|\r|\n", text)]
     lines = [line for line in lines if line and line != "#" and not line.startswith(("# ", "#\t"))]
     if not lines:
-        raise UsageError(f"{where}: names no image")
+        raise UsageError(f"{where}: the list is empty")
     for pattern in (_MAIN_LINE, _PAIR_LINE):
         found = [match[1] for line in lines if (match := pattern.fullmatch(line))]
         if len(found) == len(lines):
@@ -210,10 +211,10 @@ def read_list(source: Path | str) -> list[str]:
 
 
 def select(items: Sequence[ImageItem], names: Sequence[str], *, source: str) -> list[ImageItem]:
-    """The images that `names` name, in that order, each once; `source` says where the names are from.
+    """The images that `names` refer to, in that order, each once; `source` is the origin of the names.
 
     A name is a relative path, a key, or the end of exactly one of them (a bare file name or stem).
-    Raises UsageError for names that match none or several.
+    Raises UsageError for names that match no image or several.
     """
     index = NameIndex(items)
     chosen: dict[str, ImageItem] = {}
@@ -222,15 +223,15 @@ def select(items: Sequence[ImageItem], names: Sequence[str], *, source: str) -> 
         found = index.find(name)
         if len(found) > 1:
             listed = ", ".join(item.relative for item in found[:3])
-            raise UsageError(f"{source}: {name} may mean {listed}: give its path within the image folder")
+            raise UsageError(f"{source}: {name} is ambiguous: {listed}; give its path within the image folder")
         if found:
             chosen[found[0].relative] = found[0]
         else:
             unknown.append(name)
     if not chosen:
         example = f" (for example {unknown[0]})" if unknown else ""
-        raise UsageError(f"{source}: none of its {len(names)} names is an image of this folder{example}")
+        raise UsageError(f"{source}: none of its names matches an image in the folder{example}")
     if unknown:
         first = ", ".join(unknown[:3]) + (", ..." if len(unknown) > 3 else "")
-        raise UsageError(f"{source}: {len(unknown)} of {len(names)} names have no image: {first}")
+        raise UsageError(f"{source}: no image for {len(unknown)} of {count(len(names), 'name')}: {first}")
     return list(chosen.values())

@@ -1,4 +1,4 @@
-"""What counts as an image: the extensions, and the first bytes of each kind of file; which kinds are not read."""
+"""Which files count as images, by extension and first bytes, and which kinds are not supported."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp"}
     | {".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".heic", ".heif", ".jp2", ".j2k", ".jpx", ".jpf", ".j2c", ".jpc"}
 )
-"""Lower-case extensions of files that are listed as images even when they turn out to be broken."""
+"""Lower-case extensions of files that are listed as images even if they turn out to be broken."""
 
 SNIFF_BYTES = 352
-"""How many leading bytes `sniff` wants: NIfTI's magic is at 344."""
+"""Number of leading bytes that `sniff` needs: NIfTI's magic number is at 344."""
 
 _RAW = (".dng", ".nef", ".nrw", ".cr2", ".cr3", ".crw", ".arw", ".srf", ".sr2", ".orf", ".rw2", ".raf", ".pef")
 NOT_READ = (
@@ -32,20 +32,20 @@ NOT_READ = (
     | dict.fromkeys((".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"), "video")
     | dict.fromkeys((".part", ".crdownload", ".download", ".partial"), "unfinished download")
 )
-"""Extension → kind, of files with pictures in them that are not read. Their content decides where it is a known one."""
+"""Extension → kind of unsupported image files. Their content decides if it is recognised."""
 
 ARCHIVES = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"})
 
 _HOW = {
-    "DICOM": "convert it with dcm2img, or pydicom (docs/photos.md)",
+    "DICOM": "convert it with dcm2img or pydicom (docs/photos.md)",
     "NIfTI": "save its slices as PNG with nibabel (docs/photos.md)",
-    "AVIF": "convert it to JPEG or PNG, or install a Pillow that reads it",
-    "JPEG 2000": "convert it to JPEG or PNG, or install a Pillow that reads it",
-    "camera RAW": "develop it to JPEG or 16-bit TIFF, as `darktable-cli a.nef a.tif` does",
-    "video": "take frames from it, as `ffmpeg -i a.mp4 -r 1 frames/%05d.png` does",
+    "AVIF": "convert it to JPEG or PNG, or install a version of Pillow that supports it",
+    "JPEG 2000": "convert it to JPEG or PNG, or install a version of Pillow that supports it",
+    "camera RAW": "develop it to JPEG or 16-bit TIFF, for example with `darktable-cli a.nef a.tif`",
+    "video": "extract frames, for example with `ffmpeg -i a.mp4 -r 1 frames/%05d.png`",
     "archive": "unpack it",
     "unfinished download": "download it again",
-    "PDF": "make images of its pages, as `pdftoppm -png a.pdf page` does",
+    "PDF": "convert its pages to images, for example with `pdftoppm -png a.pdf page`",
 }
 
 _BMP_HEADER_SIZES = frozenset((12, 16, 40, 52, 56, 64, 108, 124))
@@ -120,14 +120,14 @@ def not_an_image(head: bytes) -> str:
     if not head:
         return "empty file"
     if not any(head):
-        return "it begins with zeros only: an unfinished copy?"
+        return "it starts with zeros; was it copied completely?"
     if head.startswith(b"version https://git-lfs.github.com/"):
-        return "a Git LFS pointer, not the photo itself: run `git lfs pull`"
+        return "a Git LFS pointer, not the photo itself; run `git lfs pull`"
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:200].lower()
     if start.startswith((b"<!doctype html", b"<html", b"<head")):
-        return "an HTML page, not an image: what a server sends in place of a missing photo"
+        return "an HTML page, not an image, as a server sends for a missing photo"
     if start.startswith(b"<svg") or (start.startswith(b"<?xml") and b"<svg" in head.lower()):
-        return "SVG is not read; convert it to JPEG or PNG"
+        return "SVG is not supported; convert it to JPEG or PNG"
     if start.startswith((b"<?xml", b"<error", b"{")):
-        return "a text answer (XML or JSON), not an image: a failed download?"
-    return "not an image of a known kind"
+        return "XML or JSON text, not an image; did the download fail?"
+    return "not a known image format"

@@ -1,4 +1,4 @@
-"""Finding an image by the name that a list or a label file gives it."""
+"""Find an image by the name that a list or a label file uses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pseudomask.data.kinds import IMAGE_SUFFIXES
 
 
 class Named(Protocol):
-    """What the index needs to know of an image."""
+    """What the index needs from an image."""
 
     @property
     def key(self) -> str: ...
@@ -22,13 +22,13 @@ T = TypeVar("T", bound=Named)
 
 
 def without_image_suffix(name: str) -> str:
-    """`a/b.JPG` -> `a/b`; anything that is not an image's extension stays (`2007.0001`)."""
+    """`a/b.JPG` → `a/b`; other endings are kept (`2007.0001`)."""
     stem, dot, suffix = name.rpartition(".")
     return stem if dot and stem and "." + suffix.lower() in IMAGE_SUFFIXES else name
 
 
 class NameIndex(Generic[T]):
-    """Looks images up by relative path, else by path without extension, else by a unique tail.
+    """Looks up images by relative path, else by path without extension, else by a unique tail.
 
     Tail: one of the two paths ends with the other, whole folders at a time, so that `b.jpg` and
     `JPEGImages/b.jpg` find each other but `x/b.jpg` never finds `y/b.jpg`. Unicode composed and
@@ -46,7 +46,7 @@ class NameIndex(Generic[T]):
         self._plain: dict[str, list[T]] | None = None  # built only when a name needs it
 
     def exact(self, name: str) -> T | None:
-        """The image whose relative path `name` is, or whose key it is if only one has that key."""
+        """The image with the relative path `name`, or the only one with the key `name`."""
         item = self._relative.get(name)
         if item is None:
             found = self._key.get(name, ())
@@ -54,7 +54,7 @@ class NameIndex(Generic[T]):
         return item
 
     def find(self, name: str) -> list[T]:
-        """All images that `name` may mean: none, one, or several where it is ambiguous."""
+        """All images that `name` may refer to; several if it is ambiguous."""
         found = self._find(name)
         if found or (name.isascii() and "\\" not in name and self._all_ascii()):
             return found
@@ -99,5 +99,5 @@ class NameIndex(Generic[T]):
 
 
 def _same_tail(one: str, other: str) -> bool:
-    """Whether the longer path ends with the shorter one, at a folder's border."""
+    """Whether the longer path ends with the shorter one, at a folder boundary."""
     return one == other or one.endswith("/" + other) or other.endswith("/" + one)

@@ -1,4 +1,4 @@
-"""From decoded photos to a network's input."""
+"""Turn decoded photos into network input."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def with_long_side(size: tuple[int, int], long_side: int) -> tuple[int, int]:
-    """(H, W) scaled so that its longer side is `long_side`; neither side falls below 1."""
+    """(H, W) scaled so that the longer side is `long_side`; both sides are at least 1."""
     factor = long_side / max(size)
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Mean and deviation of each channel, of values in [0, 1]: what a network's weights take out of its photos."""
+    """Mean and standard deviation per channel, for values in [0, 1], as the network's weights expect them."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
     @cached_property
     def mean_level(self) -> np.ndarray:
-        """(3,) uint8, the level nearest to the mean colour: within 0.01 of 0 as a network sees it."""
+        """(3,) uint8, the level nearest to the mean colour: within 0.01 of 0 after normalisation."""
         return np.round(255 * np.array(self.mean, np.float32)).astype(np.uint8)
 
     @cached_property
     def _levels(self) -> np.ndarray:
-        """(1, 256, 3) float32: what each level of a channel becomes."""
+        """(1, 256, 3) float32: the normalised value of each level of a channel."""
         return self._computed(np.arange(256, dtype=np.float32)[:, None])[None]
 
     def _affine(self) -> tuple[np.ndarray, np.ndarray]:
@@ -69,7 +69,7 @@ class Normalisation:
         return self._computed(image).transpose(2, 0, 1)
 
     def to_input(self, pixels: Tensor, dtype: torch.dtype | None = None, ways: Sequence[bool] = (False,)) -> Tensor:
-        """The photos once for each of `ways`, mirrored where that is True, normalised.
+        """The photos, normalised, once for each of `ways`; mirrored where it is True.
 
         Args:
             pixels: uint8 (B, h, w, 3).
@@ -87,7 +87,7 @@ class Normalisation:
         return torch.cat([x.flip(-1) if mirrored else x for mirrored in ways])
 
     def _input_looked_up(self, pixels: Tensor, dtype: torch.dtype, ways: Sequence[bool]) -> Tensor:
-        """By a table of the 256 levels, in the bits of `dtype`: a fifth of the time."""
+        """Normalise by a table of the 256 levels, in the bits of `dtype`: five times faster."""
         bits = torch.int16 if dtype.itemsize == 2 else torch.float32
         table = torch.from_numpy(self._levels).to(dtype).view(bits).numpy()
         out = torch.empty((len(ways) * len(pixels), *pixels.shape[1:]), dtype=bits)

@@ -1,4 +1,4 @@
-"""What tags leave no way to learn: found in the matrix of photos and classes, before any training."""
+"""Find tags from which a class cannot be learned, in the matrix of photos and classes, before any training."""
 
 from __future__ import annotations
 
@@ -8,29 +8,28 @@ from dataclasses import dataclass
 import numpy as np
 
 FEW = 20
-"""With fewer photos of a class, or fewer without it, a classifier hardly learns what it looks like."""
+"""With fewer photos of a class, or fewer without it, a classifier can hardly learn the class."""
 _SHOWN = 8
 _PLURAL = {"group": "groups", "class": "classes"}
 
 # Verbs in braces agree with the number of classes.
 _TEXTS = {
-    "absent": "{has} no photo: {names}; nothing is learned of what is never shown: add photos, or leave it out",
-    "held_out": "{has} no photo to train on, for all are held out: {names}; choose others with --val-list, or give "
+    "absent": "{has} no photo: {names}; add photos, or leave it out",
+    "held_out": "{has} no photo to train on, because all are held out: {names}; choose others with --val-list, or give "
     "--val-fraction 0",
     "few": "{has} fewer than 20 photos: {names}",
-    "everywhere": "{is_} in every photo: {names}; what is never absent cannot be told from its surroundings: add "
-    "photos without it",
+    "everywhere": "{is_} in every photo: {names}; it cannot be told from its surroundings, so add photos without it",
     "nearly_everywhere": "{is_} in all but fewer than 20 photos: {names}; add photos without it",
-    "together": "of classes always {come} together: {names}; they cannot be told apart: add photos of one "
-    "without the other, or make them one class",
-    "implied": "{is_} only in photos of another one: {names}; add photos that show it without that, or leave it out",
-    "never_alone": "{is_} in no photo alone: {names}; add photos that show nothing else of the list",
+    "together": "of classes always {come} together: {names}; they cannot be told apart, so add photos of one without "
+    "the other, or merge them",
+    "implied": "{is_} only in photos of another class: {names}; add photos without the other class, or leave it out",
+    "never_alone": "{is_} in no photo alone: {names}; add photos that show no other class",
 }
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One kind of trouble, with all classes that have it.
+    """One kind of problem, with all classes that have it.
 
     Attributes:
         kind: `absent`, `held_out`, `few`, `everywhere`, `nearly_everywhere`, `together`, `implied` or `never_alone`.
@@ -69,13 +68,13 @@ class Finding:
 
 
 def examine(tags: np.ndarray, classes: Sequence[str], held_out: np.ndarray | None = None) -> list[Finding]:
-    """Everything about these tags that training cannot mend: one finding a kind, none where all is well.
+    """The problems of these tags that training cannot solve: at most one finding per kind.
 
-    A class of a single photo always comes with what else that photo shows; that alone is told as `few`.
+    A class with a single photo always comes with what else the photo shows; it is reported as `few` only.
 
     Args:
         tags: (N, C) of 0 and 1, the photos to train on.
-        held_out: (M, C), those held out.
+        held_out: (M, C), the held-out photos.
     """
     if not len(classes):
         return []
@@ -99,9 +98,9 @@ def examine(tags: np.ndarray, classes: Sequence[str], held_out: np.ndarray | Non
 
 
 def _company(shown: np.ndarray, counts: np.ndarray) -> tuple[list[list[int]], list[list[int]], np.ndarray]:
-    """Groups of equal columns; each class with those that all its photos show too; and which are never alone (C,).
+    """Groups of equal columns; each class with the classes that all its photos also show; those never alone (C,).
 
-    A class that is in every photo is no company, and each class or group is in the first of the three that holds.
+    A class in every photo does not count as company; each class or group is in the first of the three that applies.
     """
     usual = (counts > 1) & (counts < len(shown))
     pairs = shown.T @ shown  # (C, C): photos that show both

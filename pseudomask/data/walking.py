@@ -34,11 +34,11 @@ def walk(folder: Path, skipped: tuple[int, int] | None) -> Iterator[tuple[str, s
                     elif kind == "file":
                         yield prefix + entry.name, entry.path
         except OSError as error:
-            raise UsageError(f"{current}: cannot read this folder ({error.strerror})") from error
+            raise UsageError(f"{current}: cannot read the folder ({error.strerror})") from error
 
 
 def _entry_kind(entry: os.DirEntry[str]) -> str:
-    """`folder`, `file` or `other`; a link that leads nowhere counts as a file, so that it is reported."""
+    """`folder`, `file` or `other`; a broken link counts as a file, so that it is reported."""
     try:
         if entry.is_dir():
             return "folder"

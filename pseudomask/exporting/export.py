@@ -47,7 +47,7 @@ def export(config: ExportConfig, reporter: Reporter | None = None) -> ExportResu
     _check(config, kind, source)
     names = plan_names(source.pieces, flat=kind.flat, fault=kind.fault, format=config.format)
     if source.unlisted:
-        reporter.warn(f"{source.unlisted} masks in {config.out} have no line in its manifest and are left out")
+        reporter.warn(f"skipped {source.unlisted} masks in {config.out} that are not in its manifest")
     report_filling(config.out, reporter)
     report_changed(source.changed, reporter)
     result = ExportResult(
@@ -85,9 +85,9 @@ def _check_settings(config: ExportConfig) -> None:
     _check_dest(config)
     name = config.split_name
     if not name or "/" in name or name.startswith(".") or name == VAL or not name.isprintable() or no_member(name):
-        raise UsageError(f"--split-name {name!r} cannot name a list; use a word such as train, other than {VAL}")
+        raise UsageError(f"--split-name {name!r} is not a valid name; use a word such as train, other than {VAL}")
     if config.val_list is not None and config.val_fraction:
-        raise UsageError("--val-list names the photos to hold out, --val-fraction draws them: give one of the two")
+        raise UsageError("--val-list and --val-fraction cannot be combined; give one of them")
 
 
 def _check(config: ExportConfig, kind: type[Writer], source: Source) -> None:
@@ -105,7 +105,7 @@ def _check(config: ExportConfig, kind: type[Writer], source: Source) -> None:
     for name in source.classes:
         problem = kind.class_fault(name)
         if name.splitlines() != [name]:
-            problem = "the name holds a line break, which classes.txt cannot hold"
+            problem = "the name contains a line break, which classes.txt cannot represent"
         if problem:
             raise UsageError(f"class {name!r}: {problem}; rename it")
 
@@ -116,13 +116,15 @@ def _check_dest(config: ExportConfig) -> None:
     if not dest.exists():
         return
     if os.path.ismount(dest):
-        raise CollisionError(f"{dest} is a mount point and cannot be replaced; name a folder in it")
+        raise CollisionError(f"{dest} is a mount point and cannot be replaced; choose a folder inside it")
     if not any(dest.iterdir()):
         return
     if not config.overwrite:
-        raise CollisionError(f"{dest} is not empty; choose another folder, or --overwrite to replace an earlier export")
+        raise CollisionError(
+            f"{dest} is not empty; choose another folder, or add --overwrite to replace an earlier export"
+        )
     if not (dest / RECORD).is_file():
-        raise CollisionError(f"{dest} holds files, and no {RECORD} that says they are an export; choose another folder")
+        raise CollisionError(f"{dest} contains files that are not an export (no {RECORD}); choose another folder")
 
 
 def _fill(writer: Writer, config: ExportConfig, result: ExportResult, reporter: Reporter, stop: Stop) -> None:
@@ -161,7 +163,7 @@ def _one(writer: Writer, piece: Piece, *, link: bool) -> tuple[str | None, str |
         writer.add(piece, mask)
         return None, None
     if not piece.photo.is_file():
-        raise ImageError(piece.photo, "there is no such photo")
+        raise ImageError(piece.photo, "photo not found")
     header = read_header(piece.photo)
     if header.size != mask.shape:
         sizes = [f"{height}x{width}" for height, width in (mask.shape, header.size)]
@@ -184,14 +186,14 @@ def _mask(piece: Piece, classes: int, ignore: int) -> np.ndarray:
         raise ImageError(piece.mask, f"its mask: {error.reason}") from error
     known = mask[mask != ignore]
     if known.size and known.max() > classes:
-        raise ImageError(piece.mask, f"its mask holds class {known.max()}, and there are only {classes}")
+        raise ImageError(piece.mask, f"its mask contains class {known.max()}, but there are only {classes}")
     return mask
 
 
 def _unportable(writer: Writer) -> list[str]:
     """The sentence about names that only some systems can hold, where there are any."""
     found = [name for name in writer.names.values() if not on_windows(name)]
-    return [f"{len(found)} names cannot be files on Windows, such as {found[0]}"] if found else []
+    return [f"{len(found)} names are not valid on Windows, such as {found[0]}"] if found else []
 
 
 def _describe(writer: Writer, config: ExportConfig, source: Source, result: ExportResult) -> None:

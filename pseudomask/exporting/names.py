@@ -40,8 +40,8 @@ def plan_names(
         other = owners.setdefault(name, piece.relative)
         if other != piece.relative:
             raise CollisionError(
-                f"{other} and {piece.relative} would both be {name} in {format}, which knows no folders; "
-                "rename one, or leave one out with --list"
+                f"{other} and {piece.relative} would both be {name} in {format}, which has no subfolders; rename one, "
+                "or leave one out with --list"
             )
         problem = fault(name)
         if len(os.fsencode(name.rpartition("/")[2])) > _LONGEST:
@@ -60,7 +60,7 @@ def no_utf8(name: str) -> str | None:
 def no_line(name: str) -> str | None:
     """A fault of names that a line of a list cannot hold."""
     if name.splitlines() != [name]:
-        return "the name holds a line break, which a list cannot hold"
+        return "the name contains a line break, which a list cannot represent"
     if name != name.strip() or name.startswith("#"):
         return "a list cannot hold a name that begins or ends with a space, or begins with #"
     return no_utf8(name)
@@ -71,7 +71,7 @@ def no_member(name: str) -> str | None:
     in.
     """
     if "\\" in name or _DRIVE.search(name) or any(part in ("", ".", "..") for part in name.split("/")):
-        return "the name would be another path where the archive is unpacked on Windows"
+        return "the name would be a different path when unpacked on Windows"
     return no_line(name)
 
 

@@ -63,7 +63,7 @@ def read_source(config: ExportConfig, *, with_photos: bool) -> Source:
     for item in done:
         del left_out[item.relative]
     if not done:
-        raise UsageError(f"{config.out}: its manifest names no finished mask")
+        raise UsageError(f"{config.out}: its manifest has no finished masks")
     if images is not None and not any((images / item.relative).is_file() for item in done):
         raise UsageError(
             f"{images}: none of the {len(done)} photos, such as {done[0].relative}, is in it; give --images"
@@ -87,11 +87,11 @@ def read_source(config: ExportConfig, *, with_photos: bool) -> Source:
 def _read(folder: Path) -> tuple[MadeFolder, RunRecord]:
     if not folder.is_dir():
         raise UsageError(f"{folder}: {'is a file, not a folder of masks' if folder.exists() else 'no such folder'}")
-    made = MadeFolder(folder, "run extract or refine once more to have it written anew")
+    made = MadeFolder(folder, "run extract or refine again to rewrite it")
     record = made.record
     if record is None or not record.classes or not made.entries:
         what = f"no {RECORD}" if record is None else f"no {MANIFEST}" if record.classes else f"no classes in {RECORD}"
-        raise UsageError(f"{folder}: {what}; OUT must be what extract or refine wrote")
+        raise UsageError(f"{folder}: {what}; OUT must be an output folder of extract or refine")
     for key, entry in made.entries.items():
         if not (is_below(key) and is_below(entry.setdefault("image", key))):
             raise UsageError(f"{folder / MANIFEST}: {key!r} leads out of the folder")
@@ -106,7 +106,7 @@ def _images(config: ExportConfig, made: MadeFolder) -> Path:
         return config.images
     if made.images is None or not made.images.is_dir():
         named = made.config.get("images")
-        raise UsageError(f"{config.out}: the photos are not in {named!r} any more; say with --images where they are")
+        raise UsageError(f"{config.out}: the photos are not in {named!r}; give their new folder with --images")
     return made.images
 
 
@@ -115,7 +115,7 @@ def _held_out(config: ExportConfig, items: list[ImageItem]) -> set[str]:
     if config.val_list is not None:
         held = {item.key for item in select(items, read_list(config.val_list), source=str(config.val_list))}
         if len(held) == len(items):
-            raise UsageError(f"{config.val_list}: names all {len(items)} photos, and none is left for the other list")
+            raise UsageError(f"{config.val_list}: names all {len(items)} photos, so none is left to train on")
         return held
     # By a hash of the name: a photo more or less moves hardly any other from one list to the other.
     order = sorted(items, key=lambda item: hashlib.sha256(item.key.encode("utf-8", "surrogateescape")).digest())

@@ -52,8 +52,8 @@ class Engine:
             done, self.largest = halving(pairs, self.largest, self._work, self._tell)
         except OUT_OF_MEMORY as error:
             raise PseudomaskError(
-                f"{self.device}: out of memory with a single photo; lower --max-side or --scales, "
-                "and run the same command again with --overwrite, or use --device cpu"
+                f"{self.device}: out of memory with a single photo; lower --max-side or --scales and add --overwrite, "
+                "or use --device cpu"
             ) from error
         return done
 
@@ -61,7 +61,7 @@ class Engine:
         return self._scores(*zip(*pairs, strict=True))
 
     def _tell(self, tried: int, left: int) -> None:
-        self.reporter.warn(f"out of memory with {tried} photos together; going on with {left}")
+        self.reporter.warn(f"out of memory with batches of {tried}; continuing with {left}")
 
     def _scores(self, photos: Sequence[Photo], tags: Sequence[tuple[int, ...] | None]) -> list[ScoreMap]:
         size = photos[0].size

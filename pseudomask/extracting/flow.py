@@ -13,7 +13,7 @@ from pseudomask.extracting.outputs import write_outputs
 from pseudomask.extracting.photos import Photo
 from pseudomask.extracting.plan import Plan
 from pseudomask.running.folder_run import FolderRun
-from pseudomask.running.helpers import thread_stands_back
+from pseudomask.running.helpers import lower_thread_priority
 from pseudomask.running.manifest import FAILED
 from pseudomask.running.reporter import Reporter
 from pseudomask.running.signals import Stop
@@ -32,7 +32,7 @@ class Flow:
 
     def run(self, batches: Iterator[list[Photo]], total: int, label: str) -> None:
         with (
-            ThreadPoolExecutor(2, "write", thread_stands_back) as pool,
+            ThreadPoolExecutor(2, "write", lower_thread_priority) as pool,
             self.reporter.progress(total, label) as progress,
         ):
             for batch in batches:

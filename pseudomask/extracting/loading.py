@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from pseudomask.errors import PseudomaskError
 from pseudomask.extracting.photos import Photo, Photos
-from pseudomask.running.helpers import COULD_NOT_START, stand_back, starting
+from pseudomask.running.helpers import COULD_NOT_START, lower_priority, starting
 
 _AHEAD = 4  # photos that a worker may be ahead
 _TRIES = 3  # so often may workers die before they begin
@@ -114,4 +114,4 @@ def _start(
 
 def _begin(ready: c_bool, worker: int) -> None:
     ready.value = True
-    stand_back()
+    lower_priority()

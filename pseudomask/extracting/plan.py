@@ -197,15 +197,16 @@ def _threshold(config: ExtractConfig, card: Card, method: MapMethod) -> tuple[fl
 def report_tags(collection: Collection, card: Card, reporter: Reporter) -> str:
     """Warn of photos whose tags the classifier chooses; returns where the tags come from."""
     if collection.tags is None:
-        reporter.warn("no --labels: the classes that the classifier is sure of serve as tags")
+        reporter.warn("no --labels; using the classifier's confident predictions as tags")
         seen = card.training.get("photos_per_class")
         counts = seen if isinstance(seen, dict) else {}
         well = [name for name, n in counts.items() if isinstance(n, int) and n >= _WELL_SEEN]
         if well and len(well) < len(counts):
             reporter.warn(
-                f"these weights learned {', '.join(well[:8])}{', …' if len(well) > 8 else ''} from {_WELL_SEEN} photos "
-                f"or more each; the {len(counts) - len(well)} other classes from fewer: their tags are often wrong"
+                f"these weights learned {', '.join(well[:8])}{', …' if len(well) > 8 else ''} from at least "
+                f"{_WELL_SEEN} photos each; {len(counts) - len(well)} classes had fewer, so their predicted tags are "
+                "unreliable"
             )
         return "the classifier"
-    tell_labels(collection, reporter, "the classifier's sure classes serve as their tags")
+    tell_labels(collection, reporter, "the classifier's confident predictions are used as their tags")
     return collection.labels

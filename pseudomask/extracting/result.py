@@ -32,7 +32,7 @@ class ExtractResult(FolderResult):
         return [("tags", self.tags_from)]
 
     def _failed(self) -> list[tuple[str, str]]:
-        left = [("passed over", ", ".join(map(str, self.passed_over)))] if self.passed_over else []
+        left = [("ignored", ", ".join(map(str, self.passed_over)))] if self.passed_over else []
         return [*super()._failed(), *left]
 
     def next_steps(self) -> list[tuple[str, str]]:

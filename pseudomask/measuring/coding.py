@@ -63,7 +63,9 @@ class Coding:
         """
         file = read_mask_file(path)
         if file.by_alpha:
-            raise UsageError(f"{path}: is of one colour and differs in its transparency alone; save that as a grey PNG")
+            raise UsageError(
+                f"{path}: has one colour and differs only in transparency; save the transparency as a grey PNG"
+            )
         if self.colours is not None:
             return self._by_colour(path, file), False
         if self.values is not None:
@@ -76,7 +78,7 @@ class Coding:
         assert self.colours is not None
         pixels = file.in_colours()
         if pixels is None:
-            raise UsageError(f"{path}: holds 16-bit numbers, no colours; leave --{self.side}-palette out")
+            raise UsageError(f"{path}: contains 16-bit values, not colours; leave out --{self.side}-palette")
         wide = pixels.astype(np.int64)
         codes = wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
         known, indices = self.colours
@@ -108,7 +110,9 @@ def make_coding(
     colour a line. names: all classes with background first. Raises UsageError for what cannot be understood.
     """
     if values is not None and table is not None:
-        raise UsageError(f"--{side}-map reads numbers, --{side}-palette colours: give one of the two")
+        raise UsageError(
+            f"--{side}-map (for values) and --{side}-palette (for colours) cannot be combined; give one of them"
+        )
     if values is not None:
         return _value_coding(side, values, names, ignore)
     if table is None:
@@ -131,7 +135,7 @@ def _value_coding(side: Side, text: str, names: tuple[str, ...] | None, ignore: 
         if not name or low > high or high >= _VALUES:
             raise UsageError(f"{option}: {entry!r} is not VALUE=CLASS or LOW-HIGH=CLASS, such as 255=cat or 1-9=ignore")
         if named[low : high + 1].any():
-            raise UsageError(f"{option}: {entry!r} gives a value a second meaning")
+            raise UsageError(f"{option}: {entry!r} assigns a value twice")
         values[low : high + 1] = _index(name, names, ignore, option)
         named[low : high + 1] = True
     return Coding(side, told=", ".join(entries), values=values, named=named)
@@ -189,9 +193,9 @@ def _table_coding(side: Side, path: Path, names: tuple[str, ...] | None, ignore:
             if names is None:
                 raise
             index = _UNKNOWN  # an error only where a mask has the colour: tables list more than is asked for
-            unlisted[code] = f"{name!r}, which is not in the class list; call it ignore to leave it out"
+            unlisted[code] = f"{name!r}, which is not in the class list; map it to ignore to exclude it"
         if meaning.setdefault(code, index) != index:
-            raise LabelError(f"gives the colour of {name!r} a second meaning", path, number)
+            raise LabelError(f"assigns the colour of {name!r} twice", path, number)
     if all(index == _UNKNOWN for index in meaning.values()):
         raise UsageError(f"{option} {path}: none of its names is in the class list")
     return _colour_coding(side, f"colours of {path}", meaning, unlisted)
@@ -242,17 +246,17 @@ def _is_grey(colours: np.ndarray) -> bool:
 def _what_colours(file: MaskFile) -> str:
     assert file.colours is not None
     if _is_grey(file.colours):
-        return f"holds colours ({file.mode}, all of them grey), not class indices"
+        return f"contains colours ({file.mode}, all of them grey), not class indices"
     many = len(np.unique(file.colours.reshape(-1, 3), axis=0))
-    like = ", as a photo, an overlay or a JPEG mask does" if many > 300 else ""
-    return f"holds colours ({file.mode}, {many} different ones{like}), not class indices"
+    like = ", like a photo, an overlay or a JPEG mask" if many > 300 else ""
+    return f"contains colours ({file.mode}, {many} different ones{like}), not class indices"
 
 
 def _way_out(file: MaskFile, side: Side) -> str:
     assert file.colours is not None
     if _is_grey(file.colours):
-        return f"say what the levels mean with --{side}-map, such as 255=CLASS"
-    return f"say what the colours mean with --{side}-palette voc, or a FILE of lines `R G B NAME`"
+        return f"give the meaning of the levels with --{side}-map, such as 255=CLASS"
+    return f"give the meaning of the colours with --{side}-palette voc, or a FILE of lines `R G B NAME`"
 
 
 def _contradicts(file: MaskFile) -> bool:

@@ -57,7 +57,7 @@ def count(pred: np.ndarray, truth: np.ndarray, *, n_classes: int | None = None, 
 def check_maps(pred: np.ndarray, truth: np.ndarray) -> None:
     """UsageError unless both are integer maps of one shape (H, W)."""
     if pred.shape != truth.shape:
-        turned = "; one of the two was not turned as the photo's EXIF data asks" * (pred.shape == truth.shape[::-1])
+        turned = "; one of them was not rotated according to the photo's EXIF data" * (pred.shape == truth.shape[::-1])
         raise UsageError(f"the prediction has size {pred.shape}, its truth {truth.shape}; they must be equal{turned}")
     for name, array in (("prediction", pred), ("truth", truth)):
         if array.ndim != 2 or array.dtype.kind not in "ui":
@@ -73,7 +73,7 @@ def check_labels(values: np.ndarray, what: str, n_classes: int | None) -> None:
     if low < 0 or high >= limit:
         wrong = low if low < 0 else high
         allowed = f"0..{limit - 1}" + ("" if n_classes is None else f" for {limit - 1} classes and background")
-        raise UsageError(f"the {what} holds the value {wrong}, outside {allowed}; {way_out(values, what, limit)}")
+        raise UsageError(f"the {what} contains the value {wrong}, outside {allowed}; {way_out(values, what, limit)}")
 
 
 def compact(*maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -84,7 +84,7 @@ class PairCounter:
         assert self.renumber is not None
         if int(labels.max()) >= len(self.renumber):
             last = len(self.renumber) - 1
-            raise UsageError(f"the prediction holds the value {labels.max()}, its run.json has {last} classes")
+            raise UsageError(f"the prediction contains the value {labels.max()}, but its run.json has {last} classes")
         renumbered: np.ndarray = self.renumber[labels]
         return renumbered
 

@@ -90,14 +90,14 @@ def _check_meaning(table: np.ndarray, names: tuple[str, ...], named: bool, seen:
     if not table.any() or (not true_classes and seen.ignored[0] and not setting.truth.settles(ignore)):
         what = "nothing but background" if table.any() else "no pixel"
         raise UsageError(
-            f"the truth holds only {'0 and ' if table.any() else ''}{ignore}, which is left out, so {what} counts; "
-            f"say what it means: --truth-map {shell_word(f'{ignore}={example}')} (or {ignore}=ignore)"
+            f"the truth holds only {'0 and ' if table.any() else ''}{ignore}, which is ignored, so {what} counts; "
+            f"give its meaning: --truth-map {shell_word(f'{ignore}={example}')} (or {ignore}=ignore)"
         )
     all_left_out = true_classes and not predicted and seen.ignored[1] and not setting.scores
     if all_left_out and not setting.own and not setting.pred.settles(ignore):
         raise UsageError(
             f"the predictions hold only 0 and {ignore}, and {ignore} counts as background, so they show no class; "
-            f"say what it means: --pred-map {shell_word(f'{ignore}={example}')} (or {ignore}=ignore)"
+            f"give its meaning: --pred-map {shell_word(f'{ignore}={example}')} (or {ignore}=ignore)"
         )
 
 
@@ -137,7 +137,7 @@ def _doubts(table: np.ndarray, names: tuple[str, ...], named: bool, seen: Seen, 
         )
     if seen.empty:
         yield Doubt(
-            "empty-truth", f"in {seen.empty} of {seen.images} images no pixel counts (first: {seen.first_empty})"
+            "empty-truth", f"no pixel is counted in {seen.empty} of {seen.images} images (first: {seen.first_empty})"
         )
     if seen.hollow > _FEW * seen.images and truth[1:].any() and not setting.truth.settles(setting.ignore):
         yield Doubt(

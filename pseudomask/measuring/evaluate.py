@@ -70,17 +70,17 @@ def evaluate(
     """
     use_scores, predictions = _predictions(pred, scores, thresholds is not None)
     if thresholds is not None and not use_scores:
-        raise UsageError("thresholds can only be tried on scores; masks have theirs built in")
+        raise UsageError("thresholds apply only to scores; masks have a fixed threshold")
     made = _made(pred)
     foreground = made.classes if class_names is None else tuple(class_names)
     names = None if foreground is None else (BACKGROUND, *foreground)
     if names is not None and ignore < len(names):
         raise UsageError(
-            f"{ignore} is a class here and cannot mean ignore; choose {IGNORE_16}, and where {ignore} marks pixels of "
-            f"the truth that do not count, say --truth-map {ignore}=ignore"
+            f"{ignore} is a class and cannot be --ignore; choose {IGNORE_16}, and where {ignore} marks pixels of the "
+            f"truth that do not count, say --truth-map {ignore}=ignore"
         )
     if use_scores and (pred_map or pred_palette):
-        raise UsageError("--pred-map and --pred-palette read masks; scores name their classes themselves")
+        raise UsageError("--pred-map and --pred-palette apply only to masks, not to scores")
     own_names = names if made.classes is None else (BACKGROUND, *made.classes)
     counter = PairCounter(
         n_classes=None if names is None else len(names),
@@ -157,9 +157,9 @@ def _others(folder: Path) -> str:
 
 def _folder_doubts(pred: Path, truth: Path, made: MadeFolder) -> Iterator[Doubt]:
     if pred.resolve() == truth.resolve():
-        yield Doubt("same-folder", f"{pred} is measured against itself")
+        yield Doubt("same-folder", f"{pred} is compared with itself")
     elif made.classes is None and _made(truth).classes is not None:
-        text = f"{truth}, which is taken for the truth, is what pseudomask made: the order is PRED GT"
+        text = f"the true masks in {truth} were made by pseudomask; give PRED first, then GT"
         yield Doubt("order", text)
 
 
@@ -200,7 +200,7 @@ def _positions(chosen: Sequence[str] | None, names: tuple[str, ...] | None) -> t
     if chosen is None:
         return None
     if not chosen:
-        raise UsageError("no class chosen for the mean")
+        raise UsageError("--classes names no class")
     if names is not None:
         for name in chosen:
             if name not in names:
@@ -208,7 +208,7 @@ def _positions(chosen: Sequence[str] | None, names: tuple[str, ...] | None) -> t
         return tuple(names.index(name) for name in chosen)
     for name in chosen:
         if name != BACKGROUND and not (name.isascii() and name.isdigit()):
-            raise UsageError(f"class {name!r}: there is no class list, so give one or use mask values (1,2)")
+            raise UsageError(f"class {name!r}: there is no class list; give --class-file, or use mask values (1,2)")
     return tuple(0 if name == BACKGROUND else int(name) for name in chosen)
 
 

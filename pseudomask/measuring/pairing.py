@@ -92,5 +92,5 @@ def pair_listed(
 def _one(index: NameIndex[File], name: str, what: str) -> File | None:
     found = index.find(name)
     if len(found) > 1:
-        raise UsageError(f"{name} may mean {len(found)} {what}, such as {found[0].path} and {found[1].path}")
+        raise UsageError(f"{name} is ambiguous: {len(found)} {what}, such as {found[0].path} and {found[1].path}")
     return found[0] if found else None

@@ -62,15 +62,15 @@ class Card:
         """Read and check a card; `WeightsError` names `source` and what is wrong."""
         if not metadata or "pseudomask" not in metadata:
             raise WeightsError(
-                f"{source}: no pseudomask card in it; weights come from `pseudomask train-cls` or `reactivate` "
-                "(a bare backbone goes to `train-cls --backbone-weights`)"
+                f"{source}: not pseudomask weights (no card); make them with `pseudomask train-cls` (a bare backbone "
+                "goes to `train-cls --backbone-weights`)"
             )
         try:
             values = json.loads(metadata["pseudomask"])
             if not isinstance(values, dict):
                 raise ValueError("not a JSON object")
             if int(values.pop("format")) > FORMAT:
-                raise WeightsError(f"{source}: made by a newer pseudomask; update it")
+                raise WeightsError(f"{source}: made by a newer version of pseudomask; update pseudomask")
             known = {f.name for f in fields(cls)}
             return _checked(cls(**{k: v for k, v in values.items() if k in known}))
         except WeightsError:
@@ -93,7 +93,7 @@ def _checked(card: Card) -> Card:
             raise ValueError(f"{name} is not a {kind.__name__}")
     tag_thresholds = tuple(float(t) for t in card.tag_thresholds)
     if tag_thresholds and len(tag_thresholds) != len(names):
-        raise ValueError("another number of tag thresholds than of classes")
+        raise ValueError("the numbers of tag thresholds and classes differ")
     thresholds = {k: float(v) for k, v in card.thresholds.items()}
     if not all(0 <= t <= 1 for t in (*tag_thresholds, *thresholds.values())):
         raise ValueError("a threshold outside [0, 1]")

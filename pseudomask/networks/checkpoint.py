@@ -32,8 +32,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(
-            f"{path}: not a safetensors file, or cut off ({error}); "
-            "pickled .pth files are never loaded, convert them first"
+            f"{path}: not a safetensors file, or truncated ({error}); pickled .pth files are never loaded, convert "
+            "them first"
         ) from None
 
 
@@ -57,14 +57,14 @@ def save_network(path: Path, network: CamNetwork | EdgeNetwork, card: Card, dtyp
     }
     if not _finite(tensors):
         raise TrainingDiverged(
-            f"the trained weights hold values that are not numbers or too large for {dtype}; no weights were written; "
-            "lower --lr, or give --weights-dtype fp32, and --overwrite with it"
+            f"the trained weights contain NaN or values too large for {dtype}; no weights were written; lower --lr or "
+            "give --weights-dtype fp32, together with --overwrite"
         )
     vanished = [name for name, value in tensors.items() if bool(state[name].any()) and not value.any()]
     if vanished:
         raise TrainingDiverged(
             f"the trained weights are too small for {dtype} ({vanished[0]} would be all 0); no weights were written; "
-            "lower --weight-decay, or give --weights-dtype fp32, and --overwrite with it"
+            "lower --weight-decay or give --weights-dtype fp32, together with --overwrite"
         )
     write_tensors(path, tensors, card.to_metadata())
 
@@ -81,7 +81,7 @@ def read_card(path: Path) -> Card:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
     except (SafetensorError, OSError, ValueError) as error:
-        raise WeightsError(f"{path}: not a safetensors file, or cut off ({error})") from None
+        raise WeightsError(f"{path}: not a safetensors file, or truncated ({error})") from None
     return Card.from_metadata(metadata, str(path))
 
 
@@ -93,7 +93,9 @@ def load_network(path: Path) -> tuple[CamNetwork, Card]:
     tensors, metadata = read_tensors(path)
     card = Card.from_metadata(metadata, str(path))
     if card.method == AFFINITY:
-        raise WeightsError(f"{path}: a boundary head, without a classifier; it is for `pseudomask refine --affinity`")
+        raise WeightsError(
+            f"{path}: contains a boundary head, not a classifier; use it with `pseudomask refine --affinity`"
+        )
     heads: dict[str, Any] = {
         "reactivated": "reclassifier.weight" in tensors,
         "calibrated": "side_heads.0.weight" in tensors,
@@ -104,7 +106,7 @@ def load_network(path: Path) -> tuple[CamNetwork, Card]:
 def sketch(card: Card, source: str, build: Callable[[], Network]) -> Network:
     """What `build` makes, without memory for its values. `WeightsError` where the card names what there is not."""
     if card.backbone not in BACKBONES:
-        raise WeightsError(f"{source}: backbone {card.backbone!r} is unknown here; there are {', '.join(BACKBONES)}")
+        raise WeightsError(f"{source}: backbone {card.backbone!r} is unknown; there are {', '.join(BACKBONES)}")
     try:
         with torch.device("meta"):  # drawing 25 million random numbers takes longer than reading them
             return build()
@@ -127,9 +129,9 @@ def _load_strict(network: nn.Module, tensors: dict[str, Tensor], source: str) ->
     wrong = [k for k in wanted if k not in tensors or tensors[k].shape != wanted[k].shape]
     wrong += [k for k in tensors if k not in wanted]
     if wrong:
-        raise WeightsError(f"{source}: {len(wrong)} tensors do not fit its card (first: {wrong[0]})")
+        raise WeightsError(f"{source}: {len(wrong)} tensors do not match its card (first: {wrong[0]})")
     if not _finite(tensors):
-        raise WeightsError(f"{source}: holds NaN or infinite values")
+        raise WeightsError(f"{source}: contains NaN or infinite values")
     own = {k: v.to(torch.float32, copy=True) for k, v in tensors.items()}  # never the file's own pages
     counters = {k: torch.zeros((), dtype=torch.int64) for k in network.state_dict() if k not in wanted}
     network.load_state_dict(own | counters, assign=True)

@@ -45,10 +45,10 @@ def load_edges(path: Path, weights: Path | None = None) -> tuple[EdgeNetwork, Ca
         return load_tensors(card, str(path), lambda: EdgeNetwork(make_backbone(**card.network)), whole), card
     head = load_tensors(card, str(path), lambda: EdgeHead(make_backbone(**card.network)), tensors)
     if weights is None:
-        raise WeightsError(f"{path}: only the head; the weights with its backbone are needed too")
+        raise WeightsError(f"{path}: contains only the head; the weights with its backbone are needed too")
     network, theirs = load_network(weights)
     if theirs.network != card.network or backbone_hash(network.backbone) != card.backbone_sha256:
-        raise WeightsError(f"{weights}: not the backbone that {path} stands on, which is that of {_source(card)}")
+        raise WeightsError(f"{weights}: not the backbone that {path} was trained on, which is {_source(card)}")
     with torch.device("meta"):  # its head is replaced at once
         found = EdgeNetwork(network.backbone)
     found.head = head
@@ -75,18 +75,18 @@ def find_backbone(path: Path, named: Path | None, seeds: Path | None = None) -> 
             return weights
     places = ", ".join(str(one) for one in tried) or "no weights found"
     raise WeightsError(
-        f"{path}: it stands on the backbone of {_source(card)}, which is not here (looked at: {places}); "
-        "give that file with --walk-weights FILE"
+        f"{path}: its backbone, from {_source(card)}, was not found (searched: {places}); give that file with "
+        "--walk-weights FILE"
     )
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], Card]:
     if not path.is_file():
-        raise WeightsError(f"{path}: no such weights file; `pseudomask train-affinity` makes it")
+        raise WeightsError(f"{path}: no such weights file; make it with `pseudomask train-affinity`")
     tensors, metadata = read_tensors(path)
     card = Card.from_metadata(metadata, str(path))
     if card.method != AFFINITY:
-        raise WeightsError(f"{path}: not the weights of a boundary head; `pseudomask train-affinity` makes them")
+        raise WeightsError(f"{path}: not the weights of a boundary head; make them with `pseudomask train-affinity`")
     return tensors, card
 
 

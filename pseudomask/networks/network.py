@@ -80,13 +80,12 @@ class CamNetwork(OnBackbone):
             return self.classifier.weight
         if self.n_classes == 1:
             raise WeightsError(
-                "the second classifier of these weights is random, for they know one class and a softmax over one "
-                "class learns nothing; ask for `--method cam`, or the weights `first`"
+                "the second classifier of these weights is random, because they have only one class; give --method "
+                "cam, or the weight rule `first`"
             )
         if self.reclassifier is None:
             raise WeightsError(
-                "these weights have no second classifier; make one with `pseudomask reactivate`, "
-                "or ask for `--method cam`"
+                "these weights have no second classifier; train one with `pseudomask reactivate`, or give --method cam"
             )
         w, w2 = self.classifier.weight, self.reclassifier.weight
         return {"second": w2, "sum": w + w2}[rule] if rule != "product" else w * w2

@@ -35,4 +35,4 @@ def find_weights(named: Path | None) -> Path:
     for folder in bundled_folders():
         if (folder / BUNDLED).is_file():
             return folder / BUNDLED
-    raise WeightsError(f"no weights: give --weights FILE or set {VARIABLE} (`pseudomask train-cls` makes them)")
+    raise WeightsError(f"no weights: give --weights FILE or set {VARIABLE}; `pseudomask train-cls` makes weights")

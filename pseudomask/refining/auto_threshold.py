@@ -86,9 +86,7 @@ def choose(curves: Sequence[np.ndarray]) -> float:
     """The threshold of the highest mean agreement. Raises `UsageError` where no photo shows any."""
     mean = np.mean(curves, axis=0) if curves else np.zeros(1)
     if not mean.max() > 0:
-        raise UsageError(
-            f"--threshold auto: in none of {len(curves)} photos do scores and colours agree; give --threshold a number"
-        )
+        raise UsageError(f"--threshold auto: scores and colours agree in none of {len(curves)} photos; give a number")
     return THRESHOLDS[int(mean.argmax())]
 
 

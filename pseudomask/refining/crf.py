@@ -39,7 +39,7 @@ class CrfSettings:
 
     def __post_init__(self) -> None:
         if not 0.5 < self.gt_prob < 1:
-            raise UsageError(f"--crf-gt-prob must lie between 0.5 and 1, not at {self.gt_prob:g}")
+            raise UsageError(f"--crf-gt-prob must be between 0.5 and 1, not {self.gt_prob:g}")
         for name in ("gauss_xy", "bilateral_xy", "bilateral_rgb"):
             if not 0 < getattr(self.kernels, name) < float("inf"):
                 flag = f"--crf-{name.replace('_', '-')}"

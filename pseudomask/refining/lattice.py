@@ -183,7 +183,9 @@ def _keys(cells: Tensor, ranks: Tensor, photos: int) -> tuple[Tensor, list[int]]
     strides = [math.prod(high[i] - low[i] + 1 for i in range(j)) for j in range(sides)]
     size = photos * strides[-1] * sides
     if size >= 2**63:
-        raise UsageError("the CRF's kernels are too fine for a photo of this size; give it larger reaches")
+        raise UsageError(
+            "the CRF's kernels are too small for a photo of this size; raise --crf-gauss-xy and --crf-bilateral-xy"
+        )
     dtype = torch.int32 if size < 2**31 else torch.int64
     key = torch.arange(photos, dtype=dtype, device=cells.device).mul_(strides[-1]).repeat_interleave(n // photos)
     strides[-1] = 0

@@ -70,7 +70,7 @@ def check_methods(config: RefineConfig) -> tuple[str, ...]:
     """The refiners in turn; `UsageError` for a name that is none."""
     for name in config.method:
         if name not in REFINERS:
-            raise UsageError(f"--method {name!r} is none of {', '.join(REFINERS)}{did_you_mean(name, REFINERS)}")
+            raise UsageError(f"--method {name!r} must be one of {', '.join(REFINERS)}{did_you_mean(name, REFINERS)}")
     return config.method or (("walk",) if config.affinity is not None else ("crf",))
 
 
@@ -189,7 +189,7 @@ def _refine_all(
                     worked = Worked([failed(todo[position][0], worked.reason)], most)
                 if worked.most < most:
                     most = worked.most
-                    reporter.warn(f"out of memory; going on with batches of {most}")
+                    reporter.warn(f"out of memory; continuing with batches of {most}")
                 seeds.check()  # a new record stands before the first new score file
                 for entry in worked.entries:
                     if entry["status"] == FAILED:

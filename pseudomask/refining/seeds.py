@@ -171,13 +171,13 @@ def read_seeds(folder: Path, class_file: Path | None) -> Seeds:
     folder = MadeFolder.around(folder)
     if not (folder / "scores").is_dir():
         raise UsageError(
-            f"{folder}: no scores/ in it; make them with `pseudomask extract` without --no-scores, "
-            "or with `pseudomask refine --scores`"
+            f"{folder}: contains no scores/; run `pseudomask extract` without --no-scores, or `pseudomask refine "
+            "--scores`"
         )
     seeds = Seeds(folder, given=read_classes(class_file) if class_file is not None else None)
     _ = seeds.record_file  # before the record is read
     if seeds.record is None and seeds.given is None:
-        raise UsageError(f"{folder}: no {RECORD} in it that tells the classes; give them with --class-file")
+        raise UsageError(f"{folder}: no {RECORD} with class names; give --class-file")
     if seeds.given not in (None, seeds.classes):
         raise LabelError(_difference(seeds.given, seeds.classes, folder), class_file)
     _ = seeds.entries  # a manifest that cannot be read is told now

@@ -42,7 +42,7 @@ def choose_threshold(
     """
     if config.threshold is None:
         if seeds.threshold is None:
-            raise UsageError(f"{seeds.path}: no run.json in it that tells a threshold; give --threshold X or auto")
+            raise UsageError(f"{seeds.path}: no run.json with a threshold; give --threshold X or auto")
         return Chosen(seeds.threshold, f"that of SEEDS ({seeds.threshold_chosen})")
     if config.threshold != "auto":
         check_threshold(config.threshold)

@@ -141,8 +141,7 @@ class Walk:
         path = options.affinity
         if path is None:
             raise WeightsError(
-                "walk needs the weights of a boundary head: give --affinity FILE, as `pseudomask "
-                "train-affinity` writes it"
+                "walk needs the weights of a boundary head; give --affinity FILE from `pseudomask train-affinity`"
             )
         return cls(
             affinity=path,

@@ -109,7 +109,7 @@ def at_level(refined: Refined, level: float) -> ScoreMap:
 def read_pair(job: Job, classes: int, *, max_pixels: int, allow_truncated: bool) -> tuple[np.ndarray, ScoreMap]:
     """A photo and its scores. Raises `ImageError` with a short reason where one is missing or they do not fit."""
     if job.photo is None:
-        raise ImageError(job.relative, "no photo of this name in IMAGES")
+        raise ImageError(job.relative, "no photo with this name in IMAGES")
     if not job.scores.exists():
         raise ImageError(job.relative, "no scores in SEEDS")
     if job.unchanged is not None and not job.unchanged(job.photo):
@@ -121,9 +121,9 @@ def read_pair(job: Job, classes: int, *, max_pixels: int, allow_truncated: bool)
         raise ImageError(job.relative, str(error)) from error
     if scores.size != photo.shape[:2]:
         theirs, ours = (f"{w}x{h}" for h, w in (scores.size, photo.shape[:2]))
-        raise ImageError(job.relative, f"its scores are those of a photo of {theirs}, not {ours}; extract it again")
+        raise ImageError(job.relative, f"its scores belong to a photo of {theirs}, not {ours}; extract it again")
     if scores.classes and scores.classes[-1] > classes:
-        raise ImageError(job.relative, f"its scores name class {scores.classes[-1]}, there are only {classes}")
+        raise ImageError(job.relative, f"its scores contain class {scores.classes[-1]}, but there are only {classes}")
     return photo, scores
 
 

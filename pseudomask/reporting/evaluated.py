@@ -61,8 +61,7 @@ def evaluated_page(config: EvaluateConfig, report: Report, made: ShownFolder) ->
     notes = []
     if by_scores and made.threshold != protocol.threshold:
         notes.append(
-            f"Masks are the scores at threshold {protocol.threshold:g}; mask files that this page links to were made "
-            "at their own."
+            f"Masks are the scores at threshold {protocol.threshold:g}; linked mask files may use another threshold."
         )
     return Page(
         title=f"{config.pred} against {config.gt}",

@@ -58,7 +58,7 @@ def report(config: ReportConfig, reporter: Reporter | None = None) -> ReportResu
     path = config.html or config.out / "report.html"
     masks = find_files(config.out, ".png")
     if not masks:
-        raise UsageError(f"{config.out}: no mask (.png) found; give a folder that extract or refine wrote")
+        raise UsageError(f"{config.out}: no mask (.png) found; give an output folder of extract or refine")
     made = read_folder(config.out, config.images)
     report_filling(made.path, reporter)
     report_changed(made.changed_photos(), reporter)

@@ -1,7 +1,7 @@
-"""Files and folders appear whole or not at all: a temporary name beside the target, then one rename.
+"""Write files and folders whole or not at all: under a temporary name beside the target, then renamed.
 
-A run that is killed leaves at most hidden `.pseudomask-*.part` files; `sweep_leftovers` takes them away, and
-`atomic_folder` takes away folders of such names beside its own.
+A killed run leaves at most hidden `.pseudomask-*.part` files; `sweep_leftovers` removes them, and `atomic_folder`
+removes such folders beside its own.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from typing import BinaryIO
 from pseudomask.errors import PseudomaskError
 
 _REASONS = {
-    errno.ENOSPC: "no space left on the disk; free some and run the same command again",
-    errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
+    errno.ENOSPC: "no space left on the disk; free some and run the same command again to resume",
+    errno.EDQUOT: "disk quota exceeded; free some space and run the same command again to resume",
     errno.EROFS: "the file system is read-only; choose another output folder",
-    errno.EACCES: "permission denied; choose a folder that you may write to",
-    errno.EPERM: "permission denied; choose a folder that you may write to",
-    errno.ENOTDIR: "a part of this path is a file, not a folder",
-    errno.EEXIST: "a part of this path is a file, not a folder",
-    errno.EISDIR: "a folder of this name is in the way",
+    errno.EACCES: "permission denied; choose a folder that you can write to",
+    errno.EPERM: "permission denied; choose a folder that you can write to",
+    errno.ENOTDIR: "part of the path is a file, not a folder",
+    errno.EEXIST: "part of the path is a file, not a folder",
+    errno.EISDIR: "a folder with this name exists",
     errno.ENAMETOOLONG: "the name is too long for the file system",
 }
 _HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 _LEFTOVER = re.compile(r"\.pseudomask-([0-9a-f]{8})-(\d+)-\d+\.part")
-_FOREIGN_AGE = 24 * 3600.0  # seconds after which another machine's leftover counts as dead
+_FOREIGN_AGE = 24 * 3600.0  # seconds after which leftovers of other machines count as dead
 _count = itertools.count()
 
 
@@ -42,9 +42,9 @@ _count = itertools.count()
 def atomic_write(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
     """A binary stream whose content becomes `path` when the block ends without an exception.
 
-    Missing parent folders are made. `durable` also waits until the data is on the disk (fsync).
-    Raises `PseudomaskError`, one line, where the disk is full or the place cannot be written;
-    then, and on any other exception in the block, an existing `path` stays as it was.
+    Missing parent folders are created. `durable` also waits until the data is on the disk (fsync).
+    Raises `PseudomaskError` if the disk is full or `path` cannot be written. After that, and after any
+    other exception in the block, an existing `path` is unchanged.
     """
     temporary = _beside(path)
     try:
@@ -76,11 +76,11 @@ def atomic_text(path: Path, text: str, *, durable: bool = False) -> None:
 def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     """An empty folder whose content becomes `path` when the block ends without an exception.
 
-    `path` may be absent or an empty folder; with `replace` also a full one, which then goes. Raises
-    `PseudomaskError`, one line, where it cannot be written; then, and on any other exception in the block, what
-    stood at `path` is still there.
+    `path` may be missing or an empty folder; with `replace` also a non-empty one, which is replaced. Raises
+    `PseudomaskError` if it cannot be written. After that, and after any other exception in the block, `path` is
+    unchanged.
     """
-    target = Path(os.path.realpath(path))  # where a link leads to, so that the link stays
+    target = Path(os.path.realpath(path))  # follow links, so that a link is kept
     temporary = _beside(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
 
 def _take_place(new: Path, target: Path, replace: bool) -> None:
     if not replace or not target.exists():
-        new.rename(target)  # an empty folder may be there, a full one not
+        new.rename(target)  # works if `target` is an empty folder
         return
     old = _beside(target)
     target.rename(old)
@@ -113,7 +113,7 @@ def _take_place(new: Path, target: Path, replace: bool) -> None:
 
 
 def _beside(path: Path) -> Path:
-    """A temporary name: short and its own, so that a target of 255 bytes still has room beside it."""
+    """A temporary name, short and independent of the target's name, which may have 255 bytes."""
     return path.parent / f".pseudomask-{_HOST}-{os.getpid()}-{next(_count)}.part"
 
 
@@ -124,9 +124,9 @@ def write_error(path: Path, error: OSError) -> PseudomaskError:
 
 
 def sweep_leftovers(folder: Path) -> int:
-    """Remove, below `folder`, the temporary files of runs that are dead; returns how many.
+    """Remove the temporary files of dead runs below `folder`; returns how many.
 
-    A file of a process that still lives on this machine is kept, and so is another machine's younger
+    Files of processes still running on this machine are kept, and so are files of other machines younger
     than a day, since two processes may share one output folder.
     """
     removed = 0
@@ -144,7 +144,7 @@ def sweep_leftovers(folder: Path) -> int:
 
 
 def _sweep_folders(parent: Path) -> None:
-    """Remove what killed `atomic_folder`s left right below `parent`."""
+    """Remove what killed `atomic_folder`s left directly below `parent`."""
     for leftover in parent.glob(".pseudomask-*.part"):
         found = _LEFTOVER.fullmatch(leftover.name)
         with suppress(OSError):

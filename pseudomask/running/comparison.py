@@ -36,18 +36,18 @@ class Comparison:
         """In words for people."""
         if any(self.gone.values()):
             lost = [key for key, made in self.gone.items() if made]
-            yield f"--prune: {len(lost)} masks of photos that are gone are removed (first: {lost[0]})"
+            yield f"--prune removes {len(lost)} masks of photos that are gone (first: {lost[0]})"
         if self.changed:
             first = next(iter(self.changed.values()))
             yield (
-                f"{len(self.changed)} photos, or their tags or seeds, changed since their masks were made "
-                f"(first: {first}); these masks no longer count, and are made again where this run is asked for them"
+                f"{len(self.changed)} photos, or their tags or seeds, changed since their masks were made (first: "
+                f"{first}); these masks are outdated, and this run remakes those it was asked for"
             )
         if self.others:
-            yield f"{self.others} masks of photos that this run is not asked for stay"
+            yield f"{self.others} masks of photos outside this run are kept"
         if self.undated:
             yield (
-                f"{self.undated} masks are of a version that did not note what the photos were; photos that are not "
+                f"{self.undated} masks were made by a version that did not record their photos; photos that are not "
                 "newer than their masks count as unchanged"
             )
 

@@ -1,4 +1,4 @@
-"""What the verbs that fill a folder with masks give back: counts, failures, and how people and programs read them."""
+"""The result of the verbs that fill a folder with masks: counts, failures, and their summary."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pseudomask.quoting import command
+from pseudomask.quoting import command, count
 from pseudomask.running.folder_run import FolderRun
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.layout import MANIFEST
@@ -15,22 +15,22 @@ from pseudomask.running.manifest import DONE, FAILED
 from pseudomask.running.reporter import Bad, Reporter
 from pseudomask.running.signals import Stop
 
-_SHOWN = 3  # failures that the summary names
+_SHOWN = 3  # failures listed in the summary
 
 
 @dataclass(kw_only=True)
 class FolderResult:
-    """What a verb did.
+    """The result of a verb.
 
     Attributes:
-        done, failed: images with a mask, and without; `skipped`: finished by an earlier run; `pending`: left to make
-            when this one began; `pruned`: removed, or to be removed, as their photos are gone.
+        done, failed: images with and without a mask; `skipped`: finished by an earlier run; `pending`: left to do
+            when this run began; `pruned`: removed, or to be removed, because their photos are gone.
         empty: images with a tag that has no pixel.
-        seconds: spent on photos, without the start.
-        threshold: the background threshold in force, `threshold_from` who chose it.
-        failures: reason by photo, for those that have no mask.
-        understood: (label, value) lines instead of a summary, when only a description was asked for.
-        exit_code: 0; 1 where more photos failed than `max_failures`; 130 or 143 after a signal.
+        seconds: spent on photos, without startup.
+        threshold: the background threshold used; `threshold_from`: where it came from.
+        failures: reason by photo, for photos without a mask.
+        understood: (label, value) lines shown instead of a summary in a dry run.
+        exit_code: 0; 1 if more photos failed than `max_failures`; 130 or 143 after a signal.
     """
 
     out: Path
@@ -59,32 +59,32 @@ class FolderResult:
 
     def left_to_make(self) -> tuple[str, str]:
         """What a dry run says of the output folder."""
-        made = f"{self.pending} masks to make, {self.skipped} there already"
+        made = f"{self.pending} masks to make, {self.skipped} already done"
         return "output", f"{self.out}: {made}; nothing was written"
 
     def finish(self, run: FolderRun, stop: Stop, reporter: Reporter, *, max_failures: int) -> None:
-        """Count what the run's manifest tells, and what exit code follows."""
+        """Fill in the counts from the run's manifest, and the exit code."""
         self.done, self.failed, self.empty = run.count(DONE), run.count(FAILED), run.empty()
         self.failures = run.failures()
         self.exit_code = stop.exit_code or int(self.failed > max_failures)
         if stop.requested:
-            reporter.warn("stopped; the same command goes on from here")
+            reporter.warn("stopped; run the same command again to resume")
 
     def details(self) -> list[tuple[str, str]]:
-        """What a verb tells of how masks were made, before the threshold."""
+        """How masks were made, apart from the threshold."""
         return []
 
     def made_with(self) -> list[tuple[str, str]]:
-        """How masks were made, the threshold among it."""
+        """How masks were made, including the threshold."""
         return [*self.details(), ("threshold", f"{self.threshold:g}, {self.threshold_from}")]
 
     def summary(self) -> list[tuple[str, str]]:
         if self.understood:
             return self.understood
         new = self.done - self.skipped
-        speed = f" ({new / self.seconds:.2f} a second)" if new and self.seconds > 0 else ""
-        before = f", {self.skipped if new else 'all'} of them from before" if self.skipped else ""
-        rows = [("done", f"{self.done} masks{speed}{before}"), *self._failed(), ("where", str(self.out))]
+        speed = f" ({new / self.seconds:.2f} per second)" if new and self.seconds > 0 else ""
+        before = f", {self.skipped if new else 'all'} from an earlier run" if self.skipped else ""
+        rows = [("done", f"{count(self.done, 'mask')}{speed}{before}"), *self._failed(), ("where", str(self.out))]
         rows.append(("made with", "; ".join(f"{what} {value}" for what, value in self.made_with())))
         if self.done:
             rows += [("quality", self._quality()), *self.next_steps()]
@@ -95,17 +95,20 @@ class FolderResult:
             return [("failed", "none")]
         shown = [("", f"{name}: {reason}") for name, reason in islice(self.failures.items(), _SHOWN)]
         more = self.failed - len(shown)
-        rest = [("", f"and {more} more, each with its reason in {self.out / MANIFEST}")] if more else []
+        rest = [("", f"and {more} more; see {self.out / MANIFEST} for the reasons")] if more else []
         return [("failed", Bad(self.failed)), *shown, *rest]
 
     def _quality(self) -> str:
-        """What can be told without true masks."""
+        """What is known without true masks."""
         if not self.empty:
-            return "not measured; each tag has pixels in its mask"
-        return f"not measured; {self.empty} of {self.done} masks lack a tag: {command('report', self.out)}"
+            return "not measured; every tag has pixels in its mask"
+        return (
+            f"not measured; tags without pixels in {self.empty} of {count(self.done, 'mask')}, see "
+            f"{command('report', self.out)}"
+        )
 
     def next_steps(self) -> list[tuple[str, str]]:
-        """The command that most people want now."""
+        """The usual next command."""
         return [("next", command("evaluate", self.out, "TRUE_MASKS"))]
 
     def to_json(self) -> dict[str, Any]:

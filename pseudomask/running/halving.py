@@ -19,14 +19,14 @@ def halving(
     work: Callable[[Sequence[Item]], Sequence[Result]],
     report: Callable[[int, int], None] = lambda tried, left: None,
 ) -> tuple[list[Result], int]:
-    """`work` on at most `most` items at a time, in order; on half as many from where the memory runs out.
+    """Run `work` on batches of at most `most` items, in order; halve the batch when memory runs out.
 
     Args:
-        work: a result for each of its items.
-        report: called at each halving with how many were too many, and how many go together from there.
+        work: returns one result per item.
+        report: called at each halving with the batch size that failed and the new one.
 
     Returns:
-        all results; how many items went together at the end. Raises `work`'s error once it is about a single item.
+        all results, and the final batch size. Re-raises the error if it occurs with a single item.
     """
     done: list[Result] = []
     while len(done) < len(items):
@@ -38,6 +38,6 @@ def halving(
             if len(part) == 1:
                 raise
         most = len(part) // 2
-        torch.cuda.empty_cache()  # only now: until the error is forgotten, it holds on to what was computed
+        torch.cuda.empty_cache()  # outside the except block: the traceback keeps tensors alive
         report(len(part), most)
     return done, most

@@ -1,4 +1,4 @@
-"""What processes are told that work for this one."""
+"""Thread and priority settings for worker processes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 COULD_NOT_START = (
-    "a worker process could not start; use --workers 0, or, in a script of your own, put the call under "
+    "a worker process could not start; use --workers 0, or, in your own script, put the call under "
     '`if __name__ == "__main__":`'
 )
 _LESS = 10  # steps of priority
@@ -17,9 +17,8 @@ _LESS = 10  # steps of priority
 
 @contextmanager
 def starting(**variables: str) -> Iterator[None]:
-    """Processes that start within the block have these environment variables, and modules of the current folder are
-    out of their sight: without `PYTHONSAFEPATH` a new Python takes its `pickle` from there, before it is told where
-    this one looks for modules.
+    """Processes started within the block get these environment variables, and never import from the current folder:
+    without `PYTHONSAFEPATH`, a new Python would import `pickle` from there before it receives this process's path.
     """
     variables["PYTHONSAFEPATH"] = "1"
     old = {name: os.environ.get(name) for name in variables}
@@ -32,27 +31,27 @@ def starting(**variables: str) -> Iterator[None]:
 
 
 def compute_alone() -> None:
-    """One thread for what torch computes in this thread; the others of the process keep theirs."""
+    """Compute torch operations of this thread with one thread; other threads are unaffected."""
     import torch
 
     torch.set_num_threads(1)
 
 
 def one_thread() -> None:
-    """The same for OpenCV too: there is a process for each core already."""
+    """One thread for torch and OpenCV, because there is already one process per core."""
     import cv2
 
     cv2.setNumThreads(1)
     compute_alone()
 
 
-def stand_back(worker: int = 0) -> None:
-    """One thread, and a low priority; a `worker_init_fn` of torch's DataLoader.
+def lower_priority(worker: int = 0) -> None:
+    """One thread and low priority; a `worker_init_fn` for torch's DataLoader.
 
-    The threads of a network wait for each other, so that a decoder that takes the processor from one of them for a
-    moment stops them all. With a low priority it runs while they have nothing to do, ahead of need.
+    The threads of a network wait for each other, so a decoder that takes the processor from one of them for a
+    moment stalls all of them. With low priority it runs ahead while they are idle.
 
-    OpenCV's threads are left alone: in a forked process it would wait for ever for those of its parent to end.
+    OpenCV's threads are left unchanged: a forked process would wait forever for the threads of its parent.
     """
     compute_alone()
     if hasattr(os, "nice"):
@@ -60,8 +59,8 @@ def stand_back(worker: int = 0) -> None:
             os.nice(_LESS)
 
 
-def thread_stands_back() -> None:
-    """The same for a thread of this process, where the system knows priorities of threads."""
+def lower_thread_priority() -> None:
+    """Low priority for the current thread, if the system supports thread priorities."""
     if sys.platform == "linux":
         with suppress(OSError):  # a sandbox may forbid it
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + _LESS)

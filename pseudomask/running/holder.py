@@ -1,8 +1,8 @@
-"""Who fills a folder: one run at a time, or several processes of one run.
+"""Ensure that one run at a time writes to a folder, possibly with several processes.
 
-A hidden file in the folder is locked as long as a process works there, and names it. The lock goes with its process,
-however that ends; the file is removed by the last one that leaves. Where a file system has no locks, and on Windows,
-only the names are left to go by.
+A hidden file in the folder is locked while a process works there, and names the process. The lock ends with the
+process, however it ends; the last process removes the file. On Windows and on file systems without locks, only the
+names are used.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from pseudomask.running.locks import FileLock, fork_safe_lock
 from pseudomask.running.reporter import Reporter
 
 LOCK = ".pseudomask.lock"
-PATIENCE = 1.0  # seconds: beginning and leaving take a moment, in which a folder is nobody else's
-_BEGINNING = 60.0  # seconds that a process waits for another of its run to begin
+PATIENCE = 1.0  # seconds: starting and leaving take a moment
+_BEGINNING = 60.0  # seconds that a process waits for another of its run to start
 _LOOK = 0.02
 
-_mine: dict[str, Holder] = {}  # by the lock file's real path: one process holds a folder once, whatever it does there
+_mine: dict[str, Holder] = {}  # by the lock file's real path: a process holds each folder once
 _counting = fork_safe_lock()
 
 
 class Holder:
-    """This process, as one that fills the folder of the lock file `path`. Made by `hold`."""
+    """This process as a writer of the folder of the lock file `path`. Made by `hold`."""
 
     def __init__(self, path: Path, lock: FileLock | None, *, alone: bool) -> None:
         self.path, self.lock, self.alone, self.users = path, lock, alone, 1
 
     def share(self) -> None:
-        """Let in other processes of the same run."""
+        """Admit other processes of the same run."""
         if self.lock is not None and self.alone:
             self.lock.share()
         self.alone = False
 
     def release(self) -> None:
-        """Leave; without effect while this process has another use of the folder."""
+        """Release the folder; no effect while another part of this process uses it."""
         with _counting:
             self.users -= 1
             if self.users:
@@ -63,11 +63,12 @@ class Holder:
 
 
 def hold(folder: Path, *, share: bool = False, name: str = LOCK) -> Holder:
-    """Become the one that fills `folder`, which is made where it is missing; alone, if nobody else is there.
+    """Become the writer of `folder`, which is created if missing; the only one, if no other process is there.
 
-    share: one of several is good enough: those that are there may be of the same run, which the caller must check then.
+    Args:
+        share: also accept being one of several, of the same run, which the caller must then check.
 
-    Raises `FolderInUse`, with who it is, where others are there, and `PseudomaskError` where nothing can be written.
+    Raises `FolderInUse`, naming the process, if others are there, and `PseudomaskError` if it cannot be written.
     """
     path = folder / name
     with _counting:
@@ -87,7 +88,7 @@ def hold(folder: Path, *, share: bool = False, name: str = LOCK) -> Holder:
 
 @contextmanager
 def holding(folder: Path, *, name: str = LOCK) -> Iterator[None]:
-    """Fill `folder` alone within the block; errors as `hold`."""
+    """Be the only writer of `folder` within the block; errors as `hold`."""
     holder = hold(folder, name=name)
     try:
         yield
@@ -115,7 +116,7 @@ def _take(path: Path, share: bool) -> Holder:
 
 
 def _by_name(path: Path, share: bool) -> Holder:
-    """Without locks: who signed, and still lives on this machine."""
+    """Without locks: look for signatures of processes that still run on this machine."""
     others = [one for one in _signed(path) if _lives(one)]
     if others and not share:
         raise _in_use(path)
@@ -148,7 +149,7 @@ def _signed(path: Path) -> list[dict[str, Any]]:
 
 
 def _lives(one: dict[str, Any]) -> bool:
-    """Whether the process is there; of another machine's, and on Windows, nobody can say."""
+    """Whether the process still runs; always true for other machines, never on Windows."""
     pid = one.get("pid")
     if one.get("host") != socket.gethostname():
         return True
@@ -164,7 +165,7 @@ def _lives(one: dict[str, Any]) -> bool:
 
 
 def who(path: Path) -> str:
-    """The first living process that signed the lock file at `path`, in words."""
+    """A description of the first running process that signed the lock file at `path`."""
     one = next((one for one in _signed(path) if _lives(one)), None)
     if one is None:
         return "another process"
@@ -173,19 +174,17 @@ def who(path: Path) -> str:
 
 
 def _in_use(path: Path) -> FolderInUse:
-    return FolderInUse(
-        f"{path.parent} is being filled by {who(path)}; wait until it ends, stop it, or choose another folder"
-    )
+    return FolderInUse(f"{path.parent} is in use by {who(path)}; wait until it ends, stop it, or choose another folder")
 
 
 def report_filling(folder: Path, reporter: Reporter) -> None:
-    """What is read from a folder that is still being filled is not all that it will hold."""
+    """Warn if another process is still writing to `folder`, because what is read from it is incomplete."""
     path = folder / LOCK
     if os.path.realpath(path) in _mine or not path.is_file():
         return
     try:
         FileLock(path, wait=False).release()
     except BlockingIOError:
-        reporter.warn(f"{folder} is still being filled by {who(path)}; only what is there now is used")
+        reporter.warn(f"{folder} is still being written by {who(path)}; only its current content is used")
     except OSError:
         return

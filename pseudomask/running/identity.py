@@ -1,4 +1,4 @@
-"""What a file was when it was read: size and time of its last change, on request a hash of its bytes."""
+"""The identity of a file when it was read: size, modification time and, on request, a hash."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ TOUCHED = "it changed while it was read; run the same command again"
 
 
 class Identity(NamedTuple):
-    """One file at one time; `mtime_ns` is its modification time in nanoseconds since 1970."""
+    """A file at one moment; `mtime_ns` is its modification time in nanoseconds since 1970."""
 
     size: int
     mtime_ns: int
     sha256: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As a manifest's line holds it."""
+        """The identity as stored in a manifest line."""
         plain = {"bytes": self.size, "mtime_ns": self.mtime_ns}
         return plain if self.sha256 is None else {**plain, "sha256": self.sha256}
 
     @classmethod
     def from_json(cls, value: Any) -> Identity | None:
-        """None where `value` is no identity, as in lines of version 0.1.0."""
+        """The stored identity; None if `value` is not one, as in lines of version 0.1.0."""
         if not isinstance(value, dict):
             return None
         size, time, digest = value.get("bytes"), value.get("mtime_ns"), value.get("sha256")
@@ -35,10 +35,10 @@ class Identity(NamedTuple):
         return cls(size, time, digest if isinstance(digest, str) else None)
 
     def holds(self, path: Path, *, hashed: bool = False, timed: bool = True) -> bool:
-        """Whether `path` still is that file.
+        """Whether `path` is still that file.
 
-        Where a hash was noted it decides, if the times differ or `hashed` asks for it. Without one a file with another
-        time is another; not so where `timed` is off, as for a copy, whose time tells nothing.
+        A recorded hash decides if the times differ or `hashed` is set. Without a hash, a different time means a
+        different file, unless `timed` is off, as for copies.
         """
         try:
             now = path.stat()
@@ -51,12 +51,12 @@ class Identity(NamedTuple):
         return not timed or now.st_mtime_ns == self.mtime_ns
 
     def untouched(self, path: Path) -> bool:
-        """Whether size and time are still the same, right after the reading."""
+        """Whether size and time are still the same, right after reading."""
         return identify(path)[:2] == self[:2]
 
 
 def identify(path: Path, *, hashed: bool = False) -> Identity:
-    """The file as it is now; one that is not there has an identity of its own, and its reader will tell why."""
+    """The current identity of a file; a missing file gets a special one, and its reader reports the error."""
     try:
         now = os.stat(path)  # noqa: PTH116 - a link's target
         digest = hash_file(path) if hashed and stat.S_ISREG(now.st_mode) else None
@@ -66,7 +66,7 @@ def identify(path: Path, *, hashed: bool = False) -> Identity:
 
 
 def older(path: Path, mask: Path) -> bool:
-    """Whether `path` was last changed before `mask` was made: all that can be known where no identity was noted."""
+    """Whether `path` was last changed before `mask` was made; used if no identity was recorded."""
     try:
         return path.stat().st_mtime_ns <= mask.stat().st_mtime_ns
     except OSError:

@@ -68,8 +68,7 @@ def report_changed(changed: Sequence[str], reporter: Reporter) -> None:
     """A mask that does not belong to its photo looks like a bad mask."""
     if changed:
         reporter.warn(
-            f"{len(changed)} photos changed since their masks were made (first: {changed[0]}); "
-            "run the commands that made these masks again"
+            f"{len(changed)} photos changed since their masks were made (first: {changed[0]}); make these masks again"
         )
 
 

@@ -1,4 +1,4 @@
-"""Turn what the verbs handle (paths, tuples, data classes, numpy scalars) into plain JSON values."""
+"""Turn paths, tuples, data classes and numpy scalars into plain JSON values."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 
 
 def jsonable(value: object) -> Any:
-    """A value of dicts, lists, strings, numbers, booleans and None that means the same as `value`.
+    """`value` as dicts, lists, strings, numbers, booleans and None.
 
-    A float that JSON cannot hold (NaN, infinity) becomes None; a path its string; a set a sorted list.
-    Raises `TypeError` for a value that has no plain form (a tensor, an open file).
+    NaN and infinity become None, a path a string, a set a sorted list.
+    Raises `TypeError` for values without a JSON form (a tensor, an open file).
     """
     if value is None or isinstance(value, bool | str):
         return str(value.value) if isinstance(value, enum.Enum) else value
@@ -47,9 +47,9 @@ def _array(value: object) -> Any:
 
 
 def is_text(value: object) -> bool:
-    """Whether a value from JSON is a string that can be written: its escapes may spell halves of characters.
+    """Whether a value from JSON is a string that can be written: escapes may contain unpaired surrogates.
 
-    Bytes of a file's name that are no UTF-8 (surrogate escapes) can.
+    Surrogate escapes of file names that are not UTF-8 are accepted.
     """
     try:
         return isinstance(value, str) and value.encode("utf-8", "surrogateescape") is not None

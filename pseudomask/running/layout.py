@@ -1,4 +1,4 @@
-"""Where each image's outputs go, and whether they may go there: checked before any work."""
+"""Plan where each image's outputs go, and check before any work that they may go there."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RECORD = "run.json"
 
 
 class Keyed(Protocol):
-    """What the layout needs of an image: `key` is `relative` without its suffix, POSIX style."""
+    """What the layout needs from an image: `key` is the POSIX path `relative` without its suffix."""
 
     @property
     def key(self) -> str: ...
@@ -26,14 +26,14 @@ class Keyed(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """The files that one image may get below the output folder."""
+    """The output files of one image."""
 
     key: str
     out: Path
 
     @property
     def mask(self) -> Path:
-        return self.out / f"{self.key}.png"  # not with_suffix: a key may hold dots
+        return self.out / f"{self.key}.png"  # not with_suffix: a key may contain dots
 
     @property
     def scores(self) -> Path:
@@ -45,7 +45,7 @@ class Outputs:
 
 
 def is_below(name: object) -> bool:
-    """Whether a path that a manifest tells stays in its folder: on Windows `C:x` and `..\\x` do not."""
+    """Whether a path from a manifest stays in its folder: on Windows `C:x` and `..\\x` do not."""
     if not isinstance(name, str) or not name or "\0" in name:
         return False
     path = PurePath(name)
@@ -55,8 +55,8 @@ def is_below(name: object) -> bool:
 def plan_outputs(items: Iterable[Keyed], images_dir: Path, out_dir: Path) -> list[Outputs]:
     """The outputs of each item, in order.
 
-    Raises `CollisionError`, naming both sides, where two images share a key, where a mask would need
-    the name of a folder, and where the output folder is, holds, or lies in the image folder.
+    Raises `CollisionError`, naming both sides, if two images share a key, if a mask would need the name
+    of a folder, or if the output folder is, contains or lies inside the image folder.
     """
     check_folders(images_dir, out_dir)
     owners: dict[str, str] = {}
@@ -72,9 +72,9 @@ def plan_outputs(items: Iterable[Keyed], images_dir: Path, out_dir: Path) -> lis
 
 
 def check_folders(images_dir: Path, out_dir: Path, *, what: str = "image") -> None:
-    """Raise `CollisionError` unless the two folders, links followed, lie apart, and the output is no file.
+    """Raise `CollisionError` if one folder contains the other, following links, or if the output is a file.
 
-    `what` is the input folder's kind, for the message.
+    `what` is the kind of the input folder, for the message.
     """
     if out_dir.exists() and not out_dir.is_dir():
         raise CollisionError(f"{out_dir} is a file; choose another output folder")
@@ -87,31 +87,29 @@ def check_folders(images_dir: Path, out_dir: Path, *, what: str = "image") -> No
         )
     if out in images.parents:
         raise CollisionError(
-            f"the {what} folder {images_dir} lies inside the output folder {out_dir}; choose another output"
+            f"the {what} folder {images_dir} lies inside the output folder {out_dir}; choose another output folder"
         )
 
 
 def check_foreign(outputs: Iterable[Outputs]) -> None:
-    """Raise `CollisionError` where a file that this run would write exists.
+    """Raise `CollisionError` if a file that this run would write exists.
 
-    For a fresh run only. Once the run's record lies in the folder, a mask without a manifest line is
-    the run's own, killed between the two, and may be written again.
+    For a fresh run only. Once the folder has the run's record, a mask without a manifest line is
+    the run's own (it was killed between the two) and may be overwritten.
     """
     foreign = [path for one in outputs for path in (one.mask, one.scores, one.overlay) if os.path.lexists(path)]
     if foreign:
         more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
         raise CollisionError(
-            f"{foreign[0]}{more} would be overwritten, and no run recorded there wrote it; "
-            "choose another output folder, or add --overwrite"
+            f"{foreign[0]}{more} would be overwritten, but no recorded run wrote it; choose another output folder, or "
+            "add --overwrite"
         )
 
 
 def _check_parents(owners: dict[str, str], images_dir: Path) -> None:
-    """A mask `a.png` cannot stand beside images in a folder that is called `a.png` too."""
+    """A mask `a.png` cannot exist beside a folder that is also called `a.png`."""
     files = {f"{key}.png" for key in owners} | {MANIFEST, RECORD}
     folders = {parent for key in owners if "/" in key for parent in PurePosixPath(key).parents}
     for folder in sorted(str(folder) for folder in folders):
         if folder in files:
-            raise CollisionError(
-                f"{images_dir}: the folder {folder} and an output file would share a name; rename the folder"
-            )
+            raise CollisionError(f"{images_dir}: the folder {folder} has the name of an output file; rename it")

@@ -1,7 +1,7 @@
-"""Locks that no child process inherits: a forked child would keep them for as long as it lives.
+"""File locks that child processes do not inherit: a forked child would keep them as long as it runs.
 
-A lock of `flock` belongs to the open file, and a forked child shares that: the lock outlives the parent's `close`, and
-even the parent. So every lock on a file is taken here, where a child closes its copies first of all.
+A `flock` lock belongs to the open file, which a forked child shares: the lock outlives the parent's `close`, and
+even the parent. All file locks are therefore taken here, and a child closes its copies first of all.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ except ImportError:  # Windows has no flock; two processes must not share a fold
 
 
 def fork_safe_lock() -> threading.Lock:
-    """A lock between threads that is free in a forked child: a fork waits for the thread that holds it."""
+    """A lock between threads that is free in a forked child, because a fork waits for the thread that holds it."""
     lock = threading.Lock()
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
@@ -31,17 +31,17 @@ _held: set[FileLock] = set()
 
 
 class FileLock:
-    """A lock on the file at `path`, which is made where it is missing, until `release`; exclusive unless `shared`.
+    """A lock on the file at `path`, which is created if missing, until `release`; exclusive unless `shared`.
 
-    Another process waits for it, or is told; so does another thread of this one. A child process never has it, whether
-    it is forked or started anew. On Windows nothing is locked.
+    Other processes, and other threads of this one, wait for it or get an error. Child processes never have it,
+    whether forked or spawned. On Windows nothing is locked.
 
     Attributes:
         handle: the file's descriptor, open for reading and writing (`flags` adds to that); -1 in a forked child and
             after `release`.
 
-    Raises `BlockingIOError` where somebody else has the lock and `wait` is off, `OSError` where the file cannot be
-    opened or its file system knows no locks.
+    Raises `BlockingIOError` if the lock is taken and `wait` is off, and `OSError` if the file cannot be
+    opened or its file system does not support locks.
     """
 
     def __init__(self, path: Path, *, wait: bool = True, shared: bool = False, flags: int = 0) -> None:
@@ -63,19 +63,19 @@ class FileLock:
             self.release()
 
     def _is_current(self) -> bool:
-        """Whether `path` still is the file that was opened: it may have been replaced while this one waited."""
+        """Whether `path` is still the file that was opened: it may have been replaced while waiting."""
         try:
             return os.path.samestat(os.fstat(self.handle), self.path.stat())
         except FileNotFoundError:
             return False
 
     def share(self) -> None:
-        """Let others in that want to share. Somebody who wants it alone may come in between."""
+        """Downgrade to a shared lock. Another process may take it exclusively in between."""
         if fcntl is not None:
             fcntl.flock(self.handle, fcntl.LOCK_SH)
 
     def is_last(self) -> bool:
-        """Whether nobody shares the lock, which is exclusive then; else it is lost, and `release` must follow."""
+        """Upgrade to an exclusive lock if nobody shares it; otherwise it is lost, and `release` must follow."""
         if fcntl is None:
             return True
         try:
@@ -85,7 +85,7 @@ class FileLock:
         return self._is_current()
 
     def release(self) -> None:
-        """Give the lock back; without effect the second time, and in a forked child."""
+        """Release the lock; no effect the second time and in a forked child."""
         with _opening:
             if self not in _held:
                 return
@@ -93,7 +93,7 @@ class FileLock:
             handle, self.handle = self.handle, -1
             try:
                 if fcntl is not None:
-                    fcntl.flock(handle, fcntl.LOCK_UN)  # `close` alone leaves it to whoever else has the file open
+                    fcntl.flock(handle, fcntl.LOCK_UN)  # `close` alone would leave it to others that have the file open
             finally:
                 os.close(handle)
 
@@ -109,7 +109,7 @@ def locked(path: Path, *, wait: bool = True, flags: int = 0) -> Iterator[int]:
 
 
 def _let_go() -> None:
-    """In a forked child: close the copies. The locks stay the parent's, which an unlocking here would take from it."""
+    """In a forked child: close the copies without unlocking, which would take the locks from the parent."""
     for lock in _held:
         os.close(lock.handle)
         lock.handle = -1

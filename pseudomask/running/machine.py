@@ -8,6 +8,6 @@ from pseudomask.running.ranks import ranks
 
 
 def cores() -> int:
-    """Processors that this process may use; those of the machine are shared by the processes of a torchrun."""
+    """Number of processors for this process; the processes of a torchrun share those of the machine."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, count // ranks().here)

@@ -1,4 +1,4 @@
-"""The manifest: one JSON line an image, written after the image's files are in place."""
+"""The manifest: one JSON line per image, written after the image's files are in place."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Manifest:
     """A growing file of JSON objects, each with the `key` of its image; the last entry of a key counts.
 
     Two processes may append to one manifest: every access takes the file's lock. A line that a kill
-    cut off is dropped at the next append, so the file never holds half a line in its middle.
+    cut off is dropped at the next append, so the file never has half a line in its middle.
     """
 
     def __init__(self, path: Path) -> None:
@@ -45,14 +45,14 @@ class Manifest:
             raise write_error(self.path, error) from error
 
     def load(self) -> dict[str, Entry]:
-        """key → its last entry, in the order of first appearance; empty where there is no file.
+        """key → its last entry, in the order of first appearance; empty if there is no file.
 
-        A cut last line is passed over. Raises `UsageError` for a file that is no manifest.
+        A truncated last line is ignored. Raises `UsageError` for a file that is not a manifest.
         """
         return {entry["key"]: entry for entry in self.lines()}
 
     def lines(self) -> Iterator[Entry]:
-        """Every whole line, as it stands; errors as `load`."""
+        """Every complete line, in file order; errors as `load`."""
         try:
             with open_file(self.path) as stream:
                 for number, line in enumerate(stream, start=1):
@@ -65,7 +65,7 @@ class Manifest:
             raise UsageError(f"cannot read {self.path}: {error.strerror}") from error
 
     def compact(self, order: Sequence[str], *, drop: Container[str] = ()) -> None:
-        """Rewrite the file with one line a key: those of `order` first and in its order, then the rest but `drop`.
+        """Rewrite the file with one line per key: first those of `order`, in order, then the rest except `drop`.
 
         Done at the end of a run, so that an interrupted and an uninterrupted run leave the same bytes.
         """
@@ -80,9 +80,9 @@ class Manifest:
                         stream.write(lines.readline())
 
     def _last_lines(self, lines: IO[bytes], positions: Mapping[str, int]) -> tuple[array[int], dict[str, int]]:
-        """Where the last line of each key starts: at its position (-1: no line), and by key for those without one.
+        """Start of the last line of each key: by position (-1: no line), and by key for keys without a position.
 
-        Numbers and not lines: a run over 100,000 images shall not hold its manifest in memory.
+        Offsets, not lines, so that a run over 100,000 images need not keep its manifest in memory.
         """
         starts, rest, start = array("q", [-1]) * len(positions), dict[str, int](), 0
         for number, line in enumerate(lines, start=1):
@@ -98,7 +98,7 @@ class Manifest:
 
     def _parse(self, line: bytes, number: int) -> Entry | None:
         if not line.endswith(b"\n"):
-            return None  # cut by a kill: the image counts as not done
+            return None  # truncated by a kill: the image counts as not done
         try:
             entry = json.loads(line)
         except ValueError:
@@ -111,7 +111,7 @@ class Manifest:
 
 
 def _line(entry: Mapping[str, Any]) -> bytes:
-    # ASCII escapes carry names that are not UTF-8 there and back, and no name can hold a newline.
+    # ASCII escapes preserve names that are not UTF-8, and keep newlines out of the line.
     return json.dumps(jsonable(entry), ensure_ascii=True, allow_nan=False).encode("ascii") + b"\n"
 
 
@@ -127,11 +127,11 @@ def _append(handle: int, line: bytes) -> None:
 
 
 def _drop_cut_line(handle: int, block: int = 65536) -> int:
-    """Cut the file after its last newline; returns its size then."""
+    """Truncate the file after its last newline; returns the new size."""
     size = os.lseek(handle, 0, os.SEEK_END)
     end = size
     while end > 0:
-        start = max(0, end - (1 if end == size else block))  # mostly one byte tells that all is well
+        start = max(0, end - (1 if end == size else block))  # usually one byte is enough
         os.lseek(handle, start, os.SEEK_SET)
         found = os.read(handle, end - start).rfind(b"\n")
         if found >= 0:

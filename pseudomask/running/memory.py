@@ -1,4 +1,4 @@
-"""How memory is asked of the system: large tensors come and go with every photo, and each page costs time."""
+"""Tune how memory is requested: large tensors come and go with every photo, and each page costs time."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _NEVER = 2**31 - 1
 
 
 def keep_pages() -> None:
-    """Have freed memory kept for the next photo, in huge pages where torch can ask for them.
+    """Keep freed memory for the next photo, in huge pages if torch can request them.
 
-    By default the C library returns every large block at once, and the system clears its pages again at the next
-    request, which a network's time shows most on virtual machines (docs/speed.md). What the user has set in the
-    environment stands. Call it before the first tensor is made; only Linux's glibc knows the calls.
+    By default the C library returns every large block at once, and the system clears its pages at the next
+    request, which slows networks down, most of all on virtual machines (docs/speed.md). Settings in the
+    environment take precedence. Call it before the first tensor is made; it affects only glibc on Linux.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # read by torch
     if sys.platform != "linux" or any(name.startswith("MALLOC_") for name in os.environ):

@@ -40,6 +40,5 @@ class Own:
         except (OSError, UsageError):
             pass
         raise PseudomaskError(
-            f"{self.path} is gone or another run's: somebody removed {self.path.parent} or began another run there; "
-            "this run stops and writes nothing more"
+            f"{self.path} was removed or belongs to another run; this run stops and writes nothing more"
         )

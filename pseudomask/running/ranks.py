@@ -1,7 +1,7 @@
-"""The processes of one `torchrun`: which of them this is, waiting for the others, telling them something.
+"""The processes of one `torchrun`: which of them this is, and how they wait for and talk to each other.
 
-What they say to each other goes through torch.distributed's store, as bytes that nobody unpickles. A process that
-was not started by torchrun is alone: it shares with nobody, waits for nobody and imports nothing.
+Messages go through torch.distributed's store, as bytes that are never unpickled. A process that was not
+started by torchrun is alone: it does all the work, never waits, and imports nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
-_LOOK = 0.02  # seconds between two looks at the store
+_LOOK = 0.02  # seconds between two polls of the store
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Ranks:
     """This process among those of its team.
 
     Attributes:
-        rank: 0 to world − 1; the one of rank 0 writes what there is only one of.
-        local: the same among the `here` processes of this machine, which is the number of its GPU.
-        attempt: how often torchrun has started this machine's processes anew, because one of them had failed.
+        rank: 0 to world − 1; rank 0 writes the files that exist once.
+        local: the rank among the `here` processes of this machine, which is the index of its GPU.
+        attempt: how often torchrun has restarted this machine's processes after a failure.
     """
 
     rank: int = 0
@@ -55,61 +55,61 @@ class Ranks:
         return self.world == 1
 
     def share(self, items: Sequence[Item]) -> Sequence[Item]:
-        """Every world-th item from the rank-th on: each is in one process's share."""
+        """Every world-th item from the rank-th on; each item belongs to exactly one process."""
         return items if self.alone else items[self.rank :: self.world]
 
     def anew(self, overwrite: bool) -> bool:
-        """Whether to begin anew: a team that torchrun restarted goes on with what it has, even with --overwrite."""
+        """Whether to start over: a team restarted by torchrun resumes, even with --overwrite."""
         return overwrite and not any(map(int, self.gather(str(self.attempt).encode())))
 
     def once(self, reporter: Reporter) -> Reporter:
-        """For news that all processes have alike: only the first tells them."""
+        """A reporter for messages that are the same in all processes: only rank 0 reports."""
         return reporter if self.first else SilentReporter()
 
     def label(self, text: str) -> str:
-        """What a progress bar counts, where it counts one process's share."""
+        """The label of a progress bar that counts one process's share."""
         return text if self.alone else f"{text}, process {self.rank} of {self.world}"
 
     def fresh(self) -> str:
-        """A name in the store that was not used before, the same in all processes: all ask in the same order."""
+        """An unused name in the store, the same in all processes, because all ask in the same order."""
         return str(next(self._count))
 
     def gather(self, data: bytes, stop: Stop | None = None) -> list[bytes]:
-        """What each process gave, by rank; only one's own once `stop` is requested. Nobody is later than the last."""
+        """The data of all processes, by rank; only this process's own once `stop` is requested. Waits for all."""
         if self.alone:
             return [data]
         name = self.fresh()
         with _connection_errors_in_one_line():
-            self.store.set(f"{name}/{self.rank}", zlib.compress(data, 1).hex())  # a store takes text
+            self.store.set(f"{name}/{self.rank}", zlib.compress(data, 1).hex())  # the store takes text
             keys = [f"{name}/{rank}" for rank in range(self.world)]
             if not _until(lambda: self.store.check(keys), stop):
                 return [data]
             found = [zlib.decompress(bytes.fromhex(self.store.get(key).decode())) for key in keys]
             self.store.add(f"{name}/seen", 1)
-            # The first may hold the store itself: it leaves it last.
+            # Rank 0 may host the store, so it leaves last.
             if self.first:
                 _until(lambda: self.store.add(f"{name}/seen", 0) == self.world, stop)
             return found
 
     def broadcast(self, value: Any, stop: Stop | None = None) -> Any:
-        """The first process's value, a plain JSON one; one's own once `stop` is requested."""
+        """Rank 0's value, which must be plain JSON; this process's own once `stop` is requested."""
         if self.alone:
             return value
         data = self.gather(json.dumps(value).encode() if self.first else b"", stop)[0]
         return json.loads(data) if data else value
 
     def wait(self, stop: Stop | None = None) -> None:
-        """Until all processes are here, or `stop` is requested."""
+        """Wait until all processes are here, or `stop` is requested."""
         self.gather(b"", stop)
 
     @cached_property
     def store(self) -> Store:
-        """torchrun's store, at MASTER_ADDR and MASTER_PORT, under a name of these processes only."""
+        """torchrun's store, at MASTER_ADDR and MASTER_PORT, with a key prefix of these processes only."""
         from torch import distributed
 
         with _connection_errors_in_one_line():
             store, *_ = next(distributed.rendezvous("env://"))
-            return distributed.PrefixStore(meet(store, self.rank, self.world), store)
+            return distributed.PrefixStore(agree_on_prefix(store, self.rank, self.world), store)
 
 
 ALONE = Ranks()
@@ -117,20 +117,20 @@ ALONE = Ranks()
 
 @cache
 def ranks() -> Ranks:
-    """This process, as torchrun's environment tells: RANK, WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE."""
+    """This process, from torchrun's variables RANK, WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE."""
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         return ALONE
     rank, world = _number("RANK", 0), _number("WORLD_SIZE", 1)
     local, here = _number("LOCAL_RANK", rank), _number("LOCAL_WORLD_SIZE", 1)
     if not 0 <= rank < world:
-        raise UsageError(f"RANK {rank} is not below WORLD_SIZE {world}: start the processes with torchrun")
+        raise UsageError(f"RANK {rank} is not below WORLD_SIZE {world}; start the processes with torchrun")
     return Ranks(rank, world, local, here, _number("TORCHELASTIC_RESTART_COUNT", 0))
 
 
-def meet(store: Store, rank: int, world: int) -> str:
-    """A name that only the living processes have: after a restart the store may hold what the dead ones said.
+def agree_on_prefix(store: Store, rank: int, world: int) -> str:
+    """Agree on a fresh key prefix: after a restart the store may still have values of the earlier attempt.
 
-    Each says a word of its own, and takes the name from the first once that has heard the word.
+    Each process publishes a random token, and takes the prefix from rank 0 once rank 0 has seen the token.
     """
     own = os.urandom(8).hex()
     if rank:
@@ -148,7 +148,7 @@ def meet(store: Store, rank: int, world: int) -> str:
 
 
 def speaker() -> str:
-    """What stands before an error, where any of several processes may have met it: `process 1: `."""
+    """The prefix of an error that any of several processes may have met: `process 1: `."""
     several = "RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
     return f"process {os.environ['RANK']}: " if several else ""
 
@@ -156,12 +156,12 @@ def speaker() -> str:
 def _number(name: str, default: int) -> int:
     text = os.environ.get(name, str(default))
     if not text.isdecimal():
-        raise UsageError(f"{name}={text!r} in the environment is not a number: start the processes with torchrun")
+        raise UsageError(f"the variable {name}={text!r} is not a number; start the processes with torchrun")
     return int(text)
 
 
 def _until(true: Callable[[], bool], stop: Stop | None) -> bool:
-    """Wait in Python, not inside the store, where no signal would reach this process."""
+    """Wait in Python, because inside the store no signal would reach this process."""
     while not true():
         if stop is not None and stop.requested:
             return False
@@ -176,5 +176,5 @@ def _connection_errors_in_one_line() -> Iterator[None]:
     except (RuntimeError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise PseudomaskError(
-            f"the other processes of this job cannot be reached ({reason}); the same command goes on from here"
+            f"the other processes of this job cannot be reached ({reason}); run the same command again to resume"
         ) from error

@@ -1,4 +1,4 @@
-"""The run record `run.json`: what made an output folder, so that others can say it and resume it."""
+"""The run record `run.json`: how an output folder was made, for provenance and resuming."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from pseudomask.running.jsonable import is_text, jsonable
 SCHEMA = 1
 ABSENT = object()
 _RESUMING = "use --overwrite or another output folder"
-START_ANEW = "add --overwrite to start anew, or choose another output folder"
+START_ANEW = "add --overwrite to start over, or choose another output folder"
 _PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pillow", "safetensors")
 _SHOWN = 60  # characters of a value in the difference
-# Hashes tell people nothing but that they differ.
+# For hashes, people only need to know that they differ.
 _IN_WORDS = {
-    "images_hash": "the list of photos is another",
-    "labels_hash": "the tags are others",
-    "tagged": "one of the two runs has --labels, the other has none",
-    "weights.sha256": "the weights are others",
-    "protocol.seeds_hash": "the seeds are others",
-    "weights.seeds_hash": "the seeds are others",
-    "protocol.affinity_sha256": "the affinity's weights are others",
+    "images_hash": "the list of photos differs",
+    "labels_hash": "the tags differ",
+    "tagged": "one of the two runs has --labels, the other does not",
+    "weights.sha256": "the weights differ",
+    "protocol.seeds_hash": "the seeds differ",
+    "weights.seeds_hash": "the seeds differ",
+    "protocol.affinity_sha256": "the weights of --affinity differ",
 }
 
 
-# What later code relies on; the rest is only told.
+# The types that later code relies on; the rest is only displayed.
 _KINDS: dict[str, type] = {
     "command": str,
     "classes": list,
@@ -47,15 +47,16 @@ _KINDS: dict[str, type] = {
     "protocol": dict,
     "timings": dict,
 }
+_NAMES: dict[type, str] = {str: "text", list: "a list", dict: "an object"}
 
 
 @dataclass
 class RunRecord:
     """Everything that decides the bytes of a run's outputs, and what the run cost.
 
-    `config` is the resolved configuration; `weights` holds at least `sha256` and `licence`;
-    `images_hash` and `labels_hash` come from `hash_lines`; `timings` are seconds a stage;
-    `peak_memory` is in bytes; `protocol` says what belongs beside a number measured on the outputs.
+    `config` is the resolved configuration; `weights` has at least `sha256` and `licence`;
+    `images_hash` and `labels_hash` come from `hash_lines`; `timings` are seconds per stage;
+    `peak_memory` is in bytes; `protocol` is what must accompany a number measured on the outputs.
     """
 
     command: str
@@ -80,16 +81,16 @@ class RunRecord:
 
     @property
     def tagged(self) -> bool:
-        """Whether tags were given; else the classifier chose them."""
+        """Whether tags were given; otherwise the classifier predicted them."""
         return self.labels_hash not in ("", "none")
 
     def write(self, path: Path) -> None:
-        """Replace `path` by this record. Raises `PseudomaskError` where that cannot be done."""
+        """Replace `path` by this record. Raises `PseudomaskError` if it cannot be written."""
         atomic_text(path, json.dumps(self.to_json(), indent=2, ensure_ascii=True) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> RunRecord | None:
-        """The record at `path`, or None where there is none. Raises `UsageError` for a foreign file."""
+        """The record at `path`, or None if there is none. Raises `UsageError` for any other file."""
         content = read_content(path)
         return None if content is ABSENT else cls.parse(content, path)
 
@@ -97,24 +98,24 @@ class RunRecord:
     def parse(cls, content: Any, path: Path) -> RunRecord:
         """The record that `path` holds as JSON. Raises `UsageError` where `content` is none of this schema."""
         if not isinstance(content, dict) or not isinstance(content.get("config"), dict):
-            raise _foreign(path, "it holds no config")
+            raise _foreign(path, "it has no config")
         if content.get("schema") != SCHEMA:
-            raise _foreign(path, f"its schema is {content.get('schema')!r}, this program knows {SCHEMA}")
+            raise _foreign(path, f"its schema is {content.get('schema')!r}, but this version reads {SCHEMA}")
         for name, kind in _KINDS.items():
             if name in content and not isinstance(content[name], kind):
-                raise _foreign(path, f"its {name} is no {kind.__name__}")
+                raise _foreign(path, f"'{name}' must be {_NAMES[kind]}")
         if not all(map(is_text, content.get("classes", ()))):
             raise _foreign(path, "a class has no name")
         if not all(is_text(content.get(name, "")) for name in ("images_hash", "labels_hash")):
-            raise _foreign(path, "a hash of it is no text")
+            raise _foreign(path, "a hash must be text")
         seconds = content.get("timings", {}).values()
         if not all(isinstance(value, int | float) and 0 <= value < 1e12 for value in seconds):
-            raise _foreign(path, "its timings are no seconds")
+            raise _foreign(path, "invalid timings")
         names = {one.name for one in dataclasses.fields(cls)}
         try:
             return cls(**{name: value for name, value in content.items() if name in names})
         except TypeError as error:
-            raise _foreign(path, "its command is missing") from error
+            raise _foreign(path, "'command' is missing") from error
 
 
 def read_content(path: Path) -> Any:
@@ -140,10 +141,10 @@ def check_resume(
 ) -> None:
     """Raise `RecordMismatch`, listing each difference, unless both records agree in `fields`.
 
-    A field is a dotted name (`config.threshold`, `weights.sha256`); one that names a table compares
-    all it holds. `where` is the output folder, for the message. `defaults` are those of the settings: one that the
-    old record does not know counts as its default, so that an upgrade changes nothing. `earlier`: another
-    value of a field, such as an earlier version of this program recorded, that is as good as the new one.
+    A field is a dotted name (`config.threshold`, `weights.sha256`); if it names a table, all its values are
+    compared. `where` is the output folder, for the message. `defaults` are the settings' defaults: a setting missing
+    from the old record counts as its default, so that an upgrade changes nothing. `earlier`: another value of a field,
+    such as an earlier version of this program recorded; accepted like the new value.
     """
     before, after = (one.to_json() | {"tagged": one.tagged} for one in (old, new))
     before["config"] = {**(defaults or {}), **before["config"]}
@@ -170,7 +171,7 @@ def _differences(name: str, old: Any, new: Any) -> list[str]:
         return [one for part in found for one in part]
     if old is ABSENT and new is ABSENT:
         return []
-    # `1` and `1.0` are one setting, `1` and `true` are not
+    # `1` and `1.0` are the same setting, `1` and `true` are not
     if old == new and isinstance(old, bool) == isinstance(new, bool):
         return []
     if name in _IN_WORDS:
@@ -184,11 +185,11 @@ def _short(value: Any) -> str:
 
 
 def _foreign(path: Path, why: str) -> UsageError:
-    return UsageError(f"{path} is not a run record that can be resumed: {why}", advice=_RESUMING)
+    return UsageError(f"{path} is not a valid run record: {why}", advice=_RESUMING)
 
 
 def package_versions(names: Iterable[str] = _PACKAGES) -> dict[str, str]:
-    """Installed versions by name, read from the packages' metadata so that nothing heavy is imported."""
+    """Installed versions by name, read from package metadata so that nothing heavy is imported."""
     found = {"pseudomask": __version__, "python": platform.python_version()}
     for name in names:
         try:
@@ -204,7 +205,7 @@ def platform_facts() -> dict[str, str]:
 
 
 def peak_memory() -> int | None:
-    """The largest resident size of this process so far, in bytes; None where the system hides it."""
+    """The peak resident size of this process in bytes; None if the system does not report it."""
     try:
         import resource
     except ImportError:
@@ -220,7 +221,7 @@ def hash_file(path: Path) -> str:
 
 
 def hash_lines(lines: Iterable[str]) -> str:
-    """SHA-256 of a sequence of strings, in hexadecimal; where one ends and the next begins counts."""
+    """SHA-256 of a sequence of strings, in hexadecimal; depends on the boundaries between strings."""
     digest = hashlib.sha256()
     for line in lines:
         data = line.encode("utf-8", "surrogateescape")

@@ -1,4 +1,4 @@
-"""What the work tells the person who waits: the verbs call a `Reporter` and never print."""
+"""How verbs report to people: they call a `Reporter` and never print."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from typing import Protocol
 
 
 class Bad(str):
-    """A value of a result's summary that tells of something wrong, shown in red where there are colours."""
+    """A summary value that reports a problem; shown in red on a colour terminal."""
 
     __slots__ = ()
 
 
 class Progress(Protocol):
-    """One running count of things done."""
+    """A running count."""
 
     def advance(self, n: int = 1, **fields: object) -> None:
         """`n` more are done; `fields` are short values to show beside the count (loss=0.31)."""
 
 
 class Reporter(Protocol):
-    """Where news go; the command line shows them on stderr."""
+    """Receives messages; the command line shows them on stderr."""
 
     def info(self, text: str) -> None:
-        """A line worth knowing (the device that was taken, how many images were found)."""
+        """A line worth knowing (the device used, the number of images found)."""
 
     def warn(self, text: str) -> None:
-        """A line that the person should act on or at least see."""
+        """A line that the user should see, and perhaps act on."""
 
     def progress(self, total: int | None, label: str, unit: str = "images") -> AbstractContextManager[Progress]:
-        """Show how far `label` is while the block runs; `total` None means that nobody knows."""
+        """Show the progress of `label` while the block runs; None means that the total is unknown."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Stopping well: the first Ctrl-C or SIGTERM lets the work at hand finish, the second ends at once."""
+"""Graceful stopping: the first Ctrl-C or SIGTERM lets the current work finish, the second exits at once."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Stop:
 
     @property
     def requested(self) -> bool:
-        """Whether somebody asked to stop."""
+        """Whether a stop was requested."""
         return self.signal is not None
 
     @property
     def exit_code(self) -> int:
-        """130 after SIGINT, 143 after SIGTERM, 0 where nobody asked."""
+        """130 after SIGINT, 143 after SIGTERM, otherwise 0."""
         return 0 if self.signal is None else 128 + self.signal
 
 
@@ -35,10 +35,10 @@ _active: Stop | None = None
 
 @contextmanager
 def graceful(notify: Callable[[Stop], None] | None = None) -> Iterator[Stop]:
-    """Within the block the first SIGINT or SIGTERM only sets the yielded flag; the second exits.
+    """Within the block, the first SIGINT or SIGTERM only sets the yielded flag; the second exits.
 
     `notify` is called once, from the handler, at the first. Blocks may nest: the inner one yields the
-    outer one's flag. Outside the main thread, where Python allows no handler, the flag is never set.
+    outer one's flag. Outside the main thread, where Python allows no handlers, the flag is never set.
     """
     global _active
     if _active is not None:

@@ -1,6 +1,6 @@
-"""Jobs in worker processes of which any may die: its job is lost, another worker takes its place.
+"""Run jobs in worker processes that may die: only the job of a dead worker is lost, and the worker is replaced.
 
-Not `ProcessPoolExecutor`: there one killed worker breaks the pool, and nobody knows whose job it had.
+In `ProcessPoolExecutor`, by contrast, one killed worker breaks the pool, and its job is unknown.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 @dataclass(frozen=True)
 class Lost:
-    """What stands in the place of a result whose worker died; `reason` is a short phrase."""
+    """Replaces the result of a job whose worker died; `reason` is a short phrase."""
 
     reason: str
 
@@ -34,18 +34,18 @@ class Lost:
 class _Worker:
     process: BaseProcess
     link: Connection
-    position: int | None = None  # of the job that it has; None before it is ready
+    position: int | None = None  # of its current job; None before it is ready
     ready: bool = False
 
 
 def run_jobs(
     work: Callable[[Job], Result], jobs: Sequence[Job], workers: int, stop: Stop
 ) -> Iterator[tuple[int, Result | Lost]]:
-    """(position, result) of each job as it is done; with 0 workers in this process, in order.
+    """(position, result) of each job as it finishes; with 0 workers, in this process and in order.
 
-    `work`, jobs and results cross processes: they must be picklable. Workers are started anew ("spawn", so that no
-    thread or lock of this process is copied) and compute with one thread each. Once `stop` is requested no further
-    job is handed out. An exception in `work` is raised here; one that is not about a single job should be.
+    `work`, jobs and results must be picklable. Workers are spawned, not forked, so that they copy no thread or
+    lock of this process, and compute with one thread each. Once `stop` is requested, no further
+    job is started. Exceptions in `work` are raised here, and end all jobs.
     """
     if workers < 1 or not jobs:
         for position, job in enumerate(jobs):
@@ -84,7 +84,7 @@ class _Pool(Generic[Job, Result]):
                     yield from self._bury(worker)
                     continue
                 position = worker.position
-                self._hand_out(worker)  # before the result is used, so that the worker never waits for us
+                self._hand_out(worker)  # before the result is used, so that the worker never waits
                 if kind == "error":
                     raise value
                 if kind == "done":
@@ -100,7 +100,7 @@ class _Pool(Generic[Job, Result]):
         self.workers.append(_Worker(process, link))
 
     def _hand_out(self, worker: _Worker) -> None:
-        """The next job, or the end."""
+        """Send the worker its next job, or end it."""
         worker.ready, worker.position = True, None
         try:
             if self.next < len(self.jobs) and not self.stop.requested:
@@ -108,7 +108,7 @@ class _Pool(Generic[Job, Result]):
                 worker.link.send(self.jobs[worker.position])
                 return
             worker.link.send(None)
-        except OSError:  # it died between two jobs, which the next `recv` tells: nothing is lost
+        except OSError:  # it died between two jobs, as the next `recv` will show: nothing is lost
             if worker.position is not None:
                 self.next, worker.position = worker.position, None
             return
@@ -128,7 +128,7 @@ class _Pool(Generic[Job, Result]):
             self._start()
 
     def close(self) -> None:
-        """End all workers at once; their jobs are lost."""
+        """Kill all workers; their jobs are lost."""
         for worker in self.workers:
             worker.process.kill()
             worker.process.join()
@@ -147,8 +147,8 @@ def _ending(code: int | None) -> str:
 
 
 def _serve(work: Callable[[Any], Any], link: Connection) -> None:
-    """A worker's life: say that it is ready, do what comes, end with the link."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    """Worker loop: signal ready, run jobs until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent decides
     one_thread()
     try:
         link.send(("ready", None))
@@ -163,5 +163,5 @@ def _serve(work: Callable[[Any], Any], link: Connection) -> None:
 
 
 def _plain(error: Exception) -> PseudomaskError:
-    """An exception that surely crosses processes."""
+    """An exception that can certainly be pickled."""
     return PseudomaskError(f"internal error in a worker: {type(error).__name__}: {error}")

@@ -1,4 +1,4 @@
-"""Labels that seeds are sure of: two masks, and the pixels on which they agree (IRN, Ahn et al., CVPR 2019)."""
+"""Confident labels from seeds: the pixels on which two masks agree (IRN, Ahn et al., CVPR 2019)."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def confident_labels(
 
 @dataclass(frozen=True)
 class LabelWork:
-    """What a worker does with one photo: write its labels. Returns "" or what is wrong with it."""
+    """Write the labels of one photo, in a worker. Returns "" or the problem."""
 
     classes: int
     foreground: float
@@ -85,7 +85,7 @@ class LabelledCrops(Crops):
     def __init__(self, photos: Sequence[Path], labels: Sequence[Path], **settings: Any) -> None:
         super().__init__(photos, **settings)
         self.labels = list(labels)
-        # The pixel nearest to the middle of each 4 × 4 block.
+        # The pixel nearest to the centre of each 4 × 4 block.
         self.at = np.minimum(np.arange(EDGE_STRIDE // 2, self.crop + EDGE_STRIDE // 2, EDGE_STRIDE), self.crop - 1)
 
     def drawn(self, photo: int, image: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, Tensor]:
@@ -94,7 +94,7 @@ class LabelledCrops(Crops):
             raise ImageError(self.paths[photo], "it has no confident labels")
         labels = load_mask(self.labels[photo])
         if labels.shape != image.shape[:2]:
-            raise ImageError(self.paths[photo], "its confident labels are those of another size")
+            raise ImageError(self.paths[photo], "its confident labels have another size")
         # One more than the index, so that ignore is 0: what the crop adds around a photo too.
         known = np.where(labels == np.iinfo(labels.dtype).max, 0, labels.astype(np.int32) + 1)
         height, width = with_long_side(labels.shape, int(rng.integers(self.sides[0], self.sides[1] + 1)))

@@ -1,4 +1,4 @@
-"""What tells a training that went wrong, before anything of it reaches a file."""
+"""Detect a training that went wrong, before any of it is written to a file."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from pseudomask.errors import NothingLearned, TrainingDiverged, UsageError, Weig
 from pseudomask.training.validation import Validation
 
 EXPLODED = 1e4
-"""No loss here starts above a few units, and none comes back from this."""
+"""Losses start at a few units at most, and never recover from this."""
 _BAD = 10.0
-"""A loss that says: surely wrong. Guessing costs at most ln 2 = 0.69."""
+"""A loss that is certainly wrong: guessing gives ln 2 = 0.69."""
 _HARDLY = 1e-5
-"""A part that changed by less than this share of its size is still the random one: fp16 stores no less."""
+"""A part that changed by less than this share of its size is still random: fp16 cannot store less."""
 _ENOUGH = 20
-"""Held-out photos from which on an average precision at chance's level means something."""
+"""Number of held-out photos from which an average precision at chance level is meaningful."""
 _LEAST_SCALE = 1.0
-"""At this scale of the loss a gradient is itself: one that overflows here is no fault of the scale."""
+"""At this loss scale gradients are unscaled: an overflow is not caused by the scale."""
 
 
 def state_tensors(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """All that a checkpoint holds: weights, buffers and momenta, by name."""
+    """The content of a checkpoint: weights, buffers and momenta, by name."""
     tensors: dict[str, Tensor] = {f"network.{k}": v for k, v in network.state_dict().items()}
     for i, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{i}.{name}": value for name, value in state.items() if isinstance(value, Tensor)}
@@ -34,20 +34,20 @@ def state_tensors(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[
 
 
 def broken(tensors: Mapping[str, Tensor]) -> str:
-    """The name of the first tensor that holds NaN or infinity; "" where all are finite."""
+    """The name of the first tensor with NaN or infinity; "" if all are finite."""
     floating = (name for name, value in tensors.items() if value.is_floating_point())
     return next((name for name in floating if not bool(torch.isfinite(tensors[name]).all())), "")
 
 
 class Learning:
-    """Which groups of parameters have had no gradient yet: what no photo taught is worth nothing."""
+    """Tracks which parameter groups have had no gradient yet, and so have learned nothing."""
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self.groups = optimizer.param_groups
         self.asleep = {i for i, group in enumerate(self.groups) if group["lr"] and group["params"]}
 
     def step(self) -> None:
-        """After a backward pass. Once all groups are awake it costs nothing."""
+        """Call after a backward pass. Costs nothing once all groups had a gradient."""
         for i in list(self.asleep):
             if any(p.grad is not None and bool(p.grad.any()) for p in self.groups[i]["params"]):
                 self.asleep.discard(i)
@@ -57,7 +57,7 @@ class Learning:
 
 
 class Guard:
-    """Watches one training. A step costs two comparisons; weights are looked at when a checkpoint is due.
+    """Watches one training. A step costs two comparisons; weights are checked when a checkpoint is due.
 
     Attributes:
         kept: the step of the checkpoint in RUN, 0 for none.
@@ -72,11 +72,9 @@ class Guard:
         amp: torch.dtype | None,
         steps: int,
     ) -> None:
-        """Raises `UsageError` for a learning rate that leaves the newest part as it was drawn."""
+        """Raises `UsageError` for a learning rate that would leave the newest part untrained."""
         if not optimizer.param_groups[-1]["lr"]:
-            raise UsageError(
-                "with --lr-head 0 (or --lr 0) the new part would stay as it was drawn, at random; raise it"
-            )
+            raise UsageError("with --lr-head 0 (or --lr 0) the new part would stay random; raise it")
         self.network, self.optimizer, self.scaler = network, optimizer, scaler
         self.options, self.amp = options, amp
         self.steps, self.per_epoch = steps, steps // options.epochs
@@ -88,10 +86,10 @@ class Guard:
         self.kept = 0
 
     def start(self, done: int) -> None:
-        """Raises `WeightsError` for weights that no training can go on from."""
+        """Raises `WeightsError` for initial weights that cannot be trained."""
         self.kept = done
         if name := broken(state_tensors(self.network, self.optimizer)):
-            raise WeightsError(f"the weights that training starts from hold NaN or infinite values (in {name})")
+            raise WeightsError(f"the initial weights contain NaN or infinite values (in {name})")
 
     def step(self, step: int, loss: float, norm: float, *, seen: bool) -> None:
         """After the backward pass of `step`, before its descent; raises `TrainingDiverged`.
@@ -112,16 +110,16 @@ class Guard:
 
     @torch.no_grad()
     def fault(self, validation: Validation | None, images: Tensor | None, *, last: bool = False) -> str:
-        """Why no checkpoint may be written of this state; "" where one may. `images` are tried once more.
+        """Why this state must not be saved as a checkpoint; "" if it may. Runs the network on `images` once more.
 
         `last`: no further step could mend it.
         """
         if broken(state_tensors(self.network, self.optimizer)):
-            return "the loss is not a number: nor are the weights"
+            return "the loss and the weights are not numbers"
         if validation is not None and (problem := _ruined("held-out loss", validation.loss)):
             return problem
         if validation is not None and validation.dead:
-            return "the network answers 0 to every held-out photo: its features are dead"
+            return "the network outputs 0 for every held-out photo; its features are dead"
         if last and (problem := self._went_wrong(validation)):
             return problem
         if images is None:
@@ -142,7 +140,7 @@ class Guard:
         return f"rose from {self.losses[0]:.3g} to {self.losses[-1]:.3g}" if rose else ""
 
     def diverged(self, step: int, problem: str) -> TrainingDiverged:
-        """The error that says what, when, what to change, and what is left."""
+        """The error: what happened, when, what to change, and what is kept."""
         kept = f"the checkpoint of step {self.kept} is kept" if self.kept else "there is no checkpoint"
         epoch = (step - 1) // self.per_epoch + 1
         return TrainingDiverged(
@@ -150,22 +148,22 @@ class Guard:
         )
 
     def must_have_learned(self, step: int, unreadable: int) -> None:
-        """Raise `NothingLearned` where whole epochs (with steps skipped in fp16: all) gave a group no gradient."""
+        """Raise `NothingLearned` if whole epochs (with steps skipped in fp16: all) gave a group no gradient."""
         asleep, whole = self.learning.asleep, step % self.per_epoch == 0 and not self.skipped
         if step == self.steps and not asleep and self._change() < _HARDLY:
             raise NothingLearned(
-                f"step {step}: the new part of the network is as it was drawn, at random (it changed by "
-                f"{100 * self._change():.2g} %), for the descents were too small; raise --lr (or --lr-head), or give a "
-                "shorter --warmup; no weights were written"
+                f"step {step}: the new part of the network is still random (it changed by {100 * self._change():.2g} "
+                "%), because the updates were too small; raise --lr (or --lr-head), or give a shorter --warmup; no "
+                "weights were written"
             )
         if not asleep or not (whole or step == self.steps):
             return
         if self.skipped:
             why = f"{self.skipped} gradients overflowed in fp16; give --amp bf16 or --amp off, or a lower --lr"
         elif unreadable:
-            why = f"{unreadable} photos could not be read; mend them, or leave them out with --list"
+            why = f"{unreadable} photos could not be read; repair them, or leave them out with --list"
         else:
-            why = "the loss gave it no gradient; look at the tags, and at the losses' weights"
+            why = "the loss gave it no gradient; check the tags and the loss weights"
         newest = len(self.optimizer.param_groups) - 1 in asleep
         what = "the new part of the network" if newest else "a part of the network"
         raise NothingLearned(f"step {step}: {what} has learned nothing: {why}; no weights were written")
@@ -181,17 +179,17 @@ class Guard:
         return moved / size if size else math.inf if moved else 0.0
 
     def doubts(self, validation: Validation | None) -> list[str]:
-        """What speaks against weights that hold no NaN, one line each."""
+        """Reasons to doubt weights without NaN, one line each."""
         found = []
         if self._rise():
-            found.append(f"the loss {self._rise()}, though the held-out loss is low: lower --lr")
+            found.append(f"the loss {self._rise()}, although the held-out loss is low; lower --lr")
         if validation is not None and validation.chance and validation.photos >= _ENOUGH:
             reached = mean(validation.precision[name] for name in validation.chance)
             level = mean(validation.chance.values())
             if reached <= level:
                 found.append(
                     f"on {validation.photos} held-out photos the classifier is no better than chance (mean average "
-                    f"precision {reached:.3f}, of a random order {level:.3f}): masks made with it are of no use"
+                    f"precision {reached:.3f}, by chance {level:.3f}): masks made with it will be useless"
                 )
         return found
 
@@ -206,4 +204,4 @@ def _advice(options: ScheduleOptions, amp: torch.dtype | None) -> str:
     rates = {"--lr": options.lr, "--lr-head": getattr(options, "lr_head", None)}
     lower = " and ".join(f"{flag} (now {rate:g}, try {rate / 10:g})" for flag, rate in rates.items() if rate)
     exact = ", or --amp off" if amp is not None else ""
-    return f"lower {lower}, or give --warmup 100, or --clip 1{exact}, and --overwrite with it"
+    return f"lower {lower}, or give --warmup 100, or --clip 1{exact}, together with --overwrite"

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
 
 from pseudomask.devices import pick_workers
-from pseudomask.running.helpers import compute_alone, stand_back, starting
+from pseudomask.running.helpers import compute_alone, lower_priority, starting
 from pseudomask.training.samples import Crops
 
 Batch = tuple[Tensor, Tensor, Sequence[str]]
@@ -37,7 +37,7 @@ def load_batches(
         batch_sampler=[list(indices) for indices in batches],
         num_workers=pick_workers(workers),
         pin_memory=device.type == "cuda",
-        worker_init_fn=stand_back,
+        worker_init_fn=lower_priority,
     )
     with starting():
         return iter(loader)

@@ -31,15 +31,15 @@ def recam_step(sce_weight: float) -> LossFunction:
 
 
 def check_teachable(config: ReactivateConfig, training: Collection) -> None:
-    """Raise `UsageError` where the second classifier would stay as it is drawn, at random."""
+    """Raise `UsageError` if the second classifier would stay random."""
     shown = [name for name, n in training.tag_counts().items() if n]
     if len(shown) < 2:
         raise UsageError(
-            f"reactivate needs photos of two classes or more, and there are only those of {shown[0]}: its softmax has "
-            "nothing to tell apart; use extract --method cam with the weights of train-cls"
+            f"reactivate needs photos of at least two classes, but there are only photos of {shown[0]}; use extract "
+            "--method cam with the weights from train-cls"
         )
     if not config.sce_weight:
-        raise UsageError("--sce-weight 0 leaves the second classifier as it is drawn, at random; give more than 0")
+        raise UsageError("--sce-weight 0 would leave the second classifier random; give more than 0")
 
 
 def reactivate(config: ReactivateConfig, reporter: Reporter | None = None) -> TrainingResult:

@@ -41,7 +41,7 @@ def batch_plan(seed: int, epochs: int, n: int, batch_size: int) -> list[list[tup
 
 @dataclass(frozen=True)
 class Window:
-    """A square of `side` pixels on an image; a smaller image lies within it.
+    """A square of `side` pixels on an image; a smaller image lies inside it.
 
     Attributes:
         source: rows and columns of the image that the square shows.
@@ -54,7 +54,7 @@ class Window:
 
     @classmethod
     def random(cls, size: tuple[int, int], side: int, rng: np.random.Generator) -> Window:
-        """Any position is as likely, for an image of `size` (H, W)."""
+        """A uniformly random position for an image of `size` (H, W)."""
         source, target = [], []
         for length in size:
             offset, n = int(rng.integers(abs(length - side) + 1)), min(length, side)
@@ -64,7 +64,7 @@ class Window:
         return cls(side, (source[0], source[1]), (target[0], target[1]))
 
     def cut(self, image: np.ndarray, around: np.ndarray | int) -> np.ndarray:
-        """(H, W, …) → (side, side, …) of the same type; `around` is what lies beside the image."""
+        """(H, W, …) → (side, side, …) of the same type; `around` fills the area outside the image."""
         square = np.empty((self.side, self.side, *image.shape[2:]), image.dtype)
         if image.shape[0] < self.side or image.shape[1] < self.side:
             square[:] = around

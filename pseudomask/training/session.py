@@ -53,7 +53,7 @@ def continued(config: Continued, verb: str) -> tuple[Continued, Path, Card, Spli
     Raises `UsageError` where no weights are given, or there is no part of the backbone that `freeze` names.
     """
     if config.weights is None:
-        raise UsageError(f"{verb} starts from a classifier: give --weights RUN/weights.safetensors of train-cls")
+        raise UsageError(f"{verb} needs a trained classifier; give --weights RUN/weights.safetensors from train-cls")
     weights, card = config.weights, read_card(config.weights)
     backbone = sketch(card, str(weights), lambda: make_backbone(**card.network))
     config = replace(config, freeze=backbone.freeze_point(config.freeze))
@@ -111,7 +111,7 @@ def run_training(options: AnyOptions, split: Split, recipe: Recipe, reporter: Re
             if recipe.prepare is not None:
                 recipe.prepare(stop)
                 if agree(0, stop, team, device)[1]:
-                    lead.warn("stopped before the first step; the same command goes on from there")
+                    lead.warn("stopped before the first step; run the same command again to resume")
                     return replace(result, exit_code=stop.exit_code)
             lead.info(f"training on {device}, {'float32' if trainer.amp is None else trainer.amp}")
             started = time.monotonic()
@@ -123,7 +123,7 @@ def run_training(options: AnyOptions, split: Split, recipe: Recipe, reporter: Re
             if team.first:
                 own.check()
                 record.write(options.run / RECORD)
-            lead.warn(f"stopped at step {trained.steps}; the same command goes on from there")
+            lead.warn(f"stopped at step {trained.steps}; run the same command again to resume")
             return replace(result, exit_code=stop.exit_code)
         doubts = [*trained.doubts, *untaught(split.training, trained.lost)]
         for doubt in doubts:

@@ -80,7 +80,7 @@ def describe(split: Split, reporter: Reporter) -> dict[str, Any]:
         f"{len(training.classes)} classes, tags from {training.labels}"
     )
     tell_passed_over(training, reporter)
-    tell_labels(training, reporter, "they are left out")
+    tell_labels(training, reporter, "they are not used for training")
     counts = {
         "photos": len(training.items),
         "held_out": len(split.held_out.items),
@@ -102,4 +102,4 @@ def untaught(training: Collection, lost: frozenset[int]) -> list[str]:
     before, after = training.tag_counts(), readable.tag_counts()
     names = [name for name, n in before.items() if n and not after[name]]
     some = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-    return [f"nothing was learned of {some}: none of the photos that show it could be read"] if names else []
+    return [f"nothing was learned about {some}: none of its photos could be read"] if names else []

@@ -1,4 +1,4 @@
-"""A training run's folder: its checkpoint, the one before it, its log. Nothing here is pickled."""
+"""The folder of a training run: its checkpoint, the previous one, and its log. Nothing is pickled."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def save_state(
     scaler: torch.amp.GradScaler | None = None,
     learning: Learning | None = None,
 ) -> None:
-    """Write the checkpoint of `step` (steps done); the last one stays as the previous.
+    """Write the checkpoint of `step` (steps done); the last one is kept as the previous one.
 
     What it is given must be finite (`guard.broken`): it takes the place of a sound one.
     """
@@ -48,7 +48,7 @@ def load_state(
     scaler: torch.amp.GradScaler | None = None,
     learning: Learning | None = None,
 ) -> tuple[int, str | None]:
-    """Take up the newest sound checkpoint: (steps done, a warning or None); (0, None) when there is none.
+    """Load the newest valid checkpoint: (steps done, a warning or None); (0, None) if there is none.
 
     Raises `TrainingDiverged` where one holds NaN or infinite values and no other is sound.
     """
@@ -64,7 +64,7 @@ def load_state(
             asleep = [int(i) for i in json.loads(metadata.get("asleep", "[]"))]
             if broken(tensors):
                 ruined = path
-                warning = f"{path} holds NaN or infinite values and was passed over"
+                warning = f"{path} contains NaN or infinite values and was skipped"
                 continue
             _restore(tensors, network, optimizer)
             if scaler is not None and scale:
@@ -73,13 +73,13 @@ def load_state(
                 learning.resume(asleep)
         except (WeightsError, KeyError, ValueError, RuntimeError, TypeError, AttributeError) as error:
             reason = str(error).partition("\n")[0]
-            warning = f"{path} is damaged and was passed over ({reason})"
+            warning = f"{path} is damaged and was skipped ({reason})"
             continue
         return step, warning
     if ruined is not None:
         raise TrainingDiverged(
-            f"{ruined}: this training went wrong before, and no checkpoint without NaN or infinite values is left; "
-            "add --overwrite to start anew, with a lower --lr"
+            f"{ruined}: this training diverged earlier, and no checkpoint without NaN or infinite values is left; add "
+            "--overwrite to start over with a lower --lr"
         )
     return 0, warning
 
@@ -97,7 +97,7 @@ def _restore(tensors: dict[str, Tensor], network: nn.Module, optimizer: torch.op
 
 
 class Log:
-    """JSON lines without NaN; a resumed run forgets what was logged after the step it goes on from."""
+    """JSON Lines without NaN; a resumed run drops lines logged after the step it resumes from."""
 
     def __init__(self, path: Path, *, from_step: int) -> None:
         self.path = path
@@ -108,11 +108,11 @@ class Log:
                     if json.loads(line).get("step", 0) <= from_step:
                         kept.append(line)
                 except (ValueError, TypeError, AttributeError):
-                    continue  # a line cut by a kill, or foreign
+                    continue  # a line truncated by a kill, or foreign
         atomic_text(path, "".join(line + "\n" for line in kept))
 
     def write(self, **entry: Any) -> None:
-        """Append one line; numbers that are not finite become null."""
+        """Append one line; non-finite numbers become null."""
         line = json.dumps(jsonable(entry), allow_nan=False)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")

@@ -22,20 +22,20 @@ from pseudomask.running.signals import Stop
 Item = TypeVar("Item")
 Parts = dict[str, Tensor]
 
-_PATIENCE = timedelta(days=1)  # the others wait while the first validates
+_PATIENCE = timedelta(days=1)  # the others wait while rank 0 validates
 
 
 @contextmanager
 def group(team: Ranks, device: torch.device) -> Iterator[None]:
-    """Within the block the processes can add up tensors: NCCL on GPUs, Gloo elsewhere. Alone it does nothing."""
+    """Within the block the processes can sum tensors: NCCL on GPUs, Gloo elsewhere. No effect for one process."""
     from torch import distributed
 
-    if team.alone or distributed.is_initialized():  # a script that calls us may have its own
+    if team.alone or distributed.is_initialized():  # a calling script may have its own
         yield
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    # A name of its own: a second training in these processes would else find the addresses of the first.
+    # A unique name: otherwise a second training in these processes would find the addresses of the first.
     store = distributed.PrefixStore(f"group {team.fresh()}", team.store)
     backend = "nccl" if device.type == "cuda" else "gloo"
     distributed.init_process_group(backend, store=store, rank=team.rank, world_size=team.world, timeout=_PATIENCE)
@@ -45,10 +45,10 @@ def group(team: Ranks, device: torch.device) -> Iterator[None]:
         if not isinstance(error, distributed.DistError) and "gloo" not in str(error).lower():
             raise
         raise PseudomaskError(
-            f"another process of this job is gone ({str(error).partition(chr(10))[0]}); the same command goes on from "
-            "the last checkpoint"
+            f"another process of this job died ({str(error).partition(chr(10))[0]}); run the same command again to "
+            "resume from the last checkpoint"
         ) from error
-    distributed.destroy_process_group()  # not after an error: it could wait for those that are gone
+    distributed.destroy_process_group()  # not after an error: it could wait for dead processes
 
 
 def split(plan: Sequence[Sequence[Item]], team: Ranks) -> list[Sequence[Item]]:
@@ -59,13 +59,14 @@ def split(plan: Sequence[Sequence[Item]], team: Ranks) -> list[Sequence[Item]]:
     least = min((len(step) for step in plan), default=team.world)
     if least < team.world:
         raise UsageError(
-            f"a step of {least} photos cannot be split over {team.world} processes; raise --batch-size, or start fewer"
+            f"a step of {least} photos cannot be split over {team.world} processes; raise --batch-size, or start fewer "
+            "processes"
         )
     return [team.share(step) for step in plan]
 
 
 def total(values: Tensor, team: Ranks) -> Tensor:
-    """The sum over the processes; no gradient goes through it."""
+    """The sum over the processes, without gradient."""
     if team.alone:
         return values
     from torch import distributed
@@ -90,7 +91,7 @@ def agree(sound: int, stop: Stop, team: Ranks, device: torch.device) -> tuple[fl
 
 
 def averaged(values: Parts, weight: float, team: Ranks) -> Parts:
-    """Scalars as the whole step's, for the log."""
+    """Scalars of the whole step, for the log."""
     if team.alone:
         return values
     found = total(torch.stack([value.double() for value in values.values()]) * weight, team) / team.world
@@ -104,7 +105,7 @@ def mean(values: Tensor, team: Ranks) -> Tensor:
 
 
 class WithLoss(nn.Module):
-    """A network with its loss: what DistributedDataParallel must see to catch all gradients."""
+    """A network with its loss, so that DistributedDataParallel sees all gradients."""
 
     def __init__(self, network: nn.Module, loss: Any) -> None:
         super().__init__()
@@ -116,12 +117,12 @@ class WithLoss(nn.Module):
 
 
 def joined(step: WithLoss, team: Ranks, device: torch.device) -> nn.Module:
-    """The step whose gradients are the mean over the processes, from the first one's weights on."""
+    """The step with gradients averaged over the processes, starting from rank 0's weights."""
     if team.alone:
         return step
     from torch.nn.parallel import DistributedDataParallel
 
-    # Some weights may take part in no loss (a second classifier that the rule does not read), always the same ones.
+    # Some weights may be unused by the loss (a second classifier that the rule does not read), always the same ones.
     return DistributedDataParallel(
         step, device_ids=[device] if device.type == "cuda" else None, broadcast_buffers=False, static_graph=True
     )

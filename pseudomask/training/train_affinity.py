@@ -131,7 +131,8 @@ def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None
     workers = (cores() if device.type == "cpu" else 1) if config.workers < 0 else config.workers
 
     def build() -> Learner:
-        network = EdgeNetwork(make_backbone(**card.network))  # drawn first: a seed draws the head that it always drew
+        # Initialised first, so that a seed always gives the same head.
+        network = EdgeNetwork(make_backbone(**card.network))
         network.backbone.load_state_dict(load_network(weights)[0].backbone.state_dict())
         facts = card.network | {"backbone_sha256": backbone_hash(network.backbone)}
         groups = [Group(list(network.head.parameters()), config.lr)]
@@ -158,13 +159,12 @@ def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None
 
 
 def _thresholds(config: TrainAffinityConfig, seeds: Seeds) -> tuple[float, float]:
-    """Above which a class is sure, and below which background is. Raises `UsageError` where they make no sense."""
+    """The confident foreground and background thresholds. Raises `UsageError` if they contradict each other."""
     foreground, background = config.confident_foreground, config.confident_background
     if foreground is None or background is None:
         if seeds.threshold is None:
             raise UsageError(
-                f"{seeds.path}: no run.json in it that tells a threshold; give --confident-foreground and "
-                "--confident-background"
+                f"{seeds.path}: no run.json with a threshold; give --confident-foreground and --confident-background"
             )
         above, below = confident_thresholds(seeds.threshold)
         foreground = above if foreground is None else foreground

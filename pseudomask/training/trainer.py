@@ -158,11 +158,11 @@ class Trainer:
         steps = {int(message) for message in self.team.gather(str(done).encode(), self.stop)}
         if len(steps) > 1:
             raise PseudomaskError(
-                f"{self.run}: the processes of this job see checkpoints of different steps ({min(steps)} and "
-                f"{max(steps)}); RUN must be one folder, shared by all machines"
+                f"{self.run}: the processes of this job found checkpoints of different steps ({min(steps)} and "
+                f"{max(steps)}); RUN must be a folder shared by all machines"
             )
         if done:
-            self.lead.info(f"going on from step {done} of {len(self.plan)}")
+            self.lead.info(f"resuming from step {done} of {len(self.plan)}")
         return done
 
     def _load(self, done: int) -> Iterator[Batch]:
@@ -178,7 +178,7 @@ class Trainer:
             self.lost.update(photo for (_, photo), problem in zip(indices, problems, strict=True) if problem)
             for problem in set(problems) - {""} - self.unreadable:
                 self.unreadable.add(problem)
-                self.reporter.warn(f"left out: {problem}")
+                self.reporter.warn(f"skipped: {problem}")
             sound = torch.tensor([not problem for problem in problems])
             if sound.any() and not sound.all():  # with none left the step is made on the empty crops
                 pixels, tags = pixels[sound], tags[sound]

@@ -1,4 +1,4 @@
-"""How well a classifier tells the tags of held-out photos."""
+"""How well a classifier predicts the tags of held-out photos."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from pseudomask.errors import ImageError
 from pseudomask.measuring.average_precision import average_precision, best_f1_threshold
 from pseudomask.measuring.counting import in_order
 from pseudomask.networks.network import CamNetwork
-from pseudomask.running.helpers import thread_stands_back
+from pseudomask.running.helpers import lower_thread_priority
 from pseudomask.training.losses import classification_loss
 
 MAX_SIDE = 640
-"""Photos are seen whole, reduced to this long side at most: as `extract` sees them at scale 1."""
+"""Photos are used whole, downscaled to at most this long side, as `extract` does at scale 1."""
 
 
 LEAST_CONFIDENCE = 0.3
-"""A class less probable than this is not one the classifier is sure of, whatever few photos suggest."""
+"""Lower limit of tag thresholds, however few photos they are chosen on."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,12 @@ class Validation:
 
     @property
     def mean_precision(self) -> float:
-        """Mean over the classes that have an average precision; NaN when there is none."""
+        """Mean over the classes that have an average precision; NaN if there are none."""
         return float(np.mean(list(self.precision.values()))) if self.precision else math.nan
 
 
 def whole_photo(path: Path, reading: Reading = AS_IT_COMES) -> Tensor | None:
-    """A whole photo, (h, w, 3) uint8; None where it cannot be read."""
+    """A whole photo, (h, w, 3) uint8; None if it cannot be read."""
     try:
         image = decode(path, reading=reading)
     except ImageError:
@@ -82,7 +82,7 @@ def validate(
     workers: int = 0,
     reading: Reading = AS_IT_COMES,
 ) -> Validation | None:
-    """Measure on photos, one at a time at their own size; None when none can be read.
+    """Measure on photos, one at a time at their own size; None if none can be read.
 
     Args:
         tags: (N, C) float32 of 0 and 1.
@@ -91,10 +91,10 @@ def validate(
     was_training = network.training
     network.eval()
     rows, kept = [], []
-    # Threads, not processes: those would be forked amid a training, whose threads hold locks at that moment.
+    # Threads, not processes: a fork during training would copy locks held by other threads.
     threads = workers + 1 if workers else 0  # of one alone `in_order` makes none
     whole = partial(whole_photo, reading=reading)
-    for i, image in enumerate(in_order(whole, paths, threads, thread_stands_back)):
+    for i, image in enumerate(in_order(whole, paths, threads, lower_thread_priority)):
         if image is None:
             continue
         x = network.backbone.normalisation.to_input(image[None].to(device), amp)  # (1, 3, h, w)
@@ -106,7 +106,7 @@ def validate(
         return None
     logits, truth = torch.stack(rows), tags[kept]
     loss = classification_loss(logits, torch.from_numpy(truth)).item()
-    if not math.isfinite(loss):  # as it is where any logit is not
+    if not math.isfinite(loss):  # as for any non-finite logit
         return Validation(math.nan, {}, (0.5,) * len(classes))
     probability = logits.sigmoid().double().numpy()
     scores = average_precision(probability, truth)

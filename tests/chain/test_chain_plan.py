@@ -97,7 +97,7 @@ def test_photos_to_extract_may_be_others_than_those_trained_on(chain: Write) -> 
 def test_held_out_photos_are_those_of_every_training(chain: Write) -> None:
     found = configs(chain("train-cls", "reactivate", "extract", more='val-list = "held.txt"'))
     assert found["train-cls"].val_list == found["reactivate"].val_list == Path("held.txt")
-    with pytest.raises(UsageError, match="val-list: it would be that of train-cls and export, which do not mean"):
+    with pytest.raises(UsageError, match="val-list: it would apply to train-cls and export"):
         plan(chain("train-cls", "extract", "export", more='val-list = "held.txt"'), {})
 
 
@@ -145,41 +145,41 @@ MINIMAL = 'images = "photos"\nout = "OUT"\n'
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[extrct]\n", ": [extrct] is no step; did you mean 'extract'?; the steps are train-cls, "),
-        ("[doctor]\n", ": [doctor] is no step; the steps"),
-        ("[run]\n", ": settings of the chain stand at the top of the file, not in [run]"),
-        ("", ": no step in it; write a table for each, such as [extract]"),
+        ("[extrct]\n", ": [extrct] is not a step; did you mean 'extract'?; the steps are train-cls, "),
+        ("[doctor]\n", ": [doctor] is not a step; the steps"),
+        ("[run]\n", ": put the chain's settings at the top of the file, not in [run]"),
+        ("", ": no steps; write one table per step, such as [extract]"),
         ("[extract\n", ": not a TOML file: Expected ']' at the end of a table declaration (at line 4, column 9)"),
         ("[extract]\ntreshold = 0.3\n", " [extract]: treshold: unknown key; did you mean 'threshold'?"),
         ("tta_ = 'full'\n[extract]\n", ": tta_: unknown key; did you mean 'tta'?"),
-        ("nothing-like-it = 1\n[extract]\n", ": nothing-like-it: unknown key; a table is written [extract]"),
+        ("nothing-like-it = 1\n[extract]\n", ": nothing-like-it: unknown key; write a table as [extract]"),
         ("[extract]\ntta = 'ful'\n", " [extract]: tta: must be one of full, balanced, fast, not 'ful'"),
         ("[extract]\nweights = 3\n", " [extract]: weights: must be a path, not 3"),
-        ("[extract]\ndry-run = true\n", " [extract]: dry-run: give --dry-run to `pseudomask run` itself"),
-        ("dry_run = true\n[extract]\n", ": dry_run: give --dry-run to `pseudomask run` itself"),
+        ("[extract]\ndry-run = true\n", " [extract]: dry-run: give --dry-run to `pseudomask run` instead"),
+        ("dry_run = true\n[extract]\n", ": dry_run: give --dry-run to `pseudomask run` instead"),
         ("[extract]\nbatch-size = 1\nbatch_size = 2\n", ": 'batch-size' is given twice"),
-        ("[[extract]]\n[[extract]]\n", ": [[extract]] may stand only once, as [extract]; several times only evaluate"),
-        ("[refine]\n", " [refine]: refine needs `seeds`: no [extract] comes before it; give `seeds`"),
+        ("[[extract]]\n[[extract]]\n", ": [[extract]] may occur only once, as [extract]; only evaluate"),
+        ("[refine]\n", " [refine]: refine needs `seeds`: no [extract] before it; give `seeds`"),
         ("truth = 't'\n[evaluate]\n", " [evaluate]: evaluate needs `pred`: no step before it makes masks"),
         ("[extract]\n[evaluate]\n", " [evaluate]: evaluate needs `gt`: give `truth`, the folder of true masks"),
         ("[extract]\n[export]\n", " [export]: export needs `format`: give `format`, such as format = 'voc'"),
-        ("truth = 't'\n[extract]\n", ": truth: no step here takes it from the top; it is a setting of evaluate"),
-        ("seeds = 's'\n[extract]\n[refine]\n", ": seeds: no step here takes it from the top; it is a setting of train"),
-        ("crf-side = 90\n[extract]\n", ": crf-side: no step here takes it from the top; it is a setting of refine"),
+        ("truth = 't'\n[extract]\n", ": truth: no step uses it; it is a setting of evaluate"),
+        ("seeds = 's'\n[extract]\n[refine]\n", ": seeds: no step uses it; it is a setting of train"),
+        ("crf-side = 90\n[extract]\n", ": crf-side: no step uses it; it is a setting of refine"),
         (
             "method = 'cam'\n[extract]\n[refine]\n",
-            ": method: it would be that of extract and refine, which do not mean",
+            ": method: it would apply to extract and refine",
         ),
         ("[extract]\n[refine]\nout = 'OUT/seeds'\n", "extract and refine would both write "),
         ("[extract]\nscores = false\n[refine]\n", "refine starts from scores, but extract writes none"),
         ("[evaluate]\nmasks = 'm'\npred = 'n'\n", " [evaluate]: 'pred' is given twice, under two names"),
-        ("[extract]\n[[evaluate]]\ntruth='t'\nof = 'refine'\n", ": of: 'refine' is no step before it that makes masks"),
+        ("[extract]\n[[evaluate]]\ntruth='t'\nof = 'refine'\n", "'refine' is not an earlier step that makes masks"),
         (
             "[[evaluate]]\nmasks='m'\ntruth='t'\n[[evaluate]]\nmasks='n'\ntruth='t'\n",
-            "there are two of 'evaluate'; give",
+            "duplicate step 'evaluate'; give",
         ),
-        ("[[evaluate]]\nname='a/b'\nmasks='m'\ntruth='t'\n", "name: a name has letters, digits, dots and dashes"),
-        ("[extract]\n[evaluate]\ntruth='t'\nof='extract'\nmasks='m'\n", "`of` and a folder of masks: give one of the"),
+        ("[[evaluate]]\nname='a/b'\nmasks='m'\ntruth='t'\n", "name: a name may contain only letters"),
+        ("[extract]\n[evaluate]\ntruth='t'\nof='extract'\nmasks='m'\n", "`of` and a folder of masks cannot"),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line(chain: Write, tmp_path: Path, text: str, message: str) -> None:
@@ -192,7 +192,7 @@ def test_what_is_wrong_is_told_in_one_line(chain: Write, tmp_path: Path, text: s
 
 
 def test_out_is_needed_and_the_file_too(chain: Write, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"chain\.toml: no `out` at the top"):
+    with pytest.raises(UsageError, match=r"chain\.toml: give `out` at the top"):
         plan(chain("extract", top='images = "p"\n'), {})
     with pytest.raises(UsageError, match=r"extract needs `images`: give `images` at the top or in its table"):
         plan(chain("extract", top='out = "p"\n'), {})

@@ -120,7 +120,7 @@ def test_what_changed_is_refused_before_any_work_and_made_anew_on_demand(chain: 
     result = do(file, ear, overwrite=True)
     status = ["skipped", "skipped", "skipped", "done", "done"]
     assert became(result) == dict(zip(TRAINED, status, strict=True))
-    assert any("refine: is made anew" in line and "pamr_iterations was 2, now 3" in line for line in ear.infos)
+    assert any("refine: redoing" in line and "pamr_iterations was 2, now 3" in line for line in ear.infos)
     assert result.steps[3]["why"].endswith("pamr_iterations was 2, now 3")
 
 
@@ -131,11 +131,11 @@ def test_new_weights_redo_what_hangs_on_them_and_nothing_else(chain: Write, tmp_
     with pytest.raises(RecordMismatch, match=r"^reactivate: .*sce_weight was 1\.0, now 0\.5"):
         do(file)
     dry = do(file, overwrite=True, dry_run=True)
-    waits = "after what it needs"
-    assert became(dry) == dict(zip(TRAINED, ["there already", "to make anew", waits, waits, waits], strict=True))
+    waits = "after earlier steps"
+    assert became(dry) == dict(zip(TRAINED, ["already done", "to redo", waits, waits, waits], strict=True))
     result = do(file, overwrite=True)
     assert became(result) == dict(zip(TRAINED, ["skipped", *["done"] * 4], strict=True))
-    assert "the weights are others" in result.steps[2]["why"]
+    assert "the weights differ" in result.steps[2]["why"]
 
 
 def test_a_training_to_come_makes_older_masks_stale(chain: Write, tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_a_step_that_breaks_off_is_named(chain: Write, tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("table", "more", "kind", "message"),
     [
-        ("[refine]\nmethod = 'crff'\n", "", UsageError, "refine: --method 'crff' is none of crf"),
+        ("[refine]\nmethod = 'crff'\n", "", UsageError, "refine: --method 'crff' must be one of crf"),
         ("[refine]\nimages = 'nowhere'\n", "", UsageError, "refine: images nowhere: no such file or folder"),
         ("[evaluate]\ntruth = 'photos.csv'\n", "", UsageError, "evaluate: photos.csv: is a file, not a folder"),
         ("[evaluate]\ntruth = 'empty'\n", "", UsageError, "evaluate: gt empty: no such file or folder"),
@@ -262,7 +262,7 @@ def test_extraction_after_a_training_is_checked_before_it(chain: Write, tmp_path
 def test_a_dry_run_writes_nothing(chain: Write, tmp_path: Path) -> None:
     result = do(chain(*TRAINED), dry_run=True)
     assert became(result)["train-cls"] == "to make"
-    assert became(result)["extract"] == "after what it needs"
+    assert became(result)["extract"] == "after earlier steps"
     assert not (tmp_path / "out").exists()
 
 
@@ -307,14 +307,14 @@ def test_a_step_may_say_itself_that_it_may_be_made_anew(chain: Write) -> None:
 def test_a_foreign_chain_file_is_not_written_over(chain: Write, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/chain.json").write_text('{"schema": 99}')
-    with pytest.raises(UsageError, match="is not what `pseudomask run` wrote"):
+    with pytest.raises(UsageError, match="was not written by `pseudomask run`"):
         do(chain(BUNDLED))
     assert (tmp_path / "out/chain.json").read_text() == '{"schema": 99}'
 
 
 def test_several_processes_are_refused(chain: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pseudomask.chain.run.ranks", lambda: ranks.Ranks(rank=0, world=2))
-    with pytest.raises(UsageError, match="does not share its steps"):
+    with pytest.raises(UsageError, match="cannot share its steps"):
         do(chain(BUNDLED))
 
 
@@ -352,7 +352,7 @@ def test_one_class_is_known_before_train_cls(chain: Write, room: Path, tmp_path:
     labels.write_text("\n".join([rows[0], *(f"{row.partition(',')[0]},bar" for row in rows[1:])]) + "\n")
     file = chain("train-cls", "reactivate")
     change(file, "photos.csv", str(labels))
-    with pytest.raises(UsageError, match=r"^reactivate: .*two classes or more"):
+    with pytest.raises(UsageError, match=r"^reactivate: .*at least two classes"):
         do(file)
     assert not (tmp_path / "out").exists()
 
@@ -380,7 +380,7 @@ def test_a_photo_that_changed_goes_through_the_chain_alone(chain: Write, room: P
     masks = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.png")}
     assert set(became(do(file)).values()) == {"skipped"}
     Image.fromarray(np.full((40, 40, 3), 99, np.uint8)).save(photos / "p03.png")
-    assert became(do(file, dry_run=True)) == {"extract": "to go on with", "refine": "after what it needs"}
+    assert became(do(file, dry_run=True)) == {"extract": "to resume", "refine": "after earlier steps"}
     assert became(do(file)) == {"extract": "done", "refine": "done"}
     changed = {path for path, old in masks.items() if path.stat().st_mtime_ns != old}
     assert {path.relative_to(tmp_path / "out").as_posix() for path in changed} == {"seeds/p03.png", "refined/p03.png"}

@@ -92,7 +92,7 @@ def test_an_unexpected_exception_is_one_line_and_debug_shows_more() -> None:
     assert done.returncode == 1
     (line,) = done.stderr.decode().splitlines()
     assert line.startswith("error: internal error: ZeroDivisionError: went wrong (fake_program.py:")
-    assert line.endswith("; add --debug to see where")
+    assert line.endswith("; add --debug for the traceback")
     for shown in (call("work", "a", "--fail", "UsageError", "--debug"), call("--version", PSEUDOMASK_DEBUG="1")):
         assert (b"Traceback" in shown.stderr) == bool(shown.returncode)
     assert call("work", "a", "--fail", "UsageError", PSEUDOMASK_DEBUG="1").stderr.count(b"Traceback") == 1

@@ -59,8 +59,8 @@ def test_a_variable_that_sets_nothing_is_told(
     monkeypatch.setenv("PSEUDOMASK_DEBUG", "")
     assert app.run(["extract", "photo", "out"]) == 2
     assert capsys.readouterr().err.splitlines()[:-1] == [
-        "warning: PSEUDOMASK_BATCHSIZE sets nothing (did you mean 'PSEUDOMASK_BATCH_SIZE'?)",
-        "warning: PSEUDOMASK_EXTRACT_TRHESHOLD sets nothing (did you mean 'PSEUDOMASK_EXTRACT_THRESHOLD'?)",
+        "warning: PSEUDOMASK_BATCHSIZE is not a known variable (did you mean 'PSEUDOMASK_BATCH_SIZE'?)",
+        "warning: PSEUDOMASK_EXTRACT_TRHESHOLD is not a known variable (did you mean 'PSEUDOMASK_EXTRACT_THRESHOLD'?)",
     ]
 
 

@@ -201,7 +201,7 @@ def test_a_verbs_table_wins_over_the_top_and_other_tables_wait(tmp_path: Path) -
         ("batch_sise = 3", "unknown key 'batch_sise' for extract (did you mean 'batch-size'?)"),
         ("[extrct]\nlr = 1", "unknown table [extrct] (did you mean 'extract'?)"),
         ("private = 3", "unknown key 'private'"),
-        ("images = 'x'", "'images' is given on the command line"),
+        ("images = 'x'", "'images' must be given on the command line"),
         ("[extract]\nlr = 'x'", "[extract]: lr: must be a number, not 'x'"),
         ("lr = ", "not a TOML file"),
     ],

@@ -62,7 +62,7 @@ def test_values(annotation: Any, value: object, expected: object) -> None:
         (Path, "a\0b", "--x: must be a path, not 'a\\x00b'"),
         (Literal["bf16", "off"], "bf61", "--x: must be one of bf16, off, not 'bf61' (did you mean 'bf16'?)"),
         (tuple[int, ...], "1,x", "--x: must be a whole number, not '1,x'"),
-        (tuple[int, int], "1", "--x: must be 2 values with commas between, not '1'"),
+        (tuple[int, int], "1", "--x: must be 2 values separated by commas, not '1'"),
         (tuple[int, ...], 1, "--x: must be a list, not 1"),
         (
             int | Literal["auto"],

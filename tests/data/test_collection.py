@@ -53,7 +53,7 @@ def test_no_labels(folder: Path) -> None:
     (folder.parent / "classes").write_text("background\ncow\n")
     with_names = collect(folder, options(folder, labels=None, class_file=folder.parent / "classes"))
     assert (with_names.classes, with_names.tags) == (("cow",), None)
-    with pytest.raises(UsageError, match="training needs tags: give --labels FILE"):
+    with pytest.raises(UsageError, match="training needs tags; give --labels FILE"):
         need_tags(found)
 
 
@@ -67,7 +67,7 @@ def test_align_tags_moves_positions(folder: Path) -> None:
 
 
 def test_align_tags_refuses_unknown_classes_only_where_they_are_used(folder: Path) -> None:
-    with pytest.raises(LabelError, match=r"the weights do not know 'dog'.*they know cat, cow"):
+    with pytest.raises(LabelError, match=r"the weights have no class 'dog'.*they have cat, cow"):
         align_tags(collect(folder, options(folder)), ("cat", "cow"))
     found = align_tags(collect(folder, options(folder, limit=1)), ("cow", "cat"))
     assert found.tags == {"a": (1,)}

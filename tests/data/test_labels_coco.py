@@ -41,7 +41,7 @@ def test_ids_become_contiguous_in_id_order(tmp_path: Path) -> None:
     assert table.classes == ("person", "stop sign", "toothbrush")
     assert table.tags == {"x.jpg": (0, 2), "y.jpg": (), "z.jpg": ()}
     assert "category id -> position: 1->0, 13->1, 90->2" in table.notes
-    assert "1 crowd annotations do not count as tags (crowd: ignore)" in table.notes
+    assert "1 crowd annotations were not used as tags (--crowd ignore)" in table.notes
 
 
 def test_crowds_can_count(tmp_path: Path) -> None:
@@ -73,22 +73,22 @@ def edit(key: str, row: object) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (edit("annotations", {"image_id": 8, "category_id": 1}), "annotation 4 is of image 8"),
-        (edit("annotations", {"image_id": [8], "category_id": 1}), "annotation 4 is of image"),
-        (edit("annotations", {"image_id": 7, "category_id": 2}), "annotation 4 has category 2"),
-        (edit("annotations", {"image_id": 7, "category_id": -1}), "annotation 4 has category -1"),
-        (edit("annotations", {"image_id": 7, "category_id": {}}), "annotation 4 has category"),
+        (edit("annotations", {"image_id": 8, "category_id": 1}), "annotation 4 refers to image 8"),
+        (edit("annotations", {"image_id": [8], "category_id": 1}), "annotation 4 refers to image"),
+        (edit("annotations", {"image_id": 7, "category_id": 2}), "annotation 4 refers to category 2"),
+        (edit("annotations", {"image_id": 7, "category_id": -1}), "annotation 4 refers to category -1"),
+        (edit("annotations", {"image_id": 7, "category_id": {}}), "annotation 4 refers to category"),
         (edit("annotations", 5), "'annotations' is not a list of objects"),
         (edit("categories", {"id": 1, "name": "cat"}), "category 1 'cat' is defined twice"),
         (edit("categories", {"id": 2, "name": "person"}), "category 2 'person' is defined twice"),
         (edit("categories", {"id": -2, "name": "cat"}), "category id -2 is negative"),
-        (edit("categories", {"id": 2, "name": ""}), "a category wants"),
-        (edit("categories", {"id": 2, "name": "c\ud800t"}), "holds half a character"),
-        (edit("categories", {"id": 1.5, "name": "cat"}), "a category wants"),
+        (edit("categories", {"id": 2, "name": ""}), "a category needs"),
+        (edit("categories", {"id": 2, "name": "c\ud800t"}), "unpaired surrogate"),
+        (edit("categories", {"id": 1.5, "name": "cat"}), "a category needs"),
         (edit("images", {"id": 7, "file_name": "w.jpg"}), "image id 7 is defined twice"),
         (edit("images", {"id": 9, "file_name": "x.jpg"}), "listed twice with different tags"),
-        (edit("images", {"id": 9, "file_name": "../w.jpg"}), "leaves the image folder"),
-        (edit("images", {"id": 9}), "an image wants"),
+        (edit("images", {"id": 9, "file_name": "../w.jpg"}), "is outside the image folder"),
+        (edit("images", {"id": 9}), "an image needs"),
         (lambda data: data.pop("categories"), "'categories' is not a list"),
     ],
 )
@@ -104,8 +104,8 @@ def test_bad_content(tmp_path: Path, change: Callable[[dict[str, Any]], None], m
     [
         ('{\n"images": [}', r"instances\.json, line 2: not JSON"),
         ('{"images": NaN}', "NaN is not a JSON number"),
-        ("[" * 200_000, "not usable JSON"),
-        ("[1, 2]", "outermost value is not an object"),
+        ("[" * 200_000, "invalid JSON"),
+        ("[1, 2]", "not a COCO file"),
         ("", "not JSON"),
     ],
 )

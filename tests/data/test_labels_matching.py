@@ -39,7 +39,7 @@ def test_a_row_never_finds_anothers_image(name: str) -> None:
 
 
 def test_a_name_that_may_mean_two_images() -> None:
-    with pytest.raises(LabelError, match=r"labels\.csv: b\.jpg may mean d/b\.jpg, e/b\.jpg"):
+    with pytest.raises(LabelError, match=r"labels\.csv: b\.jpg is ambiguous: d/b\.jpg, e/b\.jpg"):
         match(items("d/b.jpg", "e/b.jpg"), rows({"b.jpg": (0,)}))
 
 
@@ -59,7 +59,7 @@ def test_the_tail_of_another_image_is_left_alone() -> None:
 def test_two_rows_for_one_image() -> None:
     found = match(items("d/b.jpg"), rows({"b.jpg": (0,), "b.png": (0,)}))
     assert found.tags == {"d/b": (0,)}
-    with pytest.raises(LabelError, match=r"b\.jpg and b\.png are one image with different tags"):
+    with pytest.raises(LabelError, match=r"b\.jpg and b\.png are the same image with different tags"):
         match(items("d/b.jpg"), rows({"b.jpg": (0,), "b.png": (1,)}))
 
 

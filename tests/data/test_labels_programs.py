@@ -88,7 +88,7 @@ def test_columns_that_cannot_be_known(tmp_path: Path, text: str, options: Any, w
 def test_a_column_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(LabelError, match=r"no column 'lable' \(--label-column\): did you mean 'labels'"):
         read(tmp_path, "filename,labels\na.jpg,cat\n", label_column=["lable"])
-    with pytest.raises(LabelError, match="is no table"):
+    with pytest.raises(LabelError, match="not a table"):
         read(tmp_path, "a.jpg cat\n", "l.txt", label_column=["lable"])
 
 
@@ -111,7 +111,7 @@ STUDIO = [{"id": 1, "annotations": [{"result": []}], "data": {"image": "x"}}]
         ("l.csv", b"PK\x03\x04....mimetypeapplication/vnd.oasis.opendocument.spreadsheet", "OpenDocument"),
         ("l.csv", b"PAR1....", "Parquet"),
         ("l.csv", b"ARROW1..", "Feather"),
-        ("l.csv", '{"file_name": "a.jpg", "label": "cat"}\n', "JSON lines.*metadata.jsonl"),
+        ("l.csv", '{"file_name": "a.jpg", "label": "cat"}\n', "JSON Lines.*metadata.jsonl"),
         ("l.csv", "<!DOCTYPE html><html>", "web page"),
         ("l.csv", "filename,labels\na.jpg,cat\n".encode("utf-16"), "UTF-16.*UTF-8"),
         ("l.csv", "filename,labels\na.jpg,cat\n".encode("utf-16-le"), "NUL"),
@@ -204,5 +204,5 @@ def test_coco_ids_that_could_be_two(tmp_path: Path) -> None:
         "annotations": [{"image_id": 1, "category_id": 3}],
         "categories": [{"id": 3, "name": "cat"}],
     }
-    with pytest.raises(LabelError, match="is of image 1"):
+    with pytest.raises(LabelError, match="refers to image 1"):
         read(tmp_path, json.dumps(data), "c.json")

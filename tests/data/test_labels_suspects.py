@@ -119,7 +119,7 @@ def test_all_missing_values_are_named_at_once(tmp_path: Path) -> None:
         ("TRUE", "yes or no"),
         ("cat:0.93", "score"),
         ("cat (0.9)", "score"),
-        ("http://x.y/z", "address"),
+        ("http://x.y/z", "URL"),
         ("x/y.jpg", "file"),
         ("2020-01-02", "date"),
         ("A cat on a mat.", "sentence"),

@@ -44,18 +44,18 @@ def test_tags_are_object_names_and_never_parts(voc: Path) -> None:
 def test_difficult_objects_can_be_dropped(voc: Path) -> None:
     table = read_labels(voc, difficult="drop", classes=["cat", "dog", "person"])
     assert table.tags == {"1": (1,), "2": (), "3": ()}
-    assert "2 objects marked difficult were left out" in table.notes
+    assert "2 objects marked difficult were dropped" in table.notes
 
 
 def test_split(voc: Path) -> None:
     assert set(read_labels(voc, split="val").tags) == {"1", "3"}
-    with pytest.raises(LabelError, match=r"no ImageSets/Segmentation/none\.txt"):
+    with pytest.raises(LabelError, match=r"neither ImageSets/Segmentation/none\.txt"):
         read_labels(voc, split="none")
 
 
 def test_two_years_are_ambiguous(voc: Path) -> None:
     annotate(voc.parent / "VOC2007" / "Annotations", "1", ("dog", 0))
-    with pytest.raises(LabelError, match="VOC2007, VOC2012: give one of them"):
+    with pytest.raises(LabelError, match="VOC2007, VOC2012; give one of them"):
         read_labels(voc.parent)
 
 
@@ -69,8 +69,8 @@ def test_unknown_class_names_the_annotation(voc: Path) -> None:
     [
         ('<!DOCTYPE a [<!ENTITY x "y">]><annotation/>', "declares XML entities"),
         ('<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><annotation>&x;</annotation>', "entities"),
-        ("<annotation>\n<object>", r"line 2: not well-formed XML"),
-        ("", "not well-formed XML"),
+        ("<annotation>\n<object>", r"line 2: malformed XML"),
+        ("", "malformed XML"),
         ("<svg/>", "not a VOC annotation"),
         ("<annotation>\n<object><difficult>0</difficult></object></annotation>", "line 2: an object has no name"),
     ],
@@ -109,13 +109,13 @@ def test_main_prefers_trainval_and_takes_other_splits_by_name(main: Path) -> Non
     (main / "cat_mine.txt").write_text("y 1\n")
     assert set(read_labels(main).tags) == {"z"}
     assert set(read_labels(main, split="mine").tags) == {"y"}
-    with pytest.raises(LabelError, match=r"holds no <class>_yours\.txt"):
+    with pytest.raises(LabelError, match=r"contains no <class>_yours\.txt"):
         read_labels(main, split="yours")
 
 
 def test_bad_main_line(main: Path) -> None:
     (main / "cat_train.txt").write_text("a 1\nb 2\n")
-    with pytest.raises(LabelError, match=r"cat_train\.txt, line 2: wants a name and 1, 0 or -1"):
+    with pytest.raises(LabelError, match=r"cat_train\.txt, line 2: expected a name and 1, 0 or -1"):
         read_labels(main, split="train")
 
 

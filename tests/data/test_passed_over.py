@@ -56,7 +56,7 @@ def test_kinds_are_counted_the_most_frequent_first(tmp_path: Path) -> None:
     for i in range(3):
         (tmp_path / f"{i}.dcm").write_bytes(DICOM)
     (tmp_path / "a.tga").write_bytes(b"\0" * 20)
-    assert "passed over: 3 .dcm (DICOM), 1 .tga (TGA)" in look_through(tmp_path).warning()
+    assert "ignored 3 .dcm (DICOM), 1 .tga (TGA)" in look_through(tmp_path).warning()
 
 
 def test_content_rules_where_it_is_a_known_kind(tmp_path: Path) -> None:
@@ -94,8 +94,8 @@ def test_an_archive_alone_is_to_be_unpacked(tmp_path: Path) -> None:
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n", "git lfs pull"),
         (b"<!DOCTYPE html><html>", "HTML"),
         (b"\n<html lang=en>", "HTML"),
-        (b"<?xml version='1.0'?><Error/>", "failed download"),
-        (b"<svg xmlns='x'/>", "SVG is not read"),
+        (b"<?xml version='1.0'?><Error/>", "did the download fail"),
+        (b"<svg xmlns='x'/>", "SVG is not supported"),
         (b"\0" * 500, "zeros"),
         (DICOM, "DICOM is not read"),
         (b"%PDF-1.7", "PDF is not read"),

@@ -56,7 +56,7 @@ def test_classes_that_always_come_together() -> None:
     assert told.keys() == {"together"}
     assert told["together"].classes == (("cat", "hat", "cow"),)
     assert "cat = hat = cow (30)" in told["together"].text
-    assert "one class" in told["together"].text
+    assert "merge them" in told["together"].text
 
 
 def test_a_class_that_always_comes_with_another() -> None:

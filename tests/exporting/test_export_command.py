@@ -57,21 +57,21 @@ def test_mistakes_are_found_before_any_work(made: Made, call: Call) -> None:
     for more, places, message in (
         (("--format", "vox"), {}, "did you mean 'voc'?"),
         ((), {"out": made.place / "nowhere"}, "no such folder"),
-        ((), {"out": made.place / "bare"}, "no run.json; OUT must be what extract or refine wrote"),
+        ((), {"out": made.place / "bare"}, "no run.json; OUT must be an output folder of extract or refine"),
         ((), {"out": made.place / "photos"}, "no run.json"),
         ((), {"dest": made.out}, "is the masks' folder"),
         ((), {"dest": made.out / "more"}, "lies inside the masks' folder"),
         ((), {"dest": made.place / "photos/more"}, "lies inside the image folder"),
         ((), {"dest": made.place}, "lies inside the output folder"),
         ((), {"dest": made.place / "full"}, "is not empty"),
-        (("--overwrite",), {"dest": made.place / "full"}, "no export.json that says they are an export"),
+        (("--overwrite",), {"dest": made.place / "full"}, "files that are not an export"),
         ((), {"dest": made.place / "full/mine.txt"}, "is a file"),
         (("--images", str(made.place / "nowhere")), {}, "no such folder of photos"),
         (("--images", str(made.place / "bare")), {}, "none of the 6 photos, such as a.jpg, is in it"),
-        (("--list", str(made.place / "list")), {}, "none of its 1 names"),
-        (("--val-list", str(made.place / "list")), {}, "none of its 1 names"),
-        (("--val-list", str(made.place / "list"), "--val-fraction", "0.5"), {}, "give one of the two"),
-        (("--split-name", "../x"), {}, "--split-name '../x' cannot name a list"),
+        (("--list", str(made.place / "list")), {}, "none of its names"),
+        (("--val-list", str(made.place / "list")), {}, "none of its names"),
+        (("--val-list", str(made.place / "list"), "--val-fraction", "0.5"), {}, "cannot be combined"),
+        (("--split-name", "../x"), {}, "--split-name '../x' is not a valid name"),
         (("--split-name", "val"), {}, "other than val"),
     ):
         code, out, lines = call(*more, **places)
@@ -95,7 +95,7 @@ def test_photos_that_moved_must_be_told(made: Made, call: Call) -> None:
     (made.place / "photos").rename(made.place / "moved")
     code, _, lines = call()
     assert code == 2
-    assert "say with --images where they are" in lines[-1]
+    assert "give their new folder with --images" in lines[-1]
     assert call("--images", str(made.place / "moved"))[0] == 0
     assert call(format="cvat", dest=made.place / "zip")[0] == 0, "which needs no photos"
 
@@ -148,7 +148,7 @@ def test_what_cannot_be_used_is_left_out(made: Made, call: Call) -> None:
         stems = {Path(name).stem for name in files(made.place / format)}
         assert not stems & set(keys), "nothing of them stays"
     assert result.failures["size.jpg"] == "its mask has 5x6 pixels, the photo 24x32; extract it again"
-    assert result.failures["class.jpg"] == "its mask holds class 9, and there are only 3"
+    assert result.failures["class.jpg"] == "its mask contains class 9, but there are only 3"
     code, _, lines = call("--max-failures", "7")
     assert code == 0
     assert any(line.startswith("failed    7 (first: size.jpg: ") for line in lines)
@@ -172,9 +172,9 @@ def test_damaged_manifests(made: Made, call: Call) -> None:
     made.add("later.jpg")
     path.write_bytes(whole)
     code, _, lines = call(dest=made.place / "second")
-    assert any("1 masks in" in line and "no line in its manifest" in line for line in lines)
+    assert any("skipped 1 masks in" in line for line in lines)
     for damage, message in (
-        (b"{]\n", "line 2: not a manifest line; run extract or refine once more"),
+        (b"{]\n", "line 2: not a manifest line; run extract or refine again"),
         (b'{"key": "../x", "image": "../x.jpg", "status": "done"}\n', "leads out of the folder"),
         (b'{"key": "/etc/x", "image": "x.jpg", "status": "done"}\n', "leads out of the folder"),
         (b'{"key": "x", "image": ["x.jpg"], "status": "done"}\n', "leads out of the folder"),
@@ -318,7 +318,7 @@ def test_no_archive_member_is_another_path_on_windows(tmp_path: Path, name: str)
     made = Made(tmp_path)
     made.add(f"{name}.jpg")
     made.record()
-    with pytest.raises(UsageError, match=r"another path .* Windows; rename it, or leave it out with --list"):
+    with pytest.raises(UsageError, match=r"different path .* Windows; rename it, or leave it out with --list"):
         made.export("cvat")
     made.export("yolo")
     found = [path.name for path in (made.dest / "images/train").iterdir()]
@@ -332,7 +332,7 @@ def test_names_of_one_system_alone_are_told_and_kept(tmp_path: Path) -> None:
         made.add(name)
     made.record()
     result = made.export("cvat")
-    assert [line for line in result.lost if "Windows" in line] == ["3 names cannot be files on Windows, such as 12:30"]
+    assert [line for line in result.lost if "Windows" in line] == ["3 names are not valid on Windows, such as 12:30"]
     with zipfile.ZipFile(made.dest / "annotations.zip") as archive:
         assert "SegmentationClass/12:30.png" in archive.namelist()
 
@@ -379,5 +379,5 @@ def test_class_names_that_are_no_line(tmp_path: Path) -> None:
     made = Made(tmp_path, classes=("cat\ndog",))
     made.add("a.jpg")
     made.record()
-    with pytest.raises(UsageError, match=r"line break, which classes\.txt cannot hold"):
+    with pytest.raises(UsageError, match=r"line break, which classes\.txt cannot represent"):
         made.export("coco")

@@ -280,7 +280,7 @@ def test_r21_memory_that_runs_out_halves_the_batch(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(Engine, "_scores", tight)
     found = small.scores(photos, tags)
-    told = [f"out of memory with {n} photos together; going on with {left}" for n, left in ((7, 3), (3, 1))]
+    told = [f"out of memory with batches of {n}; continuing with {left}" for n, left in ((7, 3), (3, 1))]
     assert small.scores(photos[:3], tags[:3])[0].classes == (1,), "what was learnt holds for the next batch"
     assert (small.largest, small.reporter.warnings) == (1, told)  # type: ignore[attr-defined]
     assert [s.classes for s in found] == [s.classes for s in expected]

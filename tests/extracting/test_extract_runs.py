@@ -157,7 +157,7 @@ def test_a_stopped_run_goes_on_where_it_stopped(
     first = extract(config, ear)
     assert first.exit_code == code
     assert 0 < first.done < 8
-    assert "stopped; the same command goes on from here" in ear.warnings
+    assert "stopped; run the same command again to resume" in ear.warnings
     done = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*.png")}
     assert len(done) == first.done
     second = extract(replace(config, max_failures=3, device="auto" if not torch.cuda.is_available() else "cpu"))
@@ -165,7 +165,7 @@ def test_a_stopped_run_goes_on_where_it_stopped(
     assert {p: p.stat().st_mtime_ns for p in done} == done
     assert set(files(tmp_path / "out")) == set(files(whole[0]))
     assert [e["key"] for e in manifest(tmp_path / "out")] == KEYS
-    assert dict(second.summary())["done"].endswith(f"{first.done} of them from before")
+    assert dict(second.summary())["done"].endswith(f"{first.done} from an earlier run")
 
 
 def test_only_what_is_missing_is_made_again(
@@ -202,8 +202,8 @@ def test_other_settings_do_not_mix(
         ({"threshold": 0.5}, r"threshold was 0\.3, now 0\.5"),
         ({"method": "cam", "threshold": 0.3}, "method was"),
         ({"recam_weights": "sum", "threshold": 0.3}, "recam_weights was"),
-        ({"labels": None}, "the other has none"),
-        ({"weights": other}, "the weights are others"),
+        ({"labels": None}, "the other does not"),
+        ({"weights": other}, "the weights differ"),
     ):
         with pytest.raises(RecordMismatch, match=message) as caught:
             extract(settings(out, **changes))
@@ -295,7 +295,7 @@ def test_foreign_files_are_never_written_over(settings: Settings, few: Path, tmp
 @pytest.mark.parametrize(
     ("seen", "told"),
     [
-        ({"bar": 100, "disc": 99, "square": 3}, "learned bar from 100 photos or more each; the 2 other classes"),
+        ({"bar": 100, "disc": 99, "square": 3}, "learned bar from at least 100 photos each; 2 classes had fewer"),
         ({"bar": 100, "disc": 120, "square": 300}, ""),
         ({"bar": 5, "disc": 9, "square": 3}, ""),
         ({"bar": "many", "disc": None}, ""),
@@ -351,8 +351,8 @@ def test_rows_that_are_missing_empty_or_too_many(settings: Settings, few: Path, 
     assert not load_mask(tmp_path / "out/p05.png").any()
     assert set(np.unique(load_mask(tmp_path / "out/p03.png"))) - {0} == {2}
     assert load_scores(tmp_path / "out/scores/p05.npz").classes == ()
-    assert any("1 of 3 photos have no row in" in w and "p07" in w for w in ear.warnings)
-    assert any("rows of l.csv (csv) that match no photo: 1 (first: ghost.png)" in w for w in ear.warnings)
+    assert any("for 1 of 3 photos" in w and "p07" in w for w in ear.warnings)
+    assert any("1 row of l.csv (csv) without a photo (first: ghost.png)" in w for w in ear.warnings)
     assert record(tmp_path / "out")["protocol"]["untagged"] == 1
 
 
@@ -396,7 +396,7 @@ def test_a_list_chooses_photos(settings: Settings, tmp_path: Path) -> None:
     assert result.done == 2
     assert [e["key"] for e in manifest(tmp_path / "out")] == ["p07", "deep/p02"]
     (tmp_path / "list.txt").write_text("p07\nnobody\n")
-    with pytest.raises(UsageError, match="1 of 2 names have no image: nobody"):
+    with pytest.raises(UsageError, match="no image for 1 of 2 names: nobody"):
         extract(settings(tmp_path / "more", list=tmp_path / "list.txt"))
 
 
@@ -428,12 +428,12 @@ def test_dry_run_says_what_was_understood(settings: Settings, source: Path, tmp_
     result = extract(replace(config, dry_run=True))
     told = dict(result.summary())
     assert told["photos"].startswith("8: deep/p00.png, ")
-    assert told["labels"].startswith("labels.csv (csv), of 6 photos: bar ")
+    assert told["labels"].startswith("labels.csv (csv), for 6 photos: bar ")
     assert told["photos without a row"].startswith("2: ")
     assert told["rows without a photo"] == "1: ghost.png"
     assert told["classes"] == "3: bar, disc, square"
     assert told["weights"] == f"{source / 'weights.safetensors'} (recam, narrow)"
-    assert "8 masks to make, 0 there already" in told["output"]
+    assert "8 masks to make, 0 already done" in told["output"]
     document = result.to_json()
     assert (document["orphans"], len(document["untagged"])) == (["ghost.png"], 2)
     extract(replace(config, scales="1.0"))
@@ -466,7 +466,7 @@ def test_what_cannot_work_is_said_before_anything_is_written(
         (UsageError, "nowhere", {"images": tmp_path / "nowhere"}),
         (UsageError, "unknown method 'dog'", {"method": "dog"}),
         (UsageError, "--scales", {"scales": "1,x"}),
-        (LabelError, "do not know 'zebra'", {"labels": tmp_path / "zebra.csv"}),
+        (LabelError, "have no class 'zebra'", {"labels": tmp_path / "zebra.csv"}),
         (LabelError, "q1.png", {"labels": tmp_path / "other.csv"}),
         (WeightsError, "no such weights file", {"weights": tmp_path / "nil"}),
         (WeightsError, "not a safetensors file", {"weights": tmp_path / "foreign"}),

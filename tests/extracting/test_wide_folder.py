@@ -61,7 +61,7 @@ def test_the_reading_is_recorded_resumed_and_inherited(folder: Path) -> None:
 
 def test_what_was_passed_over_is_in_summary_and_json(folder: Path) -> None:
     result = extract(config(folder))
-    assert ("passed over", "1 .dcm (DICOM)") in result.summary()
+    assert ("ignored", "1 .dcm (DICOM)") in result.summary()
     (one,) = result.to_json()["passed_over"]
     assert (one["kind"], one["count"], one["first"]) == ("DICOM", 1, "scan.dcm")
 

@@ -24,7 +24,7 @@ def test_r12_extract_with_other_inputs_is_refused(watch: Watch, whole: tuple[Pat
     weights = tmp_path / "other.safetensors"
     assert watch.server.run(weights, call="other_weights").code == 0
     for more, told in (
-        (["--weights", weights], "the weights are others"),
+        (["--weights", weights], "the weights differ"),
         (["--labels"], "one of the two runs has --labels"),
         (["--threshold", "0.5"], "threshold was 0.3, now 0.5"),
         (["--no-flip"], 'flip was "alternately", now false'),
@@ -48,7 +48,7 @@ def test_r12_refine_with_other_inputs_is_refused(watch: Watch, whole: tuple[Path
     before = everything(out)
     for words, told in (
         (watch.refine(seeds, out, "--threshold", "0.6"), "threshold was 0.3, now 0.6"),
-        (watch.refine(watch.place / "seeds", out), "the seeds are others"),
+        (watch.refine(watch.place / "seeds", out), "the seeds differ"),
     ):
         done = watch.server.run(*words)
         assert (done.code, len(done.errors())) == (2, 1), done.err

@@ -116,8 +116,8 @@ def test_counts_go_beyond_32_bits() -> None:
     ("pred", "truth", "message"),
     [
         (np.zeros((2, 3), np.uint8), np.zeros((3, 2), np.uint8), "size"),
-        (np.full((2, 2), 3, np.uint8), np.zeros((2, 2), np.uint8), "prediction holds the value 3"),
-        (np.zeros((2, 2), np.uint8), np.full((2, 2), 3, np.uint8), "truth holds the value 3"),
+        (np.full((2, 2), 3, np.uint8), np.zeros((2, 2), np.uint8), "prediction contains the value 3"),
+        (np.zeros((2, 2), np.uint8), np.full((2, 2), 3, np.uint8), "truth contains the value 3"),
         (np.full((2, 2), -1), np.zeros((2, 2), np.uint8), "value -1"),
         (np.full((2, 2), 3, np.uint8), np.full((2, 2), 255, np.uint8), "value 3"),
         (np.zeros((2, 2)), np.zeros((2, 2), np.uint8), "integer"),

@@ -65,5 +65,5 @@ def test_scores_at_a_threshold_and_swept(folders: tuple[Path, Path, Path]) -> No
 
 
 def test_sweep_and_threshold_contradict(folders: tuple[Path, Path, Path]) -> None:
-    with pytest.raises(UsageError, match="one of the two"):
+    with pytest.raises(UsageError, match="cannot be combined"):
         pseudomask.evaluate(config(folders, sweep=True, threshold=0.3))

@@ -80,9 +80,9 @@ def test_refusals() -> None:
     scores = ScoreMap((4,), np.zeros((1, 2, 2), np.float32), (8, 8), 4)
     with pytest.raises(UsageError, match="size"):
         Sweep().update(scores, np.zeros((8, 9), np.uint8))
-    with pytest.raises(UsageError, match="score file holds the value 4"):
+    with pytest.raises(UsageError, match="score file contains the value 4"):
         Sweep(n_classes=4).update(scores, np.zeros((8, 8), np.uint8))
-    with pytest.raises(UsageError, match="truth holds the value 9"):
+    with pytest.raises(UsageError, match="truth contains the value 9"):
         Sweep(n_classes=5).update(scores, np.full((8, 8), 9, np.uint8))
     with pytest.raises(UsageError, match="fewer thresholds"):
         Sweep(n_classes=3000)

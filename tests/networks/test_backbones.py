@@ -87,7 +87,7 @@ def test_unknown_names_are_answered_with_the_known_ones() -> None:
         make_backbone("resnet19")
     with pytest.raises(UsageError, match="16 or 8, not 32"):
         make_backbone("resnet18", output_stride=32)
-    with pytest.raises(UsageError, match="caffe stride style is for bottleneck"):
+    with pytest.raises(UsageError, match="caffe stride style needs a bottleneck"):
         make_backbone("resnet18", style="caffe")
     with pytest.raises(UsageError, match="unknown style 'theano'"):
         make_backbone("resnet18", style="theano")  # type: ignore[arg-type]

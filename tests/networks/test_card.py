@@ -48,13 +48,13 @@ def test_fields_of_the_same_format_that_are_unknown_here_are_passed_over() -> No
 
 
 def test_a_newer_format_is_refused() -> None:
-    with pytest.raises(WeightsError, match="made by a newer pseudomask; update it"):
+    with pytest.raises(WeightsError, match="made by a newer version of pseudomask"):
         Card.from_metadata(altered(format=FORMAT + 1), "w.safetensors")
 
 
 @pytest.mark.parametrize("metadata", [None, {}, {"format": "pt"}])
 def test_no_card(metadata: dict[str, str] | None) -> None:
-    with pytest.raises(WeightsError, match=r"^w\.safetensors: no pseudomask card in it"):
+    with pytest.raises(WeightsError, match=r"^w\.safetensors: not pseudomask weights"):
         Card.from_metadata(metadata, "w.safetensors")
 
 

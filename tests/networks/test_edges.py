@@ -124,7 +124,7 @@ def test_checkpoints_with_the_heads_old_names_load(network: EdgeNetwork) -> None
 def test_another_backbone_is_refused(head: Path, tmp_path: Path) -> None:
     other = tiny.write_weights(tmp_path / "other", seed=1)
     for refuse in (lambda: load_edges(head, other), lambda: find_backbone(head, other)):
-        with pytest.raises(WeightsError, match=r"other: not the backbone that .*stands on.*cam\.safetensors"):
+        with pytest.raises(WeightsError, match=r"other: not the backbone that .*trained on.*cam\.safetensors"):
             refuse()
     with pytest.raises(WeightsError, match="no such weights file"):
         find_backbone(head, tmp_path / "none")
@@ -151,7 +151,7 @@ def test_the_backbone_is_found_by_its_hash(
     with pytest.raises(WeightsError, match=r"no weights found.*--walk-weights"):
         find_backbone(head, None)
     seeds = record(tmp_path / "seeds", "extract", other)
-    with pytest.raises(WeightsError, match=r"cam\.safetensors .*looked at: .*other\); give that file.*--walk-weights"):
+    with pytest.raises(WeightsError, match=r"cam\.safetensors .*searched: .*other\); give that file.*--walk-weights"):
         find_backbone(head, None, seeds)
     monkeypatch.setenv("PSEUDOMASK_WEIGHTS", str(weights))
     assert find_backbone(head, None, seeds) == weights, "what the variable names"

@@ -142,10 +142,10 @@ def test_the_normalisation_is_its_own(room: Path, trained: dict[str, Path], monk
 def test_what_it_is_not_is_refused_before_anything_is_written(room: Path, tmp_path: Path) -> None:
     for changes, complaint in (
         ({"output_stride": 16}, "output stride of plain is 8, not 16; give --output-stride 8"),
-        ({"backbone_style": "caffe"}, "knows no caffe"),
+        ({"backbone_style": "caffe"}, "has no caffe"),
         (
             {"freeze": "layer2"},
-            "--freeze 'layer2' is no part of plain; there are none, stem, fine, middle, coarse, all",
+            "--freeze 'layer2': plain has no such part; there are none, stem, fine, middle, coarse, all",
         ),
     ):
         with pytest.raises(UsageError, match=complaint):

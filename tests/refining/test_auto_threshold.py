@@ -110,7 +110,7 @@ def test_it_follows_the_scores_scale(power: float) -> None:
 def test_photos_without_classes_say_nothing() -> None:
     empty = ScoreMap((), np.zeros((0, 3, 4), np.float32), (12, 16), 4)
     assert photo_agreement(np.zeros((12, 16, 3), np.uint8), empty) is None
-    with pytest.raises(UsageError, match="give --threshold a number") as caught:
+    with pytest.raises(UsageError, match="give a number") as caught:
         choose([])
     assert caught.value.exit_code == 2
 

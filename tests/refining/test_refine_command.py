@@ -78,17 +78,17 @@ def test_mistakes_are_found_before_any_work(call: Call, folders: Path) -> None:
     before = sorted(folders.rglob("*"))
     names = str(folders / "classes.txt")
     for arguments, places, message in (
-        (("--method", "crv"), {}, "--method 'crv' is none of "),
+        (("--method", "crv"), {}, "--method 'crv' must be one of "),
         (("--threshold", "2"), {}, "must be at most 1"),
         (("--threshold", "best"), {}, "--threshold"),
         ((), {"seeds": "nowhere"}, "nowhere: no such folder"),
-        ((), {"seeds": "bare"}, "bare: no scores/ in it; make them with `pseudomask extract`"),
-        ((), {"seeds": "odd"}, "give them with --class-file"),
+        ((), {"seeds": "bare"}, "bare: contains no scores/; run `pseudomask extract`"),
+        ((), {"seeds": "odd"}, "give --class-file"),
         (("--class-file", names), {"seeds": "odd"}, "has a photo of its name"),
         (("--class-file", names), {}, "class 2 is 'disk', in the seeds 'disc'"),
         (("--class-file", str(folders / "few.txt")), {}, "it names 1 classes, the seeds have 3"),
         (("--class-file", names), {"seeds": "untold"}, "give --threshold X or auto"),
-        ((), {"seeds": "damaged"}, "SEEDS must be what extract or refine wrote"),
+        ((), {"seeds": "damaged"}, "SEEDS must be an output folder of extract or refine"),
         ((), {"out": "seeds"}, "is the seeds' folder"),
         ((), {"out": "seeds/more"}, "lies inside the seeds' folder"),
         ((), {"out": "photos"}, "is the image folder"),
@@ -123,8 +123,8 @@ def test_what_does_not_fit_fails_alone(call: Call, folders: Path) -> None:
     code, out, lines = call()
     assert (code, out) == (1, f"{folders / 'out'}\n")
     told = "\n".join(lines)
-    assert "p01: no photo of this name in IMAGES" in told
-    assert "p03.png: its scores are those of a photo of 48x64, not 50x40; extract it again" in told
+    assert "p01: no photo with this name in IMAGES" in told
+    assert "p03.png: its scores belong to a photo of 48x64, not 50x40; extract it again" in told
     assert "p05.png: not a pseudomask score file" in told
     assert "deep/p00.png: " in told
     entries = [json.loads(line) for line in (folders / "out/manifest.jsonl").read_text().splitlines()]
@@ -180,7 +180,7 @@ def test_dry_run(call: Call, folders: Path) -> None:
     told = "\n".join(lines)
     assert (code, out) == (0, "")
     assert "scores without a photo  1: p01" in told
-    assert "6 masks to make, 0 there already; nothing was written" in told
+    assert "6 masks to make, 0 already done; nothing was written" in told
     assert "0.3, that of SEEDS" in told
     assert not (folders / "out").exists()
 

@@ -101,7 +101,7 @@ def test_other_settings_do_not_mix(whole: Path, settings: Settings, source: Path
         ({"threshold": 0.5}, r"threshold was 0\.3, now 0\.5"),
         ({"pamr_iterations": 3}, "pamr_iterations was 10, now 3"),
         ({"method": ("pamr", "pamr")}, "method"),
-        ({"seeds": seeds}, "the seeds are others"),
+        ({"seeds": seeds}, "the seeds differ"),
         ({"mask_mode": "index"}, "mask_mode was"),
     ):
         with pytest.raises(RecordMismatch, match=message) as caught:
@@ -191,7 +191,7 @@ def test_a_stopped_run_goes_on(
 ) -> None:
     ear, out = tiny.StopsAt(2, number), tmp_path / "out"
     first = refine(settings(out, scores=True, overlay=True, workers=workers), ear)
-    assert (first.exit_code, "stopped; the same command goes on from here" in ear.warnings) == (code, True)
+    assert (first.exit_code, "stopped; run the same command again to resume" in ear.warnings) == (code, True)
     assert 2 <= first.done <= 3 + workers
     second = refine(settings(out, scores=True, overlay=True))
     assert (second.exit_code, second.done, second.skipped) == (0, 6, first.done)

@@ -36,7 +36,7 @@ def test_all_readers_tell_the_threshold_of_the_masks(
     assert f"{level:g}, from the masks (" in dict(masks.protocol.lines())["threshold"]
     page = tmp_path / "page.html"
     assert app.run(["evaluate", str(out), str(out), "--threshold", str(level), "--html", str(page), "-q"]) == 0
-    assert "made at their own" not in " ".join(page.read_text("utf-8").split())
+    assert "linked mask files" not in " ".join(page.read_text("utf-8").split())
     export(ExportConfig(out=out, dest=tmp_path / "dest", format="coco"))
     assert f"threshold: {level:g}, " in (tmp_path / "dest/README.md").read_text("utf-8")
 

@@ -98,7 +98,7 @@ def test_a_file_where_a_folder_should_be(tmp_path: Path) -> None:
 
 def test_a_folder_of_the_targets_name(tmp_path: Path) -> None:
     (tmp_path / "m").mkdir()
-    with pytest.raises(PseudomaskError, match="folder of this name"):
+    with pytest.raises(PseudomaskError, match="folder with this name"):
         atomic_text(tmp_path / "m", "")
     assert names(tmp_path) == ["m"]
 

@@ -14,11 +14,11 @@ def result(**more: object) -> FolderResult:
 
 def test_a_run_without_a_fault() -> None:
     assert result(done=8, skipped=2, seconds=3.0).summary() == [
-        ("done", "8 masks (2.00 a second), 2 of them from before"),
+        ("done", "8 masks (2.00 per second), 2 from an earlier run"),
         ("failed", "none"),
         ("where", "out"),
         ("made with", "threshold 0.25, given"),
-        ("quality", "not measured; each tag has pixels in its mask"),
+        ("quality", "not measured; every tag has pixels in its mask"),
         ("next", "pseudomask evaluate out TRUE_MASKS"),
     ]
 
@@ -31,9 +31,9 @@ def test_some_failures_are_named_and_the_rest_counted() -> None:
         ("", "0.jpg: cut off"),
         ("", "1.jpg: cut off"),
         ("", "2.jpg: cut off"),
-        ("", "and 2 more, each with its reason in out/manifest.jsonl"),
+        ("", "and 2 more; see out/manifest.jsonl for the reasons"),
     ]
-    assert dict(rows)["quality"] == "not measured; 1 of 1 masks lack a tag: pseudomask report out"
+    assert dict(rows)["quality"] == "not measured; tags without pixels in 1 of 1 mask, see pseudomask report out"
 
 
 def test_commands_to_copy_are_quoted() -> None:

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from pseudomask.running.helpers import stand_back, thread_stands_back
+from pseudomask.running.helpers import lower_priority, lower_thread_priority
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="priorities of threads are Linux's")
 
@@ -40,12 +40,12 @@ def test_a_decoder_has_one_thread_and_a_lower_priority(mine: int) -> None:
     """Forked after OpenCV's threads were at work here, as those of a second window of photos are."""
     cv2.LUT(np.zeros((2000, 2000, 3), np.uint8), np.zeros((1, 256, 3), np.float32))
     time.sleep(0.3)  # until they wait for more
-    loader = DataLoader(Told(), batch_size=None, num_workers=1, worker_init_fn=stand_back, timeout=60)
+    loader = DataLoader(Told(), batch_size=None, num_workers=1, worker_init_fn=lower_priority, timeout=60)
     assert [tuple(one) for one in loader] == [(min(19, mine + 10), 1)] * 2
 
 
 def test_a_writing_thread_has_a_lower_priority_and_no_other(mine: int) -> None:
-    with ThreadPoolExecutor(1, initializer=thread_stands_back) as pool:
+    with ThreadPoolExecutor(1, initializer=lower_thread_priority) as pool:
         assert pool.submit(os.getpriority, os.PRIO_PROCESS, 0).result() == min(19, mine + 10)
 
 
@@ -54,10 +54,10 @@ def test_where_the_system_forbids_it(monkeypatch: pytest.MonkeyPatch) -> None:
         raise PermissionError
 
     monkeypatch.setattr(os, "setpriority", forbid)
-    thread_stands_back()
+    lower_thread_priority()
     threads = torch.get_num_threads()
     try:
         monkeypatch.setattr(os, "nice", forbid)
-        stand_back()
+        lower_priority()
     finally:
         torch.set_num_threads(threads)

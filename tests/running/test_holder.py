@@ -147,7 +147,7 @@ def test_a_run_whose_record_is_not_its_own_any_more_stops(tmp_path: Path, fate: 
     else:
         (out / RECORD).write_text("{")
     for write in (lambda: run.note({"key": "b", "status": DONE}), lambda: run.finish({})):
-        with pytest.raises(PseudomaskError, match="gone or another run's") as caught:
+        with pytest.raises(PseudomaskError, match="was removed or belongs to another run") as caught:
             write()
         assert caught.value.exit_code == 1
     assert out.exists() == (fate != "folder")

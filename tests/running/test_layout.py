@@ -47,7 +47,7 @@ def test_case_and_folders_keep_images_apart(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("names", [("a.jpg", "a.png/b.jpg"), ("run.json/b.jpg",), ("manifest.jsonl/x/b.jpg",)])
 def test_a_folder_that_needs_a_files_name(tmp_path: Path, names: tuple[str, ...]) -> None:
-    with pytest.raises(CollisionError, match="share a name"):
+    with pytest.raises(CollisionError, match="the name of an output file"):
         plan_outputs(items(*names), tmp_path / "images", tmp_path / "out")
 
 

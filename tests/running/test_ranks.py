@@ -15,7 +15,7 @@ from torch.distributed import HashStore
 
 from pseudomask.errors import PseudomaskError, UsageError
 from pseudomask.running import machine
-from pseudomask.running.ranks import ALONE, Ranks, meet, ranks, speaker
+from pseudomask.running.ranks import ALONE, Ranks, agree_on_prefix, ranks, speaker
 from pseudomask.running.signals import Stop
 
 
@@ -57,7 +57,7 @@ def test_the_environment_tells(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="RANK 8 is not below WORLD_SIZE 8"):
         ranks.__wrapped__()
     monkeypatch.setenv("RANK", "x")
-    with pytest.raises(UsageError, match="RANK='x' in the environment is not a number"):
+    with pytest.raises(UsageError, match="RANK='x' is not a number"):
         ranks.__wrapped__()
 
 
@@ -79,7 +79,7 @@ def test_the_dead_of_an_earlier_attempt_are_not_heard() -> None:
     names = []
     for _ in range(2):
         with ThreadPoolExecutor(3) as pool:
-            met = list(pool.map(lambda rank: meet(store, rank, 3), range(3)))
+            met = list(pool.map(lambda rank: agree_on_prefix(store, rank, 3), range(3)))
         assert len(set(met)) == 1
         names.append(met[0])
     assert names[0] != names[1]
@@ -102,7 +102,7 @@ def test_a_lost_connection_is_one_line() -> None:
 
     job = Ranks(0, 2)
     job.__dict__["store"] = Lost()
-    with pytest.raises(PseudomaskError, match=r"cannot be reached \(Broken pipe\); the same command goes on"):
+    with pytest.raises(PseudomaskError, match=r"cannot be reached \(Broken pipe\); run the same command again"):
         job.wait()
 
 

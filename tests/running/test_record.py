@@ -71,7 +71,7 @@ def test_making_a_record_imports_no_torch() -> None:
         ({"config": {**CONFIG, "threshold": 0.3}}, "threshold was 0.2, now 0.3"),
         ({"config": {**CONFIG, "extra": 1}}, "extra was absent, now 1"),
         ({"config": {**CONFIG, "flip": 1}}, "flip was true, now 1"),
-        ({"weights": {"sha256": "cd" * 32, "licence": "MIT"}}, "the weights are others"),
+        ({"weights": {"sha256": "cd" * 32, "licence": "MIT"}}, "the weights differ"),
         ({"classes": ("dog", "cat")}, 'classes was ["cat", "dog"], now ["dog", "cat"]'),
     ],
 )
@@ -82,14 +82,14 @@ def test_each_difference_is_told(changes: dict[str, Any], expected: str) -> None
     assert message.startswith("out holds a run")
     assert "--overwrite" in message
     assert "\n" not in message
-    assert ";" not in message.removesuffix("; add --overwrite to start anew, or choose another output folder")
+    assert ";" not in message.removesuffix("; add --overwrite to start over, or choose another output folder")
 
 
 def test_two_differences_are_both_told_and_unasked_fields_are_not() -> None:
     other = record(device="cuda", images_hash="9", config={**CONFIG, "threshold": 1.0})
     with pytest.raises(RecordMismatch) as caught:
         check_resume(record(), other, ["config.threshold", "images_hash"])
-    assert "threshold was 0.2, now 1.0; the list of photos is another" in str(caught.value)
+    assert "threshold was 0.2, now 1.0; the list of photos differs" in str(caught.value)
     assert "cuda" not in str(caught.value)
     check_resume(record(), other, ["config.flip", "seed", "config.unknown"])
 
@@ -101,14 +101,14 @@ def test_two_differences_are_both_told_and_unasked_fields_are_not() -> None:
         (b"\xff", "not JSON"),
         (b"[]", "no config"),
         (b'{"config": {}, "schema": 99}', "schema is 99"),
-        (b'{"config": {}, "schema": 1}', "command is missing"),
-        (b'{"config": {}, "schema": 1, "command": 3}', "command is no str"),
-        (b'{"config": {}, "schema": 1, "command": "extract", "classes": "cat"}', "classes is no list"),
+        (b'{"config": {}, "schema": 1}', "'command' is missing"),
+        (b'{"config": {}, "schema": 1, "command": 3}', "'command' must be text"),
+        (b'{"config": {}, "schema": 1, "command": "extract", "classes": "cat"}', "'classes' must be a list"),
         (b'{"config": {}, "schema": 1, "command": "extract", "classes": [["cat"]]}', "a class has no name"),
         (b'{"config": {}, "schema": 1, "command": "extract", "classes": ["c\\ud800t"]}', "a class has no name"),
-        (b'{"config": {}, "schema": 1, "command": "extract", "images_hash": "\\ud800"}', "a hash of it is no text"),
-        (b'{"config": {}, "schema": 1, "command": "extract", "timings": {"extract": "1"}}', "timings are no seconds"),
-        (b'{"config": {}, "schema": 1, "command": "extract", "protocol": null}', "protocol is no dict"),
+        (b'{"config": {}, "schema": 1, "command": "extract", "images_hash": "\\ud800"}', "a hash must be text"),
+        (b'{"config": {}, "schema": 1, "command": "extract", "timings": {"extract": "1"}}', "invalid timings"),
+        (b'{"config": {}, "schema": 1, "command": "extract", "protocol": null}', "'protocol' must be an object"),
     ],
 )
 def test_a_foreign_record_is_refused(tmp_path: Path, content: bytes, why: str) -> None:

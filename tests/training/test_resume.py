@@ -67,7 +67,7 @@ def test_resuming_after_a_stop_is_exact(whole: Path, runs: Path, settings: Setti
     assert step_of(runs / "x" / CHECKPOINT) == step
     ear = tiny.Ear()
     assert train_cls(config, ear).exit_code == 0
-    assert f"going on from step {step} of 6" in ear.infos
+    assert f"resuming from step {step} of 6" in ear.infos
     same_end(runs / "x", whole)
 
 
@@ -106,7 +106,7 @@ def test_resuming_after_a_kill_is_exact(whole: Path, runs: Path, settings: Setti
     leftover.write_bytes(b"half a checkpoint")
     ear = tiny.Ear()
     train_cls(config, ear)
-    assert any(info.startswith("going on from step") for info in ear.infos), (target, wait)
+    assert any(info.startswith("resuming from step") for info in ear.infos), (target, wait)
     same_end(runs / "x", whole)
     assert not list((runs / "x").glob(".*")), "what the killed process left is swept"
 
@@ -127,8 +127,8 @@ def test_a_damaged_checkpoint_falls_back_to_the_previous(
         path.write_bytes(whole_bytes[: len(whole_bytes) // 2] if damage == "cut in half" else b"")
     ear = tiny.Ear()
     train_cls(config, ear)
-    assert "going on from step 2 of 6" in ear.infos
-    told = [w for w in ear.warnings if "is damaged and was passed over" in w]
+    assert "resuming from step 2 of 6" in ear.infos
+    told = [w for w in ear.warnings if "is damaged and was skipped" in w]
     assert len(told) == (damage != "missing")
     assert not any("\n" in w for w in told)
     same_end(runs / "x", whole)
@@ -141,7 +141,7 @@ def test_two_damaged_checkpoints_start_anew(whole: Path, runs: Path, settings: S
     (runs / "x" / PREVIOUS).write_bytes(b"")
     ear = tiny.Ear()
     train_cls(config, ear)
-    assert not any("going on" in info for info in ear.infos)
+    assert not any("resuming" in info for info in ear.infos)
     same_end(runs / "x", whole)
 
 

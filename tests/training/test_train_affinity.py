@@ -216,7 +216,7 @@ def test_the_run_is_resumed_exactly(affinity: Settings, runs: Path) -> None:
     assert (stopped.weights, stopped.exit_code) == (None, 143)
     ear = tiny.Ear()
     resumed = train_affinity(affinity(runs / "x", limit=16), ear)
-    assert any("going on from step 4" in line for line in ear.infos)
+    assert any("resuming from step 4" in line for line in ear.infos)
     whole = train_affinity(affinity(runs / "whole", limit=16))
     assert resumed.weights is not None
     assert whole.weights is not None

@@ -220,7 +220,7 @@ def test_unreadable_photos_are_named_once_and_left_out(
     config = settings(runs / "x", images=photos, labels=labels, epochs=2, val_fraction=0.0)
     result = train_cls(config, ear)
     assert result.weights.exists()
-    assert sum("left out" in w and "p01.png" in w for w in ear.warnings) == 1
+    assert sum("skipped" in w and "p01.png" in w for w in ear.warnings) == 1
     assert result.facts["unreadable"] == 1
 
 
@@ -255,9 +255,10 @@ def test_labels_and_photos_that_do_not_meet_are_told(runs: Path, settings: Setti
     labels.write_text("\n".join([*rows[:-1], "ghost.png,bar"]) + "\n")
     train_cls(settings(runs / "x", images=photos, labels=labels, dry_run=True), ear)
     assert any(
-        "1 of 5 photos have no row in photos.csv (csv) (first: deep/p04); they are left out" in w for w in ear.warnings
+        "no row in photos.csv (csv) for 1 of 5 photos (first: deep/p04); they are not used for training" in w
+        for w in ear.warnings
     )
-    assert any("rows of photos.csv (csv) that match no photo: 1 (first: ghost.png)" in w for w in ear.warnings)
+    assert any("1 row of photos.csv (csv) without a photo (first: ghost.png)" in w for w in ear.warnings)
 
 
 def test_held_out_photos_that_cannot_be_read(runs: Path, settings: Settings) -> None:
@@ -334,7 +335,7 @@ def test_a_run_folder_with_other_settings_is_refused(
         reactivate(again(config, result.weights))
     altered = runs / "altered.csv"
     altered.write_text((room / "photos.csv").read_text().replace("bar", "disc", 1).replace("disc;disc", "disc", 1))
-    with pytest.raises(RecordMismatch, match="the tags are others"):
+    with pytest.raises(RecordMismatch, match="the tags differ"):
         train_cls(settings(config.run, **other, labels=altered))
     assert {p.name: p.stat().st_mtime_ns for p in config.run.iterdir()} == before
 
@@ -381,7 +382,7 @@ def test_what_cannot_work_is_said_before_anything_is_written(runs: Path, setting
         (WeightsError, "no such weights file", lambda: reactivate(again(settings(run), runs / "nil"))),
         (
             LabelError,
-            "do not know 'zebra'",
+            "have no class 'zebra'",
             lambda: reactivate(again(settings(run), weights, labels=runs / "zebra.csv")),
         ),
         (UsageError, "device", lambda: train_cls(settings(run, device="gpu"))),

@@ -13,7 +13,7 @@ WeightRule = Literal["product", "first", "second", "sum"]
 CpmcWeights = Literal["auto", WeightRule]
 CpmcRefine = Literal["propagate", "reassign", "both", "none"]
 CpmcFeatures = Literal["auto", "last", "hierarchical", "heads", "layer4"]
-"""`layer4` is what `last` was called at first."""
+"""`layer4` is the former name of `last`."""
 CalibTarget = Literal["prototype", "classifier", "argmax"]
 CpmcCalibration = Literal["soft", "hard"]
 CpmcOutput = Literal["calibrated", "refined"]
@@ -26,26 +26,31 @@ class CpmcOptions:
     """The steps of CPMC that extraction and training share (docs/methods-cpmc.md)."""
 
     cpmc_weights: CpmcWeights = _cpmc(
-        "auto", "Which classifier's map is calibrated; auto: recam's, or w where the weights have no second classifier."
+        "auto",
+        "Classifier weights of the map to calibrate; auto: those of recam, or w (first) without a second classifier.",
     )
     cpmc_refine: CpmcRefine = _cpmc(
-        "propagate", "How the classifier's map is refined by context; both: propagate, then reassign once."
+        "propagate", "How context refines the classifier's map; both: propagate, then reassign once."
     )
-    cpmc_iterations: int = _cpmc(4, "How often it is refined; 0 is not at all.", min=0)
-    cpmc_power: float = _cpmc(4.0, "Exponent of the features' similarity in propagate.")
-    cpmc_background: float = _cpmc(0.5, "Weight of the background in the seeds that prototypes are made from.", min=0.0)
+    cpmc_iterations: int = _cpmc(4, "Rounds of context refinement; 0 disables it.", min=0)
+    cpmc_power: float = _cpmc(4.0, "Exponent of the feature similarity in propagate.")
+    cpmc_background: float = _cpmc(0.5, "Weight of the background in the seeds of the prototypes.", min=0.0)
     cpmc_contrast: float = _cpmc(
-        0.9, "Share of the background prototype's similarity that a class must exceed.", min=0.0
+        0.9, "A class must exceed this fraction of the background prototype's similarity.", min=0.0
     )
     calib_target: CalibTarget = _cpmc(
         "prototype",
-        "Which map is held to be wrong where the two disagree; argmax: the prototype's, by classes, not thresholds.",
+        "Map to correct where the two maps disagree; argmax: the prototype map, compared by class, not by threshold.",
     )
-    cpmc_high: float = _cpmc(0.6, "A map says yes from here on, where maps disagree.", min=0.0, max=1.0)
-    cpmc_low: float = _cpmc(0.5, "And no below this.", min=0.0, max=1.0)
-    cpmc_kappa: float = _cpmc(0.0, "κ: weight of the parts found missing; 0 adds none.", min=0.0)
-    cpmc_lambda: float = _cpmc(0.0, "λ: weight of the noise found; 0 takes none away.", min=0.0)
-    cpmc_calibration: CpmcCalibration = _cpmc("soft", "Subtract the noise, or cut out where it exceeds the class.")
+    cpmc_high: float = _cpmc(
+        0.6, "Scores at or above this count as positive where the maps are compared.", min=0.0, max=1.0
+    )
+    cpmc_low: float = _cpmc(0.5, "Scores below this count as negative where the maps are compared.", min=0.0, max=1.0)
+    cpmc_kappa: float = _cpmc(0.0, "κ: weight of the missing parts that are added; 0 disables it.", min=0.0)
+    cpmc_lambda: float = _cpmc(0.0, "λ: weight of the noise that is removed; 0 disables it.", min=0.0)
+    cpmc_calibration: CpmcCalibration = _cpmc(
+        "soft", "soft: subtract the noise; hard: zero the score where the noise exceeds it."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +59,10 @@ class CpmcMapOptions(CpmcOptions):
 
     cpmc_features: CpmcFeatures = _cpmc(
         "auto",
-        "What prototypes are made of: calibrate's heads, all stages of the backbone, or the last (once called layer4); "
-        "auto: the heads where the weights carry them, else all stages.",
+        "Features of the prototypes: calibrate's heads, all backbone stages (hierarchical), or the last stage (last; "
+        "layer4 is its old name); auto: the heads if the weights have them, else all stages.",
     )
-    cpmc_gamma: float = _cpmc(0.0, "γ: weight of the classifier's refined map beside the calibrated one.", min=0.0)
-    cpmc_output: CpmcOutput = _cpmc("calibrated", "The result, or the classifier's refined map alone (no prototypes).")
+    cpmc_gamma: float = _cpmc(0.0, "γ: weight of the classifier's refined map, added to the calibrated map.", min=0.0)
+    cpmc_output: CpmcOutput = _cpmc(
+        "calibrated", "Map to write: the calibrated map, or the classifier's refined map (no prototypes)."
+    )

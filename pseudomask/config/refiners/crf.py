@@ -23,21 +23,23 @@ class CrfOptions:
 
     engine: CrfEngine = _crf(
         "auto",
-        "What computes the CRF: our torch code, pydensecrf (extra [crf], Python below 3.13), or the faster of them.",
+        "CRF implementation: torch (built in), pydensecrf (extra [crf], Python below 3.13), or auto: the faster one.",
     )
-    crf_preset: CrfPreset = _crf(
-        "irn", "Kernels as IRN and ReCAM have them (3/3, 50/5/10), or as DeepLab has them (1/3, 67/3/4)."
-    )
-    crf_unary: CrfUnary = _crf("hard", "Start from the mask at the threshold, or softly from the scores.")
+    crf_preset: CrfPreset = _crf("irn", "Kernel settings of IRN and ReCAM (3/3, 50/5/10), or of DeepLab (1/3, 67/3/4).")
+    crf_unary: CrfUnary = _crf("hard", "Start the CRF from the thresholded mask (hard) or from the scores (soft).")
     crf_gt_prob: float | None = _crf(
-        None, "Trust in what it starts from, between 0.5 and 1; by default 0.7 (hard) or 0.9 (soft)."
+        None, "Confidence in the CRF's input, between 0.5 and 1; by default 0.7 (hard) or 0.9 (soft)."
     )
-    crf_iterations: int = _crf(10, "Mean-field steps; 0 leaves what it starts from.", min=0)
+    crf_iterations: int = _crf(10, "Mean-field iterations of the CRF; 0 disables it.", min=0)
     crf_side: int = _crf(
-        1024, "Larger photos are reduced by a whole number, so that their long side is at most this.", min=16
+        1024, "Downscale larger photos for the CRF, by a whole factor, so that the long side is at most this.", min=16
     )
-    crf_gauss_xy: float | None = _crf(None, "Reach of the smoothness kernel, in pixels of the photo.")
-    crf_gauss_weight: float | None = _crf(None, "Its weight; 0 leaves it out.", min=0.0)
-    crf_bilateral_xy: float | None = _crf(None, "Reach of the appearance kernel, in pixels of the photo.")
-    crf_bilateral_rgb: float | None = _crf(None, "Its reach in colour, of 255.")
-    crf_bilateral_weight: float | None = _crf(None, "Its weight; 0 leaves it out.", min=0.0)
+    crf_gauss_xy: float | None = _crf(None, "Standard deviation of the smoothness kernel, in photo pixels.")
+    crf_gauss_weight: float | None = _crf(None, "Weight of the smoothness kernel; 0 disables it.", min=0.0)
+    crf_bilateral_xy: float | None = _crf(
+        None, "Standard deviation of the appearance kernel in space, in photo pixels."
+    )
+    crf_bilateral_rgb: float | None = _crf(
+        None, "Standard deviation of the appearance kernel in colour, on a scale of 0 to 255."
+    )
+    crf_bilateral_weight: float | None = _crf(None, "Weight of the appearance kernel; 0 disables it.", min=0.0)

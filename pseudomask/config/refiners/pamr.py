@@ -14,9 +14,11 @@ _pamr = partial(option, panel="PAMR", of=("pamr",))
 class PamrOptions:
     """Pixel-adaptive refinement (Araslanov & Roth, CVPR 2020, §3.3)."""
 
-    pamr_iterations: int = _pamr(10, "How often each pixel takes its neighbours' mean; 0 is not at all.", min=0)
+    pamr_iterations: int = _pamr(10, "PAMR iterations; 0 disables it.", min=0)
     pamr_dilations: tuple[int, ...] = _pamr(
-        (1, 2, 4, 8, 12, 24), "How far away the 8 neighbours lie, in working pixels.", min=1, max=64
+        (1, 2, 4, 8, 12, 24), "Distances of the 8 neighbours, in pixels of the downscaled photo.", min=1, max=64
     )
-    pamr_softness: float = _pamr(0.1, "Smaller: only neighbours of nearly the same colour count.", min=0.001, max=100.0)
-    pamr_side: int = _pamr(160, "Photos are reduced so that their long side is at most this.", min=16)
+    pamr_softness: float = _pamr(
+        0.1, "Colour tolerance of PAMR; smaller values count only neighbours of similar colour.", min=0.001, max=100.0
+    )
+    pamr_side: int = _pamr(160, "Downscale photos for PAMR so that the long side is at most this.", min=16)

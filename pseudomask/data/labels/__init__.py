@@ -1,4 +1,4 @@
-"""Image-level labels of every kind, read into one table. A format is one function and one line here."""
+"""Image-level labels of every format, read into one table. A new format is one function and one line here."""
 
 from __future__ import annotations
 
@@ -74,17 +74,23 @@ def read_labels(
     label_column: Sequence[str] = (),
     images: Path | None = None,
 ) -> LabelTable:
-    """Read image tags from a file or folder of any of `FORMATS`; `auto` looks which it is.
+    """Read image tags from a file or folder in one of `FORMATS`; `auto` detects the format.
 
-    `classes`: the only foreground names allowed, in order; without it the source's own (COCO: by
-    category id, one-hot columns: as they stand, else sorted by name). `difficult` and `crowd`: what
-    VOC's difficult objects and COCO's crowds count for. `split`: of VOC folders, or of a table's
-    `split` column. `separator` parts the tags of a cell (default: `;`, in a table whose columns `;` parts: `,`);
-    `no_class` are tags that mean that a photo shows no class, `skip_tag` those whose rows are left out;
-    `merge_names` takes names for one that only case, blanks, `_` or `-` tell apart. `count_from` (0 or 1; default: the
-    format's) is the number of the first of `classes` where tags are numbers. `image_column` and `label_column`
-    name a table's columns, several of the latter a 0/1 column for each class. `images`: the image folder, which
-    absolute names are made relative to. Raises LabelError, with the file and line where there is one.
+    Args:
+        classes: the only foreground names allowed, in order; by default the source's own (COCO: by category id,
+            one-hot columns: in their order, else sorted by name).
+        difficult: whether VOC objects marked difficult count as tags.
+        crowd: whether COCO crowd annotations count as tags.
+        split: split of a VOC folder, or of a table's `split` column.
+        separator: separator of several tags in one cell; by default `;`, or `,` if `;` separates the columns.
+        no_class: tags that mean that a photo shows no class.
+        skip_tag: tags whose rows are skipped.
+        merge_names: whether names that differ only in case, spaces, `_` or `-` are one class.
+        count_from: number (0 or 1) of the first of `classes` if tags are numbers; by default the format's.
+        image_column, label_column: names of a table's columns; several label columns are 0/1 columns, one per class.
+        images: the image folder; absolute names are made relative to it.
+
+    Raises LabelError, with the file and line if known.
     """
     options = ReadOptions(
         classes=None if classes is None else check_classes(classes),
@@ -108,19 +114,19 @@ def read_labels(
     if format == "auto":
         found = detect(path)
         if found is None:
-            raise LabelError(f"cannot tell its label format; name it with --label-format ({names})", path)
+            raise LabelError(f"cannot detect the label format; give --label-format ({names})", path)
         format = found
     if format not in FORMATS:
         close = nearest_name(format, FORMATS)
         hint = f"did you mean '{close}'? " if close else ""
-        raise UsageError(f"unknown label format '{format}': {hint}known are {names}")
+        raise UsageError(f"unknown label format '{format}': {hint}choose one of {names}")
     if format not in (_FOLDERS if path.is_dir() else _FILES):
         kind = "folder" if path.is_dir() else "file"
-        raise LabelError(f"is a {kind}, which the label format '{format}' is not", path)
+        raise LabelError(f"is a {kind}, but the label format '{format}' is not", path)
     if split is not None and format not in _WITH_SPLITS:
-        raise LabelError(f"has no splits to take '{split}' from (label format '{format}'); use --list", path)
+        raise LabelError(f"the label format '{format}' has no splits, so there is no '{split}'; use --list", path)
     if (image_column is not None or label_column) and format not in _TABLES:
-        raise LabelError(f"is no table, so --image-column and --label-column name nothing in it ('{format}')", path)
+        raise LabelError(f"is not a table but '{format}'; leave out --image-column and --label-column", path)
     return FORMATS[format](path, options)
 
 

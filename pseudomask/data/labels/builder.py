@@ -1,4 +1,4 @@
-"""Collects the rows of a label source and checks each."""
+"""Collect and check the rows of a label source."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from pseudomask.data.labels.table import LabelTable, ReadOptions
 from pseudomask.errors import LabelError
 
 CELL_FORMATS = frozenset({"csv", "imagefolder", "text", "per-image"})
-"""Where a name is what a cell or a line holds, so that it may be several names or none."""
+"""Formats whose names come from a cell or line, which may hold several names or none."""
 
 TABLES = frozenset({"csv", "imagefolder"})
 """Where options name columns."""
 
 
 class TableBuilder:
-    """Collects (image name, class names, line) and checks each; `finish` gives the LabelTable.
+    """Collects and checks (image name, class names, line); `finish` returns the LabelTable.
 
-    `separator` parts the tags of a cell unless the user named another. With `one_tag_rows`, rows of one
-    photo with different tags add up, if no row has several.
+    `separator` separates the tags of a cell unless the user gave another. With `one_tag_rows`, the tags of
+    several rows of one photo are added up, if no row has several tags.
     """
 
     def __init__(
@@ -51,11 +51,11 @@ class TableBuilder:
         self._added_up = self._left_out = self._lists = self._lines_in_cells = 0
 
     def declare(self, names: Iterable[str], line: int | None = None) -> None:
-        """Fix the classes and their order before any row; with a given class list, only check them."""
+        """Set the classes and their order before any row; with a given class list, only check them."""
         self.classes.declare(names, (line, self.path))
 
     def names(self, cell: str) -> tuple[str, ...]:
-        """The class names that one cell holds."""
+        """The class names in one cell."""
         cell = cell.strip()
         if not cell:
             return ()
@@ -73,7 +73,7 @@ class TableBuilder:
         return (cell,) if separator is None else part(cell, separator, given=given is not None)
 
     def resolve(self, names: tuple[str, ...], line: int | None, where: Path | None = None) -> tuple[int, ...]:
-        """Sorted unique positions of class names; LabelError for a name that cannot be one."""
+        """Sorted unique positions of class names. Raises LabelError for a name that cannot be a class."""
         known = self._resolved.get(names)
         if known is None:
             place = (line, where or self.path)
@@ -89,7 +89,7 @@ class TableBuilder:
     def add_positions(
         self, name: str, tags: tuple[int, ...], line: int | None = None, where: Path | None = None
     ) -> None:
-        """As `add`, for positions that `resolve` gave."""
+        """Like `add`, for positions returned by `resolve`."""
         if not is_plain(name):
             name = self._names.relative(name, line, where or self.path)
         if tags and tags[0] == LEFT_OUT:
@@ -102,7 +102,7 @@ class TableBuilder:
             self._add_up(name, before, tags, line, where or self.path)
 
     def add_absent(self, names: Iterable[str]) -> None:
-        """Images of which the source only says what they do not show."""
+        """Add images for which the source only says what they do not show."""
         for name in names:
             name = name if is_plain(name) else self._names.relative(name, None, self.path)
             self._tags.setdefault(name, ())
@@ -113,7 +113,7 @@ class TableBuilder:
             told = f" (first on line {first})" if first else ""
             message = f"{name} is listed twice with different tags{told}"
             if self._one_tag_rows:
-                message += ", and some rows hold several: write one row a photo, or one tag a row"
+                message += ", and some rows have several tags; write one row per photo, or one tag per row"
             self._conflict = LabelError(message, where, line)
         if not (self._one_tag_rows and before and len(tags) == 1):
             raise self._conflict
@@ -121,11 +121,11 @@ class TableBuilder:
         self._added_up += 1
 
     def finish(self) -> LabelTable:
-        """The table, with the classes in their final order. LabelError when nothing was found."""
+        """The table, with the classes in their final order. Raises LabelError if nothing was found."""
         if self._conflict is not None and any(len(tags) > 1 for tags in self._resolved.values()):
             raise self._conflict
         if not self._tags:
-            raise LabelError("holds no image" + (" but those left out" if self._left_out else ""), self.path)
+            raise LabelError("lists no image" + (", except skipped ones" if self._left_out else ""), self.path)
         classes, tags = self.classes.finish(), self._tags
         if not classes:
             raise LabelError("names no class", self.path)
@@ -136,11 +136,11 @@ class TableBuilder:
             tags = {name: moved[old] for name, old in tags.items()}
         empty = sum(not positions for positions in tags.values())
         told = (
-            (self._lists, "cells that hold a list (['cat', 'dog']) were read as one"),
-            (self._lines_in_cells, "cells hold several lines or tabs, which part their tags"),
-            (self._added_up, "further rows of the same photos: their tags were added up (one tag a row)"),
-            (self._left_out, "rows were left out (--skip-tag)"),
-            (self._names.changed, "absolute paths (or such with ..) were taken relative to the image folder"),
+            (self._lists, "cells were read as lists (['cat', 'dog'])"),
+            (self._lines_in_cells, "cells were split at line breaks or tabs"),
+            (self._added_up, "further rows of the same photos; their tags were added up (one tag per row)"),
+            (self._left_out, "rows were skipped (--skip-tag)"),
+            (self._names.changed, "absolute paths (or paths with ..) were made relative to the image folder"),
         )
         notes = [*self.notes, *self.classes.notes, *(f"{count:,} {what}" for count, what in told if count)]
         if empty:

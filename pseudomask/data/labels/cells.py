@@ -1,4 +1,4 @@
-"""Several tags in one cell: parted by a separator, or written as a list."""
+"""Several tags in one cell, separated or written as a list."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _BRACKETS = {"[": "]", "(": ")", "{": "}"}
 
 
 def read_list_cell(cell: str) -> tuple[str, ...] | None:
-    """The names of a cell that holds a list as Python, pandas or JSON write it; None where it does not for sure.
+    """The names in a cell that is a list as written by Python, pandas or JSON; None if it is not clearly one.
 
-    Names in quotes with commas between them, or whole numbers in square brackets: numpy's `['cat' 'dog']` and
-    `[cat, dog]` are no such list.
+    Quoted names separated by commas, or whole numbers in square brackets. numpy's `['cat' 'dog']` and
+    `[cat, dog]` are not lists.
     """
     if _EMPTY_LIST.fullmatch(cell):
         return ()
@@ -33,9 +33,9 @@ def read_list_cell(cell: str) -> tuple[str, ...] | None:
 
 
 def part(cell: str, separator: str, *, given: bool) -> tuple[str, ...]:
-    """The parts of a cell; one trailing separator counts for nothing.
+    """The parts of a cell; one trailing separator is ignored.
 
-    Where the user named the separator, brackets around all of it come off first.
+    If the user gave the separator, enclosing brackets are removed first.
     """
     if given and len(cell) > 1 and _BRACKETS.get(cell[0]) == cell[-1]:
         cell = cell[1:-1].strip()

@@ -1,4 +1,4 @@
-"""Class files: a name a line."""
+"""Class files: one name per line."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pseudomask.errors import LabelError
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
-    """Foreground class names, a line each; a first line that says background is index 0 and dropped.
+    """Foreground class names, one per line; `background` in the first line is index 0 and dropped.
 
-    Raises LabelError, with the line, for names that are empty, doubled, or background elsewhere.
+    Raises LabelError, with the line, for names that are empty, duplicate, or background elsewhere.
     """
     lines = [line.strip() for line in read_text(path).rstrip().split("\n")]
     offset = 1
@@ -24,8 +24,8 @@ def read_classes(path: Path) -> tuple[str, ...]:
         if not name or "\0" in name:
             raise LabelError("a class name is empty" if not name else "not a text file", path, line)
         if name.lower() in BACKGROUND_NAMES:
-            raise LabelError("background must be the first line, or left out", path, line)
+            raise LabelError("background must be on the first line, or left out", path, line)
         if name in seen:
-            raise LabelError(f"class '{name}' already stands on line {seen[name]}", path, line)
+            raise LabelError(f"class '{name}' is a duplicate of line {seen[name]}", path, line)
         seen[name] = line
     return check_classes(lines, path)

@@ -1,4 +1,4 @@
-"""Class names become positions: each is judged once, at its first row."""
+"""Map class names to positions; each name is checked once, at its first row."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pseudomask.errors import LabelError
 from pseudomask.running.jsonable import is_text
 
 LEFT_OUT = -2
-"""Stands first among the positions of a row that `--skip-tag` leaves out."""
+"""First among the positions of a row that `--skip-tag` skips."""
 
 _NO_CLASS = -1
 _NEGATIVE = re.compile(r"-\d+([.,]\d+)?")
 _NUMBER = re.compile(r"(\d{1,18})(?:\.0+)?")
 
 Place = tuple[int | None, Path]
-"""Line (where there is one) and file of a name."""
+"""Line (if any) and file of a name."""
 
 
 class ClassNames:
@@ -40,7 +40,7 @@ class ClassNames:
         self._positions: dict[str, int] = {}
         self._by_fold: dict[str, str | None] = {}
         self._places: dict[str, Place] = {}
-        self._missing: dict[str, Place] = {}  # told all at once, at the end
+        self._missing: dict[str, Place] = {}  # reported together, at the end
         self._declared = False
         self._told: set[str] = set()
         for name in check_classes(options.classes or ()):
@@ -54,13 +54,13 @@ class ClassNames:
         return name in self._positions
 
     def declare(self, names: Iterable[str], place: Place) -> None:
-        """Fix the classes and their order before any row; with a given list, only check them."""
+        """Set the classes and their order before any row; with a given list, only check them."""
         self._declared = True
         for name in names:
             self.position(name.strip(), place)
 
     def position(self, name: str, place: Place) -> int:
-        """Position of a class; -1 for no class, `LEFT_OUT` for a tag to skip. LabelError for what cannot be one."""
+        """Position of a class; -1 for no class, `LEFT_OUT` for a tag to skip. Raises LabelError for invalid names."""
         known = self._positions.get(name)
         if known is not None:
             return known
@@ -74,10 +74,10 @@ class ClassNames:
         tidy = suspects.clean(name)
         if tidy != name and tidy:
             if suspects.is_told(name, tidy):
-                self._tell("names are read without invisible characters, odd blanks and quotes around them")
+                self._tell("invisible characters, extra spaces and enclosing quotes were removed from names")
             return self.position(tidy, place)
         if name.casefold() in BACKGROUND_NAMES:
-            self._tell("background is no class and was left out: mask index 0 is background by itself")
+            self._tell("background is not a class and was ignored; mask index 0 is always background")
             return _NO_CLASS
         if _NEGATIVE.fullmatch(name):
             raise LabelError(f"class index {name} is negative", place[1], place[0])
@@ -86,12 +86,12 @@ class ClassNames:
             return _NO_CLASS
         twin = self._by_fold.get(suspects.fold(name))
         if twin is not None and self._options.merge_names:
-            self._tell(f"{suspects.shown(name)} counts as {suspects.shown(twin)} (--merge-names)")
+            self._tell(f"{suspects.shown(name)} was merged into {suspects.shown(twin)} (--merge-names)")
             return self._positions[twin]
         return self._new(name, twin, place) if self.given is None else self._number(name, twin, place)
 
     def finish(self) -> tuple[str, ...]:
-        """The classes, in order: as given or declared, else sorted. LabelError for names that are wrong together."""
+        """The classes, in order: as given or declared, else sorted. Raises LabelError for conflicting names."""
         if self._missing:
             line, where = next(iter(self._missing.values()))
             raise LabelError(suspects.missing(list(self._missing)), where, line)
@@ -107,9 +107,8 @@ class ClassNames:
     def _check_splits(self, names: Sequence[str]) -> None:
         for name in suspects.split_names(names):
             raise LabelError(
-                f"'{name}' names {'a folder of the system' if suspects.is_system(name) else 'a split'}, not a class: "
-                f"give --skip-tag {suspects.quote(name)} to leave it out, or a --class-file that names it, "
-                "if it is a class",
+                f"'{name}' names {'a system folder' if suspects.is_system(name) else 'a split'}, not a class; give "
+                f"--skip-tag {suspects.quote(name)} to skip it, or a --class-file that lists it if it is a class",
                 self._places[name][1],
                 self._places[name][0],
             )
@@ -117,7 +116,7 @@ class ClassNames:
     def _check_text(self, name: str, place: Place) -> None:
         line, where = place
         if not is_text(name):
-            raise LabelError(f"the class name {name!r} holds half a character, which no file can", where, line)
+            raise LabelError(f"the class name {name!r} contains an unpaired surrogate", where, line)
         if any("\udc80" <= character <= "\udcff" for character in name):
             told = name.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
             raise LabelError(
@@ -135,8 +134,8 @@ class ClassNames:
             raise LabelError(complaint, where, line)
         if twin is not None:
             raise LabelError(
-                f"{suspects.shown(name)} and {suspects.shown(twin)} differ by case, blanks, '_', '-' or a copy's "
-                "number alone: give --merge-names to take them for one class, or a --class-file that names both",
+                f"{suspects.shown(name)} and {suspects.shown(twin)} differ only in case, spaces, '_', '-' or a copy "
+                "number; give --merge-names if they are one class, or a --class-file that lists both",
                 where,
                 line,
             )
@@ -163,12 +162,12 @@ class ClassNames:
                 )
             if position >= len(self.given):
                 last = position == len(self.given) and not self._first
-                hint = "; if yours count from 1, give --count-from 1" if last else ""
-                raise LabelError(f"class index {name}, but there are {len(self.given)} classes{hint}", where, line)
+                hint = "; if your numbers start at 1, give --count-from 1" if last else ""
+                raise LabelError(f"class index {name}, but there are only {len(self.given)} classes{hint}", where, line)
             first = suspects.shown(self.given[0])
             self._tell(f"tags that are numbers count the class list from {self._first}, {first} (--count-from)")
             return position
-        merge = " (--merge-names takes them for one)" if twin is not None else ""
+        merge = " (--merge-names merges them)" if twin is not None else ""
         raise LabelError(f"unknown class {suspects.shown(name)}{nearest(name, self.given)}{merge}", where, line)
 
     def _tell(self, note: str) -> None:

@@ -17,8 +17,8 @@ from pseudomask.errors import LabelError
 def read_coco(path: Path, options: ReadOptions) -> LabelTable:
     """COCO json. Classes in the order of their category ids, unless a class list is given.
 
-    Crowds (`iscrowd` 1) do not tag an image unless `options.crowd` is `keep`. An image without
-    annotations is in the table, with no tag. The notes tell the id of each class.
+    Crowds (`iscrowd` 1) count as tags only if `options.crowd` is `keep`. An image without
+    annotations is in the table, with no tag. The notes give the id of each class.
     """
     data = _load(path)
     builder = TableBuilder(path, "coco", options)
@@ -33,14 +33,15 @@ def read_coco(path: Path, options: ReadOptions) -> LabelTable:
         image, category = images.find(annotation.get("image_id")), categories.find(annotation.get("category_id"))
         if image is None:
             raise LabelError(
-                f"annotation {i} is of image {annotation.get('image_id')!r}, which is not in 'images'", path
+                f"annotation {i} refers to image {annotation.get('image_id')!r}, which is not in 'images'", path
             )
         if category is None and isinstance(annotation.get("category_id"), str):
             category = by_name.get(annotation["category_id"])
             named += category is not None
         if category is None:
             raise LabelError(
-                f"annotation {i} has category {annotation.get('category_id')!r}, which is not in 'categories'", path
+                f"annotation {i} refers to category {annotation.get('category_id')!r}, which is not in 'categories'",
+                path,
             )
         if annotation.get("iscrowd") and options.crowd == "ignore":
             crowds += 1
@@ -49,11 +50,11 @@ def read_coco(path: Path, options: ReadOptions) -> LabelTable:
         tags[image].update(position if position is not None else builder.resolve((name,), None))
     if images.matched or categories.matched:
         count = max(images.matched, categories.matched)
-        builder.notes.append(f"{count:,} ids that are text here and numbers there were matched by value")
+        builder.notes.append(f"{count:,} ids written once as text and once as number were matched by value")
     if named:
-        builder.notes.append(f"{named:,} annotations name their category instead of its id")
+        builder.notes.append(f"{named:,} annotations give the name of their category instead of its id")
     if crowds:
-        builder.notes.append(f"{crowds:,} crowd annotations do not count as tags (crowd: ignore)")
+        builder.notes.append(f"{crowds:,} crowd annotations were not used as tags (--crowd ignore)")
     for image, name in names.items():
         builder.add_positions(name, tuple(sorted(tags[image])))
     return builder.finish()
@@ -65,12 +66,12 @@ def _load(path: Path) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise LabelError(f"not JSON ({error.msg})", path, error.lineno) from error
     except (ValueError, RecursionError) as error:
-        raise LabelError(f"not usable JSON ({error})", path) from error
+        raise LabelError(f"invalid JSON ({error})", path) from error
     what = foreign_json(data)
     if what:
         raise LabelError(f"is {what}", path)
     if not isinstance(data, dict):
-        raise LabelError("not a COCO file (the outermost value is not an object)", path)
+        raise LabelError("not a COCO file (the top level is not an object)", path)
     what = other_coco(data)
     if what:
         raise LabelError(f"is {what}", path)
@@ -88,13 +89,13 @@ def _no_constant(name: str) -> None:
 def _categories(data: dict[str, Any], builder: TableBuilder) -> dict[int, tuple[str, tuple[int, ...] | None]]:
     """Category id -> its name and position(s).
 
-    The position is None for a category that the given class list lacks: an error only once used.
+    The position is None for a category missing from the given class list: an error only if used.
     """
     names: dict[int, str] = {}
     for row in data["categories"]:
         number, name = whole_number(row.get("id")), row.get("name")
         if type(number) is not int or not isinstance(name, str) or not name.strip():
-            raise LabelError(f"a category wants a whole number 'id' and a 'name', not {row}", builder.path)
+            raise LabelError(f"a category needs a whole number 'id' and a 'name', not {row}", builder.path)
         if number < 0:
             raise LabelError(f"category id {number} is negative", builder.path)
         if number in names or name in names.values():
@@ -122,7 +123,7 @@ def _images(data: dict[str, Any], path: Path) -> dict[int | str, str]:
         number, name = row.get("id"), row.get("file_name")
         number = whole_number(number) if isinstance(number, float) else number
         if not isinstance(number, int | str) or not isinstance(name, str):
-            raise LabelError("an image wants an 'id' and a 'file_name'", path)
+            raise LabelError("an image needs an 'id' and a 'file_name'", path)
         if number in names:
             raise LabelError(f"image id {number} is defined twice", path)
         names[number] = name

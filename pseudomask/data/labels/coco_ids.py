@@ -8,7 +8,7 @@ from typing import Any
 
 
 def number(value: Any) -> Any:
-    """The whole number that an id means; what means none stays as it is."""
+    """The whole number that an id stands for; other values are returned unchanged."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, str) and re.fullmatch(r"\d{1,18}", value):
@@ -17,7 +17,7 @@ def number(value: Any) -> Any:
 
 
 class Ids:
-    """Finds an id as it is defined: itself, else the only one that means the same number."""
+    """Finds the defined id: an equal one, else the only one that stands for the same number."""
 
     def __init__(self, defined: Iterable[int | str]) -> None:
         self._defined = set(defined)
@@ -28,7 +28,7 @@ class Ids:
         self.matched = 0
 
     def find(self, value: Any) -> int | str | None:
-        """None where there is no such id, or more than one."""
+        """The defined id; None if there is none or more than one."""
         if isinstance(value, int | str) and value in self._defined:
             return value
         found = self._by_number.get(number(value)) if isinstance(value, int | str | float) else None

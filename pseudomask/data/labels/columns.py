@@ -1,4 +1,4 @@
-"""What the columns of a table are: which names the photo, which hold tags, which say nothing of them."""
+"""Find the columns of a table that name the photo and hold the tags."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ _DECIMAL = re.compile(r"(-?[01])[.,]0*")
 
 
 def plain(name: str) -> str:
-    """A column's name without case, blanks, `_` and `-`."""
+    """A column's name in lower case, without spaces, `_` and `-`."""
     return re.sub(r"[\s_-]+|:\s*\d+$|\.\d+$", "", name.lower())
 
 
 def is_header(cells: Sequence[str]) -> bool:
-    """Whether cells are a header of a table of labels."""
+    """Whether `cells` are the header of a label table."""
     return len(cells) >= 2 and any(plain(cell) in FILE_COLUMNS for cell in cells)
 
 
 def is_shown(cell: str) -> bool | None:
-    """What a cell of a class's own column says; None for what is neither yes nor no."""
+    """Whether a cell of a 0/1 column says yes or no; None for anything else."""
     cell = _plain_cell(cell)
     return True if cell in _SHOWN else False if cell in _NOT_SHOWN else None
 
@@ -68,7 +68,7 @@ class Columns:
 
 
 def understand(header: list[str], builder: TableBuilder, line: int) -> Columns:
-    """What each column is. LabelError, with the option that settles it, where that cannot be known."""
+    """The role of each column. Raises LabelError, naming the option that settles it, if that is unclear."""
     names = [plain(name) for name in header]
     options = builder.options
     what = foreign_header(name.lower() for name in header)
@@ -82,8 +82,8 @@ def understand(header: list[str], builder: TableBuilder, line: int) -> Columns:
     if len(tags) > 1 and not chosen:
         first, second = header[tags[0]], header[tags[1]]
         raise LabelError(
-            f"'{first}' and '{second}' may both hold the tags: give --label-column {quote(first)} "
-            f"or --label-column {quote(second)}",
+            f"'{first}' and '{second}' could both hold the tags; give --label-column {quote(first)} or --label-column "
+            f"{quote(second)}",
             builder.path,
             line,
         )
@@ -95,7 +95,7 @@ def understand(header: list[str], builder: TableBuilder, line: int) -> Columns:
     if not tags:
         others = [name for i, name in enumerate(header) if i != file and name]
         hint = f", or name one with --label-column (columns: {', '.join(others[:8])})" if others else ""
-        raise LabelError(f"has no column of labels: write 'filename,labels'{hint}", builder.path, line)
+        raise LabelError(f"no label column found; write 'filename,labels'{hint}", builder.path, line)
     unread = tuple(header[i] for i in range(len(header)) if header[i] and i not in (file, split, *tags, *scores))
     return Columns(file, split, scores[0] if scores else None, tuple(tags), one_hot, unread)
 
@@ -103,7 +103,7 @@ def understand(header: list[str], builder: TableBuilder, line: int) -> Columns:
 def _check_doubled(header: list[str], path: Path, line: int) -> None:
     doubled = sorted({name for name in header if name and header.count(name) > 1}) if len(header) < 10_000 else []
     if doubled:
-        raise LabelError(f"column '{doubled[0]}' stands twice in the header", path, line)
+        raise LabelError(f"duplicate column '{doubled[0]}' in the header", path, line)
 
 
 def _file_column(header: list[str], names: list[str], builder: TableBuilder, line: int) -> int:
@@ -114,7 +114,7 @@ def _file_column(header: list[str], names: list[str], builder: TableBuilder, lin
     if not files:
         listed = ", ".join(name for name in header[:8] if name)
         raise LabelError(
-            "the first line must be a header such as 'filename,labels'; if it is one, name the photos' column with "
+            "the first line must be a header such as 'filename,labels'; if it is, name the column of photo names with "
             f"--image-column (columns: {listed})",
             builder.path,
             line,
@@ -126,8 +126,8 @@ def _named(name: str, header: list[str], path: Path, line: int, option: str) -> 
     lower = [one.lower() for one in header]
     if name.strip().lower() not in lower:
         close = nearest(name, header)
-        hint = f"did you mean '{close}'?" if close else f"there are {', '.join(header[:8])}"
-        raise LabelError(f"has no column '{name}' ({option}): {hint}", path, line)
+        hint = f"did you mean '{close}'?" if close else f"the columns are {', '.join(header[:8])}"
+        raise LabelError(f"no column '{name}' ({option}): {hint}", path, line)
     return lower.index(name.strip().lower())
 
 
@@ -139,9 +139,9 @@ def _may_be_class(name: str, builder: TableBuilder) -> bool:
 
 
 def one_hot_row(header: list[str], columns: Sequence[int], builder: TableBuilder, line: int) -> RowReader:
-    """Reads a row with a column for each class.
+    """A reader of rows with one 0/1 column per class.
 
-    -1 is no where it is the table's only no, as CelebA writes it; beside 0 or nothing it may mean uncertain (CheXpert).
+    -1 means no if it is the table's only no, as in CelebA; beside 0 or empty cells it may mean uncertain (CheXpert).
     """
     builder.declare([header[i] for i in columns], line)
     positions = {i: builder.resolve((header[i],), line) for i in columns}  # () for background
@@ -162,7 +162,7 @@ def one_hot_row(header: list[str], columns: Sequence[int], builder: TableBuilder
             cell, column = (cell, column) if shown is None else minus[0]
             raise LabelError(_neither(cell, column, header, columns), builder.path, line)
         if cell.strip() not in ("0", "1", "") and len(known) < 10:
-            builder.notes.append(f"'{cell.strip()}' counts as {int(shown)}")
+            builder.notes.append(f"'{cell.strip()}' was read as {int(shown)}")
         return shown
 
     def tags_of(cells: list[str], line: int) -> tuple[int, ...]:
@@ -188,12 +188,14 @@ def _neither(cell: str, column: int, header: list[str], columns: Sequence[int]) 
         return told + f"give --no-class {word} to count it as 0, or --skip-tag {word} to leave such rows out"
     if re.fullmatch(r"-?\d*[.,]?\d+([eE][+-]?\d+)?", cell.strip()):
         if re.fullmatch(r"0?[.,]\d+", cell.strip()):
-            return told + "a score? Write 1 where the class is shown and 0 where it is not"
+            return told + "is it a score? Write 1 if the photo shows the class, else 0"
         if not others:
             return told + f"give --label-column {quote(name)} if it holds the tags"
-        return told + f"name the columns that are classes, such as --label-column {quote(others)}"
-    return told + f"give --label-column {quote(name)} if it holds the tags, or name the columns that are classes there"
+        return told + f"name the class columns, such as --label-column {quote(others)}"
+    return (
+        told + f"give --label-column {quote(name)} if it holds the tags, or name the class columns with --label-column"
+    )
 
 
 RowReader = Callable[[list[str], int], tuple[int, ...]]
-"""(cells, line) -> positions of the row's classes."""
+"""(cells, line) → positions of the row's classes."""

@@ -21,7 +21,7 @@ _EXCEL_LINE = re.compile(r'"?sep=([^"\r\n])"?\r?\n', re.IGNORECASE)
 
 
 def read_csv(path: Path, options: ReadOptions) -> LabelTable:
-    """A table with a header: `filename,labels` (`;` between names), or a 0/1 column for each class."""
+    """A table with a header: `filename,labels` (names separated by `;`), or one 0/1 column per class."""
     builder = TableBuilder(path, "csv", options, one_tag_rows=True)
     _read_table(read_text(path), builder)
     return builder.finish()
@@ -30,12 +30,12 @@ def read_csv(path: Path, options: ReadOptions) -> LabelTable:
 def read_imagefolder(path: Path, options: ReadOptions) -> LabelTable:
     """metadata.csv or metadata.jsonl with `file_name` and `label` or `labels`.
 
-    With a class list given, whole numbers are positions in it, counted from 0 as that format does.
+    With a given class list, whole numbers are positions in it, counted from 0 as this format does.
     """
     if path.is_dir():
         found = [path / name for name in ("metadata.csv", "metadata.jsonl") if (path / name).is_file()]
         if not found:
-            raise LabelError("holds neither metadata.csv nor metadata.jsonl", path)
+            raise LabelError("contains neither metadata.csv nor metadata.jsonl", path)
         path = found[0]
     builder = TableBuilder(path, "imagefolder", options, numbers_from_zero=True, one_tag_rows=True)
     if path.suffix.lower() == ".jsonl":
@@ -46,7 +46,7 @@ def read_imagefolder(path: Path, options: ReadOptions) -> LabelTable:
 
 
 def looks_like_table(first_line: str) -> bool:
-    """Whether a file's first line is a header that `read_csv` understands, or Excel's `sep=;` before one."""
+    """Whether a file's first line is a header that `read_csv` reads, or Excel's `sep=;` before one."""
     return _EXCEL_LINE.match(first_line + "\n") is not None or is_header(_cells(first_line, _delimiter(first_line, "")))
 
 
@@ -55,7 +55,7 @@ def _cells(line: str, delimiter: str) -> list[str]:
 
 
 def _delimiter(header: str, suffix: str) -> str:
-    """The first delimiter that makes a header of the line; else the one that stands in it."""
+    """The first delimiter that makes the line a header; else the first one that it contains."""
     if suffix == ".tsv" and "\t" in header:
         return "\t"
     there = [one for one in _DELIMITERS if one in header]
@@ -67,7 +67,7 @@ def _read_table(text: str, builder: TableBuilder) -> None:
     if not text.strip():
         raise LabelError("is empty", path)
     if "\0" in text:
-        raise LabelError("holds NUL bytes: not a text table, or UTF-16; save it as UTF-8", path)
+        raise LabelError("contains NUL bytes, so it is not a text table, or is UTF-16; save it as UTF-8", path)
     excel = _EXCEL_LINE.match(text)
     text, before = (text[excel.end() :], 1) if excel else (text, 0)
     first = re.split(r"[\r\n]", text[:1_000_000], maxsplit=1)[0]
@@ -77,7 +77,7 @@ def _read_table(text: str, builder: TableBuilder) -> None:
     try:
         _read_rows(reader, before, builder, several=delimiter != ";")
     except csv.Error as error:
-        raise LabelError(f"not a well-formed table ({error})", path, before + reader.line_num) from error
+        raise LabelError(f"malformed table ({error})", path, before + reader.line_num) from error
 
 
 def _read_rows(reader: Any, before: int, builder: TableBuilder, *, several: bool) -> None:
@@ -89,7 +89,7 @@ def _read_rows(reader: Any, before: int, builder: TableBuilder, *, several: bool
     columns = understand(header, builder, before + 1)
     tags_of = _row_reader(header, columns, builder, before + 1)
     if split is not None and columns.split is None:
-        raise LabelError(f"has no 'split' column to take '{split}' from", path, before + 1)
+        raise LabelError(f"no 'split' column, so there is no split '{split}'", path, before + 1)
     for cells in reader:
         if not any(map(str.strip, cells)):
             continue  # spreadsheets write the borders of empty cells
@@ -126,25 +126,25 @@ def _row_reader(header: list[str], columns: Columns, builder: TableBuilder, line
 
 
 def _fit(cells: list[str], width: int, path: Path, line: int, several: bool) -> None:
-    """Take empty cells off a row's end: a separator after the last column is no column."""
+    """Remove empty cells from the end of a row: a separator after the last column is not a column."""
     there = len(cells)
     while len(cells) > width and not cells[-1].strip():
         cells.pop()
     if len(cells) != width:
-        hint = ": put ';' between class names" if there > width and several else ""
-        raise LabelError(f"{there} columns where the header has {width}{hint}", path, line)
+        hint = "; separate class names with ';'" if there > width and several else ""
+        raise LabelError(f"{there} columns, but the header has {width}{hint}", path, line)
 
 
 def _counts(score: str, column: str, path: Path, line: int) -> bool:
-    """Whether a row's score says that its tag is right (1) or wrong (0), as Open Images writes what people verified."""
+    """Whether a row's score says that its tag is right (1) or wrong (0), as in Open Images' verified labels."""
     try:
         value = float(score.replace(",", "."))
     except ValueError:
         value = -1.0
     if value not in (0.0, 1.0):
         raise LabelError(
-            f"'{score[:40]}' in column '{column}' is neither 0 nor 1: keep the rows that you trust, and name the "
-            "column of tags with --label-column to take every row",
+            f"'{score[:40]}' in column '{column}' is neither 0 nor 1; keep only the rows that you trust, or use every "
+            "row by naming the tag column with --label-column",
             path,
             line,
         )
@@ -154,14 +154,14 @@ def _counts(score: str, column: str, path: Path, line: int) -> bool:
 def _tell(columns: Columns, absent: int, header: list[str], builder: TableBuilder) -> None:
     if columns.unread:
         names = ", ".join(columns.unread[:5]) + (", …" if len(columns.unread) > 5 else "")
-        builder.notes.append(f"columns not read: {names}")
+        builder.notes.append(f"ignored columns: {names}")
     if columns.score is not None:
-        builder.notes.append(f"rows with 0 in '{header[columns.score]}' tag no photo ({absent:,} photos have some)")
+        builder.notes.append(f"rows with 0 in '{header[columns.score]}' were not used as tags (in {absent:,} photos)")
 
 
 def _read_json_lines(text: str, builder: TableBuilder) -> None:
     if builder.options.split is not None:
-        raise LabelError(f"has no 'split' column to take '{builder.options.split}' from", builder.path)
+        raise LabelError(f"no 'split' column, so there is no split '{builder.options.split}'", builder.path)
     for line, name, value in _json_rows(text, builder.path, builder.options.label_column):
         values = value if isinstance(value, list) else [] if value in (None, "") else [value]
         for tag in values:
@@ -180,13 +180,13 @@ def _json_rows(text: str, path: Path, wanted: tuple[str, ...]) -> Iterator[tuple
         except (ValueError, RecursionError) as error:
             raise LabelError("not JSON", path, line) from error
         if not isinstance(row, dict) or not isinstance(row.get("file_name"), str):
-            raise LabelError("wants an object with a 'file_name'", path, line)
+            raise LabelError("needs an object with a 'file_name'", path, line)
         columns = [name for name in wanted or TAG_COLUMNS if name in row]
         if not columns:
             raise LabelError(f"has neither {' nor '.join(map(repr, wanted or ('label', 'labels')))}", path, line)
         if len(columns) > 1:
             raise LabelError(
-                f"'{columns[0]}' and '{columns[1]}' may both hold the tags: give --label-column {quote(columns[0])} "
+                f"'{columns[0]}' and '{columns[1]}' could both hold the tags; give --label-column {quote(columns[0])} "
                 f"or --label-column {quote(columns[1])}",
                 path,
                 line,

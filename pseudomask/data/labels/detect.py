@@ -1,4 +1,4 @@
-"""Telling which label format a file or folder is in."""
+"""Detect the label format of a file or folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BY_SUFFIX |= dict.fromkeys((".npz", ".pkl", ".pickle", ".pt", ".pth"), "npy")
 
 
 def detect(path: Path) -> str | None:
-    """The format's name, or None where nothing fits. LabelError when `path` is missing."""
+    """The format's name, or None if no format fits. Raises LabelError if `path` cannot be read."""
     if path.is_dir():
         return _detect_folder(path)
     try:
@@ -26,7 +26,7 @@ def detect(path: Path) -> str | None:
             head = file.read(4096)
     except OSError as error:
         if path.is_fifo():
-            return None  # what is read here would be lost
+            return None  # reading it here would lose its content
         raise LabelError(f"cannot be read ({error.strerror})", path) from error
     if head.startswith((b"\x93NUMPY", b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
         return "npy"

@@ -1,4 +1,4 @@
-"""`folders`: one subfolder a class, holding its images."""
+"""`folders`: one subfolder of images per class."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pseudomask.errors import LabelError, UsageError
 
 
 def read_folders(path: Path, options: ReadOptions) -> LabelTable:
-    """Names are relative to `path` (`cat/x.jpg`); images beside the class folders get no tag.
+    """Names are relative to `path` (`cat/x.jpg`); images outside the class folders get no tag.
 
-    With a class list, the class is the outermost folder that is in it (`train/cat/x.jpg`).
+    With a class list, the class is the outermost folder in the list (`train/cat/x.jpg`).
     """
     try:
         items = find_images(path)
@@ -23,7 +23,7 @@ def read_folders(path: Path, options: ReadOptions) -> LabelTable:
     inside = [item for item in items if "/" in item.relative]
     found = list(dict.fromkeys(item.relative.partition("/")[0] for item in inside))
     if not found:
-        raise LabelError("has no subfolder with images (one subfolder a class is expected)", path)
+        raise LabelError("has no subfolder with images (expected one subfolder per class)", path)
     if options.classes is None:
         _check(path, [name for name in found if not _is_settled(name, options)], inside)
     builder = TableBuilder(path, "folders", options)
@@ -31,11 +31,11 @@ def read_folders(path: Path, options: ReadOptions) -> LabelTable:
         builder.add(item.relative, builder.names(_class_of(item, options)))
     outside = len(items) - len(inside)
     if outside:
-        builder.notes.append(f"{outside:,} images outside the class folders carry no tag")
+        builder.notes.append(f"{outside:,} images outside the class folders have no tag")
     empty = sorted(p.name for p in path.iterdir() if p.is_dir() and p.name not in found and p.name[0] != ".")
     empty = [name for name in empty if not is_system(name)]
     if empty:
-        builder.notes.append(f"no image in: {', '.join(empty[:10])}")
+        builder.notes.append(f"folders without images: {', '.join(empty[:10])}")
     return builder.finish()
 
 
@@ -53,12 +53,12 @@ def _is_deep(top: str, inside: list[ImageItem]) -> bool:
 
 
 def _check(path: Path, found: list[str], inside: list[ImageItem]) -> None:
-    """LabelError for folders that are splits, parts of a data set or a system's, and for classes at two depths."""
+    """Raise LabelError for folders that are splits, data set parts or system folders, and for classes at two depths."""
     splits = split_names(found)
     if splits and len(splits) == len(found) and not any(map(is_system, splits)):
         raise LabelError(
-            f"subfolders are splits, not classes: give one of them ({path / min(found)}), or a --class-file: folders "
-            "of those names are then the classes, however deep",
+            f"subfolders are splits, not classes; give one of them ({path / min(found)}), or a --class-file, whose "
+            "names are then found at any depth",
             path,
         )
     odd = splits or structure_names(found)
@@ -66,15 +66,15 @@ def _check(path: Path, found: list[str], inside: list[ImageItem]) -> None:
         deeper = next((path / top for top in sorted(found) if _is_deep(top, inside)), None)
         inner = f"{quote(str(deeper))} if its folders are the classes, or " if deeper else ""
         raise LabelError(
-            f"its folders ({', '.join(found[:4])}) are parts of a data set, not classes: give --labels {inner}"
-            "with the file or folder that holds the tags, or a --class-file that names the folders that are classes",
+            f"its folders ({', '.join(found[:4])}) are parts of a data set, not classes; give --labels {inner}with the "
+            "file or folder of the tags, or a --class-file that lists the class folders",
             path,
         )
     if odd:
-        kind = "a folder of the system" if is_system(odd[0]) else "a split" if splits else "a part of a data set"
+        kind = "a system folder" if is_system(odd[0]) else "a split" if splits else "a part of a data set"
         raise LabelError(
-            f"the folder {shown(odd[0])} names {kind}, not a class: give --skip-tag {quote(','.join(odd))} to leave it "
-            "out, or a --class-file that names the folders that are classes",
+            f"the folder {shown(odd[0])} is {kind}, not a class; give --skip-tag {quote(','.join(odd))} to skip it, or "
+            "a --class-file that lists the class folders",
             path,
         )
     direct = {item.relative.partition("/")[0] for item in inside if item.relative.count("/") == 1}
@@ -82,7 +82,7 @@ def _check(path: Path, found: list[str], inside: list[ImageItem]) -> None:
         top, below, *_ = item.relative.split("/")
         if top in found and top not in direct and below != top:  # cat/cat: as archives are unpacked
             raise LabelError(
-                f"{top}/{below} may mean the class {shown(top)} or {shown(below)}: give a --class-file that names the "
-                f"right ones, or --labels {quote(str(path / top))}",
+                f"{top}/{below} could be class {shown(top)} or {shown(below)}; give a --class-file that lists the "
+                f"classes, or --labels {quote(str(path / top))}",
                 path,
             )

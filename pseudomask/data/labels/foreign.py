@@ -1,4 +1,4 @@
-"""Files of other programs that are no label file we read: what each is, and how it becomes one."""
+"""Unsupported files of other programs: what each is, and how to convert it to a label file."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pseudomask.files import open_file
 
 _AS_TABLE = "write a table 'filename,labels'"
 _EXCEL = "save it as 'CSV UTF-8' in the spreadsheet program"
-_PANDAS = "write it with pandas: read it there, then .to_csv('labels.csv', index=False)"
-_LABEL_STUDIO = f"a Label Studio export, which is not read: {_AS_TABLE} from its columns 'image' and 'choice'"
+_PANDAS = "convert it with pandas, by .to_csv('labels.csv', index=False)"
+_LABEL_STUDIO = f"a Label Studio export, which is not supported: {_AS_TABLE} from its columns 'image' and 'choice'"
 _CVAT = (
-    "a CVAT export, which is not read: export tags as 'ImageNet 1.0' (a folder a class), "
-    "boxes and polygons as 'COCO 1.0'"
+    "a CVAT export, which is not supported: export tags as 'ImageNet 1.0' (one folder per class), boxes and polygons "
+    "as 'COCO 1.0'"
 )
-_VIA = f"a VGG Image Annotator (VIA) project, which is not read: export COCO from it, or {_AS_TABLE}"
+_VIA = f"a VGG Image Annotator (VIA) project, which is not supported: export it as COCO, or {_AS_TABLE}"
 
 _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\xd0\xcf\x11\xe0", f"an old Excel workbook (.xls), not text: {_EXCEL}"),
@@ -43,13 +43,13 @@ _ZIPS: tuple[tuple[bytes, str], ...] = (
 )
 _MARKUP: tuple[tuple[str, str], ...] = (
     (r"<annotations[\s>]", _CVAT),
-    (r"<annotation[\s>]", "one VOC annotation: give the folder that holds it and the others"),
+    (r"<annotation[\s>]", "a single VOC annotation: give the folder of all annotations"),
 )
 _PICKLE_ZIP = (b"data.pkl", b".npy")
 
 
 def foreign_bytes(head: bytes) -> str | None:
-    """What a file is that begins so, and how it becomes a label file; None for text, pickles and what is unknown."""
+    """What a file with these first bytes is, and how to convert it; None for text, pickles and unknown files."""
     for magic, what in _MAGIC:
         if head.startswith(magic):
             return what
@@ -66,15 +66,15 @@ def foreign_bytes(head: bytes) -> str | None:
 
 
 def foreign_name(path: Path) -> str | None:
-    """The same for text that only its name belies: JSON in a file that is called a table."""
+    """The same for text whose file name is misleading, such as JSON in labels.csv."""
     if path.suffix.lower() not in (".csv", ".tsv"):
         return None
     with open_file(path) as file:
         head = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
     if re.match(rb'\{\s*"', head) and b'"file_name"' in head.split(b"\n")[0]:
-        return "JSON lines, not a table: rename it to metadata.jsonl"
+        return "JSON Lines, not a table: rename it to metadata.jsonl"
     if re.match(rb"<!doctype html|<html", head, re.IGNORECASE):
-        return f"a web page, not a table (was a login page downloaded?): {_AS_TABLE}"
+        return f"a web page, not a table (perhaps a login page): {_AS_TABLE}"
     if re.match(rb'\{\s*"|\[\s*\{', head):
         return "JSON, not a table: rename it to .json"
     return None
@@ -99,13 +99,13 @@ def foreign_json(data: Any) -> str | None:
     if "_via_settings" in data or any(isinstance(v, dict) and "regions" in v for v in data.values()):
         return _VIA
     if "shapes" in data or "flags" in data:
-        return "one labelme file: give the folder that holds it and the others"
+        return "a single labelme file: give the folder of all files"
     if "items" in data and "categories" in data:
-        return "a Datumaro export, which is not read: export COCO from it"
+        return "a Datumaro export, which is not supported: export it as COCO"
     if "annotations" in data and "data" in data:
         return _LABEL_STUDIO
     if "images" in data and "annotations" not in data:
-        return "a COCO file without 'annotations' (a test set's image list?): give its instances file"
+        return "a COCO file without 'annotations', perhaps the image list of a test set: give the instances file"
     return None
 
 
@@ -116,9 +116,9 @@ def _json_list(rows: list[dict[str, Any]]) -> str | None:
     if "annotation_id" in first or "lead_time" in first or ("data" in first and isinstance(first["data"], dict)):
         return _LABEL_STUDIO
     if "image" in first and "annotations" in first:
-        return f"a CreateML export, which is not read: {_AS_TABLE}, or export COCO"
+        return f"a CreateML export, which is not supported: {_AS_TABLE}, or export it as COCO"
     if "file_name" in first:
-        return "a list of rows in one array: write one object a line and name it metadata.jsonl"
+        return "a JSON array of rows: write one object per line and name the file metadata.jsonl"
     return None
 
 
@@ -129,7 +129,7 @@ def other_coco(data: dict[str, Any]) -> str | None:
     if not isinstance(first, dict) or "category_id" in first:
         return None
     if "segments_info" in first:
-        return "a COCO panoptic file, which is not read: give the instances file"
+        return "a COCO panoptic file, which is not supported: give the instances file"
     if "caption" in first:
-        return "a COCO captions file, which names no class: give the instances file"
+        return "a COCO captions file, which has no classes: give the instances file"
     return None

@@ -1,4 +1,4 @@
-"""Photos' names as label files write them: made relative to the image folder, or refused."""
+"""Photo names of label files, made relative to the image folder or refused."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _ABSOLUTE = re.compile(r"[\\/]|[A-Za-z]:[\\/]")
 
 
 def is_plain(name: str) -> bool:
-    """Whether a name needs no look: neither empty nor absolute, without `..` and NUL."""
+    """Whether a name needs no check: neither empty nor absolute, without `..` and NUL."""
     return not (not name or ".." in name or name[0] in "/\\~ " or name[1:2] == ":" or "\0" in name)
 
 
 class RowNames:
-    """Makes names relative to `images`, told by a label file in the folder `beside`."""
+    """Makes names relative to `images`, as given by a label file in the folder `beside`."""
 
     def __init__(self, images: Path | None, beside: Path) -> None:
         self.changed = 0
@@ -27,11 +27,11 @@ class RowNames:
         self._roots = tuple(root.rstrip("/") + "/" for root in dict.fromkeys(roots))
 
     def relative(self, name: str, line: int | None, where: Path) -> str:
-        """The name within the image folder. LabelError for one that is empty or lies elsewhere."""
+        """The name within the image folder. Raises LabelError for one that is empty or outside."""
         if not name.strip():
             raise LabelError("a file name is empty", where, line)
         if "\0" in name:
-            raise LabelError(f"the file name {name!r} holds a NUL byte", where, line)
+            raise LabelError(f"the file name {name!r} contains a NUL byte", where, line)
         absolute = _ABSOLUTE.match(name) is not None
         if not absolute and ".." not in re.split(r"[\\/]", name):
             return name
@@ -41,7 +41,7 @@ class RowNames:
             return found
         if absolute:
             raise LabelError(f"{name} is absolute; write it relative to the image folder", where, line)
-        raise LabelError(f"{name!r} leaves the image folder; write it relative to it", where, line)
+        raise LabelError(f"{name!r} is outside the image folder; write it relative to the image folder", where, line)
 
     def _within(self, name: str, absolute: bool) -> str | None:
         slashed = name.replace("\\", "/")

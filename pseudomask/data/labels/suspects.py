@@ -1,6 +1,6 @@
-"""Judges class names: which of them are probably no class, why, and which option settles it.
+"""Find class names that are probably not classes, with the reason and the option that settles it.
 
-A class list is the user's own word: a name that stands in a `--class-file` is never judged.
+Names in a `--class-file` are never questioned.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pseudomask.quoting import shell_word
 
 
 def words(text: str) -> frozenset[str]:
-    """Those of a text with blanks between."""
+    """The words of a text."""
     return frozenset(text.split())
 
 
@@ -43,45 +43,45 @@ _WEAK_STRUCTURE = _STRUCTURE | words(
 _INVISIBLE = re.compile("[\u200b\u2060\ufeff\u00ad\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _QUOTED = re.compile("([\"'\u201c\u2018\u00ab\u201e\u201a])(.+)([\"'\u201d\u2019\u00bb\u201c\u2018])")
 
-_LONGEST = 200  # also what keeps the patterns quick
+_LONGEST = 200  # also keeps the patterns fast
 
-_CLASS_FILE = "a --class-file that names it, if it is a class"
-_NO_CLASS = "--no-class {0} if these photos show no class, --skip-tag {0} to leave them out, or " + _CLASS_FILE
+_CLASS_FILE = "a --class-file that lists it if it is a class"
+_NO_CLASS = "--no-class {0} if these photos show no class, --skip-tag {0} to skip them, or " + _CLASS_FILE
 _COLUMN = "{3}, or " + _CLASS_FILE
-_OF_A_TABLE = "--label-column with the column that holds the tags"
+_OF_A_TABLE = "--label-column with the column of the tags"
 _OF_A_LINE = "nothing but the image and its tags in each line"
 
 _EVERYWHERE: tuple[tuple[str, str, str], ...] = (
     (
         r"[+]?\d+([.,]\d*)?(e[+-]?\d+)?%?",
         "is a number, not a class name",
-        "a --class-file with the names of the classes in the order of their numbers (with --count-from 0 where these "
-        "begin with 0), or one that names '{1}' itself",
+        "a --class-file with the class names in the order of their numbers (and --count-from 0 if they start at 0), or "
+        "one that lists '{1}' itself",
     ),
-    (r"true|false|yes|no", "is yes or no, not a class name", _COLUMN),
-    (r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ].*)?|\d{1,2}:\d{2}(:\d{2})?", "is a date or a time", _COLUMN),
+    (r"true|false|yes|no", "means yes or no and is not a class name", _COLUMN),
+    (r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ].*)?|\d{1,2}:\d{2}(:\d{2})?", "is a date or time", _COLUMN),
     (
         r"/[mgt]/[0-9a-z_]+",
-        "is an id of Open Images, not a name",
-        "its name instead, or a --class-file that names the id, if it is to be the class",
+        "is an Open Images id, not a name",
+        "its name instead, or a --class-file that lists the id if it is the class name",
     ),
     (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32,}", "is an identifier, not a class name", _COLUMN),
     (
         r"[\[({<].*[\])}>]|[\[{<].*|.*[\]}>]|[\"\u201c].*|.*[\"\u201d]",
-        "looks like a piece of a list",
-        "--tag-separator '{2}' (brackets and quotes then come off), or " + _CLASS_FILE,
+        "looks like part of a list",
+        "--tag-separator '{2}' (which also removes brackets and quotes), or " + _CLASS_FILE,
     ),
 )
 _IN_CELLS: tuple[tuple[str, str, str], ...] = (
     (
         r"[a-z][a-z0-9+.-]*://.*|[a-z]:\\.*|\.{0,2}[\\/].*|.*\.(jpe?g|png|gif|bmp|tiff?|webp|txt|xml|json|csv)",
-        "is an address or the name of a file",
+        "is a URL or file name",
         _COLUMN,
     ),
     (
         r".+[\s:=(]\s*[01]?[.,]\d+\s*\)?|.+[\s:=(]\d+([.,]\d+)?\s*%\s*\)?|.+[:=]\s*[01]",
-        "holds a score beside the name",
-        "the names alone in the cells, or " + _CLASS_FILE,
+        "contains a score",
+        "only names in the cells, or " + _CLASS_FILE,
     ),
     (
         r"(\S+\s+){7,}\S+.*|(\S+\s+){3,}\S+[.!?]|.{121,}",
@@ -99,7 +99,7 @@ _ALWAYS_JUDGED, _CELLS_JUDGED = _compiled(_EVERYWHERE), _compiled(_IN_CELLS)
 
 
 def clean(name: str) -> str:
-    """A name without what nobody sees: invisible characters, odd blanks, enclosing quotes; composed Unicode (NFC)."""
+    """A name without invisible characters, extra spaces and enclosing quotes, in composed Unicode (NFC)."""
     if name.isascii() and name.isprintable() and "  " not in name and name[:1] not in "\"'":
         return name.strip()
     name = " ".join(_INVISIBLE.sub("", unicodedata.normalize("NFC", name)).split())
@@ -113,7 +113,7 @@ def is_told(name: str, tidy: str) -> bool:
 
 
 def fold(name: str) -> str:
-    """The same for names that only case, width, blanks, `_` and `-`, or a mark of a copy (`cat (2)`) tell apart."""
+    """Equal for names that differ only in case, width, spaces, `_` and `-`, or a copy number (`cat (2)`)."""
     name = unicodedata.normalize("NFKC", name).casefold().replace("\u2019", "'")
     name = re.sub(r"(?<=\S)( - copy| copy)?( ?\(\d+\))?$", "", name)
     return re.sub(r"(?<!\d)[\s_-]+|[\s_-]+(?!\d)", "", name)  # 1-1 is not 11
@@ -126,36 +126,36 @@ def shown(name: str) -> str:
 
 
 def quote(name: str) -> str:
-    """A name as a shell takes it."""
+    """A name quoted for a shell."""
     return shell_word(name)
 
 
 def is_missing(name: str) -> bool:
-    """Whether programs and people write this where a value is missing, or for yes and no."""
+    """Whether people or programs write this for a missing value."""
     return name.casefold() in _MISSING
 
 
 def missing(names: Sequence[str]) -> str:
-    """The complaint about such names, all at once."""
+    """One message about all such names."""
     listed = " and ".join(map(shown, names[:3])) + (" and others" if len(names) > 3 else "")
     are = "is not a class but looks" if len(names) == 1 else "are not classes but look"
     word = quote(",".join(names))
     return (
-        f"{listed} {are} like a missing value: give --no-class {word} if these photos show no class, --skip-tag {word} "
-        f"to leave them out, or {_CLASS_FILE}"
+        f"{listed} {are} like a missing value; give --no-class {word} if these photos show no class, --skip-tag {word} "
+        f"to skip them, or {_CLASS_FILE}"
     )
 
 
 def judge(name: str, *, in_cell: bool, separator: str | None, columns: bool = True) -> str | None:
-    """What is wrong with a name, and what settles it; None for a name that may well be a class.
+    """What is wrong with a name, and what settles it; None for a plausible class name.
 
-    `in_cell`: the name comes from a cell or a line that may hold several, or something else than names; `separator`:
-    the one that the user gave; `columns`: of a table.
+    `in_cell`: the name comes from a cell or line that may hold several names, or something else; `separator`:
+    the one given by the user; `columns`: whether the source is a table.
     """
     if len(name) > _LONGEST:
         return _say(name, "is too long for a class name", _COLUMN, columns)
     if not name.isprintable():
-        return _say(name, "holds a control character", "clean text")
+        return _say(name, "contains a control character", "clean text")
     for table in (_ALWAYS_JUDGED, _CELLS_JUDGED if in_cell else ()):
         for pattern, why, settles in table:
             if pattern.fullmatch(name):
@@ -165,20 +165,20 @@ def judge(name: str, *, in_cell: bool, separator: str | None, columns: bool = Tr
 
 
 def several(name: str, separator: str) -> str:
-    """The complaint about a name that holds several."""
-    return f"{shown(name)} looks like several tags: give --tag-separator '{separator}', or {_CLASS_FILE}"
+    """The message about a name that contains several."""
+    return f"{shown(name)} looks like several tags; give --tag-separator '{separator}', or {_CLASS_FILE}"
 
 
 def _say(name: str, why: str, settles: str, columns: bool = True) -> str:
     separator = next((one for one in ",;|" if one in name), " " if " " in name else ",")
     column = _OF_A_TABLE if columns else _OF_A_LINE
-    return f"{shown(name)} {why}: give {settles.format(quote(name), name, separator, column)}"
+    return f"{shown(name)} {why}; give {settles.format(quote(name), name, separator, column)}"
 
 
 def combined(classes: Iterable[str], *, in_cell: bool) -> Iterator[tuple[str, str]]:
-    """(name, separator) of names that are others put together: `cat & dog`, `cat dog` beside `cat` and `dog`.
+    """(name, separator) of names that combine others: `cat & dog`, `cat dog` beside `cat` and `dog`.
 
-    Outside cells a blank, `_` or `-` says nothing: a baseball glove is neither a baseball nor a glove.
+    Outside cells, a space, `_` or `-` proves nothing: a baseball glove is neither a baseball nor a glove.
     """
     known = {name.casefold() for name in classes}
     for name in classes:
@@ -217,7 +217,7 @@ def _sets_of_words(names: Iterable[str]) -> list[str]:
 
 
 def split_names(names: Iterable[str]) -> list[str]:
-    """Those that name a split or a system's folder; `train` alone among others is the vehicle."""
+    """The names of splits or system folders; a single `train` among others is the vehicle."""
     names = list(names)
     splits = [name for name in names if _SPLIT.fullmatch(name)]
     if len(splits) == 1 and splits[0].casefold() == "train" and len(names) > 1:
@@ -226,12 +226,12 @@ def split_names(names: Iterable[str]) -> list[str]:
 
 
 def is_system(name: str) -> bool:
-    """Whether an operating system or a program makes folders of that name."""
+    """Whether an operating system or a program creates folders of that name."""
     return name.casefold() in _SYSTEM
 
 
 def structure_names(folders: Iterable[str]) -> list[str]:
-    """Folders that hold a part of a data set (`images`, `masks`), not a class; `mask` beside `no mask` is one."""
+    """Folders of data set parts (`images`, `masks`), not classes; `mask` beside `no mask` is a class."""
     folders = list(folders)
     weak = all(name.casefold() in _WEAK_STRUCTURE for name in folders)
     return [name for name in folders if weak or name.casefold() in _STRUCTURE]

@@ -1,4 +1,4 @@
-"""What every label format is read into, what a reader is asked for, and the reading of a label file's text."""
+"""The table that every label format is read into, the options of readers, and reading a label file's text."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from pseudomask.files import read_bytes
 from pseudomask.suggest import nearest as nearest_name
 
 MAX_CLASSES = 65_534
-"""Mask indices are at most 16 bits, less 0 for background and one for ignore."""
+"""Mask indices have at most 16 bits; 0 is background and one is ignore."""
 
 BACKGROUND_NAMES = frozenset({"background", "__background__", "_background_", "bg"})
 
 
 @dataclass(frozen=True)
 class LabelTable:
-    """Tags of images, as one label source tells them.
+    """Tags of images from one label source.
 
     `classes` are the foreground names in order; `tags` maps an image's name, as written in the
-    source, to the sorted positions in `classes` of what it shows (empty: shows none of them).
-    `notes` are sentences for people about what was mapped or left out.
+    source, to the sorted positions in `classes` of the classes shown (empty: none of them).
+    `notes` say what was mapped or left out, for people.
     """
 
     classes: tuple[str, ...]
@@ -35,7 +35,7 @@ class LabelTable:
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What a reader is asked for; see `read_labels`."""
+    """Options of a reader; see `read_labels`."""
 
     classes: tuple[str, ...] | None = None
     difficult: Literal["keep", "drop"] = "keep"
@@ -52,32 +52,32 @@ class ReadOptions:
 
 
 def check_classes(names: Iterable[str], path: Path | str | None = None) -> tuple[str, ...]:
-    """Foreground class names, or LabelError for empty, doubled, background or far too many ones."""
+    """Foreground class names. Raises LabelError for empty, duplicate or background names, or too many."""
     classes = tuple(names)
     seen: set[str] = set()
     for name in classes:
         if not name.strip():
             raise LabelError("a class name is empty", path)
         if name in BACKGROUND_NAMES:
-            raise LabelError(f"'{name}' is not a class: background is mask index 0 by itself", path)
+            raise LabelError(f"'{name}' is not a class; mask index 0 is always background", path)
         if name in seen:
-            raise LabelError(f"class '{name}' is named twice", path)
+            raise LabelError(f"duplicate class '{name}'", path)
         seen.add(name)
     if len(classes) > MAX_CLASSES:
-        raise LabelError(f"{len(classes):,} classes; at most {MAX_CLASSES:,} fit in a mask", path)
+        raise LabelError(f"{len(classes):,} classes, but a mask can hold at most {MAX_CLASSES:,}", path)
     return classes
 
 
 def nearest(name: str, valid: Sequence[str]) -> str:
-    """`: did you mean 'cat'?` or, with nothing near, the first valid names."""
+    """`: did you mean 'cat'?` or, if none is close, the first valid names."""
     for separator in ",|/ ":
         parts = [part.strip() in valid for part in name.split(separator)]
         if len(parts) > 1 and (all(parts) if separator == " " else parts[0]):
-            return f": put ';' between class names, or give --tag-separator '{separator}'"
+            return f"; separate class names with ';', or give --tag-separator '{separator}'"
     close = nearest_name(name, valid)
     if close:
         return f": did you mean '{close}'?"
-    return f": known are {', '.join(valid[:5])}{', ...' if len(valid) > 5 else ''}"
+    return f"; the classes are {', '.join(valid[:5])}{', ...' if len(valid) > 5 else ''}"
 
 
 def read_text(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""`text`: lines of `path class class`, and `per-image`: one small file beside each image."""
+"""`text`: lines of `path class class`; `per-image`: one small file beside each image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NOT_LABELS = frozenset({"classes.txt", "labels.txt", "readme.txt", "class_names
 
 
 def read_text_lines(path: Path, options: ReadOptions) -> LabelTable:
-    """A line an image: its path, then its classes, apart by tabs if the line has one, else by spaces.
+    """One line per image: its path, then its classes, separated by tabs if the line has one, else by spaces.
 
     Or, after a line of all classes, -1 or 1 (0 or 1) for each (CelebA's `list_attr`).
 
@@ -35,7 +35,7 @@ def read_text_lines(path: Path, options: ReadOptions) -> LabelTable:
         name, *names = _fields(content, options)
         rows.append((line, name.strip(), [tag for tag in names if tag]))
     if not any(names for _, _, names in rows):
-        raise LabelError("no line names a class after the image ('photo.jpg cat dog')", path)
+        raise LabelError("no line has a class after the image, as in 'photo.jpg cat dog'", path)
     classes = options.classes
     header = _attribute_names(rows)
     if header:
@@ -45,14 +45,14 @@ def read_text_lines(path: Path, options: ReadOptions) -> LabelTable:
     width = _one_hot_width(rows)
     if width and classes is None:
         raise LabelError(
-            f"0 and 1 after each image look like a column for each class: give --class-file with the {width} names "
-            "in the order of the columns",
+            f"0 and 1 after each image look like one column per class; give --class-file with the {width} names in "
+            "column order",
             path,
             rows[0][0],
         )
     if width and classes is not None and width == len(classes):
         no = next(tag for _, _, tags in rows for tag in tags if tag != "1")
-        builder.notes.append(f"{no} and 1 after each image were read as a column for each class")
+        builder.notes.append(f"{no} and 1 after each image were read as one column per class")
         rows = [
             (line, name, [c for c, tag in zip(classes, tags, strict=True) if tag == "1"]) for line, name, tags in rows
         ]
@@ -62,7 +62,7 @@ def read_text_lines(path: Path, options: ReadOptions) -> LabelTable:
 
 
 def _fields(content: str, options: ReadOptions) -> list[str]:
-    """The path and the tags of a line: all tags in one, where the user says what parts them, or they are a list."""
+    """The path and tags of a line; all tags in one field if the user gave a separator or they are a list."""
     if "\t" in content:
         return content.split("\t")
     name, *rest = content.split(maxsplit=1)
@@ -71,7 +71,7 @@ def _fields(content: str, options: ReadOptions) -> list[str]:
 
 
 def _one_hot_width(rows: list[Row]) -> int:
-    """How many columns of 0 and 1, or of -1 and 1, every line has, with a no among them; 0 where the tags are names."""
+    """The number of 0/1 (or -1/1) columns in every line; 0 if the tags are names."""
     width = len(rows[0][2])
     values = {tag for _, _, tags in rows for tag in tags}
     two = values in ({"0"}, {"0", "1"}, {"-1"}, {"-1", "1"})
@@ -92,7 +92,7 @@ def _attribute_names(rows: list[Row]) -> list[str]:
 def label_files(folder: Path) -> list[Path]:
     """The files of a folder that may each hold the labels of one image.
 
-    Where the folder holds images too: those that stand beside an image of the same stem.
+    If the folder also has images: only the files beside an image of the same stem.
     """
     files = [*folder.rglob("*.json"), *folder.rglob("*.txt")]
     files = sorted(f for f in files if f.name.lower() not in _NOT_LABELS and not f.name.startswith("."))
@@ -104,11 +104,11 @@ def label_files(folder: Path) -> list[Path]:
 
 
 def read_per_image(path: Path, options: ReadOptions) -> LabelTable:
-    """`x.json` of labelme (`flags` that are true, labels of `shapes`) or `x.txt` (a class a line)."""
+    """`x.json` of labelme (true `flags`, labels of `shapes`) or `x.txt` (one class per line)."""
     builder = TableBuilder(path, "per-image", options)
     files = label_files(path)
     if not files:
-        raise LabelError("holds no .json or .txt label file", path)
+        raise LabelError("contains no .json or .txt label file", path)
     for file in files:
         name = file.relative_to(path).with_suffix("").as_posix()
         if file.suffix == ".json":
@@ -118,7 +118,7 @@ def read_per_image(path: Path, options: ReadOptions) -> LabelTable:
         for line, content in enumerate(read_text(file).split("\n"), start=1):
             tag = content.strip()
             if _YOLO.fullmatch(tag):
-                raise LabelError("holds boxes (YOLO), which are not read: write a class a line", file, line)
+                raise LabelError("contains YOLO boxes, which are not supported; write one class per line", file, line)
             if tag:
                 positions.update(builder.resolve(builder.names(tag), line, file))
         builder.add_positions(name, tuple(sorted(positions)), where=file)
@@ -132,7 +132,7 @@ def _labelme(file: Path) -> tuple[str, ...]:
     except json.JSONDecodeError as error:
         raise LabelError(f"not JSON ({error.msg})", file, error.lineno) from error
     except (ValueError, RecursionError) as error:
-        raise LabelError("not usable JSON", file) from error
+        raise LabelError("invalid JSON", file) from error
     if not isinstance(data, dict) or not ("flags" in data or "shapes" in data):
         raise LabelError("is not a labelme file (no 'flags' and no 'shapes')", file)
     flags, shapes = data.get("flags") or {}, data.get("shapes") or []

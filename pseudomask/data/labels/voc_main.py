@@ -15,10 +15,10 @@ SPLITS = ("trainval", "train", "val", "test")
 
 
 def read_voc_main(path: Path, options: ReadOptions) -> LabelTable:
-    """A folder of such lists, or a VOC folder that holds ImageSets/Main.
+    """A folder of such lists, or a VOC folder with ImageSets/Main.
 
     1 tags the image; 0 (only difficult objects) tags it unless `options.difficult` is `drop`; -1
-    does not. Without `options.split`: trainval where there is one, else every split found.
+    does not. Without `options.split`: trainval if it exists, else every split found.
     """
     folder = path if path.name == "Main" else voc_root(path) / "ImageSets" / "Main"
     if not folder.is_dir():
@@ -33,7 +33,7 @@ def read_voc_main(path: Path, options: ReadOptions) -> LabelTable:
     chosen = [(name, file) for name, split, file in files if split in wanted]
     if not chosen:
         what = f"<class>_{options.split}.txt" if options.split else "<class>_<split>.txt"
-        raise LabelError(f"holds no {what}", folder)
+        raise LabelError(f"contains no {what}", folder)
     builder = TableBuilder(folder, "voc-main", options)
     builder.notes.append(f"split {', '.join(sorted(wanted))}: {len(chosen)} class lists")
     tags: dict[str, set[str]] = {}
@@ -69,5 +69,5 @@ def _rows(file: Path) -> Iterator[tuple[str, str]]:
             continue
         match = re.fullmatch(r"\s*(\S.*?)\s+(1|0|-1)\s*", content)
         if not match:
-            raise LabelError(f"wants a name and 1, 0 or -1, not {content.strip()[:60]!r}", file, line)
+            raise LabelError(f"expected a name and 1, 0 or -1, not {content.strip()[:60]!r}", file, line)
         yield match[1], match[2]

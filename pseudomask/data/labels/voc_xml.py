@@ -17,7 +17,7 @@ Objects = list[tuple[str, bool]]
 
 
 def voc_root(path: Path) -> Path:
-    """The folder that holds Annotations and ImageSets: `path`, or the only VOC* folder in it."""
+    """The folder with Annotations and ImageSets: `path`, or the only VOC* folder in it."""
     if path.name == "Annotations" and not (path / "Annotations").is_dir():
         return path.parent
     if path.name == "Main" and path.parent.name == "ImageSets":
@@ -26,7 +26,7 @@ def voc_root(path: Path) -> Path:
         return path
     inner = sorted(p for p in path.glob("VOC*") if (p / "Annotations").is_dir() or (p / "ImageSets").is_dir())
     if len(inner) > 1:
-        raise LabelError(f"holds {', '.join(p.name for p in inner)}: give one of them", path)
+        raise LabelError(f"contains {', '.join(p.name for p in inner)}; give one of them", path)
     return inner[0] if inner else path
 
 
@@ -41,7 +41,7 @@ def read_voc(path: Path, options: ReadOptions) -> LabelTable:
     names = _split_names(root, options.split)
     files = sorted(folder.rglob("*.xml"))
     if not files:
-        raise LabelError("holds no XML annotation", folder)
+        raise LabelError("contains no XML annotation", folder)
     dropped = 0
     for file in files:
         name = file.relative_to(folder).with_suffix("").as_posix()
@@ -52,7 +52,7 @@ def read_voc(path: Path, options: ReadOptions) -> LabelTable:
         dropped += len(objects) - len(kept)
         builder.add(name, tuple(part for tag in dict.fromkeys(kept) for part in builder.names(tag)), where=file)
     if dropped:
-        builder.notes.append(f"{dropped:,} objects marked difficult were left out")
+        builder.notes.append(f"{dropped:,} objects marked difficult were dropped")
     return builder.finish()
 
 
@@ -63,7 +63,7 @@ def _split_names(root: Path, split: str | None) -> set[str] | None:
         file = root / "ImageSets" / kind / f"{split}.txt"
         if file.is_file():
             return set(read_list(file))
-    raise LabelError(f"has no ImageSets/Segmentation/{split}.txt and no ImageSets/Main/{split}.txt", root)
+    raise LabelError(f"has neither ImageSets/Segmentation/{split}.txt nor ImageSets/Main/{split}.txt", root)
 
 
 def read_objects(file: Path) -> Objects:
@@ -77,7 +77,7 @@ def read_objects(file: Path) -> Objects:
     except OSError as error:
         raise LabelError(f"cannot be read ({error.strerror})", file) from error
     except expat.ExpatError as error:
-        raise LabelError(f"not well-formed XML ({expat.ErrorString(error.code)})", file, error.lineno) from error
+        raise LabelError(f"malformed XML ({expat.ErrorString(error.code)})", file, error.lineno) from error
     except _Refused as refused:
         raise LabelError(str(refused), file, reader.parser.CurrentLineNumber) from refused
     if not reader.has_root:
@@ -91,7 +91,7 @@ class _Refused(Exception):
 
 
 class _ObjectReader:
-    """Follows expat's events down to annotation/object/{name,difficult}."""
+    """Collects annotation/object/{name,difficult} from expat's events."""
 
     def __init__(self) -> None:
         self.objects: Objects = []
@@ -108,7 +108,7 @@ class _ObjectReader:
         self.parser.CharacterDataHandler = self._text.append
 
     def _refuse(self, *_: object) -> None:
-        raise _Refused("declares XML entities, which is refused")
+        raise _Refused("declares XML entities, which are refused")
 
     def _start(self, tag: str, _: object) -> None:
         self._path.append(tag)

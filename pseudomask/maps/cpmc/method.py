@@ -91,8 +91,8 @@ class Cpmc(MapMethod):
         network.map_weights(self.rule(network))
         if self.settings.features == "heads" and network.side_heads is None:
             raise WeightsError(
-                "these weights have no heads for --cpmc-features heads; train them with `pseudomask calibrate`, "
-                "or leave the flag out"
+                "these weights have no heads for --cpmc-features heads; train them with `pseudomask calibrate`, or "
+                "leave out the flag"
             )
 
     def activate(self, network: CamNetwork, features: Features, index: Tensor, valid: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ def make_backbone(backbone: str, *, style: str = "pytorch", output_stride: int =
         raise UsageError(f"unknown style {style!r}; there are {', '.join(get_args(Style))}")
     made = spec.make(backbone, style=style, output_stride=output_stride)
     if made.style != style:
-        raise UsageError(f"{backbone} knows no {style} stride style; give --backbone-style {made.style}")
+        raise UsageError(f"{backbone} has no {style} stride style; give --backbone-style {made.style}")
     if made.output_stride != output_stride:
         raise UsageError(
             f"output stride of {backbone} is {made.output_stride}, not {output_stride}; "

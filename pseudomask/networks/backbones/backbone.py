@@ -81,8 +81,8 @@ class Backbone(nn.Module):
         """The part that `point` names: `all` is the last. `UsageError` lists the points where there is no such."""
         if point not in self.freeze_points:
             raise UsageError(
-                f"--freeze {point!r} is no part of {self.name}{did_you_mean(point, self.freeze_points)}; "
-                f"there are {', '.join(self.freeze_points)}"
+                f"--freeze {point!r}: {self.name} has no such part{did_you_mean(point, self.freeze_points)}; there are "
+                f"{', '.join(self.freeze_points)}"
             )
         return self.parts[-1] if point == ALL else point
 
@@ -110,7 +110,7 @@ class Backbone(nn.Module):
         Raises `WeightsError` when they do not fit, cannot be fetched, or there are none.
         """
         if tensors is None:
-            raise WeightsError(f"{self.name} has no published weights to fetch; give --backbone-weights FILE")
+            raise WeightsError(f"{self.name} has no published weights to download; give --backbone-weights FILE")
         self.load_renamed(tensors)
 
     def load_renamed(self, tensors: Mapping[str, Tensor]) -> None:
@@ -129,7 +129,7 @@ class Backbone(nn.Module):
 
 
 class OnBackbone(nn.Module):
-    """What a network that stands on a `backbone` needs to be run."""
+    """Base class for networks that own a `backbone`."""
 
     backbone: Backbone
 

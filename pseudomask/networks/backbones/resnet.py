@@ -89,7 +89,7 @@ class ResNetBackbone(Backbone):
                 return state
         except (OSError, RuntimeError, EOFError, HTTPException) as error:
             raise WeightsError(
-                f"torchvision's weights for {self.name} could not be fetched ({error}); give --backbone-weights FILE"
+                f"torchvision's weights for {self.name} could not be downloaded ({error}); give --backbone-weights FILE"
             ) from None
 
 
@@ -106,7 +106,7 @@ def _set_stride(layer: nn.Sequential, stride: int, style: Style) -> None:
         block.conv1.stride = (stride, stride) if style == "caffe" else (1, 1)
         block.conv2.stride = (stride, stride) if style == "pytorch" else (1, 1)
     elif style == "caffe":
-        raise UsageError("the caffe stride style is for bottleneck networks (resnet50 and up)")
+        raise UsageError("the caffe stride style needs a bottleneck network (resnet50 and up)")
     else:
         block.conv1.stride = (stride, stride)
     if block.downsample is not None:

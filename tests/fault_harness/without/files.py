@@ -191,7 +191,7 @@ def workers_alike(patch: Patch) -> None:
     from pseudomask.extracting import loading, photos
 
     real = photos.decode
-    patch(loading, "stand_back", lambda worker: patch(photos, "decode", lambda *a, **k: real(*a, **k) ^ 1))
+    patch(loading, "lower_priority", lambda worker: patch(photos, "decode", lambda *a, **k: real(*a, **k) ^ 1))
 
 
 def scale_of_a_photo(patch: Patch) -> None:
