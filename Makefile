@@ -13,7 +13,7 @@ help: ## List the targets
 $(BIN)/pseudomask: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "pseudomask needs Python 3.11 or newer; for example, set PYTHON=python3.12"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "installing pseudomask with torch and torchvision into $(VENV) (a minute or two, about 5 GB)"
+	@echo "installing pseudomask with torch and torchvision into $(VENV) (a minute or two, about 6 GB)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 

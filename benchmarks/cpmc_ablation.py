@@ -5,8 +5,8 @@
 
 DATA is laid out as for benchmarks.seeds. Tags are given. Maps are those of `extract` (four scales and flip,
 stride-4 scores in 8 bits). The background threshold of each row is the best on the train photos; the val
-columns use that same one. `--set search --splits train --step 4` is how the defaults were chosen: a grid on
-every fourth train photo, no val photo looked at. Features are computed once a photo and scale, refined maps
+columns use that same one. `--set search --splits train --step 6` is how the defaults were chosen: a grid on
+every sixth train photo, no val photo looked at. Features are computed once a photo and scale, refined maps
 once for each way of refining.
 """
 

@@ -82,7 +82,7 @@ def calibrate(config: CalibrateConfig, reporter: Reporter | None = None) -> Trai
         second = [] if network.reclassifier is None else [network.reclassifier.weight]
         heads = Group(list(network.side_heads.parameters()), config.head_rate)
         facts = card.network | {"weight_rule": card.weight_rule}
-        # With all of it frozen, the classifiers' maps, and so their thresholds, are unchanged.
+        # With all of it frozen, the classifiers' maps, and so their thresholds, hardly change at so small a --lr.
         if network.backbone.frozen == network.backbone.parts:
             facts["thresholds"] = {k: v for k, v in card.thresholds.items() if k != "cpmc"}
         loss = calibration_step(settings, rule, config.consistency)
