@@ -30,8 +30,8 @@ from pseudomask.evaluation import EvaluateResult as EvaluateResult
 from pseudomask.evaluation import evaluate as evaluate
 from pseudomask.exporting.export import export as export
 from pseudomask.exporting.result import ExportResult as ExportResult
-from pseudomask.extracting.extract import extract as extract
 from pseudomask.extracting.result import ExtractResult as ExtractResult
+from pseudomask.extraction import extract as extract
 from pseudomask.refining.refine import RefineResult as RefineResult
 from pseudomask.refining.refine import refine as refine
 from pseudomask.reporting.report import ReportResult as ReportResult

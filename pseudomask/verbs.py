@@ -184,7 +184,7 @@ VERBS = {
         Verb(
             name="extract",
             config=ExtractConfig,
-            function="pseudomask.extracting.extract:extract",
+            function="pseudomask.extraction:extract",
             help="Make masks and scores from photos.",
             group=MAKE,
             shared=True,

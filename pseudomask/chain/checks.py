@@ -58,12 +58,14 @@ def _check(step: Step) -> None:
             check_teachable(config, split.training)
     elif step.verb.name == "extract":
         from pseudomask.data.collection import collect
+        from pseudomask.extraction import check_chain
         from pseudomask.maps import check_method
         from pseudomask.maps.passes import passes
         from pseudomask.running.layout import plan_outputs
 
         passes(config)
         check_method(config.method)
+        check_chain(config)
         plan_outputs(collect(config.images, config, exclude=config.out).items, config.images, config.out)
     elif step.verb.name == "refine":
         from pseudomask.refining.refine import check_methods

@@ -9,6 +9,7 @@ from typing import Literal
 from pseudomask.config.common import DeviceOptions, FolderOptions, LabelOptions, argument, option
 from pseudomask.config.methods import SingleMethodOptions
 from pseudomask.config.methods.cpmc import WeightRule
+from pseudomask.config.refiners import NAMES, RefinerOptions
 
 Tta = Literal["full", "balanced", "fast"]
 
@@ -59,10 +60,17 @@ class MapOptions(SingleMethodOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExtractConfig(FolderOptions, MapOptions, LabelOptions, DeviceOptions):
+class ExtractConfig(FolderOptions, MapOptions, LabelOptions, DeviceOptions, RefinerOptions):
     """Make pseudo masks and scores from photos."""
 
     images: Path = argument("Folder of photos, searched with its subfolders.")
     out: Path = argument("Folder for masks, scores, manifest.jsonl and run.json.", role="free")
+    refine: tuple[str, ...] = option(
+        (),
+        f"Refiners to apply in the same pass, in order: none (the default), {', '.join(NAMES)}, or a list such as "
+        "walk,crf; the masks are the refined ones, scores/ keep the unrefined scores.",
+        "Method",
+        role="masks",
+    )
     scores: bool = option(True, "Write OUT/scores/….npz, for evaluate's sweep and for refine.", "Output")
     batch_size: int = option(4, "Photos of equal size per batch.", "Machine", min=1, role="free")

@@ -202,8 +202,10 @@ def _describe(writer: Writer, config: ExportConfig, source: Source, result: Expo
     result.paste = writer.paste(os.path.abspath(config.dest))  # noqa: PTH100 - links stay as they were named
     protocol = source.record.protocol
     made = [f"method: {protocol['method']}"] if "method" in protocol else []
-    if source.made.threshold is not None:
-        made.append(f"threshold: {source.made.threshold:g}, {source.made.threshold_chosen}")
+    if source.made.refined_by:
+        made.append(f"refined by: {source.made.refined_by}")
+    if source.made.masks_threshold is not None:
+        made.append(f"threshold: {source.made.masks_threshold:g}, {source.made.masks_chosen}")
     lines = [
         f"{writer.front_matter()}# Pseudo masks, {config.format}",
         "",

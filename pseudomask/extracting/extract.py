@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 
 from pseudomask.config import ExtractConfig
 from pseudomask.config.roles import deciding, defaults
@@ -16,6 +17,7 @@ from pseudomask.extracting.inputs import PhotosAndTags
 from pseudomask.extracting.loading import load
 from pseudomask.extracting.photos import Photo, batches, header_size, windowed
 from pseudomask.extracting.plan import Plan, make_plan
+from pseudomask.extracting.refinement import MakeRefinement, no_refinement
 from pseudomask.extracting.result import ExtractResult
 from pseudomask.extracting.shards import as_planned, own_batches
 from pseudomask.running.folder_run import FolderRun
@@ -26,18 +28,15 @@ from pseudomask.running.signals import graceful
 _COMPARED = ("command", "classes", "weights.sha256", "tagged")  # photos and tags are compared one by one
 
 
-def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractResult:
-    """Make a mask and scores for every photo of a folder (see `ExtractConfig`).
-
-    Raises `UsageError` and its kin before anything is written, `SetupError` when weights or device are
-    missing, `PseudomaskError` when the disk fails. An unreadable photo only marks its manifest line.
-    With `dry_run` all is checked and nothing is made. Started by torchrun, it does this process's share of the photos
-    and returns when all are done.
-    """
+def extract(
+    config: ExtractConfig, reporter: Reporter | None = None, refining: MakeRefinement = no_refinement
+) -> ExtractResult:
+    """`pseudomask.extract`, which says what it does; `refining` makes what `config.refine` asks for."""
     team = ranks()
     reporter = reporter or SilentReporter()
     lead = team.once(reporter)
     plan = make_plan(config, lead)
+    plan = replace(plan, refinement=refining(plan))
     result = plan.result()
     run = _open(plan)
     pending = result.begin(run, lead, with_scores=config.scores, with_overlays=config.overlay)
@@ -62,12 +61,14 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
 
 def _open(plan: Plan) -> FolderRun:
     """The run in its folder, begun or taken up again; nothing is written yet."""
-    config = plan.config
+    config, chain = plan.config, plan.refinement
+    deciders = deciding(ExtractConfig, (config.method, *(chain.names if chain else ())))
+    compared = (*_COMPARED, "protocol.boundary_sha256") if chain else _COMPARED
     return FolderRun(
         config.out,
         plan.record(),
         plan.outputs,
-        fields=[*_COMPARED, *(f"config.{name}" for name in deciding(ExtractConfig, (config.method,)))],
+        fields=[*compared, *(f"config.{name}" for name in deciders)],
         overwrite=config.overwrite,
         inputs=PhotosAndTags(plan.collection, config.images, hashed=config.hash_photos),
         prune=config.prune,

@@ -29,6 +29,7 @@ class Flow:
     reporter: Reporter
     stop: Stop
     waiting: deque[Future[None]] = field(default_factory=deque)
+    unrefined: deque[str] = field(default_factory=deque)  # told by this thread, not by those that write
 
     def run(self, batches: Iterator[list[Photo]], total: int, label: str) -> None:
         with (
@@ -70,16 +71,22 @@ class Flow:
                     names=collection.classes,
                     tags_from="classifier" if one is None else "labels",
                     inputs={"photo": photo.file.to_json()} if photo.file else {},
-                    whole=photo.whole,
+                    photo=photo.whole,
+                    refinement=self.plan.refinement,
                 )
             )
 
     def _write(self, *args: Any, **more: Any) -> None:
         """Files, then at once their manifest line: a kill between the two costs one image a thread, not a backlog."""
         self.folder_run.own.check()
-        self.folder_run.note(write_outputs(*args, **more))
+        entry = write_outputs(*args, **more)
+        self.folder_run.note(entry)
+        if "unrefined" in entry:
+            self.unrefined.append(f"{entry['image']}: {entry['unrefined']}; the seed's mask is kept")
 
     def _collect(self, most: int) -> None:
         """Raise what went wrong in writing; wait where more than `most` images are still on their way."""
         while self.waiting and (len(self.waiting) > most or self.waiting[0].done()):
             self.waiting.popleft().result()
+        while self.unrefined:
+            self.reporter.warn(self.unrefined.popleft())

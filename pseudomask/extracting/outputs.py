@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pseudomask.config import ExtractConfig, RefineConfig
+from pseudomask.extracting.refinement import Refinement
 from pseudomask.masks import overlay, save_mask, save_picture
 from pseudomask.running.layout import Outputs
 from pseudomask.running.manifest import DONE
@@ -44,20 +45,26 @@ def write_outputs(
     names: Sequence[str],
     tags_from: str,
     inputs: Mapping[str, Any],
-    whole: np.ndarray | None,
+    photo: np.ndarray | None,
+    refinement: Refinement | None = None,
 ) -> dict[str, Any]:
     """Write an image's files, the mask last, and return its manifest entry.
 
     The mask is made from the scores as they are stored, so that it can be made again from them. `inputs` goes into the
-    entry: what photo and seed were when they were read.
+    entry: what photo and seed were when they were read. `photo`: uint8 (H, W, 3), for overlay and `refinement`, which
+    makes the mask from better scores than are stored.
     """
     bits = 8 if config.score_bits == "8" else 16
     stored = quantise(scores, bits)  # type: ignore[arg-type]
-    mask = stored.mask(threshold)
+    shown, level, refined = stored, threshold, dict[str, Any]()
+    if refinement is not None and photo is not None:
+        shown, level, refined = refinement.apply(photo, stored, threshold)
+        shown = quantise(shown, bits)  # type: ignore[arg-type]
+    mask = shown.mask(level)
     if config.scores:
         save_scores(outputs.scores, stored, bits=bits)  # type: ignore[arg-type]
-    if whole is not None:
-        save_picture(outputs.overlay, overlay(whole, mask, names=names))
+    if config.overlay and photo is not None:
+        save_picture(outputs.overlay, overlay(photo, mask, names=names))
     save_mask(outputs.mask, mask, mode=config.mask_mode)
     return {
         "key": outputs.key,
@@ -68,5 +75,6 @@ def write_outputs(
         "classes": [names[c - 1] for c in scores.classes],
         "tags": tags_from,
         **inputs,
-        **describe_mask(mask, stored, threshold, names),
+        **refined,
+        **describe_mask(mask, shown, level, names),
     }

@@ -16,6 +16,7 @@ from pseudomask.data.survey import recorded_config, settle
 from pseudomask.devices import pick_amp, pick_device
 from pseudomask.extracting.engine import Engine
 from pseudomask.extracting.photos import Photos
+from pseudomask.extracting.refinement import Refinement
 from pseudomask.extracting.result import ExtractResult
 from pseudomask.maps import check_method, make_method, weight_rule
 from pseudomask.maps.method import MapMethod
@@ -42,6 +43,7 @@ class Plan:
         collection: photos and tags, the classes as the weights number them; `outputs`: their files, in its order.
         amp: precision of the network, None for float32.
         threshold: the background threshold, `threshold_from` who chose it; `tags_from`: where the tags come from.
+        refinement: what is done with each photo's scores before its mask is made.
     """
 
     config: ExtractConfig
@@ -58,6 +60,7 @@ class Plan:
     threshold: float
     threshold_from: str
     tags_from: str
+    refinement: Refinement | None = None
 
     def result(self) -> ExtractResult:
         """The result of a run that has done nothing yet."""
@@ -72,6 +75,8 @@ class Plan:
             untagged=self.collection.untagged,
             orphans=self.collection.orphans,
             passed_over=self.collection.passed_over,
+            refined_by=self.refinement.names if self.refinement else (),
+            masks_threshold=self.refinement.threshold if self.refinement else self.threshold,
         )
 
     def understood(self) -> list[tuple[str, str]]:
@@ -83,14 +88,16 @@ class Plan:
             ("weights", f"{self.weights} ({self.card.method}, {self.card.backbone})"),
             ("method", f"{self.config.method}{f' ({rule})' if rule else ''}, {self.passes}"),
             ("threshold", f"{self.threshold:g}, {self.threshold_from}"),
+            *([("refined by", str(self.refinement))] if self.refinement else []),
             ("device", f"{self.device}, {self._precision()}"),
         ]
 
     def record(self) -> RunRecord:
-        config, seen = self.config, self.passes
+        config, seen, chain = self.config, self.passes, self.refinement
+        settled = {"threshold": self.threshold, "scales": seen.text, "flip": seen.mirrored}
         return RunRecord(
             command="extract",
-            config=jsonable(config) | {"threshold": self.threshold, "scales": seen.text, "flip": seen.mirrored},
+            config=jsonable(config) | settled | {"refine": list(chain.names if chain else ())},
             classes=self.collection.classes,
             device=str(self.device),
             weights={"file": self.weights.name, "sha256": hash_file(self.weights), "licence": self.card.license},
@@ -107,7 +114,8 @@ class Plan:
                 "tags": self.tags_from,
                 "images": len(self.collection.items),
                 "untagged": len(self.collection.untagged),
-            },
+            }
+            | (chain.protocol() if chain else {}),
         )
 
     def _weight_rule(self) -> str | None:
@@ -142,7 +150,7 @@ class Plan:
             max_side=self.config.max_side,
             max_pixels=self.config.max_pixels,
             allow_truncated=self.config.allow_truncated,
-            keep_whole=self.config.overlay,
+            keep_whole=self.config.overlay or self.refinement is not None,
             reading=self.reading,
             hashed=self.config.hash_photos,
         )

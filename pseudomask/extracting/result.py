@@ -19,6 +19,8 @@ class ExtractResult(FolderResult):
         untagged: keys of photos without a row of labels; `orphans`: rows without a photo.
         passed_over: files of `images` that hold pictures of kinds that are not read.
         images, with_scores: the photos' folder, and whether scores lie beside the masks.
+        refined_by: the refiners that made the masks from the scores; `masks_threshold`: the background's height there,
+            while `threshold` is that of the scores.
     """
 
     tags_from: str
@@ -27,16 +29,22 @@ class ExtractResult(FolderResult):
     untagged: tuple[str, ...] = ()
     orphans: tuple[str, ...] = ()
     passed_over: tuple[PassedOver, ...] = ()
+    refined_by: tuple[str, ...] = ()
+    masks_threshold: float = 0.5
 
     def details(self) -> list[tuple[str, str]]:
         return [("tags", self.tags_from)]
+
+    def made_with(self) -> list[tuple[str, str]]:
+        refined = ("refined by", f"{', then '.join(self.refined_by)} (threshold afterwards {self.masks_threshold:g})")
+        return [*super().made_with(), *([refined] if self.refined_by else [])]
 
     def _failed(self) -> list[tuple[str, str]]:
         left = [("ignored", ", ".join(map(str, self.passed_over)))] if self.passed_over else []
         return [*super()._failed(), *left]
 
     def next_steps(self) -> list[tuple[str, str]]:
-        if not self.with_scores:
+        if not self.with_scores or self.refined_by:
             return super().next_steps()
         measure = f"with true masks: {command('evaluate', self.out, 'TRUE_MASKS', '--sweep')}"
         return [("next", command("refine", self.images, self.out, "REFINED")), ("or", measure)]

@@ -102,8 +102,8 @@ def evaluate(
         list_name=list_name,
         counter=counter,
         own=made.classes is not None,
-        masks_threshold=made.threshold,
-        threshold_chosen=made.threshold_chosen,
+        masks_threshold=made.masks_threshold,
+        threshold_chosen=made.masks_chosen,
         doubts=tuple(_folder_doubts(pred, truth, made)),
     )
     try:

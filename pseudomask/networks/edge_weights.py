@@ -80,6 +80,11 @@ def find_backbone(path: Path, named: Path | None, seeds: Path | None = None) -> 
     )
 
 
+def stands_on(path: Path, weights: Path) -> bool:
+    """Whether the head in `path` was trained on the backbone of these weights. Raises `WeightsError` if it is none."""
+    return _matches(weights, _read(path)[1])
+
+
 def _read(path: Path) -> tuple[dict[str, Tensor], Card]:
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file; make it with `pseudomask train-affinity`")

@@ -11,7 +11,9 @@ from importlib import import_module
 
 from pseudomask.config import RefineConfig
 from pseudomask.config.refiners import NAMES
+from pseudomask.errors import UsageError
 from pseudomask.refining.refiner import Refiner
+from pseudomask.suggest import did_you_mean
 
 
 def _make(name: str, config: RefineConfig) -> Refiner:
@@ -23,3 +25,11 @@ def _make(name: str, config: RefineConfig) -> Refiner:
 
 REFINERS: dict[str, Callable[[RefineConfig], Refiner]] = {name: partial(_make, name) for name in NAMES}
 """Name → the refiner with its settings. The function raises where settings, weights or a package are amiss."""
+
+
+def check_names(names: tuple[str, ...], flag: str) -> tuple[str, ...]:
+    """`names`, each a refiner's. Raises `UsageError` for one that is not; `flag` is where it was given."""
+    for name in names:
+        if name not in REFINERS:
+            raise UsageError(f"{flag} {name!r} must be one of {', '.join(REFINERS)}{did_you_mean(name, REFINERS)}")
+    return names

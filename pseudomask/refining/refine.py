@@ -17,8 +17,7 @@ from pseudomask.data.images import PassedOver
 from pseudomask.data.reading import Reading
 from pseudomask.data.survey import inherit, not_decided, recorded_config, settle
 from pseudomask.devices import pick_device
-from pseudomask.errors import UsageError
-from pseudomask.refining import REFINERS
+from pseudomask.refining import REFINERS, check_names
 from pseudomask.refining.batching import pick_batch, plan_batches
 from pseudomask.refining.seeds import PhotosAndSeeds, SeededPhotos, Seeds, match_photos, problems, read_seeds, tags_of
 from pseudomask.refining.thresholds import choose_threshold
@@ -35,7 +34,6 @@ from pseudomask.running.record import RunRecord, hash_file, hash_lines
 from pseudomask.running.reporter import Reporter, SilentReporter
 from pseudomask.running.signals import Stop, graceful
 from pseudomask.running.workers import Lost, run_jobs
-from pseudomask.suggest import did_you_mean
 
 _COMPARED = ("command", "classes", "protocol.seeds_hash", "protocol.affinity_sha256")  # photos and seeds: one by one
 
@@ -68,10 +66,7 @@ class RefineResult(FolderResult):
 
 def check_methods(config: RefineConfig) -> tuple[str, ...]:
     """The refiners in turn; `UsageError` for a name that is none."""
-    for name in config.method:
-        if name not in REFINERS:
-            raise UsageError(f"--method {name!r} must be one of {', '.join(REFINERS)}{did_you_mean(name, REFINERS)}")
-    return config.method or (("walk",) if config.affinity is not None else ("crf",))
+    return check_names(config.method, "--method") or (("walk",) if config.affinity is not None else ("crf",))
 
 
 def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResult:

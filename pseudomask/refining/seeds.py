@@ -11,6 +11,7 @@ from typing import Any
 
 from pseudomask.config import ExtractConfig, RefineConfig
 from pseudomask.config.common import PhotoReadingOptions, SeedOptions
+from pseudomask.config.refiners import RefinerOptions
 from pseudomask.config.roles import changed, deciding
 from pseudomask.data.images import ImageItem, PassedOver, look_through, passed_over_line, read_list, select
 from pseudomask.data.labels import read_classes
@@ -37,6 +38,7 @@ _BEFORE = frozenset(
     weights workers
     """.split()  # noqa: SIM905
 )
+_REFINERS = {one.name for one in fields(RefinerOptions)}  # in an extraction they decide the masks alone
 _DECIDING = ("recam_weights", "affinity_sha256", "seeds_hash")  # in a record's protocol
 
 
@@ -93,6 +95,8 @@ class Seeds(MadeFolder):
         counts = _BEFORE | (changed(record.config, kind, later).keys() if kind is not None else set())
         idle = {"out", "device", "amp", "workers", "batch_size", "overlay", "max_failures", "overwrite", "dry_run"}
         idle |= {"mask_mode", "images", "seeds", "labels", "list", "weights", "class_file"}
+        if record.command == "extract":
+            idle |= _REFINERS | {"refine"}
         decided = {name: value for name, value in record.config.items() if name in counts - idle}
         facts = [record.command, decided, record.protocol, record.weights, record.images_hash, record.labels_hash]
         return hash_lines([*record.classes, json.dumps(facts, sort_keys=True)])

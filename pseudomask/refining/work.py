@@ -198,7 +198,7 @@ class Work:
             names=self.names,
             tags_from=job.tags,
             inputs=inputs,
-            whole=photo if self.config.overlay else None,
+            photo=photo,
         )
 
 

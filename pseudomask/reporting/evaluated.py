@@ -59,7 +59,7 @@ def evaluated_page(config: EvaluateConfig, report: Report, made: ShownFolder) ->
     if failures:
         facts.append(("without a mask", f"{len(failures):,}"))
     notes = []
-    if by_scores and made.threshold != protocol.threshold:
+    if by_scores and (made.refined_by or made.threshold != protocol.threshold):
         notes.append(
             f"Masks are the scores at threshold {protocol.threshold:g}; linked mask files may use another threshold."
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -28,9 +29,10 @@ class FolderResult:
         empty: images with a tag that has no pixel.
         seconds: spent on photos, without startup.
         threshold: the background threshold used; `threshold_from`: where it came from.
-        failures: reason by photo, for photos without a mask.
+        failures: reason by photo, for photos without a mask; `unrefined`: for those whose refinement failed, so that
+            they have the mask of their scores.
         understood: (label, value) lines shown instead of a summary in a dry run.
-        exit_code: 0; 1 if more photos failed than `max_failures`; 130 or 143 after a signal.
+        exit_code: 0; 1 if more photos failed, or were not refined, than `max_failures`; 130 or 143 after a signal.
     """
 
     out: Path
@@ -45,6 +47,7 @@ class FolderResult:
     empty: int = 0
     seconds: float = 0.0
     failures: dict[str, str] = field(default_factory=dict)
+    unrefined: dict[str, str] = field(default_factory=dict)
     understood: list[tuple[str, str]] = field(default_factory=list)
     exit_code: int = 0
 
@@ -65,8 +68,8 @@ class FolderResult:
     def finish(self, run: FolderRun, stop: Stop, reporter: Reporter, *, max_failures: int) -> None:
         """Fill in the counts from the run's manifest, and the exit code."""
         self.done, self.failed, self.empty = run.count(DONE), run.count(FAILED), run.empty()
-        self.failures = run.failures()
-        self.exit_code = stop.exit_code or int(self.failed > max_failures)
+        self.failures, self.unrefined = run.failures(), run.unrefined()
+        self.exit_code = stop.exit_code or int(self.failed + len(self.unrefined) > max_failures)
         if stop.requested:
             reporter.warn("stopped; run the same command again to resume")
 
@@ -91,9 +94,14 @@ class FolderResult:
         return rows
 
     def _failed(self) -> list[tuple[str, str]]:
+        if self.unrefined:
+            return [*self._without_mask(), ("not refined", Bad(len(self.unrefined))), *_first(self.unrefined)]
+        return self._without_mask()
+
+    def _without_mask(self) -> list[tuple[str, str]]:
         if not self.failed:
             return [("failed", "none")]
-        shown = [("", f"{name}: {reason}") for name, reason in islice(self.failures.items(), _SHOWN)]
+        shown = _first(self.failures)
         more = self.failed - len(shown)
         rest = [("", f"and {more} more; see {self.out / MANIFEST} for the reasons")] if more else []
         return [("failed", Bad(self.failed)), *shown, *rest]
@@ -115,3 +123,7 @@ class FolderResult:
         plain: dict[str, Any] = jsonable({"schema": 1, **self.__dict__})
         plain["understood"] = [{"what": what, "value": value} for what, value in self.understood]
         return plain
+
+
+def _first(reasons: Mapping[str, str]) -> list[tuple[str, str]]:
+    return [("", f"{name}: {reason}") for name, reason in islice(reasons.items(), _SHOWN)]

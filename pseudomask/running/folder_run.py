@@ -139,7 +139,8 @@ class FolderRun:
         return [i for i, one in enumerate(self.outputs) if not self._is_done(one, with_scores, with_overlays)]
 
     def _is_done(self, one: Outputs, with_scores: bool, with_overlays: bool) -> bool:
-        if self.entries.get(one.key, {}).get("status") != DONE or one.key in self.comparison.changed:
+        entry = self.entries.get(one.key, {})
+        if entry.get("status") != DONE or "unrefined" in entry or one.key in self.comparison.changed:
             return False
         wanted = [one.mask, *([one.scores] if with_scores else []), *([one.overlay] if with_overlays else [])]
         return all(path.exists() for path in wanted)
@@ -166,6 +167,11 @@ class FolderRun:
         own = (self.entries.get(one.key, {}) for one in self.outputs)
         return {entry["image"]: entry["reason"] for entry in own if entry.get("status") == FAILED}
 
+    def unrefined(self) -> dict[str, str]:
+        """Reason by image, for those of this run whose mask was to be refined and could not be."""
+        own = (self.entries.get(one.key, {}) for one in self.outputs)
+        return {entry["image"]: entry["unrefined"] for entry in own if "unrefined" in entry}
+
     def finish(self, timings: dict[str, float]) -> None:
         """Put the manifest in the images' order and complete the record; seconds of resumed runs add up."""
         if not self.team.alone:
@@ -189,10 +195,11 @@ _BRIEF_EMPTY: Entry = {"status": DONE, "empty": True}
 
 
 def brief(entry: Entry) -> Entry:
-    """Status, whether a tag has no pixel, and of a failed image its name and reason.
+    """Status, whether a tag has no pixel, and of an image that failed, or was not refined, its name and the reason.
 
     A run over 100,000 images keeps no more of each line.
     """
-    if entry.get("status") == DONE:
+    if entry.get("status") == DONE and "unrefined" not in entry:
         return _BRIEF_EMPTY if entry.get("empty") else _BRIEF_DONE
-    return {name: entry[name] for name in ("status", "image", "reason") if name in entry}
+    found = {name: entry[name] for name in ("status", "image", "reason", "unrefined") if name in entry}
+    return found | ({"empty": True} if entry.get("empty") else {})

@@ -76,9 +76,27 @@ class MadeFolder:
 
     @property
     def threshold(self) -> float | None:
-        """The background threshold in [0, 1] that the masks are the scores cut at."""
+        """The background threshold in [0, 1] of the scores; the masks are the scores cut there, unless `refined_by`."""
         # A refiner may move that of its seeds, which `config` holds.
         return _share(self.protocol.get("scores_threshold", self.config.get("threshold")))
+
+    @property
+    def masks_threshold(self) -> float | None:
+        """That of the masks: `extract --refine` makes them from scores that it does not store."""
+        return _share(self.protocol.get("masks_threshold", self.threshold))
+
+    @property
+    def refined_by(self) -> str:
+        """The refiners that made these masks from these scores; empty where the masks are the scores cut."""
+        return str(self.protocol.get("refined_by", ""))
+
+    @property
+    def masks_chosen(self) -> str:
+        """Who chose the threshold of the masks, in words."""
+        made, seeds = self.masks_threshold, self.threshold
+        if made is None or seeds is None or made == seeds:
+            return self.threshold_chosen
+        return f"{self.threshold_chosen}, moved from {seeds:g} by {self.refined_by}"
 
     @property
     def threshold_chosen(self) -> str:

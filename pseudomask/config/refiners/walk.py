@@ -18,8 +18,8 @@ class WalkOptions:
     affinity: Path | None = _walk(None, "Weights from train-affinity; required by walk.", role="place")
     walk_weights: Path | None = _walk(
         None,
-        "Weights with the backbone that --affinity was trained on; by default searched for in the weights of SEEDS, "
-        "those given to train-affinity, $PSEUDOMASK_WEIGHTS and the bundled weights.",
+        "Weights with the backbone that --affinity was trained on; by default searched for in the weights that "
+        "made the scores, those given to train-affinity, $PSEUDOMASK_WEIGHTS and the bundled weights.",
         role="place",
     )
     walk_power: float | None = _walk(

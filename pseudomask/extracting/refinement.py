@@ -1,0 +1,66 @@
+"""What `extract --refine` does with a photo's scores: a function that callers hand in, as no refiner is known here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pseudomask.errors import PseudomaskError
+from pseudomask.running.halving import OUT_OF_MEMORY
+from pseudomask.scores import ScoreMap
+
+if TYPE_CHECKING:
+    from pseudomask.extracting.plan import Plan
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """A chain of refiners, ready to run.
+
+    Attributes:
+        names: the refiners in turn.
+        threshold: the background's height in what they make, in [0, 1]; the same for all photos.
+        refine: (photo uint8 (H, W, 3), scores as they are stored) → refined scores. Called from several threads.
+        affinity_sha256: of the boundary head's file; None without walk.
+    """
+
+    names: tuple[str, ...]
+    threshold: float
+    refine: Callable[[np.ndarray, ScoreMap], ScoreMap]
+    affinity_sha256: str | None = None
+
+    def __str__(self) -> str:
+        return ",".join(self.names)
+
+    def protocol(self) -> dict[str, Any]:
+        """What the run's record tells of it."""
+        return {
+            "refined_by": str(self),
+            "masks_threshold": self.threshold,
+            "boundary_sha256": self.affinity_sha256,
+        }
+
+    def apply(self, photo: np.ndarray, seed: ScoreMap, threshold: float) -> tuple[ScoreMap, float, dict[str, Any]]:
+        """What the mask is made from: refined scores and their threshold, or those of the seed if that fails.
+
+        The third value is for the manifest: the threshold of scores and mask, and what was done or why it was not.
+        """
+        try:
+            refined, level, done = self.refine(photo, seed), self.threshold, {"refined": str(self)}
+        except OUT_OF_MEMORY:
+            refined, level, done = seed, threshold, {"unrefined": "not enough memory to refine it"}
+        except (PseudomaskError, ValueError, ArithmeticError) as error:
+            refined, level, done = seed, threshold, {"unrefined": str(error) or type(error).__name__}
+        return refined, level, {"threshold": threshold, "masks_threshold": level, **done}
+
+
+MakeRefinement = Callable[["Plan"], Refinement | None]
+
+
+def no_refinement(plan: Plan) -> None:
+    """For callers that never refine. Raises `PseudomaskError` where the settings ask for it."""
+    if plan.config.refine not in ((), ("none",)):
+        raise PseudomaskError("--refine needs the function `pseudomask.extract`")
