@@ -65,5 +65,5 @@ def test_a_training_goes_on_where_the_tags_are_the_same(place: Path, tmp_path: P
     assert gather(training(place, run)).training.labels_hash != "none"
     same = train_cls(training(place, run, tag_separator=";", label_format="csv", image_column="image"))
     assert (same.weights, same.facts["steps"]) == (first.weights, first.facts["steps"])
-    with pytest.raises(RecordMismatch, match="tags are others"):
+    with pytest.raises(RecordMismatch, match="tags differ"):
         train_cls(training(place, run, label_column="fewer"))

@@ -46,7 +46,7 @@ _DECIDING = ("recam_weights", "affinity_sha256", "seeds_hash")  # in a record's 
 class Seeds(MadeFolder):
     """A folder of seeds; `given`: its classes, where a class file names them."""
 
-    advice: str | None = "SEEDS must be what extract or refine wrote"
+    advice: str | None = "SEEDS must be an output folder of extract or refine"
     given: tuple[str, ...] | None = None
 
     @property

@@ -144,7 +144,7 @@ def test_a_training_to_come_makes_older_masks_stale(chain: Write, tmp_path: Path
     do(file)
     (tmp_path / "out/cls/weights.safetensors").unlink()
     ear = tiny.Ear()
-    with pytest.raises(RecordMismatch, match=r"^extract: .*/seeds was made before, and train-cls will now make"):
+    with pytest.raises(RecordMismatch, match=r"^extract: .*/seeds is outdated, because train-cls"):
         do(file, ear)
     assert ear.infos == []
     assert set(became(do(file, overwrite=True)).values()) == {"done", "skipped"}  # the same weights again
@@ -232,10 +232,15 @@ def test_a_step_that_breaks_off_is_named(chain: Write, tmp_path: Path, monkeypat
         ("[refine]\nimages = 'nowhere'\n", "", UsageError, "refine: images nowhere: no such file or folder"),
         ("[evaluate]\ntruth = 'photos.csv'\n", "", UsageError, "evaluate: photos.csv: is a file, not a folder"),
         ("[evaluate]\ntruth = 'empty'\n", "", UsageError, "evaluate: gt empty: no such file or folder"),
-        ("[refine]\n", "list = '-'\n", UsageError, "extract: a list from standard input can be read once"),
+        ("[refine]\n", "list = '-'\n", UsageError, "extract: a list from standard input can be read only once"),
         ("[refine]\n", "limit = 0\n", UsageError, "limit: must be at least 1"),
         ("[refine]\ndevice = 'mps'\n", "", DeviceError, "refine: "),
-        ("[evaluate]\ntruth = 'truth'\nsweep = true\nthreshold = 0.3\n", "", UsageError, "evaluate: `sweep` tries all"),
+        (
+            "[evaluate]\ntruth = 'truth'\nsweep = true\nthreshold = 0.3\n",
+            "",
+            UsageError,
+            "evaluate: `sweep` and `threshold` cannot be combined",
+        ),
     ],
 )
 def test_later_steps_are_checked_before_the_first(
@@ -289,7 +294,7 @@ def test_measures_follow_masks_and_truth(chain: Write, room: Path, tmp_path: Pat
     change(file, 'format = "voc"', 'format = "cvat"')
     with pytest.raises(RecordMismatch) as caught:
         do(file)
-    assert str(caught.value).startswith(f"export: {tmp_path}/out/export holds an export made from other masks or")
+    assert str(caught.value).startswith(f"export: {tmp_path}/out/export holds an export of other masks or")
     assert became(do(file, overwrite=True)) == {"extract": "skipped", "evaluate": "skipped", "export": "done"}
 
 
@@ -297,7 +302,7 @@ def test_a_step_may_say_itself_that_it_may_be_made_anew(chain: Write) -> None:
     file = chain(BUNDLED, "refine")
     do(file)
     change(file, "[extract]\n", "[extract]\noverwrite = true\nthreshold = 0.4\n")
-    with pytest.raises(RecordMismatch, match=r"^refine: .* was made before, and extract will now make"):
+    with pytest.raises(RecordMismatch, match=r"^refine: .* is outdated, because extract"):
         do(file)
     change(file, "[refine]\n", "[refine]\noverwrite = true\n")
     assert set(became(do(file)).values()) == {"done"}

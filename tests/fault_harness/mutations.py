@@ -62,7 +62,9 @@ TABLE: dict[str, tuple[str, ...]] = {
     "test_r16_pickles_are_never_opened": ("inputs.sealed_weights", "inputs.sealed_labels", "inputs.sealed_scores"),
     "test_r16_nothing_in_the_package_unpickles": ("arithmetic.rule_against_pickles",),
     "test_r16_a_checkpoint_that_is_a_pickle": ("inputs.sealed_weights",),
-    **{f"{_LABELS}[{name}]": (_RAW,) for name in ("header_only.csv", "empty.csv", "utf16.csv", "quote.csv")},
+    **{
+        f"{_LABELS}[{name}]": (_RAW,) for name in ("header_only.csv", "empty.csv", "utf16.csv", "quote.csv", "zero.csv")
+    },
     **{f"{_LABELS}[{name}.json]": (_RAW,) for name in ("nan", "number", "strange")},
     f"{_LABELS}[climbs.csv]": ("inputs.rows_within_the_folder",),
     f"{_LABELS}[negative.csv]": ("inputs.cells_of_0_and_1",),
@@ -70,7 +72,6 @@ TABLE: dict[str, tuple[str, ...]] = {
     f"{_LABELS}[twice.csv]": ("inputs.one_row_a_photo",),
     f"{_LABELS}[columns.csv]": ("inputs.columns_of_the_header",),
     f"{_LABELS}[unknown.csv]": ("inputs.classes_of_the_weights",),
-    f"{_LABELS}[zero.csv]": ("inputs.classes_of_the_weights",),
     f"{_LABELS}[deep.json]": ("inputs.depth_of_json",),
     "test_r17_xml_entities_are_refused": ("inputs.entities",),
     "test_r17_harmless_oddities_pass": ("inputs.byte_order_mark", "inputs.one_walk_a_folder"),

@@ -188,7 +188,7 @@ def test_the_verb_goes_on_with_smaller_batches(
     ear = tiny.Ear()
     result = refine(settings(tmp_path / "out", method=("crowd",), batch_size=6), ear)
     assert (result.exit_code, result.done, result.failed) == (0, 6, 0)
-    assert [line for line in ear.warnings if "memory" in line] == ["out of memory; going on with batches of 1"]
+    assert [line for line in ear.warnings if "memory" in line] == ["out of memory; continuing with batches of 1"]
     assert max(seen) > 2
     assert all(count <= 2 for count in itertools.dropwhile(lambda count: count > 2, seen))
 

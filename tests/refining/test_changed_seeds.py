@@ -163,7 +163,7 @@ def test_seeds_that_another_run_makes_anew_stop_the_refining(begun: RefineConfig
                 record.config["max_side"] = 97
                 record.write(begun.seeds / RECORD)
 
-    with pytest.raises(PseudomaskError, match=r"made anew.*--overwrite"):
+    with pytest.raises(PseudomaskError, match=r"was removed or replaced.*--overwrite"):
         refine(replace(begun, overwrite=True), Meddler())
     assert not (begun.out / MANIFEST).exists()
     assert refine(replace(begun, overwrite=True)).exit_code == 0

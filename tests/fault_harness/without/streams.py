@@ -85,8 +85,10 @@ def lines_of_a_manifest(patch: Patch) -> None:
 
 def reading_of_a_record(patch: Patch) -> None:
     """a record that is none is told as such"""
-    from pseudomask.running.record import RunRecord
+    from pseudomask.running import made
+    from pseudomask.running.record import ABSENT, RunRecord
 
+    patch(made, "read_content", lambda path: json.loads(path.read_bytes()) if path.exists() else ABSENT)
     patch(RunRecord, "parse", staticmethod(lambda content, path: RunRecord(**content)))
 
 
