@@ -9,6 +9,7 @@ from typing import Any
 
 from pseudomask.chain.file import ChainFile, Entries, Table, read_file
 from pseudomask.chain.steps import STEPS, Chain, Step
+from pseudomask.config.refiners import NAMES as REFINERS
 from pseudomask.config.settings import Setting, settings
 from pseudomask.config.sources import resolve, variables
 from pseudomask.errors import UsageError
@@ -146,6 +147,8 @@ def _step(
         setting = _setting(verb, known, key)
         if setting is None or setting.name in wired or (key in _PHOTOS and verb.source in wired):
             continue
+        if verb.name == "extract" and {*setting.of} & {*REFINERS} and not {"refine"} & {*own, *file.top}:
+            continue  # it runs no refiner
         taken[key].append(label)
         if setting.name not in own:
             shared[setting.name] = file.top[key]

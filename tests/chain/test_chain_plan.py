@@ -101,6 +101,14 @@ def test_held_out_photos_are_those_of_every_training(chain: Write) -> None:
         plan(chain("train-cls", "extract", "export", more='val-list = "held.txt"'), {})
 
 
+def test_a_refiners_setting_at_the_top_reaches_an_extraction_that_refines(chain: Write) -> None:
+    """Another extraction would take it in silence, and a boundary head that a later step makes is not there yet."""
+    plain = configs(chain("extract", "refine", more="crf-side = 90\n"))
+    assert (plain["extract"].crf_side, plain["refine"].crf_side) == (1024, 90)
+    refined = configs(chain("extract", more='refine = ["crf"]\ncrf-side = 90\n'))
+    assert refined["extract"].crf_side == 90
+
+
 def test_a_weights_key_at_the_top_is_that_of_the_first_to_take_it(chain: Write, tmp_path: Path) -> None:
     found = configs(chain("reactivate", "extract", more='weights = "cls.safetensors"'))
     assert found["reactivate"].weights == Path("cls.safetensors")
@@ -165,7 +173,7 @@ MINIMAL = 'images = "photos"\nout = "OUT"\n'
         ("[extract]\n[export]\n", " [export]: export needs `format`: give `format`, such as format = 'voc'"),
         ("truth = 't'\n[extract]\n", ": truth: no step uses it; it is a setting of evaluate"),
         ("seeds = 's'\n[extract]\n[refine]\n", ": seeds: no step uses it; it is a setting of train"),
-        ("crf-side = 90\n[extract]\n", ": crf-side: no step uses it; it is a setting of refine"),
+        ("crf-side = 90\n[extract]\n", ": crf-side: no step uses it; it is a setting of extract, refine"),
         (
             "method = 'cam'\n[extract]\n[refine]\n",
             ": method: it would apply to extract and refine",
