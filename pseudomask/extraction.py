@@ -13,6 +13,7 @@ from pseudomask.extracting.result import ExtractResult
 from pseudomask.networks.edge_weights import stands_on
 from pseudomask.refining import REFINERS, check_names
 from pseudomask.refining.work import refine_one, with_levels
+from pseudomask.running.ranks import ranks
 from pseudomask.running.record import hash_file
 from pseudomask.running.reporter import Reporter
 
@@ -27,7 +28,9 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
     refinement fails keeps the mask of its scores. With `dry_run` all is checked and nothing is made. Started by
     torchrun, it does this process's share of the photos and returns when all are done.
     """
-    check_chain(config)
+    names = check_chain(config)
+    if reporter is not None and config.affinity is not None and "walk" not in names:
+        ranks().once(reporter).warn("--affinity has no effect without --refine walk")
     return extracting.extract(config, reporter, make_refinement)
 
 

@@ -33,7 +33,7 @@ def _bare(data: bytes) -> bytes:
     width, height = struct.unpack_from(">II", data, 16)
     channels = {0: 1, 2: 3, 4: 2, 6: 4}[data[25]]
     most = height * (1 + 2 * channels * width) if not data[28] else height * (8 + 2 * channels * width) + 64
-    # Unpacked and stored anew: libpng complains on stderr of what follows the last row.
+    # Unpacked and stored again: libpng complains on stderr of what follows the last row.
     pixels = zlib.compress(zlib.decompressobj().decompress(b"".join(body), most), 0)
     return data[:33] + _chunk(b"IDAT", pixels) + _chunk(b"IEND", b"")
 

@@ -1,4 +1,4 @@
-"""A photo's way into an export: its bytes, a link, or, where readers would go wrong, its pixels written anew.
+"""A photo's way into an export: its bytes, a link, or, where readers would go wrong, its pixels written again.
 
 Trainers read with Pillow (torchvision, datasets, detectron2) or OpenCV (mmcv, YOLO). A file is kept only where both
 give the pixels that the masks were made from: 8-bit grey or RGB, one frame, upright, in a kind that both know.
@@ -74,7 +74,7 @@ class AsSeen:
 def suffix_of(photo: Path, seen: AsSeen) -> str:
     """The suffix of a photo's file in an export that may choose it: its own where the file is kept and well named.
 
-    What is written anew is PNG, or JPEG where the photo was one: lossless would be ten times as large.
+    What is written again is PNG, or JPEG where the photo was one: lossless would be ten times as large.
     """
     try:
         header = read_header(photo)
@@ -89,7 +89,7 @@ def suffix_of(photo: Path, seen: AsSeen) -> str:
 def put_photo(source: Path, target: Path, header: Header, seen: AsSeen, *, link: bool) -> tuple[str, str | None]:
     """Bring a photo to `target`; returns what became of it (copied, hard-linked, linked, rewritten), and why rewritten.
 
-    It is written anew, with the pixels that the masks were made from, where readers would see others (`AsSeen`), and
+    It is written again, with the pixels that the masks were made from, where readers would see others (`AsSeen`), and
     where it is of another kind than `target` must be. Raises `ImageError` where it cannot be read.
     """
     kind = KINDS[target.suffix.lower()]

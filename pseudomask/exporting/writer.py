@@ -129,7 +129,7 @@ def colours(classes: int) -> list[list[int]]:
 
 
 def copy_mask(piece: Piece, mask: np.ndarray, target: Path) -> None:
-    """The mask's own bytes, so that nothing is lost; a file that readers would show otherwise is written anew."""
+    """The mask's own bytes, so that nothing is lost; a file that readers would show otherwise is written again."""
     target.parent.mkdir(parents=True, exist_ok=True)
     content = piece.mask.read_bytes()
     if stored_in_bytes(content):

@@ -233,6 +233,13 @@ def test_mistakes_are_found_before_any_photo(settings: Settings, tmp_path: Path)
     assert not out.exists()
 
 
+def test_a_boundary_head_that_nothing_uses_is_reported(settings: Settings, affinity: Path, tmp_path: Path) -> None:
+    for chain, warnings in (((), 1), (("crf",), 1), (("walk",), 0)):
+        ear = tiny.Ear()
+        extract(settings(tmp_path / "out", refine=chain, affinity=affinity, dry_run=True), ear)
+        assert sum("--affinity has no effect" in line for line in ear.warnings) == warnings
+
+
 def test_on_the_command_line(source: Path, fused: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--labels", str(source / "photos.csv"), "--weights", str(source / "weights.safetensors"), "--amp", "off"]
     settled = ["--refine", "crf", "--crf-iterations", "3", "--crf-unary", "soft", "--crf-gt-prob", "0.8"]
