@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import PurePath
 
 _PLAIN = re.compile(r"[A-Za-z_][\w./*-]*", re.ASCII)
@@ -78,3 +79,9 @@ def count(n: int, noun: str) -> str:
     """`1 photo`, `1,200 photos`, `2 classes`."""
     ending = "" if n == 1 else "es" if noun.endswith("s") else "s"
     return f"{n:,} {noun}{ending}"
+
+
+def some(names: Sequence[str], most: int, rest: str) -> str:
+    """`a, b, c`, or `a, b and 5 more (REST)`, where `rest` says where the others are listed."""
+    left = len(names) - most
+    return ", ".join(names[:most]) + (f" and {left:,} more ({rest})" if left > 0 else "")
