@@ -146,7 +146,8 @@ class Finding:
             names += f" ({', '.join(map(str, self.photos[:_SHOWN]))})"
         if len(self.classes) > _SHOWN:
             names += f" and {len(self.classes) - _SHOWN} more (pseudomask check lists all)"
-        return f"{self._head}: {names}; {self.rule.advice}"
+        judged = "" if self.rule.verdict == WORKS else f"{self.rule.verdict}: "
+        return f"{judged}{self._head}: {names}; {self.rule.advice}"
 
     def why(self, name: str) -> str:
         """What is wrong with one of its classes."""
