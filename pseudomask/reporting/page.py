@@ -20,7 +20,8 @@ MOST_FAILURES = 1000
 class ClassLine:
     """One class: shares in [0, 1] of its pixels in truth or mask, None where undefined or without truth.
 
-    images: with it; area: its mean share of those images' pixels; empty: images that have the tag and no pixel.
+    images: with it; area: its mean share of those images' pixels; empty: images that have the tag and no pixel; filled:
+    images that it covers.
     """
 
     index: int
@@ -34,6 +35,7 @@ class ClassLine:
     images: int = 0
     area: float | None = None
     empty: int = 0
+    filled: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pseudomask.reporting.text import clean, url
+from pseudomask.running.quality import FILLED
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def indices(names: object, index: Mapping[str, int]) -> tuple[int, ...]:
 def worst_first(panels: Iterable[Panel], *, by_iou: bool) -> list[Panel]:
     """By IoU, those without one last; or by the manifest's signs, in the order in which they tell most.
 
-    The signs: tags without a pixel, more first; small margin; much ignored; small area.
+    The signs: tags without a pixel, more first; no background; small margin; much ignored; small area.
     """
     return sorted(panels, key=_by_iou if by_iou else _by_signs)
 
@@ -98,11 +99,11 @@ def _by_iou(panel: Panel) -> tuple[float, str]:
     return (math.inf if panel.iou is None else panel.iou, panel.key)
 
 
-def _by_signs(panel: Panel) -> tuple[float, float, float, float, str]:
+def _by_signs(panel: Panel) -> tuple[float, bool, float, float, float, str]:
     signs = panel.signs
     margin = math.inf if signs.margin is None else signs.margin
     area = math.inf if signs.area is None else signs.area
-    return (-len(signs.empty), margin, -(signs.ignored or 0.0), area, panel.key)
+    return (-len(signs.empty), (signs.area or 0) < FILLED, margin, -(signs.ignored or 0.0), area, panel.key)
 
 
 def present(panels: Sequence[Panel]) -> list[int]:

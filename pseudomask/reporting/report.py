@@ -21,7 +21,7 @@ from pseudomask.running.inputs import report_changed
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.listing import File, find_files
 from pseudomask.running.machine import cores
-from pseudomask.running.manifest import Entry
+from pseudomask.running.quality import Coverage
 from pseudomask.running.reporter import Bad, Reporter, SilentReporter
 
 
@@ -82,9 +82,13 @@ def folder_page(made: ShownFolder, masks: Sequence[File]) -> Page:
     names = (BACKGROUND, *(made.classes or ()))
     index_of = {name: index for index, name in enumerate(names)}
     panels = worst_first([_panel(file, made, index_of) for file in masks], by_iou=False)
+    coverage = Coverage.of(made.entries.values())
     failures = made.failures()
     margins = [panel.signs.margin for panel in panels if panel.signs.margin is not None]
-    facts = [("with a tag that has no pixel", f"{sum(bool(panel.signs.empty) for panel in panels):,}")]
+    facts = [
+        ("with a tag that has no pixel", f"{sum(bool(panel.signs.empty) for panel in panels):,}"),
+        ("without background", f"{coverage.full:,}"),
+    ]
     if margins:
         facts.append(("mean margin", f"{sum(margins) / len(margins):.2f}"))
     facts.append(("without a mask", f"{len(failures):,}"))
@@ -94,7 +98,8 @@ def folder_page(made: ShownFolder, masks: Sequence[File]) -> Page:
         facts=facts,
         record=record_lines(made.facts),
         config=made.settings(),
-        classes=_class_lines(names, made.entries),
+        classes=_class_lines(names, coverage),
+        notes=[doubt.text for doubt in coverage.doubts(made.at_chance, "listed below")],
         failures=failures,
         names=names,
         panels=panels,
@@ -116,20 +121,20 @@ def _panel(file: File, made: ShownFolder, index: Mapping[str, int]) -> Panel:
     )
 
 
-def _class_lines(names: Sequence[str], entries: Mapping[str, Entry]) -> list[ClassLine]:
-    """How often each class is tagged, how large it is there, how often it has no pixel; untagged ones are left out."""
-    tagged, empty, area = [0] * len(names), [0] * len(names), [0.0] * len(names)
-    index_of = {name: index for index, name in enumerate(names)}
-    for entry in entries.values():
-        shares = entry.get("area")
-        for index in indices(entry.get("classes"), index_of):
-            tagged[index] += 1
-            share = shares.get(names[index], 0) if isinstance(shares, dict) else 0
-            area[index] += share if isinstance(share, int | float) and 0 <= share <= 1 else 0
-        for index in indices(entry.get("empty"), index_of):
-            empty[index] += 1
+def _class_lines(names: Sequence[str], coverage: Coverage) -> list[ClassLine]:
+    """How often each class is tagged, how large it is there, how often its mask misses or fills the photo.
+
+    The most spoiled first; classes without a tag are left out.
+    """
+    known = [(index, name, coverage.classes[name]) for index, name in enumerate(names) if name in coverage.classes]
     return [
-        ClassLine(index=index, name=name, images=tagged[index], area=area[index] / tagged[index], empty=empty[index])
-        for index, name in enumerate(names)
-        if tagged[index]
+        ClassLine(
+            index=index,
+            name=name,
+            images=one.tagged,
+            area=one.area / one.tagged,
+            empty=one.empty,
+            filled=one.filled,
+        )
+        for index, name, one in sorted(known, key=lambda line: -line[2].spoiled)
     ]

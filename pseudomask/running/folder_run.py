@@ -158,10 +158,6 @@ class FolderRun:
         """How many images of this run have that status."""
         return sum(self.entries.get(one.key, {}).get("status") == status for one in self.outputs)
 
-    def empty(self) -> int:
-        """How many images of this run have a tag without a pixel."""
-        return sum("empty" in self.entries.get(one.key, {}) for one in self.outputs)
-
     def failures(self) -> dict[str, str]:
         """Reason by image, for those of this run that have no mask."""
         own = (self.entries.get(one.key, {}) for one in self.outputs)
@@ -191,15 +187,13 @@ class FolderRun:
 
 
 _BRIEF_DONE: Entry = {"status": DONE}
-_BRIEF_EMPTY: Entry = {"status": DONE, "empty": True}
 
 
 def brief(entry: Entry) -> Entry:
-    """Status, whether a tag has no pixel, and of an image that failed, or was not refined, its name and the reason.
+    """Status, and of an image that failed, or was not refined, its name and the reason.
 
     A run over 100,000 images keeps no more of each line.
     """
     if entry.get("status") == DONE and "unrefined" not in entry:
-        return _BRIEF_EMPTY if entry.get("empty") else _BRIEF_DONE
-    found = {name: entry[name] for name in ("status", "image", "reason", "unrefined") if name in entry}
-    return found | ({"empty": True} if entry.get("empty") else {})
+        return _BRIEF_DONE
+    return {name: entry[name] for name in ("status", "image", "reason", "unrefined") if name in entry}

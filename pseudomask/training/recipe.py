@@ -58,6 +58,7 @@ def card_of(
                 "what": "mean average precision of the tags",
                 "value": round(validation.mean_precision, 4),
                 "protocol": f"{len(split.held_out.items)} held-out photos, {len(validation.precision)} classes",
+                "classes": _by_class(validation, split),
             }
         )
     history = [*base.training.get("history", []), _without_history(base)] if base else []
@@ -79,6 +80,15 @@ def card_of(
         license=options.license,
         versions={"pseudomask": __version__, **package_versions()},
     )
+
+
+def _by_class(validation: Validation, split: Split) -> dict[str, dict[str, float]]:
+    """Average precision, its chance level and the held-out photos of each class that has them."""
+    photos = split.held_out.tag_counts()
+    return {
+        name: {"precision": round(validation.precision[name], 4), "chance": round(level, 4), "photos": photos[name]}
+        for name, level in validation.chance.items()
+    }
 
 
 def _without_history(card: Card) -> dict[str, Any]:
