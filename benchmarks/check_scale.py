@@ -3,8 +3,8 @@
     python -m benchmarks.check_scale --photos 100000 --classes 80
 
 Writes the photos (JPEG, 64 pixels, smooth colours, one in a hundred a re-encoded copy of another) and a CSV file of
-tags to a temporary folder, and checks them. *Reading* is opening and decoding the photos; *the rest* is the list of files,
-tags, verdicts and the search for duplicates. Memory is the peak of the process above what it had before.
+tags to a temporary folder, and checks them. *Reading* is opening and decoding the photos; *the rest* is the list of
+files, tags, verdicts and the search for duplicates. Memory is the peak of the process above what it had before.
 """
 
 from __future__ import annotations

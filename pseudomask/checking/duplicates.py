@@ -18,7 +18,7 @@ MOST_BITS = 16
 """Hashes that differ in more bits are not of the same picture."""
 MOST_APART = 0.05
 """Squared difference of two photos' colours, each about its own mean, as a share of the variance in the photos: among
-2,318 photos of VOC the nearest two different ones have 0.08, a copy of half the size 0.01 (`benchmarks/duplicates.py`).
+a few thousand photos of VOC the nearest two different ones had 0.08, a copy of half the size typically 0.01.
 """
 MOST_LIGHTER = 20.0
 """Difference of the mean colours, in levels of 0 to 255."""
