@@ -10,7 +10,7 @@ from typing import Any
 from pseudomask.config import ReportConfig
 from pseudomask.data.reading import Reading
 from pseudomask.errors import UsageError
-from pseudomask.measuring.coding import BACKGROUND
+from pseudomask.measuring.coding_options import BACKGROUND
 from pseudomask.reporting.folder import ShownFolder, read_folder
 from pseudomask.reporting.page import ClassLine, Page, record_lines
 from pseudomask.reporting.panels import Folders, Panel, indices, signs_of, worst_first

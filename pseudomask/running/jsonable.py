@@ -38,6 +38,12 @@ def jsonable(value: object) -> Any:
     return _array(value)
 
 
+def json_object(value: Mapping[str, Any] | object) -> dict[str, Any]:
+    """`jsonable` of a mapping or data class."""
+    plain: dict[str, Any] = jsonable(value)
+    return plain
+
+
 def _array(value: object) -> Any:
     # Duck-typed, so that this module imports neither numpy nor torch.
     tolist = getattr(value, "tolist", None)
