@@ -259,9 +259,9 @@ def test_a_list_file(pred: Path, truth: Path, tmp_path: Path) -> None:
 def test_listed_images_must_be_there(pred: Path, truth: Path) -> None:
     write(truth, {"x": [[0]]})
     write(pred, {"y": [[0]]})
-    with pytest.raises(UsageError, match="no prediction for 1 of 2 .*: x"):
+    with pytest.raises(UsageError, match=r"no prediction for 1 of 2 .*: x"):
         evaluate(pred, truth, list=["a", "x"])
-    with pytest.raises(UsageError, match="no truth for 1 of 2 .*: y"):
+    with pytest.raises(UsageError, match=r"no truth for 1 of 2 .*: y"):
         evaluate(pred, truth, list=["a", "y"])
     protocol = evaluate(pred, truth, list=["a", "x", "y", "z"], missing="skip").protocol
     assert protocol.images == 1
