@@ -12,7 +12,7 @@ import numpy as np
 from pseudomask.masks import save_mask, save_picture
 from pseudomask.measuring.reports import ClassRow
 from pseudomask.reporting.page import Page
-from pseudomask.reporting.panels import Folders, Panel, Indicators
+from pseudomask.reporting.panels import Folders, Indicators, Panel
 
 HOSTILE = '</script><img src=x onerror="document.title=1">\u2028&amp;{{7*7}}'
 

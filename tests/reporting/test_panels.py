@@ -9,7 +9,7 @@ import pytest
 
 from pseudomask.quoting import printable
 from pseudomask.reporting.page import Page, sorts
-from pseudomask.reporting.panels import Panel, Indicators, present, signs_of, worst_first
+from pseudomask.reporting.panels import Indicators, Panel, present, signs_of, worst_first
 from pseudomask.reporting.urls import folder_url, url
 
 INDEX = {"background": 0, "cat": 1, "dog": 2}
