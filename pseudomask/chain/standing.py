@@ -19,7 +19,7 @@ from pseudomask.errors import PseudomaskError, RecordMismatch, UsageError
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.layout import MANIFEST
 from pseudomask.running.made import MadeFolder
-from pseudomask.running.record import START_ANEW, hash_file, hash_lines
+from pseudomask.running.record import START_OVER, hash_file, hash_lines
 from pseudomask.running.reporter import SilentReporter
 
 State = Literal["done", "new", "goes on", "anew", "waits"]
@@ -108,7 +108,7 @@ class Survey:
             return Standing("new")
         if not self._may(step):
             reason = f"{step.output} holds an export of other masks or with other settings"
-            raise RecordMismatch(reason, advice=START_ANEW)
+            raise RecordMismatch(reason, advice=START_OVER)
         return Standing("anew", "the masks or the settings differ")
 
     def _may(self, step: Step) -> bool:
@@ -117,7 +117,7 @@ class Survey:
 
 def _stale(step: Step, cause: str) -> RecordMismatch:
     reason = f"{step.output} is outdated, because {cause} will redo its input"
-    return RecordMismatch(reason, advice=START_ANEW)
+    return RecordMismatch(reason, advice=START_OVER)
 
 
 def _holds_run(step: Step) -> bool:

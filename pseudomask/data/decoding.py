@@ -167,7 +167,7 @@ def _load(image: ImageFile.ImageFile, kind: str, allow_truncated: bool) -> bool:
 
 
 def _colours(image: ImageFile.ImageFile, reading: Reading) -> tuple[np.ndarray, np.ndarray | None]:
-    """The pixels of an image in any 8-bit mode, uint8 (H, W, 3) or, if bands of grey are chosen, (H, W, 1); its alpha."""
+    """Pixels of an image in any 8-bit mode, uint8 (H, W, 3) or, if bands of grey are chosen, (H, W, 1); its alpha."""
     transparent = image.has_transparency_data or image.mode in ("RGBa", "La")
     if not transparent:
         values, alpha = np.array(image if image.mode == "RGB" else image.convert("RGB")), None
