@@ -222,7 +222,7 @@ def test_lines_of_the_first_version_go_by_the_masks_age(begun: ExtractConfig) ->
     path.write_text("".join(json.dumps(line) + "\n" for line in old))
     keys, result, ear = redone(begun)
     assert (keys, result.skipped) == ([], 3)
-    assert any("3 masks were made by a version" in line for line in ear.infos)
+    assert any("3 masks by a version" in line for line in ear.infos)
     repaint(begun.images / "p07.png")
     assert redone(begun)[0] == ["p07"]
 
