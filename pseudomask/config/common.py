@@ -53,6 +53,14 @@ class TagOptions:
         None, "Tags that mean unknown, comma-separated (NA,unknown); their rows are skipped."
     )
     merge_names: bool = _of_tags(False, "Merge class names that differ only in case, spaces, `_` or `-`.")
+    map: str | None = _of_tags(
+        None,
+        "Tags that are classes by another name (airplane=aeroplane,couch=sofa), or a file of such lines.",
+        metavar="TAG=CLASS,...|FILE",
+    )
+    unknown_tags: Literal["error", "drop"] = _of_tags(
+        "error", "What to do with tags that are none of the weights' or the --class-file's classes."
+    )
     count_from: int | None = _of_tags(
         None,
         "Number of the first class of --class-file if tags are numbers: 0 or 1; by default 1, or 0 for a Hugging Face "

@@ -205,15 +205,17 @@ def _threshold(config: ExtractConfig, card: Card, method: MapMethod) -> tuple[fl
 def report_tags(collection: Collection, card: Card, reporter: Reporter) -> str:
     """Warn of photos whose tags the classifier chooses; returns where the tags come from."""
     if collection.tags is None:
-        reporter.warn("no --labels; using the classifier's confident predictions as tags")
+        reporter.warn(
+            "no --labels; using the classifier's confident predictions as tags, of which many are wrong where photos "
+            "differ from those of its training"
+        )
         seen = card.training.get("photos_per_class")
         counts = seen if isinstance(seen, dict) else {}
-        well = [name for name, n in counts.items() if isinstance(n, int) and n >= _WELL_SEEN]
-        if well and len(well) < len(counts):
+        rare = [name for name, n in counts.items() if isinstance(n, int) and n < _WELL_SEEN]
+        if 0 < len(rare) < len(counts):
             reporter.warn(
-                f"these weights learned {', '.join(well[:8])}{', …' if len(well) > 8 else ''} from at least "
-                f"{_WELL_SEEN} photos each; {len(counts) - len(well)} classes had fewer, so their predicted tags are "
-                "unreliable"
+                f"these weights saw fewer than {_WELL_SEEN} photos of {', '.join(rare[:8])}"
+                f"{f' and {len(rare) - 8} more' if len(rare) > 8 else ''}: their predicted tags are the least reliable"
             )
         return "the classifier"
     tell_labels(collection, reporter, "the classifier's confident predictions are used as their tags")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -69,6 +69,8 @@ def read_labels(
     no_class: Sequence[str] = (),
     skip_tag: Sequence[str] = (),
     merge_names: bool = False,
+    renames: Mapping[str, str] | None = None,
+    drop_unknown: bool = False,
     count_from: int | None = None,
     image_column: str | None = None,
     label_column: Sequence[str] = (),
@@ -86,6 +88,8 @@ def read_labels(
         no_class: tags that mean that a photo shows no class.
         skip_tag: tags whose rows are skipped.
         merge_names: whether names that differ only in case, spaces, `_` or `-` are one class.
+        renames: class by tag, the tag in lower case (`renaming.read_map`).
+        drop_unknown: whether tags that are not in `classes` are left out; otherwise they are an error.
         count_from: number (0 or 1) of the first of `classes` if tags are numbers; by default the format's.
         image_column, label_column: names of a table's columns; several label columns are 0/1 columns, one per class.
         images: the image folder; absolute names are made relative to it.
@@ -101,6 +105,8 @@ def read_labels(
         no_class=frozenset(name.casefold() for name in no_class),
         skip_tag=frozenset(name.casefold() for name in skip_tag),
         merge_names=merge_names,
+        renames=renames or {},
+        drop_unknown=drop_unknown,
         count_from=count_from,
         image_column=image_column,
         label_column=tuple(label_column),

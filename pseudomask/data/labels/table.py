@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -45,6 +45,8 @@ class ReadOptions:
     no_class: frozenset[str] = frozenset()
     skip_tag: frozenset[str] = frozenset()
     merge_names: bool = False
+    renames: Mapping[str, str] = field(default_factory=dict)
+    drop_unknown: bool = False
     count_from: int | None = None
     image_column: str | None = None
     label_column: tuple[str, ...] = ()
