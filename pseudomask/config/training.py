@@ -53,6 +53,12 @@ class ScheduleOptions(DeviceOptions):
     license: str = option("unknown", "License of the weights, written to their card.", "Training")
     data_name: str | None = option(None, "Name of the training data, written to the weights' card.", "Training")
     overwrite: bool = option(False, "Start over and replace the training in RUN.", "Run", role="free")
+    finish: bool = option(
+        False,
+        "End a stopped training now: write weights of its last checkpoint, without further steps.",
+        "Run",
+        role="free",
+    )
     dry_run: bool = option(False, "Print what would be done, and stop.", "Run", role="free")
 
     @property

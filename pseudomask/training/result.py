@@ -33,10 +33,11 @@ class Trained:
     images_per_second: float
     lost: frozenset[int] = frozenset()  # numbers of the photos to train on that could not be read
     doubts: tuple[str, ...] = ()
+    ended: bool = False  # by --finish
 
     @property
     def finished(self) -> bool:
-        return self.steps >= self.total
+        return self.ended or self.steps >= self.total
 
     def facts(self) -> dict[str, Any]:
         """How far it came, for `TrainingResult`."""
