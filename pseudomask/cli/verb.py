@@ -118,6 +118,13 @@ def _rows(verb: Verb, config: Any, result: Any) -> list[tuple[str, object]]:
     return rows
 
 
+def _show_all(context: typer.Context, wanted: bool) -> None:
+    if wanted:
+        shown: Any = context.command
+        console.out(shown.whole_help(context))
+        raise typer.Exit
+
+
 def _common(*, with_json: bool, with_config: bool) -> list[inspect.Parameter]:
     """The flags common to all verbs, which are not settings."""
     panel = "Program"
@@ -135,11 +142,21 @@ def _common(*, with_json: bool, with_config: bool) -> list[inspect.Parameter]:
         show_default=False,
         parser=str,
     )
+    every = typer.Option(
+        False,
+        "--help-all",
+        help="Show all settings and exit.",
+        rich_help_panel=panel,
+        show_default=False,
+        is_eager=True,
+        callback=_show_all,
+    )
     common = [
         *([options.keyword("cli_config", str | None, config)] if with_config else []),
         switch("cli_quiet", "--quiet", "-q", help="Print only warnings and errors to stderr."),
         switch("cli_debug", "--debug", help="Show the traceback of an error."),
+        options.keyword("cli_help_all", bool, every),
     ]
     if with_json:
-        common.insert(-2, switch("cli_json", "--json", help="Print the result as one JSON document."))
+        common.insert(-3, switch("cli_json", "--json", help="Print the result as one JSON document."))
     return common

@@ -25,6 +25,7 @@ from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import load_network
 from pseudomask.networks.network import CamNetwork
 from pseudomask.networks.store import find_weights
+from pseudomask.quoting import count
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.layout import Outputs, plan_outputs
 from pseudomask.running.record import RunRecord, hash_file
@@ -174,7 +175,7 @@ def make_plan(config: ExtractConfig, reporter: Reporter) -> Plan:
     config, reading = settle(config, collection.items, reporter, recorded=earlier)
     threshold, threshold_from = _threshold(config, card, method)
     tags_from = report_tags(collection, card, reporter)
-    reporter.info(f"{len(collection.items)} photos, {config.method} with {weights.name} on {device}")
+    reporter.info(f"{count(len(collection.items), 'photo')}, {config.method} with {weights.name} on {device}")
     return Plan(
         config=config,
         reading=reading,

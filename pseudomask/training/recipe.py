@@ -13,6 +13,7 @@ from pseudomask._version import __version__
 from pseudomask.errors import TrainingDiverged
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import save_network
+from pseudomask.quoting import count
 from pseudomask.running.record import RunRecord, package_versions
 from pseudomask.running.signals import Stop
 from pseudomask.training.learner import Learner
@@ -73,7 +74,7 @@ def card_of(
             {
                 "what": "mean average precision of the tags",
                 "value": round(validation.mean_precision, 4),
-                "protocol": f"{len(split.held_out.items)} held-out photos, {len(validation.precision)} classes",
+                "protocol": f"{count(len(split.held_out.items), 'held-out photo')}, {count(len(validation.precision), 'class')}",
             }
         )
     history = [*base.training.get("history", []), _without_history(base)] if base else []

@@ -16,7 +16,7 @@ _TEXTS = {
     "steps": "{steps} of {steps_planned}",
     "steps_planned": "",
     "images_per_second": "{images_per_second} images/s",
-    "held_out_precision": "{held_out_precision} (mean over {held_out_classes} classes)",
+    "held_out_precision": "{held_out_precision} (classes: {held_out_classes})",
     "held_out_classes": "",
 }
 _LABELS = {"images_per_second": "speed"}

@@ -24,7 +24,7 @@ def check_start(run: Path, done: int, planned: int, options: ScheduleOptions) ->
         raise UsageError(f"{run}: there is no checkpoint that --finish could make weights of; leave it out to train")
     if done > planned and not options.finish:
         raise UsageError(
-            f"{run}: {done} steps are done, more than the {planned} of --epochs {options.epochs}; add --finish to end "
+            f"{run}: {done} steps done are more than the {planned} of --epochs {options.epochs}; add --finish to end "
             "the training now, or --overwrite to start over"
         )
 

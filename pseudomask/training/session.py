@@ -22,6 +22,7 @@ from pseudomask.errors import UsageError
 from pseudomask.networks.backbones import make_backbone
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import read_card, sketch
+from pseudomask.quoting import count
 from pseudomask.running.atomic import sweep_leftovers
 from pseudomask.running.holder import holding
 from pseudomask.running.jsonable import jsonable
@@ -152,7 +153,7 @@ def run_training(options: AnyOptions, split: Split, recipe: Recipe, reporter: Re
 def _understood(options: AnyOptions, split: Split, recipe: Recipe, device: str) -> list[tuple[str, str]]:
     return [
         *split.training.describe(),
-        ("held out", f"{len(split.held_out.items)} photos"),
+        ("held out", count(len(split.held_out.items), "photo")),
         ("starts from", ", ".join(str(value) for value in recipe.source.values())),
         ("device", device),
         ("output", f"{options.run}; nothing was written"),

@@ -134,7 +134,7 @@ def test_another_number_of_epochs_is_a_choice(runs: Path, settings: Settings, ep
 def test_fewer_epochs_than_are_done_is_refused_before_anything_is_written(runs: Path, settings: Settings) -> None:
     train_cls(settings(runs / "x"), tiny.StopsAt(3))
     before = (runs / "x/run.json").read_bytes()
-    with pytest.raises(UsageError, match=r"3 steps are done, more than the 2 of --epochs 1; add --finish"):
+    with pytest.raises(UsageError, match=r"3 steps done are more than the 2 of --epochs 1; add --finish"):
         train_cls(settings(runs / "x", epochs=1))
     assert (runs / "x/run.json").read_bytes() == before
 
