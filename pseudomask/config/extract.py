@@ -47,7 +47,6 @@ class MapOptions(SingleMethodOptions):
         "mirrored, half the time) or fast (two sizes).",
         "Method",
         role="free",
-        first=True,
     )
     scales: str | None = option(
         None, "Scale factors of test-time augmentation, comma-separated; by default those of --tta.", "Method"

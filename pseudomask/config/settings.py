@@ -2,8 +2,8 @@
 
 A field's metadata may hold: `help`; `positional` (an argument, not a flag); `flag` (another name than
 the field's); `short` (`-m`); `panel` (heading in the help); `metavar`; `min` and `max` (inclusive);
-`env` (False: no variable sets it); `cli` (False: no flag at all); `of` (the methods that it is for); `first` (among those that
-`--help` shows, where `--help-all` shows all); `needed` (there is a default, but the verb refuses it).
+`env` (False: no variable sets it); `cli` (False: no flag at all); `of` (the methods that it is for); `first` (among
+those that `--help` shows, where `--help-all` shows all); `needed` (there is a default, but the verb refuses it).
 """
 
 from __future__ import annotations

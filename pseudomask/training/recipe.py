@@ -74,7 +74,8 @@ def card_of(
             {
                 "what": "mean average precision of the tags",
                 "value": round(validation.mean_precision, 4),
-                "protocol": f"{count(len(split.held_out.items), 'held-out photo')}, {count(len(validation.precision), 'class')}",
+                "protocol": f"{count(len(split.held_out.items), 'held-out photo')}, "
+                f"{count(len(validation.precision), 'class')}",
             }
         )
     history = [*base.training.get("history", []), _without_history(base)] if base else []

@@ -74,11 +74,8 @@ def test_long_verbs_are_short(program: Any) -> None:
 
 
 def test_required_options_are_marked(program: Any) -> None:
-    for verb in ("train-cls", "reactivate", "calibrate"):
-        text = WORDS.sub(" ", page(program, verb, 100))
-        assert "or a text file. [required]" in text
-        assert ("--weights FILE" in text and "[required]" in text.split("--weights")[1][:140]) == (verb != "train-cls")
-    assert "[required]" not in page(program, "extract", 100)
+    for verb, needed in (("train-cls", 1), ("reactivate", 2), ("calibrate", 2), ("extract", 0)):
+        assert page(program, verb, 100).count("[required]") == needed, verb
 
 
 def test_help_all_shows_all(capsys: pytest.CaptureFixture[str]) -> None:
@@ -87,12 +84,9 @@ def test_help_all_shows_all(capsys: pytest.CaptureFixture[str]) -> None:
     assert app.run(["extract", "--help-all"]) == 0
     whole = capsys.readouterr().out
     assert "--labels" in short
-    assert "--crf-iterations" not in short.replace("-all", "")
-    assert all(
-        f"--{one.key}" in whole or f"--[no-]{one.key}" in whole
-        for one in settings(VERBS["extract"].config)
-        if not one.positional
-    )
+    for one in settings(VERBS["extract"].config):
+        assert one.positional or re.search(rf"--(\[no-\])?{one.key}\b", whole), one.name
+    assert len(short) < len(whole) / 2
 
 
 @pytest.mark.parametrize("verb", VERBS)
