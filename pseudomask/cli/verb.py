@@ -12,6 +12,7 @@ from typing import Any
 
 import typer
 
+from pseudomask.carried import carried
 from pseudomask.cli import console, options
 from pseudomask.cli.help import Command
 from pseudomask.cli.progress import ConsoleReporter
@@ -21,7 +22,7 @@ from pseudomask.errors import UsageError
 from pseudomask.quoting import command
 from pseudomask.running.ranks import ranks
 from pseudomask.running.reporter import Bad
-from pseudomask.verbs import Verb
+from pseudomask.verbs import VERBS, Verb
 
 
 def add(app: typer.Typer, verb: Verb, verbs: Sequence[str]) -> None:
@@ -114,7 +115,8 @@ def _rows(verb: Verb, config: Any, result: Any) -> list[tuple[str, object]]:
     rows: list[tuple[str, object]] = list(result.summary())
     if verb.next and result.weights is not None:
         known = vars(config) | {"weights": result.weights}
-        rows.append(("next", command(*(word.format_map(known) for word in verb.next.split()))))
+        first, *words = (known[word[1:-1]] if word[:1] == "{" else word for word in verb.next.split())
+        rows.append(("next", command(first, *words, *carried(config, VERBS[str(first)].config))))
     return rows
 
 

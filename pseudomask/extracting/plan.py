@@ -78,6 +78,7 @@ class Plan:
             passed_over=self.collection.passed_over,
             refined_by=self.refinement.names if self.refinement else (),
             masks_threshold=self.refinement.threshold if self.refinement else self.threshold,
+            own_weights=self.config.weights,
         )
 
     def understood(self) -> list[tuple[str, str]]:
