@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from pseudomask.config import LabelOptions
+from pseudomask.config.common import TagOptions
 from pseudomask.data.collection import Collection, align_tags, collect
 from pseudomask.data.labels import read_labels
 from pseudomask.data.labels.renaming import read_map, suggestions
@@ -88,21 +89,21 @@ def test_without_a_class_list_several_tags_become_one_class(coco: Path) -> None:
 
 def test_a_map_may_swap_names(tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text("filename,labels\na.jpg,cat\nb.jpg,dog\nc.jpg,cat;dog\nd.jpg,cow\n")
-    swapped = read_labels(tmp_path / "l.csv", renames=read_map("cat=dog,dog=cat"))
+    swapped = read_labels(tmp_path / "l.csv", TagOptions(map="cat=dog,dog=cat"))
     assert swapped.classes == ("cat", "cow", "dog")
     assert swapped.tags == {"a.jpg": (2,), "b.jpg": (0,), "c.jpg": (0, 2), "d.jpg": (1,)}
 
 
 def test_numbers_and_one_column_a_class_and_folders(tmp_path: Path) -> None:
     (tmp_path / "n.csv").write_text("filename,labels\na.jpg,17\nb.jpg,18;17\n")
-    assert read_labels(tmp_path / "n.csv", renames={"17": "cat", "18": "dog"}).tags == {"a.jpg": (0,), "b.jpg": (0, 1)}
+    assert read_labels(tmp_path / "n.csv", TagOptions(map="17=cat,18=dog")).tags == {"a.jpg": (0,), "b.jpg": (0, 1)}
     (tmp_path / "h.csv").write_text("filename,kitty,dog\na.jpg,1,0\nb.jpg,1,1\n")
-    table = read_labels(tmp_path / "h.csv", renames={"kitty": "cat"}, classes=["dog", "cat"])
+    table = read_labels(tmp_path / "h.csv", TagOptions(map="kitty=cat"), classes=["dog", "cat"])
     assert table.tags == {"a.jpg": (1,), "b.jpg": (0, 1)}
     for name in ("train/kitty", "train/dog"):
         (tmp_path / "photos" / name).mkdir(parents=True)
         Image.new("RGB", (4, 4)).save(tmp_path / "photos" / name / "a.png")
-    table = read_labels(tmp_path / "photos", renames={"kitty": "cat"}, classes=["dog", "cat"])
+    table = read_labels(tmp_path / "photos", TagOptions(map="kitty=cat"), classes=["dog", "cat"])
     assert table.tags == {"train/dog/a.png": (0,), "train/kitty/a.png": (1,)}
 
 

@@ -75,10 +75,10 @@ def advice(unknown: Sequence[str], classes: Sequence[str]) -> str:
         return f"add --unknown-tags drop to leave such tags out, or --map {shell_word(f'{unknown[0]}=CLASS')}"
     if not rest:
         return f"add --map {given}, or --unknown-tags drop to leave such tags out"
-    return f"add --map {given}, and --unknown-tags drop to leave out {listed(rest)}"
+    return f"add --map {given}, and --unknown-tags drop to leave out {names_of(rest)}"
 
 
-def listed(names: Sequence[str]) -> str:
+def names_of(names: Sequence[str]) -> str:
     """`'a', 'b', 'c' and 5 more`."""
     more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
     return ", ".join(map(shown, names[:_SHOWN])) + more
@@ -90,9 +90,9 @@ def check_targets(names: Iterable[str], targets: Iterable[str], classes: Sequenc
     for name in sorted({*names} & {*targets}):
         if name not in known:
             near = did_you_mean(name, classes)
-            raise UsageError(f"--map: {shown(name)} is no class{near or f'; the classes are {listed(classes)}'}")
+            raise UsageError(f"--map: {shown(name)} is no class{near or f'; the classes are {names_of(classes)}'}")
 
 
 def dropped(names: Sequence[str]) -> str:
     """The note about tags that --unknown-tags drop left out."""
-    return f"tags that are no class were left out (--unknown-tags drop): {listed(names)}"
+    return f"tags that are no class were left out (--unknown-tags drop): {names_of(names)}"
