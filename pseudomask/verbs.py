@@ -70,7 +70,7 @@ class Verb:
         configurable: whether `--config` can hold its settings.
         stdout: (settings, result) → the lines printed on stdout without `--json`.
         next: the usual next command, if the summary does not name it; may contain settings in braces, and {weights},
-            the weights just written.
+            the weights just written; settings that it shares with this verb are added (`carried`).
 
     For the verbs that can be a step of a chain (`pseudomask run`):
         writes: the setting that names its output.
@@ -130,7 +130,7 @@ def _out(config: Any, result: Any) -> Sequence[object]:
     return () if config.dry_run else (result.out,)
 
 
-_EXTRACT_NEXT = "extract {images} MASKS --labels {labels} --weights {weights}"
+_EXTRACT_NEXT = "extract {images} MASKS --labels {labels} --weights {weights} --method cpmc"
 _MASKS = {"masks": "out"}
 
 VERBS = {
@@ -202,7 +202,7 @@ VERBS = {
             group=TRAIN,
             shared=True,
             stdout=_weights,
-            next="refine {images} {seeds} REFINED --affinity {weights}",
+            next="refine {images} {seeds} REFINED --affinity {weights} --method walk,crf",
             writes="run",
             below="affinity",
             inputs=("images", "seeds", "weights"),

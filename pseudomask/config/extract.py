@@ -18,9 +18,13 @@ Tta = Literal["full", "balanced", "fast"]
 class MapOptions(SingleMethodOptions):
     """How maps are made and stored."""
 
-    method: str = option("recam", "Method that makes the maps: cam, recam or cpmc.", "Method")
+    method: str = option("recam", "Method that makes the maps: cam, recam or cpmc.", "Method", first=True)
     weights: Path | None = option(
-        None, "Weights file; by default $PSEUDOMASK_WEIGHTS, else the bundled weights.", "Method", role="place"
+        None,
+        "Weights file; by default $PSEUDOMASK_WEIGHTS, else the bundled weights.",
+        "Method",
+        role="place",
+        first=True,
     )
     recam_weights: WeightRule | None = option(
         None,
@@ -33,6 +37,7 @@ class MapOptions(SingleMethodOptions):
         None,
         "Background threshold: pixels where no class scores above this are background; by default the weights' own.",
         "Method",
+        first=True,
         min=0.0,
         max=1.0,
     )
@@ -71,6 +76,7 @@ class ExtractConfig(FolderOptions, MapOptions, LabelOptions, DeviceOptions, Refi
         "walk,crf; the masks are the refined ones, scores/ keep the unrefined scores.",
         "Method",
         role="masks",
+        first=True,
     )
     scores: bool = option(True, "Write OUT/scores/….npz, for evaluate's sweep and for refine.", "Output")
     batch_size: int = option(4, "Photos of equal size per batch.", "Machine", min=1, role="free")

@@ -2,7 +2,8 @@
 
 A field's metadata may hold: `help`; `positional` (an argument, not a flag); `flag` (another name than
 the field's); `short` (`-m`); `panel` (heading in the help); `metavar`; `min` and `max` (inclusive);
-`env` (False: no variable sets it); `cli` (False: no flag at all); `of` (the methods that it is for).
+`env` (False: no variable sets it); `cli` (False: no flag at all); `of` (the methods that it is for); `first` (among
+those that `--help` shows, where `--help-all` shows all); `needed` (there is a default, but the verb refuses it).
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class Setting:
     max: float | None = None
     env: bool = True
     of: tuple[str, ...] = ()
+    first: bool = False
+    needed: bool = False
 
     def parse(self, value: object, where: str) -> Any:
         """`value` as this field's type and within its bounds. Raises `UsageError`."""
@@ -91,5 +94,9 @@ def _setting(one: dataclasses.Field[Any], annotation: Any) -> Setting:
         positional=bool(meta.get("positional")),
         flag="--" + flag.removeprefix("--"),
         help=meta.get("help", ""),
-        **{key: meta[key] for key in ("short", "panel", "metavar", "min", "max", "env", "of") if key in meta},
+        **{
+            key: meta[key]
+            for key in ("short", "panel", "metavar", "min", "max", "env", "of", "first", "needed")
+            if key in meta
+        },
     )

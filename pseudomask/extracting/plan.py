@@ -25,6 +25,7 @@ from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import load_network
 from pseudomask.networks.network import CamNetwork
 from pseudomask.networks.store import find_weights
+from pseudomask.quoting import count
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.layout import Outputs, plan_outputs
 from pseudomask.running.record import RunRecord, hash_file
@@ -77,6 +78,7 @@ class Plan:
             passed_over=self.collection.passed_over,
             refined_by=self.refinement.names if self.refinement else (),
             masks_threshold=self.refinement.threshold if self.refinement else self.threshold,
+            own_weights=self.config.weights,
         )
 
     def understood(self) -> list[tuple[str, str]]:
@@ -174,7 +176,7 @@ def make_plan(config: ExtractConfig, reporter: Reporter) -> Plan:
     config, reading = settle(config, collection.items, reporter, recorded=earlier)
     threshold, threshold_from = _threshold(config, card, method)
     tags_from = report_tags(collection, card, reporter)
-    reporter.info(f"{len(collection.items)} photos, {config.method} with {weights.name} on {device}")
+    reporter.info(f"{count(len(collection.items), 'photo')}, {config.method} with {weights.name} on {device}")
     return Plan(
         config=config,
         reading=reading,
@@ -205,15 +207,17 @@ def _threshold(config: ExtractConfig, card: Card, method: MapMethod) -> tuple[fl
 def report_tags(collection: Collection, card: Card, reporter: Reporter) -> str:
     """Warn of photos whose tags the classifier chooses; returns where the tags come from."""
     if collection.tags is None:
-        reporter.warn("no --labels; using the classifier's confident predictions as tags")
+        reporter.warn(
+            "no --labels; using the classifier's confident predictions as tags, of which many are wrong where photos "
+            "differ from those of its training"
+        )
         seen = card.training.get("photos_per_class")
         counts = seen if isinstance(seen, dict) else {}
-        well = [name for name, n in counts.items() if isinstance(n, int) and n >= _WELL_SEEN]
-        if well and len(well) < len(counts):
+        rare = [name for name, n in counts.items() if isinstance(n, int) and n < _WELL_SEEN]
+        if 0 < len(rare) < len(counts):
             reporter.warn(
-                f"these weights learned {', '.join(well[:8])}{', …' if len(well) > 8 else ''} from at least "
-                f"{_WELL_SEEN} photos each; {len(counts) - len(well)} classes had fewer, so their predicted tags are "
-                "unreliable"
+                f"these weights saw fewer than {_WELL_SEEN} photos of {', '.join(rare[:8])}"
+                f"{f' and {len(rare) - 8} more' if len(rare) > 8 else ''}: their predicted tags are the least reliable"
             )
         return "the classifier"
     report_labels(collection, reporter, "the classifier's confident predictions are used as their tags")

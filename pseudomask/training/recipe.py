@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import torch
+
 from pseudomask._version import __version__
+from pseudomask.errors import TrainingDiverged
 from pseudomask.networks.card import Card
-from pseudomask.running.record import package_versions
+from pseudomask.networks.checkpoint import save_network
+from pseudomask.quoting import count
+from pseudomask.running.record import RunRecord, package_versions
 from pseudomask.running.signals import Stop
 from pseudomask.training.learner import Learner
 from pseudomask.training.samples import Crops
 from pseudomask.training.split import Split
+from pseudomask.training.state import LATEST
 from pseudomask.training.trainer import AnyOptions
 from pseudomask.training.validation import Validation
 
@@ -48,16 +55,27 @@ class Recipe:
 
 
 def card_of(
-    options: AnyOptions, split: Split, recipe: Recipe, network: dict[str, Any], validation: Validation | None
+    options: AnyOptions,
+    split: Split,
+    recipe: Recipe,
+    network: dict[str, Any],
+    validation: Validation | None,
+    schedule: dict[str, Any],
 ) -> Card:
-    """The card of the weights that a finished training wrote; `network`: its facts about the network."""
+    """The card of the weights that a training wrote.
+
+    Args:
+        network: facts about the network.
+        schedule: how far it came, where that is not all that was planned, and what was planned before.
+    """
     measured, base = list[dict[str, Any]](), recipe.base_card
     if validation and validation.precision:
         measured.append(
             {
                 "what": "mean average precision of the tags",
                 "value": round(validation.mean_precision, 4),
-                "protocol": f"{len(split.held_out.items)} held-out photos, {len(validation.precision)} classes",
+                "protocol": f"{count(len(split.held_out.items), 'held-out photo')}, "
+                f"{count(len(validation.precision), 'class')}",
             }
         )
     history = [*base.training.get("history", []), _without_history(base)] if base else []
@@ -73,12 +91,37 @@ def card_of(
             "starts_from": recipe.source,
             "long_side": list(options.sides),
             **{name: getattr(options, name) for name in _ON_CARD if hasattr(options, name)},
+            **schedule,
             **({"history": history} if history else {}),
         },
         measured=measured,
         license=options.license,
         versions={"pseudomask": __version__, **package_versions()},
     )
+
+
+def save_weights(
+    options: AnyOptions,
+    split: Split,
+    recipe: Recipe,
+    learner: Learner,
+    record: RunRecord,
+    path: Path,
+    steps: int,
+    validation: Validation | None,
+) -> None:
+    """Write weights with their card, also those of an epoch in the midst of the training."""
+    planned = options.epochs * max(len(split.training.items) // options.batch_size, 1)
+    schedule = {"schedules": record.protocol["schedules"]} if "schedules" in record.protocol else {}
+    if steps < planned:
+        schedule |= {"steps": steps, "steps_planned": planned}
+    card = card_of(options, split, recipe, learner.card, validation, schedule)
+    dtype = torch.float16 if options.weights_dtype == "fp16" else torch.float32
+    try:
+        save_network(path, learner.network, card, dtype)
+    except TrainingDiverged:
+        if path.name != LATEST:  # those of an epoch may not fit the type yet
+            raise
 
 
 def _without_history(card: Card) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pseudomask.data.teachable import Finding
+from pseudomask.quoting import count
 from pseudomask.running.jsonable import jsonable
 from pseudomask.training.validation import Validation
 
@@ -16,7 +17,7 @@ _TEXTS = {
     "steps": "{steps} of {steps_planned}",
     "steps_planned": "",
     "images_per_second": "{images_per_second} images/s",
-    "held_out_precision": "{held_out_precision} (mean over {held_out_classes} classes)",
+    "held_out_precision": "{held_out_precision} (mean over {measured_classes})",
     "held_out_classes": "",
 }
 _LABELS = {"images_per_second": "speed"}
@@ -33,10 +34,11 @@ class Trained:
     images_per_second: float
     lost: frozenset[int] = frozenset()  # numbers of the photos to train on that could not be read
     doubts: tuple[str, ...] = ()
+    ended: bool = False  # by --finish
 
     @property
     def finished(self) -> bool:
-        return self.steps >= self.total
+        return self.ended or self.steps >= self.total
 
     def facts(self) -> dict[str, Any]:
         """How far it came, for `TrainingResult`."""
@@ -84,7 +86,8 @@ class TrainingResult:
         if self.understood:
             return self.understood
         facts = {name: value for name, value in self.facts.items() if value not in (None, "")}
-        texts = {name: _TEXTS.get(name, f"{{{name}}}").format_map(facts) for name in facts}
+        words = facts | {"measured_classes": count(facts.get("held_out_classes", 0), "class")}
+        texts = {name: _TEXTS.get(name, f"{{{name}}}").format_map(words) for name in facts}
         return [(_LABELS.get(name, name.replace("_", " ")), text) for name, text in texts.items() if text]
 
     def to_json(self) -> dict[str, Any]:

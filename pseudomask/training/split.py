@@ -15,6 +15,7 @@ from pseudomask.data.images import ImageItem, read_list, select
 from pseudomask.data.reading import Reading
 from pseudomask.data.teachable import Finding, examine
 from pseudomask.networks.card import AFFINITY
+from pseudomask.quoting import count
 from pseudomask.running.reporter import Reporter
 from pseudomask.training.samples import one_hot
 
@@ -56,9 +57,9 @@ def gather(options: TrainingOptions, classes: tuple[str, ...] | None = None) -> 
 
 
 def _draw(items: Sequence[ImageItem], fraction: float, seed: int) -> set[str]:
-    count = min(round(fraction * len(items)), len(items) - 1)
+    most = min(round(fraction * len(items)), len(items) - 1)
     order = np.random.default_rng([seed, 0x5E1D]).permutation(len(items))
-    return {items[int(i)].key for i in order[:count]}
+    return {items[int(i)].key for i in order[:most]}
 
 
 def paths(collection: Collection) -> list[Path]:
@@ -76,8 +77,8 @@ def describe(split: Split, reporter: Reporter) -> dict[str, Any]:
     """Tell what was understood, with warnings for what was not. Returns the facts for the result."""
     training = split.training
     reporter.info(
-        f"{len(training.items)} photos to train on, {len(split.held_out.items)} held out, "
-        f"{len(training.classes)} classes, tags from {training.labels}"
+        f"{count(len(training.items), 'photo')} to train on, {len(split.held_out.items):,} held out, "
+        f"{count(len(training.classes), 'class')}, tags from {training.labels}"
     )
     report_ignored(training, reporter)
     report_labels(training, reporter, "they are not used for training")
