@@ -36,7 +36,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def counted(self: sam.Sam, photo: np.ndarray) -> list[np.ndarray]:
         found.append(1)
-        return masks(photo)
+        return masks(self, photo)
 
     monkeypatch.setattr(sam.Sam, "masks", counted)
     return found
@@ -65,9 +65,7 @@ def test_other_settings_make_other_regions(settings: Settings, tmp_path: Path, m
     assert not any(load_proposals(file_of(tmp_path / "kept", key)).runs for key in KEYS)
 
 
-def test_regions_from_elsewhere_are_not_replaced(
-    settings: Settings, proposals: Path, tmp_path: Path, model: str
-) -> None:
+def test_regions_from_elsewhere_are_not_replaced(settings: Settings, tmp_path: Path, model: str) -> None:
     proposals = tmp_path / "proposals"
     proposals.mkdir()
     file_of(proposals, "p03").write_text("[]")
