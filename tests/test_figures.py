@@ -77,6 +77,16 @@ def test_refiners() -> None:
             same(cell, one[name])
 
 
+@pytest.mark.parametrize(("header", "name"), [("77 + 77 photos", "regions"), ("32 + 32 photos", "regions_crf")])
+def test_what_regions_gain(header: str, name: str) -> None:
+    rows, found = table("docs/refinement-regions.md", header), results(name)
+    assert len(rows) == len(found)
+    for row, one in zip(rows, found, strict=True):
+        assert row[0] == {"": "none", "true": "true regions"}.get(one["chain"], one["chain"])
+        for cell, what in zip(row[1:], ("train", "val", "seconds"), strict=True):
+            same(cell, one[what])
+
+
 def test_how_far_the_automatic_threshold_falls_short() -> None:
     for row, one in zip(table("docs/refinement.md", "seeds | photos"), results("auto_threshold"), strict=True):
         assert row[0].lower().replace(", ", "_") == one["seeds"]
