@@ -27,7 +27,7 @@ class Superpixels:
     """The refiner; see `SuperpixelsOptions`."""
 
     size: int = 8
-    scales: tuple[float, ...] = (300.0, 1000.0, 3000.0, 10000.0)
+    scales: tuple[int, ...] = (300, 1000, 3000, 10000)
     side: int = 1024
 
     def refine(self, photo: np.ndarray, scores: ScoreMap, threshold: float) -> Refined:
@@ -100,4 +100,4 @@ def _root(parents: list[int], k: int) -> int:
 
 
 def make(config: RefineConfig, device: str) -> Superpixels:
-    return Superpixels(config.superpixel_size, config.superpixel_scale or (0.0,), config.region_side)
+    return Superpixels(config.superpixel_size, config.superpixel_scale or (0,), config.region_side)

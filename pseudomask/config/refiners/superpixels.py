@@ -16,8 +16,8 @@ class SuperpixelsOptions(RegionOptions):
     """Superpixels by watershed, merged where their colours are alike."""
 
     superpixel_size: int = _superpixels(8, "Distance of the superpixels' seeds, in pixels.", min=2, max=1024)
-    superpixel_scale: tuple[float, ...] = _superpixels(
-        (300.0, 1000.0, 3000.0, 10000.0),
+    superpixel_scale: tuple[int, ...] = _superpixels(
+        (300, 1000, 3000, 10000),
         "How readily superpixels merge; larger values give larger regions, several values a mean over them, 0 none.",
-        min=0.0,
+        min=0,
     )
