@@ -2,8 +2,8 @@
 
 The background is a constant plane, so the threshold stays what it was: a region's class is the one with the highest
 mean if that is above the threshold, else it is background. Where regions overlap, as an object and its parts do, a
-pixel takes the mean over its regions; one in no region keeps its own scores. SEPL (Chen et al., 2023) assigns SAM's masks
-by their overlap with the thresholded mask, which is a mean of scores that are 0 or 1.
+pixel takes the mean over its regions; one in no region keeps its own scores. SEPL (Chen et al., 2023) assigns SAM's
+masks by their overlap with the thresholded mask, which is a mean of scores that are 0 or 1.
 """
 
 from __future__ import annotations
