@@ -12,6 +12,7 @@ from pseudomask.extracting.refinement import Refinement
 from pseudomask.extracting.result import ExtractResult
 from pseudomask.networks.edge_weights import stands_on
 from pseudomask.refining import REFINERS, check_names
+from pseudomask.refining.refiner import check_photos
 from pseudomask.refining.work import refine_one, with_levels
 from pseudomask.running.ranks import ranks
 from pseudomask.running.record import hash_file
@@ -45,11 +46,13 @@ def make_refinement(plan: Plan) -> Refinement | None:
     if not names:
         return None
     settings = _settings(plan)
-    refiners = with_levels([REFINERS[name](settings) for name in names], plan.threshold)
+    made = [REFINERS[name](settings) for name in names]
+    check_photos(made, [(item.key, item.path) for item in plan.collection.items])
+    refiners = with_levels(made, plan.threshold)
     return Refinement(
         names,
         refiners[-1].level,
-        lambda photo, scores: refine_one(refiners, photo, scores, plan.threshold).scores,
+        lambda key, photo, scores: refine_one(refiners, photo, scores, plan.threshold, key).scores,
         hash_file(settings.affinity) if settings.affinity is not None and "walk" in names else None,
     )
 

@@ -14,6 +14,7 @@ from typing import Any, get_type_hints
 from pseudomask.config import values
 from pseudomask.errors import UsageError
 
+_OF_SEVERAL = ("Regions",)  # groups of several refiners
 _LAST = ("Output", "Run", "Machine")  # groups that people need least, apart from those of single methods
 
 
@@ -57,9 +58,9 @@ class Setting:
 
     @property
     def position(self) -> tuple[int, str]:
-        """Where its group stands in the help: one that is named after a method comes last, by name."""
+        """Where its group stands in the help: one that is named after a method, or is of several, comes last."""
         group = self.panel or ""
-        if group.lower() in self.of:
+        if group.lower() in self.of or group in _OF_SEVERAL:
             return len(_LAST), group.lower()
         return _LAST.index(group) if group in _LAST else -1, ""
 
