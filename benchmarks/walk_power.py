@@ -59,7 +59,7 @@ class Work:
         reduced = -(-max(scores.size) // self.walk.side)
         stride = EDGE_STRIDE * reduced
         with torch.inference_mode():
-            edges = self.walk.edges(shrink(photo, reduced))
+            edges = self.walk.look(shrink(photo, reduced)).edges
             grid = torch.from_numpy(scores_on_grid(scores, stride))
             planes = torch.cat([grid.pow(power) for power in self.powers])  # they do not mix: one walk for all
             how = {"radius": self.walk.radius, "beta": self.walk.beta, "exponent": self.walk.exponent}

@@ -45,7 +45,7 @@ def make_refinement(plan: Plan) -> Refinement | None:
     if not names:
         return None
     settings = _settings(plan)
-    refiners = with_levels([REFINERS[name](settings) for name in names], plan.threshold)
+    refiners = with_levels([REFINERS[name](settings) for name in names], plan.threshold, plan.collection.classes)
     return Refinement(
         names,
         refiners[-1].level,

@@ -198,3 +198,10 @@ class TrainAffinityConfig(SeedOptions, AffinityScheduleOptions):
     radius: int = option(
         10, "Maximum distance of compared pixel pairs, in cells of 4 × 4 pixels.", "Training", min=2, max=32
     )
+    class_weight: float = option(
+        1.0,
+        "Weight of the loss that teaches the head which places are which class; 0 teaches it boundaries alone.",
+        "Training",
+        min=0.0,
+        before=0.0,
+    )

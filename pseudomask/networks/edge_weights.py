@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -43,7 +43,8 @@ def load_edges(path: Path, weights: Path | None = None) -> tuple[EdgeNetwork, Ca
     if _holds_backbone(tensors):
         whole = with_heads_names(tensors)
         return load_tensors(card, str(path), lambda: EdgeNetwork(make_backbone(**card.network)), whole), card
-    head = load_tensors(card, str(path), lambda: EdgeHead(make_backbone(**card.network)), tensors)
+    classes = len(card.classes) if "classes.weight" in tensors else 0
+    head = load_tensors(card, str(path), lambda: EdgeHead(make_backbone(**card.network), classes), tensors)
     if weights is None:
         raise WeightsError(f"{path}: contains only the head; the weights with its backbone are needed too")
     network, theirs = load_network(weights)
@@ -78,6 +79,12 @@ def find_backbone(path: Path, named: Path | None, seeds: Path | None = None) -> 
         f"{path}: its backbone, from {_source(card)}, was not found (searched: {places}); give that file with "
         "--walk-weights FILE"
     )
+
+
+def knows_classes(path: Path, names: Sequence[str]) -> bool:
+    """Whether the head in `path` tells these classes apart, in this order. `WeightsError` if `path` is not a head."""
+    tensors, card = _read(path)
+    return "classes.weight" in tensors and card.classes == tuple(names)
 
 
 def stands_on(path: Path, weights: Path) -> bool:

@@ -7,7 +7,7 @@ shares no trainable weight with this head.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -22,21 +22,50 @@ _WIDTH = 32
 _GROUPS = 4
 
 
-class EdgeHead(nn.Module):
-    """A head on the outputs of a backbone's stem and stages, saved in a file of its own.
+class Seen(NamedTuple):
+    """What the head sees in photos (H, W).
 
     Attributes:
-        taps: for each output, a bias-free 1×1 convolution to 32 channels, group norm and ReLU.
-        edge: 1×1 convolution with bias from all taps at stride 4 to one logit, (1, 32 · outputs, 1, 1).
+        edges: (B, ⌈H/4⌉, ⌈W/4⌉), logits of the boundary.
+        classes: (B, 1 + C, ⌈H/4⌉, ⌈W/4⌉), logits of background and of each class; None where the head knows none.
     """
 
-    def __init__(self, backbone: Backbone) -> None:
+    edges: Tensor
+    classes: Tensor | None
+
+    def mean(self, other: Seen) -> Seen:
+        """The mean logits of two views of the same photos."""
+        both = None if self.classes is None or other.classes is None else (self.classes + other.classes).float() / 2
+        return Seen((self.edges + other.edges).float() / 2, both)
+
+    def mirrored(self) -> Seen:
+        return Seen(self.edges.flip(-1), None if self.classes is None else self.classes.flip(-1))
+
+
+class EdgeHead(nn.Module):
+    """A head on the outputs of a backbone's stem and stages; its weights are a file of their own.
+
+    Args:
+        classes: how many classes it tells apart, beside finding boundaries; 0: none.
+
+    Attributes:
+        taps: for each output a bias-free 1×1 convolution to 32 channels, group norm and ReLU.
+        edge: (1, 32 · outputs, 1, 1), with bias, on all of them at stride 4.
+        classes: (1 + C, 32 · outputs, 1, 1), likewise, background first; or None. Ours: IRN has no such part.
+    """
+
+    def __init__(self, backbone: Backbone, classes: int = 0) -> None:
         super().__init__()
         self.taps = nn.ModuleList(_tap(dim) for dim in backbone.channels)
         self.edge = nn.Conv2d(len(self.taps) * _WIDTH, 1, 1)
+        self.classes = nn.Conv2d(len(self.taps) * _WIDTH, 1 + classes, 1) if classes else None
 
     def forward(self, features: Features) -> Tensor:
-        """Features of photos (H, W) → logits (B, ⌈H/4⌉, ⌈W/4⌉)."""
+        """Features of photos (H, W) → logits of the boundary alone (B, ⌈H/4⌉, ⌈W/4⌉)."""
+        return self.see(features).edges
+
+    def see(self, features: Features) -> Seen:
+        """All that it sees in the photos of these features."""
         h, w = (-(-side // EDGE_STRIDE) for side in features.size)
         planes = []
         for tap, output, stride in zip(self.taps, features.outputs, features.strides, strict=True):
@@ -45,8 +74,8 @@ class EdgeHead(nn.Module):
                 size = [-(-side * stride // EDGE_STRIDE) for side in plane.shape[-2:]]
                 plane = F.interpolate(plane, size=size, mode="bilinear", align_corners=False)
             planes.append(plane[..., :h, :w])
-        logits: Tensor = self.edge(torch.cat(planes, 1))  # (B, 1, h, w)
-        return logits[:, 0]
+        joined = torch.cat(planes, 1)  # (B, 32 · outputs, h, w)
+        return Seen(self.edge(joined)[:, 0], None if self.classes is None else self.classes(joined))
 
 
 def _tap(dim: int) -> nn.Sequential:
@@ -56,11 +85,11 @@ def _tap(dim: int) -> nn.Sequential:
 class EdgeNetwork(OnBackbone):
     """A frozen backbone with a boundary head, for training and for the walk."""
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, backbone: Backbone, classes: int = 0) -> None:
         super().__init__()
         self.backbone = backbone
         self.backbone.freeze("all")
-        self.head = EdgeHead(backbone)
+        self.head = EdgeHead(backbone, classes)
 
     def train(self, mode: bool = True) -> EdgeNetwork:
         super().train(mode)
@@ -72,16 +101,24 @@ class EdgeNetwork(OnBackbone):
         return super().load_state_dict(with_heads_names(dict(state_dict)), strict, assign)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) → logits (B, ⌈H/4⌉, ⌈W/4⌉). No gradient reaches the backbone."""
+        """(B, 3, H, W), normalised → logits of the boundary (B, ⌈H/4⌉, ⌈W/4⌉). No gradient reaches the backbone."""
+        return self.see(x).edges
+
+    def see(self, x: Tensor) -> Seen:
+        """All that the head sees in (B, 3, H, W), normalised."""
         with torch.no_grad():
             features = self.backbone(x)
-        logits: Tensor = self.head(features)
-        return logits
+        return self.head.see(features)
 
 
 def with_heads_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Tensors of a 0.1.0 file, renamed to those of `EdgeNetwork`."""
     return {f"head.{name}" if name.startswith(("taps.", "edge.")) else name: one for name, one in tensors.items()}
+
+
+def look(network: EdgeNetwork, x: Tensor) -> Seen:
+    """The mean logits of photos, (B, 3, H, W) normalised, and their mirror images, in float32."""
+    return network.see(x).mean(network.see(x.flip(-1)).mirrored())
 
 
 def boundaries(network: EdgeNetwork, x: Tensor) -> Tensor:
@@ -93,5 +130,4 @@ def boundaries(network: EdgeNetwork, x: Tensor) -> Tensor:
     Returns:
         (B, ⌈H/4⌉, ⌈W/4⌉) float32 in [0, 1].
     """
-    mirrored = network(x.flip(-1)).flip(-1)
-    return torch.sigmoid((network(x) + mirrored).float() / 2)
+    return torch.sigmoid(look(network, x).edges)

@@ -110,7 +110,7 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
             result.exit_code = stop.exit_code
             return result
         batch = pick_batch(config, device)
-        work = Work(config, with_levels(refiners, threshold), seeds.classes, threshold, batch)
+        work = Work(config, with_levels(refiners, threshold, seeds.classes), seeds.classes, threshold, batch)
         result.scores_threshold = work.refiners[-1].level
         record = _record(config, methods, seeds, seeded, device, result)
         fields = [*_COMPARED, *(f"config.{name}" for name in deciding(RefineConfig, methods))]

@@ -42,6 +42,15 @@ class BatchRefiner(Refiner, Protocol):
         ...
 
 
+@runtime_checkable
+class ClassRefiner(Refiner, Protocol):
+    """A refiner that gains from knowing which classes the scores are of."""
+
+    def for_classes(self, names: Sequence[str]) -> Refiner:
+        """The refiner for scores whose class of mask index i is names[i - 1]."""
+        ...
+
+
 def alike(kinds: Sequence[Kind | None]) -> list[tuple[Kind, list[int]]]:
     """Each value and its positions, in the order of first appearance; None is no value."""
     groups: dict[Kind, list[int]] = {}

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,9 @@ from torch import Tensor
 from pseudomask.config import Amp, RefineConfig, WalkOptions
 from pseudomask.devices import pick_amp
 from pseudomask.errors import WeightsError
-from pseudomask.networks.edge_weights import find_backbone, load_edges
-from pseudomask.networks.edges import EDGE_STRIDE, EdgeNetwork, boundaries
+from pseudomask.networks.edge_weights import find_backbone, knows_classes, load_edges
+from pseudomask.networks.edges import EDGE_STRIDE, EdgeNetwork, Seen, look
+from pseudomask.refining.evidence import LEVEL, joined
 from pseudomask.refining.grid import scores_on_grid, shrink
 from pseudomask.refining.paths import affinities, steps
 from pseudomask.refining.refiner import Refined
@@ -118,6 +120,7 @@ class Walk:
 
     Attributes:
         affinity: the boundary head; `weights`: whose backbone it stands on, None where `affinity` holds a copy.
+        class_weight: weight of what the head knows of the classes; `by_class`: whether it does (see `for_classes`).
     """
 
     affinity: Path
@@ -130,6 +133,8 @@ class Walk:
     side: int = 640
     device: str = "cpu"
     amp: Amp = "off"
+    class_weight: float = 1.0
+    by_class: bool = False
 
     @classmethod
     def of(cls, options: WalkOptions, device: str = "cpu", seeds: Path | None = None) -> Walk:
@@ -154,7 +159,12 @@ class Walk:
             side=options.walk_side,
             device=device,
             amp=options.amp,
+            class_weight=options.walk_classes,
         )
+
+    def for_classes(self, names: Sequence[str]) -> Walk:
+        """The refiner for scores of these classes: if the head knows them, its knowledge is joined to the scores."""
+        return replace(self, by_class=self.class_weight > 0 and knows_classes(self.affinity, names))
 
     @cached_property
     def _network(self) -> EdgeNetwork:
@@ -172,14 +182,15 @@ class Walk:
         """
         if not scores.classes:
             return Refined(scores, threshold)
-        power = power_of(threshold) if self.power is None else self.power
         reduced = -(-max(scores.size) // self.side)
-        small = shrink(photo, reduced)
         with torch.inference_mode():
-            edges = self.edges(small)
-            grid = torch.from_numpy(scores_on_grid(scores, EDGE_STRIDE * reduced)).pow(power)
+            seen = self.look(shrink(photo, reduced))
+            grid = torch.from_numpy(scores_on_grid(scores, EDGE_STRIDE * reduced)).to(seen.edges.device)
+            if self.by_class and seen.classes is not None and scores.classes[-1] < len(seen.classes):
+                grid, threshold = joined(grid, seen.classes[[0, *scores.classes]], threshold, self.class_weight), LEVEL
+            power = power_of(threshold) if self.power is None else self.power
             walked = random_walk(
-                grid.to(edges.device), edges, radius=self.radius, beta=self.beta, exponent=self.exponent
+                grid.pow(power), seen.edges, radius=self.radius, beta=self.beta, exponent=self.exponent
             ).pow(1 / power)
         values = walked.cpu().numpy()
         if not values.any():
@@ -187,16 +198,19 @@ class Walk:
         level = threshold_of(threshold) if self.threshold is None else self.threshold
         return Refined(scaled(scores, values, EDGE_STRIDE * reduced), level)
 
-    def edges(self, image: np.ndarray) -> Tensor:
-        """The boundary's probability, where the walk is to be: (H, W, 3) in [0, 255] → (⌈H/4⌉, ⌈W/4⌉)."""
+    def look(self, image: np.ndarray) -> Seen:
+        """What the head sees, where the walk is to be: (H, W, 3) in [0, 255] → the boundary's probability
+        (⌈H/4⌉, ⌈W/4⌉), and the classes' logits."""
         device = torch.device(self.device)
         amp = pick_amp(self.amp, device)
         x = torch.from_numpy(self._network.backbone.normalisation.normalise(image))[None].to(
             device, memory_format=torch.channels_last
         )
         with torch.autocast(device.type, amp, enabled=amp is not None):
-            found = boundaries(self._network, x)[0]
-        return found if device.type == "cuda" else found.cpu()  # no sparse float64 elsewhere
+            seen = look(self._network, x)
+        home = device if device.type == "cuda" else torch.device("cpu")  # no sparse float64 elsewhere
+        classes = None if seen.classes is None else seen.classes[0].to(home)
+        return Seen(torch.sigmoid(seen.edges[0]).to(home), classes)
 
 
 def power_of(threshold: float) -> float:

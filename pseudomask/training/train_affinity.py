@@ -8,6 +8,7 @@ from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from pseudomask.config import CrfOptions, TrainAffinityConfig
 from pseudomask.data.collection import Collection
@@ -40,7 +41,7 @@ from pseudomask.training.recipe import Recipe
 from pseudomask.training.result import TrainingResult
 from pseudomask.training.session import file_facts, run_training
 from pseudomask.training.split import Split, paths
-from pseudomask.training.team import mean
+from pseudomask.training.team import mean, total
 
 LABELS = "confident"
 """The folder in RUN of the labels that are trained on, a PNG for each photo."""
@@ -77,13 +78,32 @@ def affinity_loss(edges: Tensor, labels: Tensor, radius: int, team: Ranks = ALON
     return loss, {"within": mean(torch.cat([background, same]), team), "across": mean(differ, team)}
 
 
-def affinity_step(radius: int, team: Ranks = ALONE) -> LossFunction:
-    """The affinity loss, in float32; no gradient reaches the backbone."""
+def class_loss(logits: Tensor, labels: Tensor, team: Ranks = ALONE) -> Tensor:
+    """Cross entropy over the labelled places, each weighing 1 / √(share of its label among them).
+
+    Args:
+        logits: (B, 1 + C, h, w), background first.
+        labels: (B, h, w) integer, 0 ignore, 1 background, above it classes.
+    """
+    known = labels > 0
+    rows, wanted = logits.movedim(1, -1)[known], labels[known].long() - 1  # (n, 1 + C), (n,)
+    shares = total(torch.bincount(wanted, minlength=logits.shape[1]).double(), team)
+    weights = (shares / shares.sum().clamp(min=1)).clamp(min=1e-3).rsqrt().to(logits.dtype)[wanted]
+    found = F.cross_entropy(rows, wanted, reduction="none") * weights
+    return mean(found, team) / float(total(mean(weights, team).double(), team) / team.world or 1)
+
+
+def affinity_step(radius: int, team: Ranks = ALONE, class_weight: float = 0.0) -> LossFunction:
+    """The affinity loss and, if it has a weight, that of the classes, in float32; no gradient reaches the backbone."""
 
     def step(network: EdgeNetwork, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        logits = network(images)
+        seen = network.see(images)
         with torch.autocast(images.device.type, enabled=False):
-            return affinity_loss(torch.sigmoid(logits.float()), labels, radius, team)
+            loss, parts = affinity_loss(torch.sigmoid(seen.edges.float()), labels, radius, team)
+            if seen.classes is None:
+                return loss, parts
+            classes = class_loss(seen.classes.float(), labels, team)
+            return loss + class_weight * classes, parts | {"classes": classes}
 
     return step
 
@@ -132,11 +152,11 @@ def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None
 
     def build() -> Learner:
         # Initialised first, so that a seed always gives the same head.
-        network = EdgeNetwork(make_backbone(**card.network))
+        network = EdgeNetwork(make_backbone(**card.network), len(seeds.classes) if config.class_weight else 0)
         network.backbone.load_state_dict(load_network(weights)[0].backbone.state_dict())
         facts = card.network | {"backbone_sha256": backbone_hash(network.backbone)}
         groups = [Group(list(network.head.parameters()), config.lr)]
-        return Learner(network, groups, affinity_step(config.radius, team), facts)
+        return Learner(network, groups, affinity_step(config.radius, team, config.class_weight), facts)
 
     source = file_facts(weights) | {
         "seeds": seeds.path.name,

@@ -23,15 +23,16 @@ from pseudomask.errors import NothingLearned, RecordMismatch, TrainingDiverged, 
 from pseudomask.masks import load_mask
 from pseudomask.networks.backbones import make_backbone
 from pseudomask.networks.checkpoint import load_network, read_tensors
-from pseudomask.networks.edge_weights import load_edges
-from pseudomask.networks.edges import EdgeNetwork
+from pseudomask.networks.edge_weights import knows_classes, load_edges
+from pseudomask.networks.edges import EdgeNetwork, look
+from pseudomask.refining.evidence import LEVEL
 from pseudomask.refining.refiner import Refined
 from pseudomask.refining.walk import threshold_of
 from pseudomask.running.layout import RECORD, Outputs
 from pseudomask.running.record import RunRecord
 from pseudomask.scores import ScoreMap, save_scores
 from pseudomask.training.confident import LabelledCrops, confident_labels, confident_thresholds
-from pseudomask.training.train_affinity import affinity_loss, affinity_step
+from pseudomask.training.train_affinity import affinity_loss, affinity_step, class_loss
 
 Settings = Callable[..., TrainAffinityConfig]
 
@@ -261,7 +262,55 @@ def test_walk_takes_the_weights(affinity: Settings, runs: Path, room: Path, seed
     assert len(list((runs / "out").rglob("*.png"))) == 24
     record = RunRecord.read(runs / "out" / RECORD)
     assert record is not None
+    assert record.protocol["scores_threshold"] == threshold_of(LEVEL)  # the head knows the classes of the seeds
+    boundaries = train_affinity(affinity(runs / "b", epochs=1, limit=8, class_weight=0.0))
+    assert refine(replace(config, out=runs / "out_b", affinity=boundaries.weights)).exit_code == 0
+    record = RunRecord.read(runs / "out_b" / RECORD)
+    assert record is not None
     assert record.protocol["scores_threshold"] == threshold_of(0.4)
+
+
+def test_classes_are_learned(affinity: Settings, runs: Path, room: Path) -> None:
+    """The head names the shapes of photos, and a run without the loss has nothing that could."""
+    done = train_affinity(affinity(runs / "a", epochs=7, lr=0.3, checkpoint_every=100))
+    assert done.weights is not None
+    network, card = load_edges(done.weights, room / "cam.safetensors")
+    assert card.classes == tiny.CLASSES
+    right = total = 0
+    for path in sorted((room / "photos").rglob("*.png")):
+        photo = decode(path)
+        truth = np.zeros(photo.shape[:2], int)
+        for i, name in enumerate(tiny.CLASSES, 1):
+            truth[(photo == tiny.COLOURS[name]).all(2)] = i
+        pixels = network.backbone.normalisation.normalise(photo)
+        with torch.inference_mode():
+            seen = look(network, torch.from_numpy(pixels)[None])
+        assert seen.classes is not None
+        found = seen.classes[0].argmax(0).numpy()
+        wanted = truth[::4, ::4]
+        right, total = right + int((found == wanted)[wanted > 0].sum()), total + int((wanted > 0).sum())
+    assert right > 0.8 * total
+    plain = train_affinity(affinity(runs / "b", epochs=1, limit=8, class_weight=0.0))
+    assert plain.weights is not None
+    assert "classes.weight" not in read_tensors(plain.weights)[0]
+    assert not knows_classes(plain.weights, tiny.CLASSES)
+    assert knows_classes(done.weights, tiny.CLASSES)
+    assert not knows_classes(done.weights, tiny.CLASSES[::-1])
+
+
+def test_the_class_loss_by_hand() -> None:
+    """Labels weigh by the root of their rarity; places without a label count for nothing."""
+    torch.manual_seed(0)
+    logits = torch.randn(1, 3, 2, 3, dtype=torch.float64, requires_grad=True)
+    labels = torch.tensor([[[1, 1, 1], [3, 0, 1]]], dtype=torch.int32)
+    surprise = -logits.detach().log_softmax(1)[0]
+    terms = [(0.8**-0.5, surprise[0, 0, 0]), (0.8**-0.5, surprise[0, 0, 1]), (0.8**-0.5, surprise[0, 0, 2]),
+             (0.8**-0.5, surprise[0, 1, 2]), (0.2**-0.5, surprise[2, 1, 0])]  # fmt: skip
+    wanted = sum(weight * value for weight, value in terms) / sum(weight for weight, _ in terms)
+    assert class_loss(logits, labels).item() == pytest.approx(float(wanted), rel=1e-9)
+    nothing = class_loss(logits, torch.zeros_like(labels))
+    nothing.backward()
+    assert nothing.item() == 0
 
 
 def test_the_crf_is_asked(affinity: Settings, runs: Path) -> None:
