@@ -9,7 +9,9 @@ from __future__ import annotations
 from torch import Tensor
 
 LEVEL = 0.5
-"""The background's height in what `joined` makes."""
+"""The background's height in what `joined` makes, and after the walk of it."""
+POWER = 2.0
+"""Of the walk's mean over such scores; LEVEL and POWER were chosen on train photos."""
 SHARPNESS = 2.0
 """How many of the head's logits a seed's score counts for when it doubles, divided by log 2."""
 _LEAST = 1e-3

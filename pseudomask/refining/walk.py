@@ -28,7 +28,7 @@ from pseudomask.devices import pick_amp
 from pseudomask.errors import WeightsError
 from pseudomask.networks.edge_weights import find_backbone, knows_classes, load_edges
 from pseudomask.networks.edges import EDGE_STRIDE, EdgeNetwork, Seen, look
-from pseudomask.refining.evidence import LEVEL, joined
+from pseudomask.refining.evidence import LEVEL, POWER, joined
 from pseudomask.refining.grid import scores_on_grid, shrink
 from pseudomask.refining.paths import affinities, steps
 from pseudomask.refining.refiner import Refined
@@ -177,8 +177,8 @@ class Walk:
     def refine(self, photo: np.ndarray, scores: ScoreMap, threshold: float) -> Refined:
         """Power means of the scores, at the walk's grid, their highest 1 once they are at the photo's size.
 
-        Power and threshold that are not given follow from `threshold` (`power_of`, `threshold_of`). A photo without
-        classes, or without any score off its boundaries, passes through.
+        Power and threshold that are not given follow from `threshold` (`power_of`, `threshold_of`), or are those of
+        joined scores (`evidence`). A photo without classes, or without any score off its boundaries, passes through.
         """
         if not scores.classes:
             return Refined(scores, threshold)
@@ -186,16 +186,18 @@ class Walk:
         with torch.inference_mode():
             seen = self.look(shrink(photo, reduced))
             grid = torch.from_numpy(scores_on_grid(scores, EDGE_STRIDE * reduced)).to(seen.edges.device)
+            power, level = power_of(threshold), threshold_of(threshold)
             if self.by_class and seen.classes is not None and scores.classes[-1] < len(seen.classes):
-                grid, threshold = joined(grid, seen.classes[[0, *scores.classes]], threshold, self.class_weight), LEVEL
-            power = power_of(threshold) if self.power is None else self.power
+                grid = joined(grid, seen.classes[[0, *scores.classes]], threshold, self.class_weight)
+                power, level = POWER, LEVEL
+            power = power if self.power is None else self.power
             walked = random_walk(
                 grid.pow(power), seen.edges, radius=self.radius, beta=self.beta, exponent=self.exponent
             ).pow(1 / power)
         values = walked.cpu().numpy()
         if not values.any():
             return Refined(scores, threshold)
-        level = threshold_of(threshold) if self.threshold is None else self.threshold
+        level = level if self.threshold is None else self.threshold
         return Refined(scaled(scores, values, EDGE_STRIDE * reduced), level)
 
     def look(self, image: np.ndarray) -> Seen:

@@ -77,5 +77,5 @@ def test_the_walk_joins_what_the_head_knows(walk: Walk) -> None:
 
 
 def test_the_level_follows_from_the_classes(walk: Walk) -> None:
-    assert with_levels([walk], 0.2, tiny.CLASSES)[0].level == threshold_of(LEVEL)
+    assert with_levels([walk], 0.2, tiny.CLASSES)[0].level == LEVEL
     assert with_levels([walk], 0.2, tiny.CLASSES[::-1])[0].level == threshold_of(0.2)

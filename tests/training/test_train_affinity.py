@@ -262,7 +262,7 @@ def test_walk_takes_the_weights(affinity: Settings, runs: Path, room: Path, seed
     assert len(list((runs / "out").rglob("*.png"))) == 24
     record = RunRecord.read(runs / "out" / RECORD)
     assert record is not None
-    assert record.protocol["scores_threshold"] == threshold_of(LEVEL)  # the head knows the classes of the seeds
+    assert record.protocol["scores_threshold"] == LEVEL  # the head knows the classes of the seeds
     boundaries = train_affinity(affinity(runs / "b", epochs=1, limit=8, class_weight=0.0))
     assert refine(replace(config, out=runs / "out_b", affinity=boundaries.weights)).exit_code == 0
     record = RunRecord.read(runs / "out_b" / RECORD)
