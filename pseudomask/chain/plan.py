@@ -147,8 +147,8 @@ def _step(
         setting = _setting(verb, known, key)
         if setting is None or setting.name in wired or (key in _PHOTOS and verb.source in wired):
             continue
-        if verb.name == "extract" and {*setting.of} & {*REFINERS} and not {"refine"} & {*own, *file.top}:
-            continue  # it runs no refiner
+        if verb.name == "extract" and {*setting.of} & {*REFINERS} and not _refines(file, own):
+            continue
         taken[key].append(label)
         if setting.name not in own:
             shared[setting.name] = file.top[key]
@@ -166,10 +166,23 @@ def _step(
     values = resolve(verb.name, rest, {}, environment, given)
     if verb.name == "extract" and wired.get("weights") is not None and made.method is not None:
         values.setdefault("method", made.method)
+    if verb.name == "extract" and _refined_later(file):
+        values.setdefault("refine", ("none",))
     try:
         return Step(verb, label, verb.config(**(values | fixed)), name)
     except ValueError as error:
         raise UsageError(f"{table.where}: {error}") from error
+
+
+def _refined_later(file: ChainFile) -> bool:
+    """Whether a step of its own refines what extract makes: then extract refines only if it is told to."""
+    return any(table.verb == "refine" for table in file.tables)
+
+
+def _refines(file: ChainFile, own: Mapping[str, tuple[object, str]]) -> bool:
+    """Whether extract, whose table holds `own`, runs refiners."""
+    given = own.get("refine", file.top.get("refine"))
+    return not _refined_later(file) if given is None else given[0] not in ("none", ["none"])
 
 
 def _in(environment: Mapping[str, str], verb: Verb, setting: Setting) -> bool:

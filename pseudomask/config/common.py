@@ -17,7 +17,7 @@ LabelFormat = Literal["auto", "csv", "voc", "voc-main", "coco", "folders", "text
 def option(
     default: Any, help: str, panel: str = "Options", *, role: Role = "result", of: tuple[str, ...] = (), **more: Any
 ) -> Any:
-    """A field with its help; `panel` is its heading in the help; for `role` and `of` see `config.roles`."""
+    """A field with its help; `panel` is its heading in the help; for `role`, `of` and `before` see `config.roles`."""
     return field(default=default, metadata={"help": help, "panel": panel, "role": role, "of": of, **more})
 
 

@@ -56,7 +56,7 @@ class Flow:
         collection = self.plan.collection
         given = collection.tags
         tags = [None if given is None else given.get(collection.items[photo.index].key) for photo in batch]
-        for photo, one, scores in zip(batch, tags, self.engine.scores(batch, tags), strict=True):
+        for photo, one, made in zip(batch, tags, self.engine.make(batch, tags), strict=True):
             if photo.white:
                 name = collection.items[photo.index].relative
                 self.reporter.warn(f"{name}: all of it is white; if it is transparent, try --alpha ignore")
@@ -65,7 +65,7 @@ class Flow:
                     self._write,
                     self.plan.outputs[photo.index],
                     collection.items[photo.index].relative,
-                    scores,
+                    made.scores,
                     self.plan.config,
                     threshold=self.plan.threshold,
                     names=collection.classes,
@@ -73,6 +73,7 @@ class Flow:
                     inputs={"photo": photo.file.to_json()} if photo.file else {},
                     photo=photo.whole,
                     refinement=self.plan.refinement,
+                    found=made.found,
                 )
             )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from pseudomask.config import ExtractConfig
+from pseudomask.config.quality import QUALITIES, settle_quality
 from pseudomask.data.collection import Collection, align_tags, collect, tell_labels, tell_passed_over
 from pseudomask.data.images import ImagePaths
 from pseudomask.data.reading import Reading
@@ -20,6 +21,7 @@ from pseudomask.extracting.refinement import Refinement
 from pseudomask.extracting.result import ExtractResult
 from pseudomask.maps import check_method, make_method, weight_rule
 from pseudomask.maps.method import MapMethod
+from pseudomask.maps.multiscale import ways
 from pseudomask.maps.passes import Passes, passes
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import load_network
@@ -38,11 +40,13 @@ class Plan:
     """Photos, network and settings of one run.
 
     Attributes:
-        config: what was asked for, with how the photos' numbers are read filled in; `reading` is that.
+        config: what was `given`, with the quality's settings and how the photos' numbers are read filled in; `reading`
+            is the latter.
         passes: at which scales and how mirrored each photo is seen.
         collection: photos and tags, the classes as the weights number them; `outputs`: their files, in its order.
         amp: precision of the network, None for float32.
         threshold: the background threshold, `threshold_from` who chose it; `tags_from`: where the tags come from.
+        usual_refiners: those that run where `config.refine` names none.
         refinement: what is done with each photo's scores before its mask is made.
     """
 
@@ -60,6 +64,8 @@ class Plan:
     threshold: float
     threshold_from: str
     tags_from: str
+    given: ExtractConfig
+    usual_refiners: tuple[str, ...] = ()
     refinement: Refinement | None = None
 
     def result(self) -> ExtractResult:
@@ -77,6 +83,7 @@ class Plan:
             passed_over=self.collection.passed_over,
             refined_by=self.refinement.names if self.refinement else (),
             masks_threshold=self.refinement.threshold if self.refinement else self.threshold,
+            quality=self.quality(),
         )
 
     def understood(self) -> list[tuple[str, str]]:
@@ -85,6 +92,7 @@ class Plan:
         return [
             *self.collection.describe(),
             ("tags", self.tags_from),
+            ("quality", self.quality()),
             ("weights", f"{self.weights} ({self.card.method}, {self.card.backbone})"),
             ("method", f"{self.config.method}{f' ({rule})' if rule else ''}, {self.passes}"),
             ("threshold", f"{self.threshold:g}, {self.threshold_from}"),
@@ -118,6 +126,14 @@ class Plan:
             | (chain.protocol() if chain else {}),
         )
 
+    def quality(self) -> str:
+        """The quality and what it stands for, or what of it was settled otherwise."""
+        if self.config.quality is None:
+            return "as the run that is there was begun"
+        point = QUALITIES[self.config.quality]
+        own = [f"--{name}" for name in ("method", "tta", "refine") if getattr(self.given, name) not in (None, ())]
+        return f"{self.config.quality} ({point}){f', but for {chr(32).join(own)}' if own else ''}"
+
     def _weight_rule(self) -> str | None:
         return weight_rule(self.config, self.card) if self.config.method == "recam" else None
 
@@ -139,7 +155,16 @@ class Plan:
             stride=self.config.score_stride,
             largest=self.config.batch_size,
             reporter=reporter,
+            look=self.refinement.look if self.refinement else None,
+            look_at=self.whole_view or 0,
         )
+
+    @property
+    def whole_view(self) -> int | None:
+        """The view that shows photos at their working size and not mirrored; None where there is none."""
+        scales = self.passes.scales
+        straight = (i for i, scale in enumerate(scales) if scale == 1 and not ways(self.passes.mirrored, i)[0])
+        return next(straight, None)
 
     def photos(self, indices: Sequence[int]) -> Photos:
         """The photos at `indices` of the collection, to be decoded."""
@@ -158,7 +183,11 @@ class Plan:
 
 def make_plan(config: ExtractConfig, reporter: Reporter) -> Plan:
     """Raises `UsageError` and its kin, `SetupError` when weights or device are missing."""
+    earlier = None if config.overwrite else recorded_config(config.out)
+    given = config
+    config, usual_refiners = settle_quality(config, earlier)
     seen = passes(config)
+    assert config.method is not None
     check_method(config.method)
     collection = collect(config.images, config, exclude=config.out)
     outputs = plan_outputs(collection.items, config.images, config.out)
@@ -170,7 +199,6 @@ def make_plan(config: ExtractConfig, reporter: Reporter) -> Plan:
     method.check(network)
     collection = align_tags(collection, card.classes)
     tell_passed_over(collection, reporter)
-    earlier = None if config.overwrite else recorded_config(config.out)
     config, reading = settle(config, collection.items, reporter, recorded=earlier)
     threshold, threshold_from = _threshold(config, card, method)
     tags_from = report_tags(collection, card, reporter)
@@ -190,6 +218,8 @@ def make_plan(config: ExtractConfig, reporter: Reporter) -> Plan:
         threshold=threshold,
         threshold_from=threshold_from,
         tags_from=tags_from,
+        given=given,
+        usual_refiners=usual_refiners,
     )
 
 

@@ -16,8 +16,13 @@ from pseudomask.networks.backbones.backbone import Backbone
 from pseudomask.networks.card import AFFINITY, Card
 from pseudomask.networks.checkpoint import load_network, load_tensors, read_card, read_tensors
 from pseudomask.networks.edges import EdgeHead, EdgeNetwork, with_heads_names
-from pseudomask.networks.store import find_weights
+from pseudomask.networks.store import bundled_heads, find_weights
 from pseudomask.running.made import MadeFolder
+
+HOW_TO_TRAIN = (
+    "train one with `pseudomask train-affinity IMAGES SEEDS RUN --labels LABELS --weights WEIGHTS` and give --affinity "
+    "RUN/weights.safetensors"
+)
 
 
 def backbone_hash(backbone: Backbone) -> str:
@@ -43,7 +48,6 @@ def load_edges(path: Path, weights: Path | None = None) -> tuple[EdgeNetwork, Ca
     if _holds_backbone(tensors):
         whole = with_heads_names(tensors)
         return load_tensors(card, str(path), lambda: EdgeNetwork(make_backbone(**card.network)), whole), card
-    head = load_tensors(card, str(path), lambda: EdgeHead(make_backbone(**card.network)), tensors)
     if weights is None:
         raise WeightsError(f"{path}: contains only the head; the weights with its backbone are needed too")
     network, theirs = load_network(weights)
@@ -51,8 +55,14 @@ def load_edges(path: Path, weights: Path | None = None) -> tuple[EdgeNetwork, Ca
         raise WeightsError(f"{weights}: not the backbone that {path} was trained on, which is {_source(card)}")
     with torch.device("meta"):  # its head is replaced at once
         found = EdgeNetwork(network.backbone)
-    found.head = head
+    found.head = load_head(path)
     return found.eval(), card
+
+
+def load_head(path: Path) -> EdgeHead:
+    """The head alone, in float32 on the CPU, for features of its backbone. Raises `WeightsError` as `load_edges`."""
+    tensors, card = _read(path)
+    return load_tensors(card, str(path), lambda: EdgeHead(make_backbone(**card.network)), tensors).eval()
 
 
 def find_backbone(path: Path, named: Path | None, seeds: Path | None = None) -> Path | None:
@@ -67,7 +77,8 @@ def find_backbone(path: Path, named: Path | None, seeds: Path | None = None) -> 
     if _holds_backbone(tensors):
         return None
     if named is not None:
-        load_edges(path, named)
+        if not named.is_file() or not _matches(named, card):
+            load_edges(path, named)  # says what is wrong
         return named
     tried = list(_likely(path, seeds))
     for weights in tried:
@@ -78,6 +89,17 @@ def find_backbone(path: Path, named: Path | None, seeds: Path | None = None) -> 
         f"{path}: its backbone, from {_source(card)}, was not found (searched: {places}); give that file with "
         "--walk-weights FILE"
     )
+
+
+def bundled_head(weights: Path) -> Path | None:
+    """The boundary head that comes with pseudomask for the backbone of these weights; None where there is none."""
+    return next((head for head in bundled_heads() if stands_on(head, weights)), None)
+
+
+def weights_of(seeds: Path) -> Path | None:
+    """What the seeds in a folder were made with, as its record tells, else the usual weights; None if they are gone."""
+    recorded = _recorded(seeds) or _default()
+    return recorded if recorded is not None and recorded.is_file() else None
 
 
 def stands_on(path: Path, weights: Path) -> bool:

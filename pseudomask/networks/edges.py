@@ -85,7 +85,7 @@ def with_heads_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def boundaries(network: EdgeNetwork, x: Tensor) -> Tensor:
-    """Boundary probabilities, from the mean logit of photos and their mirror images.
+    """The boundary's probability.
 
     Args:
         x: (B, 3, H, W), normalised.
@@ -93,5 +93,15 @@ def boundaries(network: EdgeNetwork, x: Tensor) -> Tensor:
     Returns:
         (B, ⌈H/4⌉, ⌈W/4⌉) float32 in [0, 1].
     """
-    mirrored = network(x.flip(-1)).flip(-1)
-    return torch.sigmoid((network(x) + mirrored).float() / 2)
+    return torch.sigmoid(network(x).float())
+
+
+def boundaries_in(head: EdgeHead, features: Features, amp: torch.dtype | None) -> Tensor:
+    """The same from features of the head's backbone, one photo at a time, so that a photo's company changes nothing.
+
+    Args:
+        amp: the precision that made the features.
+    """
+    device = features.last.device.type
+    with torch.inference_mode(), torch.autocast(device, amp, enabled=amp is not None):
+        return torch.cat([torch.sigmoid(head(features.part(i)).float()) for i in range(len(features.last))])

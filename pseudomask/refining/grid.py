@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import torch.nn.functional as F
+from torch import Tensor
 
 from pseudomask.scores import ScoreMap
 
@@ -30,3 +32,11 @@ def scores_on_grid(scores: ScoreMap, stride: int) -> np.ndarray:
     for i, plane in enumerate(scores.planes()):
         out[i] = shrink(plane, stride)
     return out
+
+
+def on_grid(plane: Tensor, size: tuple[int, int], stride: int) -> Tensor:
+    """A plane of any size over a photo of `size`, at this stride: (h, w) → (⌈H/stride⌉, ⌈W/stride⌉), bilinear."""
+    grid = (-(-size[0] // stride), -(-size[1] // stride))
+    if plane.shape == grid:
+        return plane
+    return F.interpolate(plane[None, None], grid, mode="bilinear", align_corners=False)[0, 0]

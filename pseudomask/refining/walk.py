@@ -23,11 +23,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pseudomask.config import Amp, RefineConfig, WalkOptions
+from pseudomask.data.pixels import resize
 from pseudomask.devices import pick_amp
 from pseudomask.errors import WeightsError
-from pseudomask.networks.edge_weights import find_backbone, load_edges
+from pseudomask.extracting.photos import working_size
+from pseudomask.networks.edge_weights import HOW_TO_TRAIN, find_backbone, load_edges
 from pseudomask.networks.edges import EDGE_STRIDE, EdgeNetwork, boundaries
-from pseudomask.refining.grid import scores_on_grid, shrink
+from pseudomask.refining.grid import on_grid, scores_on_grid
 from pseudomask.refining.paths import affinities, steps
 from pseudomask.refining.refiner import Refined
 from pseudomask.scores import ScoreMap
@@ -117,6 +119,7 @@ class Walk:
     Holds the paths of its weights, not the network: each process loads it when its first photo comes.
 
     Attributes:
+        known: the boundaries of the photo that comes next, as `edges` would find them.
         affinity: the boundary head; `weights`: whose backbone it stands on, None where `affinity` holds a copy.
     """
 
@@ -130,6 +133,7 @@ class Walk:
     side: int = 640
     device: str = "cpu"
     amp: Amp = "off"
+    known: Tensor | None = None
 
     @classmethod
     def of(cls, options: WalkOptions, device: str = "cpu", seeds: Path | None = None) -> Walk:
@@ -141,7 +145,7 @@ class Walk:
         path = options.affinity
         if path is None:
             raise WeightsError(
-                "walk needs the weights of a boundary head; give --affinity FILE from `pseudomask train-affinity`"
+                f"walk needs --affinity FILE: no boundary head comes with pseudomask for these weights; {HOW_TO_TRAIN}"
             )
         return cls(
             affinity=path,
@@ -174,9 +178,9 @@ class Walk:
             return Refined(scores, threshold)
         power = power_of(threshold) if self.power is None else self.power
         reduced = -(-max(scores.size) // self.side)
-        small = shrink(photo, reduced)
         with torch.inference_mode():
-            edges = self.edges(small)
+            edges = self.edges(photo) if self.known is None else self.known
+            edges = on_grid(edges, scores.size, EDGE_STRIDE * reduced)
             grid = torch.from_numpy(scores_on_grid(scores, EDGE_STRIDE * reduced)).pow(power)
             walked = random_walk(
                 grid.to(edges.device), edges, radius=self.radius, beta=self.beta, exponent=self.exponent
@@ -187,16 +191,23 @@ class Walk:
         level = threshold_of(threshold) if self.threshold is None else self.threshold
         return Refined(scaled(scores, values, EDGE_STRIDE * reduced), level)
 
-    def edges(self, image: np.ndarray) -> Tensor:
-        """The boundary's probability, where the walk is to be: (H, W, 3) in [0, 255] → (⌈H/4⌉, ⌈W/4⌉)."""
+    def edges(self, photo: np.ndarray) -> Tensor:
+        """The boundary's probability on the photo at its `working_size`, (H, W, 3) uint8 → (⌈h/4⌉, ⌈w/4⌉).
+
+        It is the view that extract sees at scale 1, so that one pass of the backbone can serve both.
+        """
         device = torch.device(self.device)
         amp = pick_amp(self.amp, device)
-        x = torch.from_numpy(self._network.backbone.normalisation.normalise(image))[None].to(
-            device, memory_format=torch.channels_last
-        )
-        with torch.autocast(device.type, amp, enabled=amp is not None):
+        view = torch.from_numpy(np.array(resize(photo, working_size(photo.shape[:2], self.side))))
+        with torch.inference_mode(), torch.autocast(device.type, amp, enabled=amp is not None):
+            x = self._network.backbone.normalisation.to_input(view[None].to(device), amp)
             found = boundaries(self._network, x)[0]
-        return found if device.type == "cuda" else found.cpu()  # no sparse float64 elsewhere
+        return sparse_at(found)
+
+
+def sparse_at(edges: Tensor) -> Tensor:
+    """Where the walk runs: sparse float64 exists on CPU and CUDA alone."""
+    return edges if edges.device.type == "cuda" else edges.cpu()
 
 
 def power_of(threshold: float) -> float:

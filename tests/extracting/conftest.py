@@ -33,6 +33,8 @@ def settings(source: Path) -> Callable[..., ExtractConfig]:
         out=source / "unset",
         labels=source / "photos.csv",
         weights=source / "weights.safetensors",
+        method="recam",
+        refine=("none",),
         device="cpu",
         amp="off",
         workers=0,

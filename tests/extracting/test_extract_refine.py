@@ -204,7 +204,7 @@ def test_settings_of_the_chain_decide_the_run(
 ) -> None:
     dry = {"dry_run": True}
     assert extract(settings(fused, **CRF | dry, pamr_side=50)).pending == 0, "pamr does not run"
-    for other in ({"crf_iterations": 4}, {"refine": ()}, {"refine": ("pamr",)}):
+    for other in ({"crf_iterations": 4}, {"refine": ("none",)}, {"refine": ("pamr",)}):
         with pytest.raises(RecordMismatch):
             extract(settings(fused, **CRF | dry | other))
     assert extract(settings(seeds, refine=("none",), crf_side=99, **dry)).pending == 0
@@ -222,7 +222,7 @@ def test_mistakes_are_found_before_any_photo(settings: Settings, tmp_path: Path)
     for chain, error, word in (
         (("crv",), UsageError, "--refine 'crv' must be one of .*crf"),
         (("none", "crf"), UsageError, "none"),
-        (("walk", "crf"), WeightsError, "--affinity FILE"),
+        (("walk", "crf"), WeightsError, "train-affinity .*--affinity"),
     ):
         with pytest.raises(error, match=word):
             extract(settings(out, refine=chain))
@@ -234,7 +234,7 @@ def test_mistakes_are_found_before_any_photo(settings: Settings, tmp_path: Path)
 
 
 def test_a_boundary_head_that_nothing_uses_is_reported(settings: Settings, affinity: Path, tmp_path: Path) -> None:
-    for chain, warnings in (((), 1), (("crf",), 1), (("walk",), 0)):
+    for chain, warnings in ((("none",), 1), (("crf",), 1), (("walk",), 0)):
         ear = tiny.Ear()
         extract(settings(tmp_path / "out", refine=chain, affinity=affinity, dry_run=True), ear)
         assert sum("--affinity has no effect" in line for line in ear.warnings) == warnings
@@ -242,7 +242,18 @@ def test_a_boundary_head_that_nothing_uses_is_reported(settings: Settings, affin
 
 def test_on_the_command_line(source: Path, fused: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--labels", str(source / "photos.csv"), "--weights", str(source / "weights.safetensors"), "--amp", "off"]
-    settled = ["--refine", "crf", "--crf-iterations", "3", "--crf-unary", "soft", "--crf-gt-prob", "0.8"]
+    settled = [
+        "--method",
+        "recam",
+        "--refine",
+        "crf",
+        "--crf-iterations",
+        "3",
+        "--crf-unary",
+        "soft",
+        "--crf-gt-prob",
+        "0.8",
+    ]
     place = [str(source / "photos"), str(tmp_path / "out"), "--device", "cpu", "--workers", "0"]
     assert app.run(["extract", *place, *words, *settled]) == 0
     assert "refined by crf (threshold afterwards" in " ".join(capsys.readouterr().err.split())
