@@ -17,7 +17,7 @@ from pseudomask.extracting import extract as extracting
 from pseudomask.extracting.plan import Plan
 from pseudomask.extracting.refinement import Refinement
 from pseudomask.extracting.result import ExtractResult
-from pseudomask.networks.edge_weights import bundled_head, load_head, stands_on
+from pseudomask.networks.edge_weights import load_head, stands_on, with_head
 from pseudomask.networks.edges import boundaries_in
 from pseudomask.networks.features import Features
 from pseudomask.quoting import command
@@ -85,13 +85,10 @@ def _knowing(refiners: list[Refiner], edges: Tensor) -> list[Refiner]:
 
 def _settings(plan: Plan) -> RefineConfig:
     """The refiners' settings as `refine` would have them, with the boundary head that comes with pseudomask."""
-    config, weights = plan.config, plan.config.walk_weights
-    head = config.affinity or bundled_head(weights or plan.weights)
-    if weights is None and head is not None and stands_on(head, plan.weights):
-        weights = plan.weights
-    own = {"affinity": head, "walk_weights": weights}
-    shared = {one.name: getattr(config, one.name) for one in fields(RefinerOptions)} | own
-    return RefineConfig(images=config.images, seeds=config.out, out=config.out, device=str(plan.device), **shared)
+    config = plan.config
+    shared = {one.name: getattr(config, one.name) for one in fields(RefinerOptions)}
+    options = RefineConfig(images=config.images, seeds=config.out, out=config.out, device=str(plan.device), **shared)
+    return with_head(options, plan.weights)
 
 
 def _names(plan: Plan, settings: RefineConfig, reporter: Reporter) -> tuple[str, ...]:

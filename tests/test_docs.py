@@ -245,7 +245,8 @@ def test_the_gradient_example_runs_through_extract(layercam: types.ModuleType, t
     weights = tiny.write_weights(tmp_path / "w.safetensors", reactivated=False)
     ear = tiny.Ear()
     config = ExtractConfig(
-        images=tmp_path / "photos", out=tmp_path / "out", labels=labels, weights=weights, method="layercam", refine=("none",),
+        images=tmp_path / "photos", out=tmp_path / "out", labels=labels, weights=weights, method="layercam",
+        refine=("none",),
         workers=0, device="cpu",
     )  # fmt: skip
     done = extract(config, ear)

@@ -36,7 +36,7 @@ class MapOptions(SingleMethodOptions):
         "Method",
         of=("recam", "cpmc"),
     )
-    threshold: float | None = option(
+    threshold: float | Literal["auto"] | None = option(
         None,
         "Background threshold: pixels where no class scores above this are background; by default the weights' own.",
         "Method",

@@ -42,6 +42,15 @@ def settle_quality(config: ExtractConfig, recorded: Mapping[str, Any] | None) ->
     return filled, point.refine
 
 
+def in_words(quality: Quality | None, given: ExtractConfig) -> str:
+    """A quality, what it stands for and what of that was `given` otherwise; empty where all of it was."""
+    own = [f"--{name}" for name in Point._fields if getattr(given, name) not in (None, ())]
+    if len(own) == len(Point._fields):
+        return ""
+    told = "as this folder was begun" if quality is None else f"{quality} ({QUALITIES[quality]})"
+    return f"{told}, but for {' '.join(own)}" if own else told
+
+
 def _before(recorded: Mapping[str, Any]) -> Point | None:
     """What a version without qualities recorded; None if this record is of a later one."""
     if recorded.get("quality") is not None or not isinstance(recorded.get("method"), str):

@@ -13,10 +13,16 @@ from pseudomask.extracting.outputs import write_outputs
 from pseudomask.extracting.photos import Photo
 from pseudomask.extracting.plan import Plan
 from pseudomask.running.folder_run import FolderRun
-from pseudomask.running.helpers import lower_thread_priority
+from pseudomask.running.helpers import compute_alone, lower_thread_priority
 from pseudomask.running.manifest import FAILED
 from pseudomask.running.reporter import Reporter
 from pseudomask.running.signals import Stop
+
+
+def _behind_the_network() -> None:
+    """One thread of torch's each, of low priority: its threads wait for each other, so do not take a core from them."""
+    lower_thread_priority()
+    compute_alone()
 
 
 @dataclass
@@ -33,7 +39,7 @@ class Flow:
 
     def run(self, batches: Iterator[list[Photo]], total: int, label: str) -> None:
         with (
-            ThreadPoolExecutor(2, "write", lower_thread_priority) as pool,
+            ThreadPoolExecutor(2, "write", _behind_the_network) as pool,
             self.reporter.progress(total, label) as progress,
         ):
             for batch in batches:

@@ -9,12 +9,13 @@ from pathlib import Path
 import torch
 
 from pseudomask.config import ExtractConfig
-from pseudomask.config.quality import QUALITIES, settle_quality
+from pseudomask.config.quality import in_words, settle_quality
 from pseudomask.data.collection import Collection, align_tags, collect, tell_labels, tell_passed_over
 from pseudomask.data.images import ImagePaths
 from pseudomask.data.reading import Reading
 from pseudomask.data.survey import recorded_config, settle
 from pseudomask.devices import pick_amp, pick_device
+from pseudomask.errors import UsageError
 from pseudomask.extracting.engine import Engine
 from pseudomask.extracting.photos import Photos
 from pseudomask.extracting.refinement import Refinement
@@ -27,6 +28,7 @@ from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import load_network
 from pseudomask.networks.network import CamNetwork
 from pseudomask.networks.store import find_weights
+from pseudomask.quoting import command
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.layout import Outputs, plan_outputs
 from pseudomask.running.record import RunRecord, hash_file
@@ -83,7 +85,7 @@ class Plan:
             passed_over=self.collection.passed_over,
             refined_by=self.refinement.names if self.refinement else (),
             masks_threshold=self.refinement.threshold if self.refinement else self.threshold,
-            quality=self.quality(),
+            quality=in_words(self.config.quality, self.given),
         )
 
     def understood(self) -> list[tuple[str, str]]:
@@ -92,7 +94,7 @@ class Plan:
         return [
             *self.collection.describe(),
             ("tags", self.tags_from),
-            ("quality", self.quality()),
+            *([("quality", quality)] if (quality := in_words(self.config.quality, self.given)) else []),
             ("weights", f"{self.weights} ({self.card.method}, {self.card.backbone})"),
             ("method", f"{self.config.method}{f' ({rule})' if rule else ''}, {self.passes}"),
             ("threshold", f"{self.threshold:g}, {self.threshold_from}"),
@@ -125,14 +127,6 @@ class Plan:
             }
             | (chain.protocol() if chain else {}),
         )
-
-    def quality(self) -> str:
-        """The quality and what it stands for, or what of it was settled otherwise."""
-        if self.config.quality is None:
-            return "as the run that is there was begun"
-        point = QUALITIES[self.config.quality]
-        own = [f"--{name}" for name in ("method", "tta", "refine") if getattr(self.given, name) not in (None, ())]
-        return f"{self.config.quality} ({point}){f', but for {chr(32).join(own)}' if own else ''}"
 
     def _weight_rule(self) -> str | None:
         return weight_rule(self.config, self.card) if self.config.method == "recam" else None
@@ -225,6 +219,12 @@ def make_plan(config: ExtractConfig, reporter: Reporter) -> Plan:
 
 def _threshold(config: ExtractConfig, card: Card, method: MapMethod) -> tuple[float, str]:
     """The background threshold, and who chose it."""
+    if config.threshold == "auto":
+        first = command("extract", config.images, "SEEDS", "--refine", "none")
+        then = command("refine", config.images, "SEEDS", config.out, "--threshold", "auto")
+        raise UsageError(
+            f"--threshold auto needs all photos' scores first: run `{first}` with your other settings, then `{then}`"
+        )
     if config.threshold is not None:
         return config.threshold, "given"
     if method.threshold_key in card.thresholds:

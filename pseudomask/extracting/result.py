@@ -35,7 +35,7 @@ class ExtractResult(FolderResult):
     quality: str = ""
 
     def details(self) -> list[tuple[str, str]]:
-        return [("quality", self.quality), ("tags", self.tags_from)]
+        return [*([("quality", self.quality)] if self.quality else []), ("tags", self.tags_from)]
 
     def made_with(self) -> list[tuple[str, str]]:
         refined = ("refined by", f"{', then '.join(self.refined_by)} (threshold afterwards {self.masks_threshold:g})")

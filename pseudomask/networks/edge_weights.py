@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from pseudomask.config import RefineConfig
 from pseudomask.errors import UsageError, WeightsError
 from pseudomask.networks.backbones import make_backbone
 from pseudomask.networks.backbones.backbone import Backbone
@@ -94,6 +96,20 @@ def find_backbone(path: Path, named: Path | None, seeds: Path | None = None) -> 
 def bundled_head(weights: Path) -> Path | None:
     """The boundary head that comes with pseudomask for the backbone of these weights; None where there is none."""
     return next((head for head in bundled_heads() if stands_on(head, weights)), None)
+
+
+def with_head(options: RefineConfig, weights: Path | None) -> RefineConfig:
+    """`options` with the boundary head that comes with pseudomask for these weights, where they name none.
+
+    Where the head stands on these weights' backbone, they are named too.
+    """
+    weights = options.walk_weights or weights
+    if weights is None or not weights.is_file():
+        return options
+    head = options.affinity or bundled_head(weights)
+    if head is None or not stands_on(head, weights):
+        return options
+    return replace(options, affinity=head, walk_weights=weights)
 
 
 def weights_of(seeds: Path) -> Path | None:

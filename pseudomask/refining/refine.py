@@ -17,7 +17,7 @@ from pseudomask.data.images import PassedOver
 from pseudomask.data.reading import Reading
 from pseudomask.data.survey import inherit, not_decided, recorded_config, settle
 from pseudomask.devices import pick_device
-from pseudomask.networks.edge_weights import bundled_head, weights_of
+from pseudomask.networks.edge_weights import weights_of, with_head
 from pseudomask.refining import REFINERS, check_names
 from pseudomask.refining.batching import pick_batch, plan_batches
 from pseudomask.refining.seeds import PhotosAndSeeds, SeededPhotos, Seeds, match_photos, problems, read_seeds, tags_of
@@ -88,7 +88,8 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
     config, reading = settle(inherit(config, seeds.config), seeded.items, lead)
     outputs = plan_outputs(seeded.items, config.images, config.out)
     device = pick_device(config.device)
-    config = _with_head(config, methods)
+    if "walk" in methods:
+        config = with_head(config, weights_of(config.seeds))
     refiners = [REFINERS[name](config) for name in methods]  # what is missing is reported now
     workers = (cores() if device.type == "cpu" else 1) if config.workers < 0 else config.workers
     jobs = _jobs(config, seeded, outputs, seeds, reading)
@@ -144,14 +145,6 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
             run.finish({"refine": result.seconds})
             result.finish(run, stop, lead, max_failures=config.max_failures)
     return result
-
-
-def _with_head(config: RefineConfig, methods: Sequence[str]) -> RefineConfig:
-    """With the boundary head that comes with pseudomask, where walk needs one and none is named."""
-    weights = config.walk_weights or weights_of(config.seeds)
-    if "walk" not in methods or config.affinity is not None or weights is None or not weights.is_file():
-        return config
-    return replace(config, affinity=bundled_head(weights), walk_weights=weights)
 
 
 def _jobs(

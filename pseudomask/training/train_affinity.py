@@ -38,6 +38,7 @@ from pseudomask.training.confident import LabelledCrops, LabelWork, confident_th
 from pseudomask.training.learner import Group, Learner, LossFunction
 from pseudomask.training.recipe import Recipe
 from pseudomask.training.result import TrainingResult
+from pseudomask.training.seeds import how_long, make_seeds
 from pseudomask.training.session import file_facts, run_training
 from pseudomask.training.split import Split, paths
 from pseudomask.training.team import mean
@@ -97,6 +98,12 @@ def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None
     reporter = reporter or SilentReporter()
     lead = team.once(reporter)
     check_folders(config.seeds, config.run, what="seeds'")
+    if config.labels is not None:
+        made = make_seeds(config, reporter)
+        if made.exit_code >= 128:
+            return TrainingResult(None, {}, exit_code=made.exit_code)
+        if config.dry_run and made.pending:
+            return TrainingResult(None, {}, understood=[*made.understood, ("then", "a head is trained on these seeds")])
     seeds = read_seeds(config.seeds, config.class_file)
     foreground, background = _thresholds(config, seeds)
     seeded = match_photos(config, seeds, exclude=config.run)
@@ -129,6 +136,9 @@ def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None
     crf = Crf.of(CrfOptions(), str(device)) if config.confident_crf else None
     work = LabelWork(len(seeds.classes), foreground, background, crf)
     workers = (cores() if device.type == "cpu" else 1) if config.workers < 0 else config.workers
+
+    if not config.dry_run:
+        lead.info(how_long(config, weights, device, len(items)))
 
     def build() -> Learner:
         # Initialised first, so that a seed always gives the same head.

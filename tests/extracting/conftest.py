@@ -34,6 +34,7 @@ def settings(source: Path) -> Callable[..., ExtractConfig]:
         labels=source / "photos.csv",
         weights=source / "weights.safetensors",
         method="recam",
+        tta="balanced",
         refine=("none",),
         device="cpu",
         amp="off",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,6 +28,8 @@ from pseudomask.refining import crf
 from pseudomask.refining.refine import refine
 from pseudomask.refining.refiner import Refined
 from pseudomask.refining.seeds import read_seeds
+from pseudomask.reporting.folder import read_folder
+from pseudomask.reporting.report import folder_page
 from pseudomask.running.made import MadeFolder
 
 Settings = Callable[..., ExtractConfig]
@@ -259,3 +262,23 @@ def test_on_the_command_line(source: Path, fused: Path, tmp_path: Path, capsys: 
     assert "refined by crf (threshold afterwards" in " ".join(capsys.readouterr().err.split())
     assert bytes_of(tmp_path / "out", "*.png") == bytes_of(fused, "*.png")
     assert pseudomask.extract is extract
+
+
+def test_an_automatic_threshold_is_refused_with_the_commands_that_choose_it(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"extract .*--refine none.*refine .*--threshold auto"):
+        extract(settings(tmp_path / "out", threshold="auto"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_page_marks_masks_that_were_not_refined(fused: Path, tmp_path: Path) -> None:
+    """They come first, and their number stands among the facts."""
+    shutil.copytree(fused, tmp_path / "out")
+    found = lines(fused)
+    last = max(found)
+    del found[last]["refined"]
+    found[last]["unrefined"] = "odd"
+    (tmp_path / "out/manifest.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in found.values()))
+    page = folder_page(read_folder(tmp_path / "out", None), MadeFolder(tmp_path / "out").masks())
+    assert (page.panels[0].key, [panel.signs.unrefined for panel in page.panels]) == (last, [True] + [False] * 7)
+    assert ("not refined", "1") in page.facts
+    assert [panel.row()[12:] for panel in page.panels] == [[1]] + [[]] * 7

@@ -96,7 +96,8 @@ def test_boundaries_are_trained_and_walked(room: Path, trained: dict[str, Path])
     seeds, walked = room / "seeds", room / "walked"
     api.extract(
         ExtractConfig(
-            images=room / "photos", out=seeds, labels=room / "photos.csv", weights=trained["recam"], workers=0, method="recam", refine=("none",),
+            images=room / "photos", out=seeds, labels=room / "photos.csv", weights=trained["recam"], workers=0,
+            method="recam", refine=("none",),
             threshold=0.4, device="cpu",
         )
     )  # fmt: skip
