@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from pseudomask.chain.file import ChainFile, Entries, Table, read_file
 from pseudomask.chain.steps import STEPS, Chain, Step
+from pseudomask.config.common import TagOptions
 from pseudomask.config.refiners import NAMES as REFINERS
 from pseudomask.config.settings import Setting, settings
 from pseudomask.config.sources import resolve, variables
@@ -18,7 +19,12 @@ from pseudomask.verbs import Verb
 
 OUT = "out"
 # At the top these select the photos; a step that starts from an earlier one uses its output.
-_PHOTOS = ("images", "list", "limit")
+_PHOTOS = (
+    "images",
+    "list",
+    "limit",
+    *(one.name.replace("_", "-") for one in fields(TagOptions) if one.name != "class_file"),
+)
 # The same name with a different meaning in each verb, or the name of one file.
 _OWN = {"method", "threshold", "val-list", "val-fraction", "html", "json-file", "csv", "markdown"}
 _OWN |= {"run", "dest"}
@@ -147,8 +153,8 @@ def _step(
         setting = _setting(verb, known, key)
         if setting is None or setting.name in wired or (key in _PHOTOS and verb.source in wired):
             continue
-        if verb.name == "extract" and {*setting.of} & {*REFINERS} and not {"refine"} & {*own, *file.top}:
-            continue  # it runs no refiner
+        if verb.name == "extract" and {*setting.of} & {*REFINERS} and not file.extract_refines(own):
+            continue
         taken[key].append(label)
         if setting.name not in own:
             shared[setting.name] = file.top[key]
@@ -166,6 +172,8 @@ def _step(
     values = resolve(verb.name, rest, {}, environment, given)
     if verb.name == "extract" and wired.get("weights") is not None and made.method is not None:
         values.setdefault("method", made.method)
+    if verb.name == "extract" and file.refined_later:
+        values.setdefault("refine", ("none",))
     try:
         return Step(verb, label, verb.config(**(values | fixed)), name)
     except ValueError as error:

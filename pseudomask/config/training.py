@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pseudomask.config.common import DeviceOptions, LabelOptions, SeedOptions, argument, option
+from pseudomask.config.common import DeviceOptions, LabelOptions, SeedOptions, TagOptions, argument, option
 from pseudomask.config.methods.cpmc import CpmcOptions
 from pseudomask.errors import UsageError
 
@@ -174,10 +174,13 @@ class AffinityScheduleOptions(ScheduleOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainAffinityConfig(SeedOptions, AffinityScheduleOptions):
-    """Train the boundary head of `refine --method walk` on the confident parts of seeds."""
+class TrainAffinityConfig(SeedOptions, TagOptions, AffinityScheduleOptions):
+    """Train the boundary head of `refine --method walk` on the confident parts of seeds.
 
-    seeds: Path = argument("Output folder of extract; must contain scores/.")
+    With `labels` the seeds that are missing are made first.
+    """
+
+    seeds: Path = argument("Output folder of extract with scores/; with --labels, what it lacks is made first.")
     run: Path = argument("Folder for the confident labels, the weights, the checkpoint and the log.", role="free")
     confident_foreground: float | None = option(
         None,

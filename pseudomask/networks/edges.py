@@ -7,7 +7,7 @@ shares no trainable weight with this head.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,26 +20,6 @@ EDGE_STRIDE = 4
 """Pixels of the photo per boundary value."""
 _WIDTH = 32
 _GROUPS = 4
-
-
-class Seen(NamedTuple):
-    """What the head sees in photos (H, W).
-
-    Attributes:
-        edges: (B, ⌈H/4⌉, ⌈W/4⌉), logits of the boundary.
-        classes: (B, 1 + C, ⌈H/4⌉, ⌈W/4⌉), logits of background and of each class; None where the head knows none.
-    """
-
-    edges: Tensor
-    classes: Tensor | None
-
-    def mean(self, other: Seen) -> Seen:
-        """The mean logits of two views of the same photos."""
-        both = None if self.classes is None or other.classes is None else (self.classes + other.classes).float() / 2
-        return Seen((self.edges + other.edges).float() / 2, both)
-
-    def mirrored(self) -> Seen:
-        return Seen(self.edges.flip(-1), None if self.classes is None else self.classes.flip(-1))
 
 
 class EdgeHead(nn.Module):
@@ -60,12 +40,17 @@ class EdgeHead(nn.Module):
         self.edge = nn.Conv2d(len(self.taps) * _WIDTH, 1, 1)
         self.classes = nn.Conv2d(len(self.taps) * _WIDTH, 1 + classes, 1) if classes else None
 
+    @property
+    def planes(self) -> int:
+        """How many logits `see` finds at each place."""
+        return 1 + (0 if self.classes is None else self.classes.out_channels)
+
     def forward(self, features: Features) -> Tensor:
         """Features of photos (H, W) → logits of the boundary alone (B, ⌈H/4⌉, ⌈W/4⌉)."""
-        return self.see(features).edges
+        return self.see(features)[:, 0]
 
-    def see(self, features: Features) -> Seen:
-        """All that it sees in the photos of these features."""
+    def see(self, features: Features) -> Tensor:
+        """Logits (B, 1 or 2 + C, ⌈H/4⌉, ⌈W/4⌉): the boundary's and, if it knows classes, background's and theirs."""
         h, w = (-(-side // EDGE_STRIDE) for side in features.size)
         planes = []
         for tap, output, stride in zip(self.taps, features.outputs, features.strides, strict=True):
@@ -75,7 +60,8 @@ class EdgeHead(nn.Module):
                 plane = F.interpolate(plane, size=size, mode="bilinear", align_corners=False)
             planes.append(plane[..., :h, :w])
         joined = torch.cat(planes, 1)  # (B, 32 · outputs, h, w)
-        return Seen(self.edge(joined)[:, 0], None if self.classes is None else self.classes(joined))
+        edges: Tensor = self.edge(joined)
+        return edges if self.classes is None else torch.cat([edges, self.classes(joined)], 1)
 
 
 def _tap(dim: int) -> nn.Sequential:
@@ -102,10 +88,10 @@ class EdgeNetwork(OnBackbone):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W), normalised → logits of the boundary (B, ⌈H/4⌉, ⌈W/4⌉). No gradient reaches the backbone."""
-        return self.see(x).edges
+        return self.see(x)[:, 0]
 
-    def see(self, x: Tensor) -> Seen:
-        """All that the head sees in (B, 3, H, W), normalised."""
+    def see(self, x: Tensor) -> Tensor:
+        """All logits of the head, as `EdgeHead.see`."""
         with torch.no_grad():
             features = self.backbone(x)
         return self.head.see(features)
@@ -116,13 +102,8 @@ def with_heads_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {f"head.{name}" if name.startswith(("taps.", "edge.")) else name: one for name, one in tensors.items()}
 
 
-def look(network: EdgeNetwork, x: Tensor) -> Seen:
-    """The mean logits of photos, (B, 3, H, W) normalised, and their mirror images, in float32."""
-    return network.see(x).mean(network.see(x.flip(-1)).mirrored())
-
-
 def boundaries(network: EdgeNetwork, x: Tensor) -> Tensor:
-    """Boundary probabilities, from the mean logit of photos and their mirror images.
+    """The boundary's probability.
 
     Args:
         x: (B, 3, H, W), normalised.
@@ -130,4 +111,16 @@ def boundaries(network: EdgeNetwork, x: Tensor) -> Tensor:
     Returns:
         (B, ⌈H/4⌉, ⌈W/4⌉) float32 in [0, 1].
     """
-    return torch.sigmoid(look(network, x).edges)
+    return torch.sigmoid(network(x).float())
+
+
+def seen_in(head: EdgeHead, features: Features, amp: torch.dtype | None) -> Tensor:
+    """The head's logits, float32, one photo at a time, so that a photo's company changes nothing (see `EdgeHead.see`).
+
+    Args:
+        features: those of the head's backbone.
+        amp: the precision that made the features.
+    """
+    device = features.last.device.type
+    with torch.inference_mode(), torch.autocast(device, amp, enabled=amp is not None):
+        return torch.cat([head.see(features.part(i)).float() for i in range(len(features.last))])

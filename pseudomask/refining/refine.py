@@ -17,6 +17,7 @@ from pseudomask.data.images import PassedOver
 from pseudomask.data.reading import Reading
 from pseudomask.data.survey import inherit, not_decided, recorded_config, settle
 from pseudomask.devices import pick_device
+from pseudomask.networks.edge_weights import weights_of, with_head
 from pseudomask.refining import REFINERS, check_names
 from pseudomask.refining.batching import pick_batch, plan_batches
 from pseudomask.refining.seeds import PhotosAndSeeds, SeededPhotos, Seeds, match_photos, problems, read_seeds, tags_of
@@ -87,6 +88,8 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
     config, reading = settle(inherit(config, seeds.config), seeded.items, lead)
     outputs = plan_outputs(seeded.items, config.images, config.out)
     device = pick_device(config.device)
+    if "walk" in methods:
+        config = with_head(config, weights_of(config.seeds))
     refiners = [REFINERS[name](config) for name in methods]  # what is missing is reported now
     workers = (cores() if device.type == "cpu" else 1) if config.workers < 0 else config.workers
     jobs = _jobs(config, seeded, outputs, seeds, reading)

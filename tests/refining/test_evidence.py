@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pseudomask.networks.backbones import make_backbone
-from pseudomask.networks.edges import EdgeNetwork, Seen
+from pseudomask.networks.edges import EdgeNetwork
 from pseudomask.refining.evidence import LEVEL, joined
 from pseudomask.refining.walk import Walk, threshold_of
 from pseudomask.refining.work import with_levels
@@ -38,15 +38,12 @@ def test_without_an_opinion_the_mask_is_that_of_the_scores() -> None:
 
 
 class _Knows(EdgeNetwork):
-    """No boundary anywhere; the right half of every photo is class 1."""
+    """Boundaries everywhere, so that nothing walks; what is bright is class 1."""
 
-    def see(self, x: Tensor) -> Seen:
-        h, w = (-(-side // 4) for side in x.shape[-2:])
-        half = torch.full((len(x), h, w), -6.0)
-        # look() sees each photo mirrored too
-        bright = x[:, 0, ::4, ::4] > x[:, 0].mean()
-        half[bright] = 6.0
-        return Seen(torch.full((len(x), h, w), 8.0), torch.stack([torch.zeros_like(half), half, -half], 1))
+    def see(self, x: Tensor) -> Tensor:
+        bright = x[:, :1, ::4, ::4] > x[:, 0].mean()
+        known = torch.where(bright, 6.0, -6.0)
+        return torch.cat([torch.full_like(known, 8.0), torch.zeros_like(known), known, -known, -known], 1)
 
 
 @pytest.fixture
