@@ -152,10 +152,10 @@ def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None
         network = EdgeNetwork(make_backbone(**card.network), len(seeds.classes) if config.class_weight else 0)
         network.backbone.load_state_dict(load_network(weights)[0].backbone.state_dict())
         facts = card.network | {"backbone_sha256": backbone_hash(network.backbone)}
-        of_class = [] if network.head.classes is None else list(network.head.classes.parameters())
+        of_class: list[Tensor] = [] if network.head.classes is None else list(network.head.classes.parameters())
         ours = {id(one) for one in of_class}
-        groups = [Group([one for one in network.head.parameters() if id(one) not in ours], config.lr)]
-        groups += [Group(of_class, CLASS_RATE * config.lr)] if of_class else []
+        rest: list[Tensor] = [one for one in network.head.parameters() if id(one) not in ours]
+        groups = [Group(rest, config.lr), *([Group(of_class, CLASS_RATE * config.lr)] if of_class else [])]
         return Learner(network, groups, affinity_step(config.radius, team, config.class_weight), facts)
 
     source = file_facts(weights) | {
