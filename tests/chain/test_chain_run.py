@@ -100,6 +100,7 @@ def test_a_chain_makes_what_the_verbs_make(chain: Write, room: Path, tmp_path: P
             flip=False,
             amp="off",
             method="cpmc",
+            refine=("none",),
             **common,
         )
     )

@@ -245,18 +245,8 @@ def test_a_boundary_head_that_nothing_uses_is_reported(settings: Settings, affin
 
 def test_on_the_command_line(source: Path, fused: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--labels", str(source / "photos.csv"), "--weights", str(source / "weights.safetensors"), "--amp", "off"]
-    settled = [
-        "--method",
-        "recam",
-        "--refine",
-        "crf",
-        "--crf-iterations",
-        "3",
-        "--crf-unary",
-        "soft",
-        "--crf-gt-prob",
-        "0.8",
-    ]
+    settled = ["--method", "recam", "--tta", "balanced", "--refine", "crf", "--crf-iterations", "3"]
+    settled += ["--crf-unary", "soft", "--crf-gt-prob", "0.8"]
     place = [str(source / "photos"), str(tmp_path / "out"), "--device", "cpu", "--workers", "0"]
     assert app.run(["extract", *place, *words, *settled]) == 0
     assert "refined by crf (threshold afterwards" in " ".join(capsys.readouterr().err.split())
