@@ -7,11 +7,6 @@ DATA is laid out like PASCAL VOC: JPEGImages, labels.csv, classes.txt, ImageSets
 once, at its own size, and the features stay in CACHE (about 15 MB a photo). Labels are those of `train-affinity`, of
 CPMC's seeds (`--tta fast`) after a CRF at half the photo's size. Each step takes 8 photos, whole for the classes and a
 window of 192 pixels for the boundaries, half of them mirrored. An interrupted call goes on with the photos that it has.
-
-A second round learns from what the first head makes of the same photos, where the first labels do not contradict it:
-
-    pseudomask extract DATA/JPEGImages MASKS --method cpmc --tta fast --refine walk,crf --affinity FIRST …
-    python -m benchmarks.train_boundaries DATA CACHE SECOND --masks MASKS
 """
 
 from __future__ import annotations
@@ -38,7 +33,6 @@ from pseudomask.extracting.photos import by_shape, header_size, view_sizes
 from pseudomask.maps import make_method
 from pseudomask.maps.multiscale import multiscale_maps, see
 from pseudomask.maps.passes import PRESETS
-from pseudomask.masks import load_mask
 from pseudomask.networks.backbones.backbone import Backbone
 from pseudomask.networks.card import AFFINITY, Card
 from pseudomask.networks.checkpoint import load_network, save_network
@@ -60,13 +54,9 @@ CRF_SIDE = 256
 
 
 def label(photo: np.ndarray, scores: ScoreMap, threshold: float) -> np.ndarray:
-    """The confident labels at the head's positions, uint8, 255 ignore."""
+    """The confident labels at every fourth pixel, uint8, 255 ignore."""
     crf = Crf.of(CrfOptions(crf_side=CRF_SIDE))
-    return at_positions(confident_labels(photo, scores, *confident_thresholds(threshold), crf))
-
-
-def at_positions(labels: np.ndarray) -> np.ndarray:
-    """Every fourth pixel of (H, W), the nearest to the middle of each 4 × 4 block."""
+    labels = confident_labels(photo, scores, *confident_thresholds(threshold), crf)
     at = [np.minimum(np.arange(EDGE_STRIDE // 2, n + EDGE_STRIDE // 2, EDGE_STRIDE), n - 1) for n in labels.shape]
     return labels[np.ix_(*at)]
 
@@ -74,10 +64,8 @@ def at_positions(labels: np.ndarray) -> np.ndarray:
 class Cache:
     """Features and labels of photos, made once."""
 
-    def __init__(
-        self, folder: Path, items: Sequence[ImageItem], tags: dict[str, tuple[int, ...]], masks: Path | None
-    ) -> None:
-        self.folder, self.items, self.tags, self.masks = folder, items, tags, masks
+    def __init__(self, folder: Path, items: Sequence[ImageItem], tags: dict[str, tuple[int, ...]]) -> None:
+        self.folder, self.items, self.tags = folder, items, tags
         folder.mkdir(parents=True, exist_ok=True)
 
     @torch.inference_mode()
@@ -117,9 +105,6 @@ class Cache:
         """The photo's features, and its labels (1, h, w): 0 ignore, 1 background, k + 1 the class of index k."""
         held = torch.load(self.file(item, "pt"))
         found = np.load(self.file(item, "labels.npy"))
-        if self.masks is not None:
-            masks = at_positions(load_mask(self.masks / f"{item.key}.png"))
-            found = np.where((found != 255) & (found != masks), 255, masks)
         labels = torch.from_numpy(np.where(found == 255, 0, found.astype(np.int32) + 1))[None]
         outputs = [one.float()[None] for one in held["feats"]]
         if mirrored:
@@ -176,7 +161,6 @@ def main() -> None:
     parser.add_argument("cache", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--weights", type=Path, help="whose backbone it is; default: the bundled weights")
-    parser.add_argument("--masks", type=Path, help="refined masks of the photos: a second round")
     parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
@@ -185,7 +169,7 @@ def main() -> None:
     weights = find_weights(options.weights)
     network, theirs = load_network(weights)
     collection = tagged_photos(options.data, "train", theirs.classes, options.limit)
-    cache = Cache(options.cache, collection.items, dict(collection.tags or {}), options.masks)
+    cache = Cache(options.cache, collection.items, dict(collection.tags or {}))
     started = time.monotonic()
     cache.fill(weights)
     trained = EdgeNetwork(network.backbone, len(theirs.classes))
@@ -201,7 +185,6 @@ def main() -> None:
             "photos": len(collection.items),
             "photos_per_class": collection.tag_counts(),
             "starts_from": {"file": weights.name, "sha256": hash_file(weights), "seeds": "cpmc, --tta fast"},
-            "round": 1 if options.masks is None else 2,
             "steps": options.steps, "batch_size": options.batch, "lr": RATE, "seed": options.seed,
         },
         license="MIT; trained on PASCAL VOC 2012 photos (Flickr, for research)",
