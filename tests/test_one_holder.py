@@ -72,6 +72,8 @@ def extraction(place: Path, out: Path) -> ExtractConfig:
         amp="off",
         workers=0,
         scales="1.0",
+        method="recam",
+        refine=("none",),
     )
 
 

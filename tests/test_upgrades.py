@@ -35,7 +35,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def extraction(place: Path, out: Path, **more: Any) -> ExtractConfig:
     same = {"labels": place / "photos.csv", "weights": place / "weights.safetensors", "device": "cpu", "amp": "off"}
-    return ExtractConfig(**{"images": place / "photos", "out": out, "scales": "1.0", "workers": 0, **same, **more})
+    same |= {"scales": "1.0", "workers": 0, "method": "recam", "refine": ("none",)}
+    return ExtractConfig(**{"images": place / "photos", "out": out, **same, **more})
 
 
 def forget(record: Path, names: Collection[str]) -> None:

@@ -129,13 +129,16 @@ def write_weights(path: Path, backbone: str = NARROW, *, reactivated: bool = Tru
     return path
 
 
-def write_affinity(place: Path, seed: int = 0) -> Path:
-    """An untrained boundary head, beside the weights whose backbone it stands on and a record that names them."""
+def write_affinity(place: Path, seed: int = 0, *, knows: bool = False) -> Path:
+    """An untrained boundary head, beside the weights whose backbone it stands on and a record that names them.
+
+    `knows`: it tells the classes apart too.
+    """
     weights = write_weights(place / "cam.safetensors")
     backbone = load_network(weights)[0].backbone
     torch.manual_seed(seed)
     card = Card(classes=CLASSES, method="affinity", backbone=NARROW, backbone_sha256=backbone_hash(backbone))
-    save_network(place / "edges.safetensors", EdgeNetwork(backbone), card, torch.float32)
+    save_network(place / "edges.safetensors", EdgeNetwork(backbone, len(CLASSES) if knows else 0), card, torch.float32)
     RunRecord(command="train-affinity", config={"weights": str(weights)}, classes=CLASSES).write(place / RECORD)
     return place / "edges.safetensors"
 

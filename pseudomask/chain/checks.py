@@ -64,7 +64,8 @@ def _check(step: Step) -> None:
         from pseudomask.running.layout import plan_outputs
 
         passes(config)
-        check_method(config.method)
+        if config.method is not None:
+            check_method(config.method)
         check_chain(config)
         plan_outputs(collect(config.images, config, exclude=config.out).items, config.images, config.out)
     elif step.verb.name == "refine":

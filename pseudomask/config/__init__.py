@@ -16,6 +16,7 @@ from pseudomask.config.export import ExportConfig as ExportConfig
 from pseudomask.config.export import ExportFormat as ExportFormat
 from pseudomask.config.extract import ExtractConfig as ExtractConfig
 from pseudomask.config.extract import MapOptions as MapOptions
+from pseudomask.config.extract import Quality as Quality
 from pseudomask.config.extract import Tta as Tta
 from pseudomask.config.methods.cpmc import CalibTarget as CalibTarget
 from pseudomask.config.methods.cpmc import CpmcCalibration as CpmcCalibration

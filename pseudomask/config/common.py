@@ -17,8 +17,8 @@ LabelFormat = Literal["auto", "csv", "voc", "voc-main", "coco", "folders", "text
 def option(
     default: Any, help: str, panel: str = "Options", *, role: Role = "result", of: tuple[str, ...] = (), **more: Any
 ) -> Any:
-    """A field with its help; `panel` is its heading in the help; for `role` and `of` see `config.roles`, for `more`
-    (`first`: among the few that --help shows) `config.settings`."""
+    """A field with its help; `panel` is its heading in the help; for `role`, `of` and `before` see `config.roles`, for
+    the rest (`first`: among the few that --help shows) `config.settings`."""
     return field(default=default, metadata={"help": help, "panel": panel, "role": role, "of": of, **more})
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pseudomask.config.common import DeviceOptions, LabelOptions, SeedOptions, argument, option
+from pseudomask.config.common import DeviceOptions, LabelOptions, SeedOptions, TagOptions, argument, option
 from pseudomask.config.methods.cpmc import CpmcOptions
 from pseudomask.errors import UsageError
 
@@ -195,10 +195,13 @@ class AffinityScheduleOptions(ScheduleOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainAffinityConfig(SeedOptions, AffinityScheduleOptions):
-    """Train the boundary head of `refine --method walk` on the confident parts of seeds."""
+class TrainAffinityConfig(SeedOptions, TagOptions, AffinityScheduleOptions):
+    """Train the boundary head of `refine --method walk` on the confident parts of seeds.
 
-    seeds: Path = argument("Output folder of extract; must contain scores/.")
+    With `labels` the seeds that are missing are made first.
+    """
+
+    seeds: Path = argument("Output folder of extract with scores/; with --labels, what it lacks is made first.")
     run: Path = argument("Folder for the confident labels, the weights, the checkpoint and the log.", role="free")
     confident_foreground: float | None = option(
         None,
@@ -218,4 +221,11 @@ class TrainAffinityConfig(SeedOptions, AffinityScheduleOptions):
     confident_crf: bool = option(True, "Refine the confident labels with the CRF.", "Labels")
     radius: int = option(
         10, "Maximum distance of compared pixel pairs, in cells of 4 × 4 pixels.", "Training", min=2, max=32
+    )
+    class_weight: float = option(
+        1.0,
+        "Weight of the loss that teaches the head which places are which class; 0 teaches it boundaries alone.",
+        "Training",
+        min=0.0,
+        before=0.0,
     )

@@ -9,23 +9,26 @@ from pathlib import Path
 import torch
 
 from pseudomask.config import ExtractConfig
+from pseudomask.config.quality import in_words, settle_quality
 from pseudomask.data.collection import Collection, align_tags, collect, report_ignored, report_labels
 from pseudomask.data.images import ImagePaths
 from pseudomask.data.reading import Reading
 from pseudomask.data.survey import recorded_config, settle
 from pseudomask.devices import pick_amp, pick_device
+from pseudomask.errors import UsageError
 from pseudomask.extracting.engine import Engine
 from pseudomask.extracting.photos import Photos
 from pseudomask.extracting.refinement import Refinement
 from pseudomask.extracting.result import ExtractResult
 from pseudomask.maps import check_method, make_method, weight_rule
 from pseudomask.maps.method import MapMethod
+from pseudomask.maps.multiscale import ways
 from pseudomask.maps.passes import Passes, passes
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import load_network
 from pseudomask.networks.network import CamNetwork
 from pseudomask.networks.store import find_weights
-from pseudomask.quoting import count
+from pseudomask.quoting import command, count
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.layout import Outputs, plan_outputs
 from pseudomask.running.record import RunRecord, hash_file
@@ -39,11 +42,13 @@ class Plan:
     """Photos, network and settings of one run.
 
     Attributes:
-        config: what was asked for, with how the photos' numbers are read filled in; `reading` is that.
+        config: what was `given`, with the quality's settings and how the photos' numbers are read filled in; `reading`
+            is the latter.
         passes: at which scales and how mirrored each photo is seen.
         collection: photos and tags, the classes as the weights number them; `outputs`: their files, in its order.
         amp: precision of the network, None for float32.
         threshold: the background threshold, `threshold_from` who chose it; `tags_from`: where the tags come from.
+        usual_refiners: those that run where `config.refine` names none.
         refinement: what is done with each photo's scores before its mask is made.
     """
 
@@ -61,6 +66,8 @@ class Plan:
     threshold: float
     threshold_from: str
     tags_from: str
+    given: ExtractConfig
+    usual_refiners: tuple[str, ...] = ()
     refinement: Refinement | None = None
 
     def result(self) -> ExtractResult:
@@ -79,6 +86,7 @@ class Plan:
             refined_by=self.refinement.names if self.refinement else (),
             masks_threshold=self.refinement.threshold if self.refinement else self.threshold,
             own_weights=self.config.weights,
+            quality=in_words(self.config.quality, self.given),
         )
 
     def understood(self) -> list[tuple[str, str]]:
@@ -87,6 +95,7 @@ class Plan:
         return [
             *self.collection.describe(),
             ("tags", self.tags_from),
+            *([("quality", quality)] if (quality := in_words(self.config.quality, self.given)) else []),
             ("weights", f"{self.weights} ({self.card.method}, {self.card.backbone})"),
             ("method", f"{self.config.method}{f' ({rule})' if rule else ''}, {self.passes}"),
             ("threshold", f"{self.threshold:g}, {self.threshold_from}"),
@@ -141,7 +150,16 @@ class Plan:
             stride=self.config.score_stride,
             largest=self.config.batch_size,
             reporter=reporter,
+            look=self.refinement.look if self.refinement else None,
+            look_at=self.whole_view or 0,
         )
+
+    @property
+    def whole_view(self) -> int | None:
+        """The view that shows photos at their working size and not mirrored; None where there is none."""
+        scales = self.passes.scales
+        straight = (i for i, scale in enumerate(scales) if scale == 1 and not ways(self.passes.mirrored, i)[0])
+        return next(straight, None)
 
     def photos(self, indices: Sequence[int]) -> Photos:
         """The photos at `indices` of the collection, to be decoded."""
@@ -160,7 +178,11 @@ class Plan:
 
 def make_plan(config: ExtractConfig, reporter: Reporter) -> Plan:
     """Raises `UsageError` and its kin, `SetupError` when weights or device are missing."""
+    earlier = None if config.overwrite else recorded_config(config.out)
+    given = config
+    config, usual_refiners = settle_quality(config, earlier)
     seen = passes(config)
+    assert config.method is not None
     check_method(config.method)
     collection = collect(config.images, config, exclude=config.out)
     outputs = plan_outputs(collection.items, config.images, config.out)
@@ -172,7 +194,6 @@ def make_plan(config: ExtractConfig, reporter: Reporter) -> Plan:
     method.check(network)
     collection = align_tags(collection, card.classes)
     report_ignored(collection, reporter)
-    earlier = None if config.overwrite else recorded_config(config.out)
     config, reading = settle(config, collection.items, reporter, recorded=earlier)
     threshold, threshold_from = _threshold(config, card, method)
     tags_from = report_tags(collection, card, reporter)
@@ -192,11 +213,19 @@ def make_plan(config: ExtractConfig, reporter: Reporter) -> Plan:
         threshold=threshold,
         threshold_from=threshold_from,
         tags_from=tags_from,
+        given=given,
+        usual_refiners=usual_refiners,
     )
 
 
 def _threshold(config: ExtractConfig, card: Card, method: MapMethod) -> tuple[float, str]:
     """The background threshold, and who chose it."""
+    if config.threshold == "auto":
+        first = command("extract", config.images, "SEEDS", "--refine", "none")
+        then = command("refine", config.images, "SEEDS", config.out, "--threshold", "auto")
+        raise UsageError(
+            f"--threshold auto needs all photos' scores first: run `{first}` with your other settings, then `{then}`"
+        )
     if config.threshold is not None:
         return config.threshold, "given"
     if method.threshold_key in card.thresholds:

@@ -19,6 +19,7 @@ class ExtractResult(FolderResult):
         untagged: keys of photos without a row of labels; `orphans`: rows without a photo.
         passed_over: files of `images` that hold pictures of kinds that are not read.
         images, with_scores: the photos' folder, and whether scores lie beside the masks.
+        quality: the quality and what it stands for.
         refined_by: the refiners that made the masks from the scores; `masks_threshold`: the background's height there,
             while `threshold` is that of the scores.
         own_weights: the weights that were given.
@@ -33,9 +34,10 @@ class ExtractResult(FolderResult):
     refined_by: tuple[str, ...] = ()
     masks_threshold: float = 0.5
     own_weights: Path | None = None
+    quality: str = ""
 
     def details(self) -> list[tuple[str, str]]:
-        return [("tags", self.tags_from)]
+        return [*([("quality", self.quality)] if self.quality else []), ("tags", self.tags_from)]
 
     def made_with(self) -> list[tuple[str, str]]:
         refined = ("refined by", f"{', then '.join(self.refined_by)} (threshold afterwards {self.masks_threshold:g})")

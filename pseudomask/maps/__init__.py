@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import get_args
 
 from pseudomask.config import ExtractConfig, WeightRule
+from pseudomask.config.quality import QUALITIES, USUAL
 from pseudomask.errors import UsageError
 from pseudomask.maps.cam import LinearMaps
 from pseudomask.maps.cpmc import Cpmc, CpmcSettings
@@ -24,8 +25,9 @@ METHODS: dict[str, MakeMethod] = {
 
 def make_method(config: ExtractConfig, card: Card) -> MapMethod:
     """The method that `config.method` names, for the weights of `card`."""
-    check_method(config.method)
-    return METHODS[config.method](config, card)
+    method = config.method or QUALITIES[USUAL].method
+    check_method(method)
+    return METHODS[method](config, card)
 
 
 def check_method(name: str) -> None:

@@ -37,6 +37,10 @@ class Features:
         """The features of the first `photos` photos."""
         return Features(tuple(one[:photos] for one in self.outputs), self.strides, self.size)
 
+    def part(self, photo: int) -> Features:
+        """Those of one photo."""
+        return Features(tuple(one[photo : photo + 1] for one in self.outputs), self.strides, self.size)
+
     def detach(self) -> Features:
         """The same values, detached from the graph."""
         return Features(tuple(one.detach() for one in self.outputs), self.strides, self.size)

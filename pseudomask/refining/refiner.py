@@ -59,6 +59,15 @@ class PhotoRefiner(Refiner, Protocol):
         ...
 
 
+@runtime_checkable
+class ClassRefiner(Refiner, Protocol):
+    """A refiner that gains from knowing which classes the scores are of."""
+
+    def for_classes(self, names: Sequence[str]) -> Refiner:
+        """The refiner for scores whose class of mask index i is names[i - 1]."""
+        ...
+
+
 def check_photos(refiners: Iterable[Refiner], photos: Sequence[tuple[str, Path]]) -> None:
     """`check` of those that have one."""
     for refiner in refiners:

@@ -14,7 +14,7 @@ from pseudomask.data.decoding import decode
 from pseudomask.data.reading import AS_IT_COMES, Reading
 from pseudomask.errors import ImageError, UsageError
 from pseudomask.extracting.outputs import write_outputs
-from pseudomask.refining.refiner import BatchRefiner, PhotoRefiner, Refined, Refiner
+from pseudomask.refining.refiner import BatchRefiner, ClassRefiner, PhotoRefiner, Refined, Refiner
 from pseudomask.running.halving import OUT_OF_MEMORY, halving
 from pseudomask.running.identity import TOUCHED, identify
 from pseudomask.running.layout import Outputs
@@ -59,13 +59,14 @@ class LevelledRefiner:
     level: float
 
 
-def with_levels(refiners: Sequence[Refiner], threshold: float) -> tuple[LevelledRefiner, ...]:
-    """Each refiner's level, found on a small photo of two classes."""
+def with_levels(refiners: Sequence[Refiner], threshold: float, names: Sequence[str]) -> tuple[LevelledRefiner, ...]:
+    """Each refiner, for scores of the classes `names`, and its level, found on a small photo of two classes."""
     photo = np.zeros((32, 32, 3), np.uint8)
     photo[8:24, 4:12, 0] = photo[8:24, 20:28, 1] = 255
     values = np.stack([photo[..., 0], photo[..., 1]]).astype(np.float32) / 255
     levelled: list[LevelledRefiner] = []
     for refiner in refiners:
+        refiner = refiner.for_classes(names) if isinstance(refiner, ClassRefiner) else refiner
         if not isinstance(refiner, PhotoRefiner):  # those leave it as it is
             threshold = refiner.refine(photo, ScoreMap((1, 2), values, (32, 32), 1), threshold).threshold
         levelled.append(LevelledRefiner(refiner, threshold))

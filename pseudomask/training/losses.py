@@ -1,4 +1,4 @@
-"""The losses of ReCAM (Chen et al., CVPR 2022, §3.2), as pure tensor functions."""
+"""The losses of ReCAM (Chen et al., CVPR 2022, §3.2) and of the boundary head's classes, as pure tensor functions."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pseudomask.maps.normalise import normalise_maps
+from pseudomask.running.ranks import ALONE, Ranks
+from pseudomask.training.team import mean, total
 
 
 def classification_loss(logits: Tensor, tags: Tensor) -> Tensor:
@@ -82,3 +84,18 @@ def softmax_loss(features: Tensor, first: Tensor, second: Tensor, tags: Tensor) 
     share = valid / valid.sum(1, keepdim=True).clamp(min=1)  # (B, N)
     right = (logits.argmax(2) == index) & valid
     return (losses * share).sum() / len(tags), right.sum() / valid.sum().clamp(min=1)
+
+
+def class_loss(logits: Tensor, labels: Tensor, team: Ranks = ALONE) -> Tensor:
+    """Cross entropy over the labelled places, each weighing 1 / √(share of its label among them).
+
+    Args:
+        logits: (B, 1 + C, h, w), background first.
+        labels: (B, h, w) integer, 0 ignore, 1 background, above it classes.
+    """
+    known = labels > 0
+    rows, wanted = logits.movedim(1, -1)[known], labels[known].long() - 1  # (n, 1 + C), (n,)
+    shares = total(torch.bincount(wanted, minlength=logits.shape[1]).double(), team)
+    weights = (shares / shares.sum().clamp(min=1)).clamp(min=1e-3).rsqrt().to(logits.dtype)[wanted]
+    found = F.cross_entropy(rows, wanted, reduction="none") * weights
+    return mean(found, team) / float(total(mean(weights, team).double(), team) / team.world or 1)

@@ -513,6 +513,8 @@ def test_the_package_offers_it(settings: Settings, few: Path, tmp_path: Path) ->
         amp="off",
         workers=0,
         scales="1.0",
+        method="recam",
+        refine=("none",),
     )
     result = pseudomask.extract(config)
     assert (result.done, result.exit_code) == (3, 0)

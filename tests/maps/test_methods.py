@@ -31,7 +31,7 @@ def network() -> CamNetwork:
 
 
 def config(**more: str) -> ExtractConfig:
-    return ExtractConfig(images=Path("in"), out=Path("out"), **more)  # type: ignore[arg-type]
+    return ExtractConfig(**{"images": Path("in"), "out": Path("out"), "method": "recam"} | more)  # type: ignore[arg-type]
 
 
 CARD = Card(classes=tiny.CLASSES, method="recam", backbone=tiny.NARROW)
@@ -154,10 +154,10 @@ def test_each_view_is_seen_once_by_the_backbone(network: CamNetwork, monkeypatch
         )  # type: ignore[arg-type]  # fmt: skip
         views = tuple(torch.zeros(side, side, 3, dtype=torch.uint8) for side in (16, 32, 48))
         photos = [Photo(0, (32, 32), views), Photo(1, (32, 32), views)]
-        found = engine.scores(photos, [None, (1,)])
+        found = [made.scores for made in engine.make(photos, [None, (1,)])]
         assert [one.classes for one in found] == [(1, 2, 3), (2,)]
         assert sorted(sizes) == [(16, 16), (32, 32), (48, 48)]
         sizes.clear()
-        engine.scores(photos, [(0,), (1,)])
+        engine.make(photos, [(0,), (1,)])
         assert sizes == [(16, 16), (32, 32), (48, 48)]
         sizes.clear()

@@ -44,6 +44,12 @@ class WalkOptions:
     walk_side: int = _walk(
         640, "Downscale larger photos for the walk, by a whole factor, so that the long side is at most this.", min=64
     )
+    walk_classes: float = _walk(
+        1.0,
+        "Weight of what the boundary head learned of the classes, where it knows those of the scores; 0 ignores it.",
+        min=0.0,
+        max=100.0,
+    )
     amp: Amp = _walk(
         "auto",
         "Mixed precision of the walk's network; auto uses bf16 on GPUs and CPUs that support it, else off.",
