@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from pseudomask.config import (
     CalibrateConfig,
+    CheckConfig,
     DoctorConfig,
     EvaluateConfig,
     ExportConfig,
@@ -136,6 +137,13 @@ _MASKS = {"masks": "out"}
 VERBS = {
     verb.name: verb
     for verb in (
+        Verb(
+            name="check",
+            config=CheckConfig,
+            function="pseudomask.checking.check:check",
+            help="Say which classes can be learned from photos and tags, before training.",
+            group=TRAIN,
+        ),
         Verb(
             name="train-cls",
             config=TrainClsConfig,

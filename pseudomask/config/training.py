@@ -76,11 +76,10 @@ class ScheduleOptions(DeviceOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingOptions(LabelOptions, ScheduleOptions):
-    """Settings shared by the verbs that train on photos with tags."""
+class SplitOptions(LabelOptions):
+    """Photos with tags, and which of them are held out; the rest is drawn with `seed`."""
 
     images: Path = argument("Folder of photos, searched with its subfolders.")
-    run: Path = argument("Folder for the weights, the checkpoint and the log.", role="free")
     labels: Path | None = option(
         None,
         "Tags of the photos: a CSV/TSV file, a VOC or COCO data set, one folder per class, or a text file.",
@@ -95,6 +94,14 @@ class TrainingOptions(LabelOptions, ScheduleOptions):
     val_fraction: float = option(
         0.05, "Fraction of photos held out if --val-list is not given.", "Input", min=0.0, max=0.9
     )
+    seed: int = option(0, "Random seed.", "Training", min=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions(SplitOptions, ScheduleOptions):
+    """Settings shared by the verbs that train on photos with tags."""
+
+    run: Path = argument("Folder for the weights, the checkpoint and the log.", role="free")
     lr_head: float | None = option(
         None, "Learning rate of the newest classifier; by default 10 × --lr.", "Training", min=0.0
     )

@@ -126,6 +126,7 @@ class Plan:
                 "images": len(self.collection.items),
                 "untagged": len(self.collection.untagged),
             }
+            | ({"at_chance": list(found)} if (found := self.card.at_chance()) else {})
             | (chain.protocol() if chain else {}),
         )
 

@@ -12,6 +12,8 @@ from pseudomask.running.jsonable import is_text
 AFFINITY = "affinity"
 """Method in the card of a boundary head, which makes no maps; pass it to `refine --affinity`."""
 
+ENOUGH = 5
+"""Held-out photos of a class from which its average precision says something."""
 FORMAT = 1
 """Version of the card's layout; a file with a higher one is refused."""
 
@@ -57,6 +59,16 @@ class Card:
         """The fields that identify the backbone: arguments of `make_backbone`, values of `Backbone.card_facts`."""
         return {"backbone": self.backbone, "style": self.style, "output_stride": self.output_stride}
 
+    def at_chance(self) -> tuple[str, ...]:
+        """Classes whose average precision on held-out photos is no better than that of a random order.
+
+        Those that fewer than `ENOUGH` held-out photos show are left out: luck alone decides there.
+        """
+        told = [
+            one["classes"] for one in self.measured if isinstance(one, dict) and isinstance(one.get("classes"), dict)
+        ]
+        return tuple(name for name in self.classes if told and _is_at_chance(told[0].get(name)))
+
     @classmethod
     def from_metadata(cls, metadata: dict[str, str] | None, source: str) -> Card:
         """Read and check a card; `WeightsError` names `source` and what is wrong."""
@@ -79,6 +91,16 @@ class Card:
             raise WeightsError(f"{source}: its card is damaged (nested too deep)") from None
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             raise WeightsError(f"{source}: its card is damaged ({error})") from None
+
+
+def _is_at_chance(one: object) -> bool:
+    """Whether what is measured of a class, {precision, chance, photos}, says that it was not learned."""
+    names = ("precision", "chance", "photos")
+    values: list[Any] = [one.get(name) for name in names] if isinstance(one, dict) else []
+    if not values or not all(isinstance(value, int | float) for value in values):
+        return False
+    precision, chance, photos = values
+    return bool(photos >= ENOUGH and precision <= chance)
 
 
 def _checked(card: Card) -> Card:

@@ -76,6 +76,7 @@ def card_of(
                 "value": round(validation.mean_precision, 4),
                 "protocol": f"{count(len(split.held_out.items), 'held-out photo')}, "
                 f"{count(len(validation.precision), 'class')}",
+                "classes": _by_class(validation, split),
             }
         )
     history = [*base.training.get("history", []), _without_history(base)] if base else []
@@ -126,3 +127,12 @@ def save_weights(
 
 def _without_history(card: Card) -> dict[str, Any]:
     return {name: value for name, value in card.training.items() if name != "history"}
+
+
+def _by_class(validation: Validation, split: Split) -> dict[str, dict[str, float]]:
+    """Average precision, its chance level and the held-out photos of each class that has them."""
+    photos = split.held_out.tag_counts()
+    return {
+        name: {"precision": round(validation.precision[name], 4), "chance": round(level, 4), "photos": photos[name]}
+        for name, level in validation.chance.items()
+    }

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from pseudomask.config import TrainingOptions
+from pseudomask.config import SplitOptions
 from pseudomask.data.collection import Collection, align_tags, collect, need_tags, report_ignored, report_labels
 from pseudomask.data.images import ImageItem, read_list, select
 from pseudomask.data.reading import Reading
 from pseudomask.data.teachable import Finding, examine
 from pseudomask.networks.card import AFFINITY
-from pseudomask.quoting import count
+from pseudomask.quoting import count, some
 from pseudomask.running.reporter import Reporter
 from pseudomask.training.samples import one_hot
 
@@ -29,12 +29,13 @@ class Split:
     reading: Reading | None = None
 
 
-def gather(options: TrainingOptions, classes: tuple[str, ...] | None = None) -> Split:
+def gather(options: SplitOptions, classes: tuple[str, ...] | None = None) -> Split:
     """Photos with tags, and the held-out ones: --val-list, else a share drawn with the seed.
 
     `classes` is the weights' list, when training goes on from weights.
     """
-    collection = collect(options.images, options, exclude=options.run)
+    own = getattr(options, "run", None)
+    collection = collect(options.images, options, exclude=own)
     if classes is not None:
         collection = align_tags(collection, classes)
     if options.val_list is None:
@@ -45,7 +46,7 @@ def gather(options: TrainingOptions, classes: tuple[str, ...] | None = None) -> 
             tagged.subset([i for i in tagged.items if i.key in held]),
         )
     # Held-out photos may lie outside --list, which names those to train on.
-    everything = collect(options.images, replace(options, list=None, limit=None), exclude=options.run)
+    everything = collect(options.images, replace(options, list=None, limit=None), exclude=own)
     everything = align_tags(everything, collection.classes)
     held_items = select(everything.items, read_list(options.val_list), source=str(options.val_list))
     held = {item.key for item in held_items}
@@ -94,7 +95,7 @@ def describe(split: Split, reporter: Reporter) -> dict[str, Any]:
 def find_problems(split: Split, method: str) -> list[Finding]:
     """What the tags leave no way to learn. Boundaries (`affinity`) are learned from masks: only rarity counts there."""
     found = examine(tag_matrix(split.training), split.training.classes, tag_matrix(split.held_out))
-    return [one for one in found if method != AFFINITY or one.kind in ("absent", "few")]
+    return [one for one in found if method != AFFINITY or one.rule.rarity]
 
 
 def untaught(training: Collection, lost: frozenset[int]) -> list[str]:
@@ -102,5 +103,6 @@ def untaught(training: Collection, lost: frozenset[int]) -> list[str]:
     readable = training.subset([item for i, item in enumerate(training.items) if i not in lost])
     before, after = training.tag_counts(), readable.tag_counts()
     names = [name for name, n in before.items() if n and not after[name]]
-    some = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-    return [f"nothing was learned about {some}: none of its photos could be read"] if names else []
+    if not names:
+        return []
+    return [f"nothing was learned about {some(names, 8, 'pseudomask check lists all')}: no photo of it could be read"]

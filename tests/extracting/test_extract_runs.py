@@ -131,7 +131,7 @@ def test_the_result_tells_people_and_programs(whole: tuple[Path, ExtractResult, 
     assert summary["done"].startswith("8 masks (")
     assert (summary["where"], summary["failed"]) == (str(out), "none")
     assert summary["made with"] == "tags photos.csv (csv); threshold 0.3, from the weights' card"
-    assert summary["quality"].startswith("not measured; ")
+    assert summary["quality"].startswith("not measured")
     own = f"--weights {result.own_weights}"
     assert summary["next"] == f"pseudomask train-affinity {result.images} {out} RUN {own}"
     document = json.loads(json.dumps(result.to_json()))

@@ -61,7 +61,7 @@ def test_train_cls_writes_weights_with_their_card(trained: tuple[TrainClsConfig,
     assert card.measured[0]["protocol"].startswith("6 held-out photos")
     assert {"pseudomask", "torch", "python"} <= card.versions.keys()
     assert "18 photos to train on, 6 held out, 3 classes, tags from photos.csv (csv)" in ear.infos
-    assert any("fewer than 20 photos: bar, disc, square" in w for w in ear.warnings)
+    assert any("fewer than 40 photos: bar, disc, square" in w for w in ear.warnings)
     assert sorted(p.name for p in config.run.iterdir()) == [
         "checkpoint.previous.safetensors",
         "checkpoint.safetensors",
