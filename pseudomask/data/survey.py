@@ -19,6 +19,7 @@ from pseudomask.data.ranges import MOST_PHOTOS, Options, affordable, infer_range
 from pseudomask.data.reading import Reading
 from pseudomask.errors import ImageError, UsageError
 from pseudomask.running.made import MadeFolder
+from pseudomask.running.record import RunRecord
 from pseudomask.running.reporter import Reporter
 
 _USUAL = (".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".heic", ".heif", ".pbm")
@@ -156,10 +157,15 @@ def _photos(seen: Sequence[_Seen]) -> str:
     return f"{len(seen)} photo{'s have' if len(seen) != 1 else ' has'}"
 
 
-def recorded_config(folder: Path) -> Mapping[str, Any] | None:
-    """The config in the record of an earlier run in `folder`, if there is a readable one."""
+def earlier_record(folder: Path) -> RunRecord | None:
+    """The record of an earlier run in `folder`, if there is a readable one."""
     try:
-        record = MadeFolder(folder).record
+        return MadeFolder(folder).record
     except UsageError:
         return None
+
+
+def recorded_config(folder: Path) -> Mapping[str, Any] | None:
+    """Its config."""
+    record = earlier_record(folder)
     return None if record is None else record.config

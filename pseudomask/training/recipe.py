@@ -57,7 +57,10 @@ def card_of(
             {
                 "what": "mean average precision of the tags",
                 "value": round(validation.mean_precision, 4),
-                "protocol": f"{len(split.held_out.items)} held-out photos, {len(validation.precision)} classes",
+                "chance": round(validation.mean_chance, 4),
+                "protocol": f"{validation.photos} held-out photos, {len(validation.precision)} classes",
+                "photos": validation.positive,
+                "too_few_to_tell": list(validation.too_few),
             }
         )
     history = [*base.training.get("history", []), _without_history(base)] if base else []

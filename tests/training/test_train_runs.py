@@ -79,11 +79,14 @@ def test_the_result_tells_people_and_programs(trained: tuple[TrainClsConfig, Tra
     document = json.loads(json.dumps(result.to_json()))
     assert (document["schema"], document["photos"], document["weights"]) == (1, 18, str(result.weights))
     assert (document["steps"], document["steps_planned"], document["held_out_classes"]) == (6, 6, 3)
-    for name in ("images_per_second", "held_out_loss", "held_out_precision"):
+    for name in ("images_per_second", "held_out_loss", "held_out_precision", "held_out_chance"):
         assert isinstance(document[name], float)
     assert summary["speed"] == f"{document['images_per_second']} images/s"
-    assert summary["held out precision"] == f"{document['held_out_precision']} (mean over 3 classes)"
-    assert {"steps planned", "held out classes"}.isdisjoint(summary)
+    assert summary["held out precision"] == (
+        f"{document['held_out_precision']}, by chance {document['held_out_chance']} (mean over 3 classes)"
+    )
+    assert summary["too few held out to tell"] == f"{document['held_out_too_few']} of 3 classes"
+    assert {"steps planned", "held out classes", "held out too few"}.isdisjoint(summary)
 
 
 def test_the_record_and_the_log(trained: tuple[TrainClsConfig, TrainingResult, tiny.Ear]) -> None:
@@ -96,6 +99,10 @@ def test_the_record_and_the_log(trained: tuple[TrainClsConfig, TrainingResult, t
     checks = [e for e in entries if "epoch" in e]
     assert [(e["epoch"], e["step"]) for e in checks] == [(1, 2), (2, 4), (3, 6)]
     assert all(e["val_loss"] > 0 and 0 <= e["val_map"] <= 1 and e["val_ap"] for e in checks)
+    assert all(e["val_photos"]["all"] == 6 and e["val_chance"].keys() == e["val_ap"].keys() for e in checks)
+    assert (
+        checks[-1]["val_too_few"] == load_network(config.run / "weights.safetensors")[1].measured[0]["too_few_to_tell"]
+    )
     steps = [e for e in entries if "epoch" not in e]
     assert [e["step"] for e in steps] == [6]
     assert steps[0].keys() == {"step", "loss", "norm", "lr_factor", "images_per_second"}

@@ -27,6 +27,7 @@ from pseudomask.errors import (
     UsageError,
     WeightsError,
 )
+from pseudomask.measuring.average_precision import chance_precision
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import load_network, read_tensors, save_network, write_tensors
 from pseudomask.training import reactivate as reactivate_module
@@ -36,7 +37,7 @@ from pseudomask.training.guard import Guard, broken
 from pseudomask.training.split import gather
 from pseudomask.training.state import CHECKPOINT, PREVIOUS
 from pseudomask.training.trainer import Trainer
-from pseudomask.training.validation import Validation, chance_precision
+from pseudomask.training.validation import Validation
 
 Settings = Callable[..., TrainClsConfig]
 
@@ -374,12 +375,15 @@ def test_tags_that_cannot_teach_are_told_before_training(room: Path, runs: Path,
 
 
 def test_all_tags_held_out(room: Path, runs: Path, settings: Settings) -> None:
-    """By the draw: the photos that are left would teach that the class is never there."""
+    """By a list: the photos that are left would teach that the class is never there. A draw never does that."""
     held = gather(settings(runs / "x")).held_out.items[0].relative
     rows = (room / "photos.csv").read_text().splitlines()
     names = [row.partition(",")[0] for row in rows[1:]]
     labels = runs / "l.csv"
     labels.write_text("\n".join([rows[0], *(f"{name},{'bar' if name == held else ''}" for name in names)]) + "\n")
+    listed = runs / "held.txt"
+    listed.write_text(f"{held}\n")
     with pytest.raises(LabelError, match="no photo has a tag"):
-        train_cls(settings(runs / "x", labels=labels))
+        train_cls(settings(runs / "x", labels=labels, val_list=listed))
     assert not (runs / "x").exists()
+    assert held not in [item.relative for item in gather(settings(runs / "x", labels=labels)).held_out.items]
