@@ -36,6 +36,10 @@ LEAST_CONFIDENCE = 0.3
 """Lower limit of tag thresholds, however few photos they are chosen on."""
 
 
+LEAST = 3
+"""With fewer photos that show a class, or do not, its average precision says nothing, however high."""
+
+
 @dataclass(frozen=True)
 class Validation:
     """Measures on held-out photos.
@@ -73,12 +77,12 @@ class Validation:
 
     @property
     def too_few(self) -> tuple[str, ...]:
-        """Classes whose precision says nothing: one random order in twenty reaches it, and the photos are so few that
-        such luck comes more than half the way from chance to 1. A class that all photos show is one of them."""
+        """Classes whose precision says nothing: fewer than `LEAST` photos show them, or do not; or one random order in
+        twenty reaches it, and the photos are so few that such luck comes more than half the way from chance to 1."""
         return tuple(name for name, reached in self.precision.items() if self._by_luck(name, reached))
 
     def _by_luck(self, name: str, reached: float) -> bool:
-        if name not in self.chance:
+        if not LEAST <= self.positive[name] <= self.photos - LEAST:
             return True
         lucky = lucky_precision(self.photos, self.positive[name])
         return reached <= lucky and lucky > (1 + self.chance[name]) / 2
