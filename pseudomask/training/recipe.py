@@ -10,13 +10,17 @@ from pseudomask._version import __version__
 from pseudomask.networks.card import Card
 from pseudomask.running.record import package_versions
 from pseudomask.running.signals import Stop
+from pseudomask.training.fitter import Fitter
 from pseudomask.training.learner import Learner
 from pseudomask.training.samples import Crops
 from pseudomask.training.split import Split
-from pseudomask.training.trainer import AnyOptions
+from pseudomask.training.trainer import AnyOptions, Trainer
 from pseudomask.training.validation import Validation
 
-_ON_CARD = ("epochs", "batch_size", "crop", "lr", "lr_head", "momentum", "weight_decay", "freeze", "amp", "seed")
+_ON_CARD = (
+    *("epochs", "batch_size", "crop", "lr", "lr_head", "momentum", "weight_decay", "freeze", "amp", "seed"),
+    *("contrast", "fit"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +36,7 @@ class Recipe:
         prepare: what is done in RUN before the first step, by each process.
         crops: makes what is trained on from how photos are read and the colour `around` them; by default photos with
             their tags.
+        trainer: what trains; with the interface of a `Trainer`.
         mean_of_photos: the loss is a mean over photos; else it sees to the other processes itself.
         earlier: as `check_resume` takes it.
     """
@@ -43,8 +48,9 @@ class Recipe:
     base_card: Card | None = None
     prepare: Callable[[Stop], None] | None = None
     crops: Callable[..., Crops] | None = None
+    trainer: type[Trainer | Fitter] = Trainer
     mean_of_photos: bool = True
-    earlier: Mapping[str, str] = field(default_factory=dict)
+    earlier: Mapping[str, Any] = field(default_factory=dict)
 
 
 def card_of(
@@ -74,14 +80,20 @@ def card_of(
             "photos": len(split.training.items),
             "photos_per_class": split.training.tag_counts(),
             "starts_from": recipe.source,
-            "long_side": list(options.sides),
-            **{name: getattr(options, name) for name in _ON_CARD if hasattr(options, name)},
+            **_settings(options),
             **({"history": history} if history else {}),
         },
         measured=measured,
         license=options.license,
         versions={"pseudomask": __version__, **package_versions()},
     )
+
+
+def _settings(options: AnyOptions) -> dict[str, Any]:
+    """Those that decided something: without an optimizer there are few."""
+    names = _ON_CARD if getattr(options, "fit", "sgd") == "sgd" else ("fit", "amp", "seed")
+    found = {name: getattr(options, name) for name in names if hasattr(options, name)}
+    return found if "epochs" not in names else {"long_side": list(options.sides), **found}
 
 
 def _without_history(card: Card) -> dict[str, Any]:

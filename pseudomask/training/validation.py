@@ -82,7 +82,7 @@ class Validation:
         return tuple(name for name, reached in self.precision.items() if self._by_luck(name, reached))
 
     def _by_luck(self, name: str, reached: float) -> bool:
-        if not LEAST <= self.positive[name] <= self.photos - LEAST:
+        if not LEAST <= self.positive.get(name, 0) <= self.photos - LEAST:
             return True
         lucky = lucky_precision(self.photos, self.positive[name])
         return reached <= lucky and lucky > (1 + self.chance[name]) / 2

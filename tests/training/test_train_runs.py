@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +20,7 @@ from PIL import Image
 from pseudomask.api import TrainingResult, reactivate, train_cls
 from pseudomask.config import ReactivateConfig, TrainClsConfig
 from pseudomask.errors import LabelError, PseudomaskError, RecordMismatch, TrainingDiverged, UsageError, WeightsError
+from pseudomask.maps import card_rule
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import load_network, read_tensors
 from pseudomask.networks.network import CamNetwork
@@ -33,7 +35,7 @@ Settings = Callable[..., TrainClsConfig]
 
 def again(config: TrainClsConfig, weights: Path | None, **changes: Any) -> ReactivateConfig:
     """Settings for reactivate that share all that train-cls has."""
-    shared = {f.name for f in fields(ReactivateConfig)} - {"weights", "sce_weight"}
+    shared = {f.name for f in fields(ReactivateConfig)} & {f.name for f in fields(TrainClsConfig)}
     values = {name: getattr(config, name) for name in shared} | {"weights": weights} | changes
     return ReactivateConfig(**values)
 
@@ -141,6 +143,27 @@ def test_reactivate_goes_on_from_it(
     start, _ = load_network(first.weights)
     assert not torch.equal(network.classifier.weight, start.classifier.weight)
     assert torch.equal(network.backbone.stem[0].weight, start.backbone.stem[0].weight)
+
+
+def test_one_class_learns_from_the_background(runs: Path, settings: Settings, room: Path) -> None:
+    """Its softmax alone is 0 from the first step: version 0.1.0 saved what it had drawn."""
+    rows = (room / "photos.csv").read_text().splitlines()
+    cells = [(name, "disc" if "disc" in tags else "") for name, _, tags in (row.partition(",") for row in rows[1:])]
+    (runs / "one.csv").write_text("\n".join([rows[0], *(",".join(cell) for cell in cells)]) + "\n")
+    config = settings(runs / "cls", labels=runs / "one.csv", epochs=1)
+    first = train_cls(config).weights
+    small = again(config, first, run=runs / "re", epochs=1, min_steps=11, lr_head=0.1)
+    result = reactivate(small)
+    network, card = load_network(result.weights)
+    assert network.reclassifier is not None
+    assert result.facts["steps"] == 12  # whole epochs of 2 steps
+    assert card.training["contrast"] is True
+    assert (card.second_taught, card_rule(card)) == (True, "product")
+    sce = [entry["sce"] for entry in log_of(runs / "re") if "sce" in entry]
+    assert 0 < sce[-1] < math.log(2), "it began with ln 2: nothing was drawn"
+    assert reactivate(small).facts["steps"] == 12
+    with pytest.raises(RecordMismatch, match="epochs"):
+        reactivate(replace(small, min_steps=20))
 
 
 def test_recam_step_weighs_its_losses() -> None:

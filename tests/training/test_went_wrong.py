@@ -208,8 +208,8 @@ def test_a_second_classifier_without_a_gradient(
     config = again(ReactivateConfig, settings(runs / "re"), weights)
     true = reactivate_module.softmax_loss
 
-    def flat(*args: Any) -> tuple[Tensor, Tensor]:
-        loss, accuracy = true(*args)
+    def flat(*args: Any, **more: Any) -> tuple[Tensor, Tensor]:
+        loss, accuracy = true(*args, **more)
         return loss * 0, accuracy
 
     monkeypatch.setattr(reactivate_module, "softmax_loss", flat)
@@ -224,8 +224,8 @@ def test_reactivate_refuses_what_leaves_its_classifier_random(runs: Path, settin
     labels.write_text("filename,labels\n" + "".join(f"p{i:02d}.png,disc\n" for i in range(1, 9, 2)))
     weights = tiny.write_weights(runs / "w", reactivated=False)
     base = settings(runs / "x")
-    with pytest.raises(UsageError, match=r"at least two classes.*disc.*--method cam"):
-        reactivate(again(ReactivateConfig, base, weights, labels=labels, dry_run=True))
+    with pytest.raises(UsageError, match=r"only photos of disc.*--no-contrast"):
+        reactivate(again(ReactivateConfig, base, weights, labels=labels, contrast=False, dry_run=True))
     with pytest.raises(UsageError, match="--sce-weight 0"):
         reactivate(again(ReactivateConfig, base, weights, sce_weight=0.0))
     with pytest.raises(UsageError, match="--lr-head 0"):
