@@ -3,8 +3,6 @@
 w is Fisher's linear discriminant (1936) with a diagonal covariance, on pooled features of photos with and without the
 class. w″ is fitted to regions: the features under the class's map against those beside all maps, of photos without
 any class, and under the maps of other classes. The first map is w's, the second that of the regions' discriminant.
-What w″ is and how strongly the variances are smoothed was measured by `benchmarks.few_photos`
-(docs/how-many-photos.md).
 """
 
 from __future__ import annotations
