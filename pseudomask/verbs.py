@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -72,6 +72,7 @@ class Verb:
         stdout: (settings, result) → the lines printed on stdout without `--json`.
         next: the usual next command, if the summary does not name it; may contain settings in braces, and {weights},
             the weights just written; settings that it shares with this verb are added (`carried`).
+        varies: what other settings than the defaults change of `next` and `method`.
 
     For the verbs that can be a step of a chain (`pseudomask run`):
         writes: the setting that names its output.
@@ -92,6 +93,7 @@ class Verb:
     configurable: bool = True
     stdout: Callable[[Any, Any], Sequence[object]] = lambda config, result: ()
     next: str = ""
+    varies: Callable[[Any], Mapping[str, Any]] = lambda config: {}
     writes: str = ""
     below: str = ""
     inputs: tuple[str, ...] = ()
@@ -99,6 +101,10 @@ class Verb:
     method: str | None = None
     aliases: Mapping[str, str] = field(default_factory=dict)
     several: bool = False
+
+    def of(self, config: Any) -> Verb:
+        """The verb as it is with these settings."""
+        return replace(self, **self.varies(config))
 
     @property
     def run(self) -> Callable[[Any, Reporter], Result]:
@@ -153,6 +159,7 @@ VERBS = {
             shared=True,
             stdout=_weights,
             next="reactivate {images} RUN --labels {labels} --weights {weights}",
+            varies=lambda config: {"next": _EXTRACT_NEXT, "method": "recam"} if config.fit == "lda" else {},
             writes="run",
             below="cls",
             inputs=("images",),

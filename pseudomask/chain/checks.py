@@ -50,12 +50,12 @@ def _check(step: Step) -> None:
     if step.verb.trains:
         _ = config.sides
     if isinstance(config, TrainingOptions):
-        from pseudomask.training.reactivate import check_teachable
+        from pseudomask.training.reactivate import settled
         from pseudomask.training.split import gather
 
         split = gather(config)
         if isinstance(config, ReactivateConfig):
-            check_teachable(config, split.training)
+            settled(config, split.training)
     elif step.verb.name == "extract":
         from pseudomask.data.collection import collect
         from pseudomask.extraction import check_chain

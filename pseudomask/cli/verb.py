@@ -113,6 +113,7 @@ def _show_summary(rows: Sequence[tuple[str, object]]) -> None:
 def _rows(verb: Verb, config: Any, result: Any) -> list[tuple[str, object]]:
     """The result's summary, and the usual next command."""
     rows: list[tuple[str, object]] = list(result.summary())
+    verb = verb.of(config)
     if verb.next and result.weights is not None:
         known = vars(config) | {"weights": result.weights}
         first, *words = (known[word[1:-1]] if word[:1] == "{" else word for word in verb.next.split())

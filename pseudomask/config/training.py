@@ -122,6 +122,12 @@ class TrainingOptions(SplitOptions, ScheduleOptions):
 class TrainClsConfig(TrainingOptions):
     """Train the multi-label classifier whose weights make class activation maps."""
 
+    fit: Literal["sgd", "lda"] = option(
+        "sgd",
+        "sgd trains the network; lda leaves it as it is and computes both classifiers in one pass over the photos, in "
+        "seconds to minutes; it needs no reactivate.",
+        "Training",
+    )
     backbone: str = option("resnet50", "Backbone: a torchvision ResNet, such as resnet18 or resnet101.", "Network")
     backbone_weights: Path | None = option(
         None,
@@ -146,6 +152,15 @@ class ReactivateConfig(TrainingOptions):
     weights: Path | None = option(None, "Weights from train-cls.", "Network", role="place", first=True, needed=True)
     sce_weight: float = option(
         1.0, "λ: weight of the softmax loss; the paper uses 1 for VOC, 0.1 for COCO.", "Training", min=0.0
+    )
+    contrast: bool | None = option(
+        None,
+        "Make the background a further class of the softmax; by default only if the tags leave nothing else to tell "
+        "apart, as with one class.",
+        "Training",
+    )
+    min_steps: int = option(
+        100, "With --contrast: epochs are added until there are this many steps.", "Training", min=1
     )
     epochs: int = option(2, "Passes over the photos.", "Training", min=1, first=True)
     lr: float = option(5e-5, "Learning rate of the first classifier and the unfrozen backbone.", "Training", min=0.0)

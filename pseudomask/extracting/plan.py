@@ -193,6 +193,11 @@ def make_plan(config: ExtractConfig, reporter: Reporter) -> Plan:
     network, card = load_network(weights)
     method = make_method(config, card)
     method.check(network)
+    if config.method != "cam" and card.reactivated is not None and not card.second_taught:
+        reporter.warn(
+            f"{weights.name}: its second classifier is not used, because it was trained on one class alone and learned "
+            "nothing; train it again with `pseudomask reactivate`"
+        )
     collection = align_tags(collection, card.classes)
     report_ignored(collection, reporter)
     config, reading = settle(config, collection.items, reporter, recorded=earlier)

@@ -42,8 +42,8 @@ def weight_rule(config: ExtractConfig, card: Card) -> WeightRule:
 
 
 def card_rule(card: Card) -> WeightRule:
-    """What the card recommends, else the paper's product; `first` for one class, of which a softmax learns nothing."""
-    rule = "first" if len(card.classes) == 1 else card.weight_rule or "product"
+    """What the card recommends, else the paper's product; `first` where a softmax had nothing to tell apart."""
+    rule = card.weight_rule or "product" if card.second_taught else "first"
     if rule not in get_args(WeightRule):
         raise UsageError(f"weight rule {rule!r} in the weights' card is unknown; give --recam-weights")
     return rule  # type: ignore[return-value]

@@ -16,14 +16,18 @@ from pseudomask.networks.checkpoint import save_network
 from pseudomask.quoting import count
 from pseudomask.running.record import RunRecord, package_versions
 from pseudomask.running.signals import Stop
+from pseudomask.training.fitter import Fitter
 from pseudomask.training.learner import Learner
 from pseudomask.training.samples import Crops
 from pseudomask.training.split import Split
 from pseudomask.training.state import LATEST
-from pseudomask.training.trainer import AnyOptions
+from pseudomask.training.trainer import AnyOptions, Trainer
 from pseudomask.training.validation import Validation
 
-_ON_CARD = ("epochs", "batch_size", "crop", "lr", "lr_head", "momentum", "weight_decay", "freeze", "amp", "seed")
+_ON_CARD = (
+    *("epochs", "batch_size", "crop", "lr", "lr_head", "momentum", "weight_decay", "freeze", "amp", "seed"),
+    *("contrast", "fit"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +43,7 @@ class Recipe:
         prepare: what is done in RUN before the first step, by each process.
         crops: makes what is trained on from how photos are read and the colour `around` them; by default photos with
             their tags.
+        trainer: what trains; with the interface of a `Trainer`.
         mean_of_photos: the loss is a mean over photos; else it sees to the other processes itself.
         earlier: as `check_resume` takes it.
     """
@@ -50,8 +55,9 @@ class Recipe:
     base_card: Card | None = None
     prepare: Callable[[Stop], None] | None = None
     crops: Callable[..., Crops] | None = None
+    trainer: type[Trainer | Fitter] = Trainer
     mean_of_photos: bool = True
-    earlier: Mapping[str, str] = field(default_factory=dict)
+    earlier: Mapping[str, Any] = field(default_factory=dict)
 
 
 def card_of(
@@ -74,9 +80,11 @@ def card_of(
             {
                 "what": "mean average precision of the tags",
                 "value": round(validation.mean_precision, 4),
-                "protocol": f"{count(len(split.held_out.items), 'held-out photo')}, "
+                "chance": round(validation.mean_chance, 4),
+                "protocol": f"{count(validation.photos, 'held-out photo')}, "
                 f"{count(len(validation.precision), 'class')}",
                 "classes": _by_class(validation, split),
+                "too_few_to_tell": list(validation.too_few),
             }
         )
     history = [*base.training.get("history", []), _without_history(base)] if base else []
@@ -90,8 +98,7 @@ def card_of(
             "photos": len(split.training.items),
             "photos_per_class": split.training.tag_counts(),
             "starts_from": recipe.source,
-            "long_side": list(options.sides),
-            **{name: getattr(options, name) for name in _ON_CARD if hasattr(options, name)},
+            **_settings(options),
             **schedule,
             **({"history": history} if history else {}),
         },
@@ -114,7 +121,7 @@ def save_weights(
     """Write weights with their card, also those of an epoch in the midst of the training."""
     planned = options.epochs * max(len(split.training.items) // options.batch_size, 1)
     schedule = {"schedules": record.protocol["schedules"]} if "schedules" in record.protocol else {}
-    if steps < planned:
+    if recipe.trainer is Trainer and steps < planned:
         schedule |= {"steps": steps, "steps_planned": planned}
     card = card_of(options, split, recipe, learner.card, validation, schedule)
     dtype = torch.float16 if options.weights_dtype == "fp16" else torch.float32
@@ -123,6 +130,13 @@ def save_weights(
     except TrainingDiverged:
         if path.name != LATEST:  # those of an epoch may not fit the type yet
             raise
+
+
+def _settings(options: AnyOptions) -> dict[str, Any]:
+    """Those that decided something: without an optimizer there are few."""
+    names = _ON_CARD if getattr(options, "fit", "sgd") == "sgd" else ("fit", "amp", "seed")
+    found = {name: getattr(options, name) for name in names if hasattr(options, name)}
+    return found if "epochs" not in names else {"long_side": list(options.sides), **found}
 
 
 def _without_history(card: Card) -> dict[str, Any]:

@@ -17,10 +17,12 @@ _TEXTS = {
     "steps": "{steps} of {steps_planned}",
     "steps_planned": "",
     "images_per_second": "{images_per_second} images/s",
-    "held_out_precision": "{held_out_precision} (mean over {measured_classes})",
+    "held_out_precision": "{held_out_precision}, by chance {held_out_chance} (mean over {measured_classes})",
+    "held_out_chance": "",
     "held_out_classes": "",
+    "held_out_too_few": "{held_out_too_few} of {measured_classes}",
 }
-_LABELS = {"images_per_second": "speed"}
+_LABELS = {"images_per_second": "speed", "held_out_too_few": "too few held out to tell"}
 
 
 @dataclass
@@ -56,7 +58,9 @@ class Trained:
         return {
             "held_out_loss": round(self.validation.loss, 4),
             "held_out_precision": round(self.validation.mean_precision, 3),
+            "held_out_chance": round(self.validation.mean_chance, 3),
             "held_out_classes": len(self.validation.precision),
+            "held_out_too_few": len(self.validation.too_few),
         }
 
 
@@ -68,7 +72,8 @@ class TrainingResult:
         weights: the file written, or None when the run was stopped early or only described.
         facts: what was trained, how far and how well, by name: photos, held_out, classes; steps of steps_planned and
             images_per_second; unreadable photos; of the held-out ones held_out_loss (cross-entropy) and
-            held_out_precision (mean average precision in [0, 1] over held_out_classes classes).
+            held_out_precision (mean average precision in [0, 1] over held_out_classes classes), held_out_chance (that
+            of a random order) and held_out_too_few (classes of which too few photos were held out to tell).
         understood: (label, value) lines instead of the facts, when only a description was asked for.
         exit_code: 0, or 130/143 after a signal.
         findings: what the tags leave no way to learn.
@@ -85,7 +90,11 @@ class TrainingResult:
     def summary(self) -> list[tuple[str, str]]:
         if self.understood:
             return self.understood
-        facts = {name: value for name, value in self.facts.items() if value not in (None, "")}
+        facts = {
+            name: value
+            for name, value in self.facts.items()
+            if value not in (None, "") and (name != "held_out_too_few" or value)
+        }
         words = facts | {"measured_classes": count(facts.get("held_out_classes", 0), "class")}
         texts = {name: _TEXTS.get(name, f"{{{name}}}").format_map(words) for name in facts}
         return [(_LABELS.get(name, name.replace("_", " ")), text) for name, text in texts.items() if text]

@@ -39,7 +39,7 @@ from pseudomask.training.schedule import changed_schedule, check_start, schedule
 from pseudomask.training.split import Split, describe, find_problems, gather, paths, tag_matrix, untaught
 from pseudomask.training.state import CHECKPOINT, LATEST, LOG, PREVIOUS, steps_done
 from pseudomask.training.team import agree, group
-from pseudomask.training.trainer import AnyOptions, Measure, Trainer
+from pseudomask.training.trainer import AnyOptions, Measure
 from pseudomask.training.validation import validate
 from pseudomask.verbs import WEIGHTS
 
@@ -96,7 +96,7 @@ def run_training(options: AnyOptions, split: Split, recipe: Recipe, reporter: Re
     own = Own(options.run / RECORD, record, _compared(options), rules)
     with ExitStack() as held:
         with graceful() as stop, group(team, device):
-            trainer = Trainer(
+            trainer = recipe.trainer(
                 learner,
                 options,
                 device=device,

@@ -231,14 +231,6 @@ class Trainer:
         if result is None:
             return None
         if log is not None:
-            log.write(
-                step=done,
-                epoch=epoch,
-                val_loss=round(result.loss, 6),
-                val_map=round(result.mean_precision, 4),
-                val_ap={k: round(v, 4) for k, v in result.precision.items()},
-            )
-        self.reporter.info(
-            f"epoch {epoch}: held-out loss {result.loss:.4f}, mean average precision {result.mean_precision:.3f}"
-        )
+            log.write(step=done, epoch=epoch, **result.facts())
+        self.reporter.info(f"epoch {epoch}: {result.told()}")
         return result
