@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pseudomask.config.cams import CamOptions
 from pseudomask.config.common import DeviceOptions, FolderOptions, LabelOptions, argument, option
 from pseudomask.config.methods import SingleMethodOptions
 from pseudomask.config.methods.cpmc import WeightRule
@@ -15,7 +16,7 @@ Tta = Literal["full", "balanced", "fast"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MapOptions(SingleMethodOptions):
+class MapOptions(SingleMethodOptions, CamOptions):
     """How maps are made and stored."""
 
     method: str = option("recam", "Method that makes the maps: cam, recam or cpmc.", "Method")

@@ -19,6 +19,7 @@ from pseudomask.extracting.photos import Photos
 from pseudomask.extracting.refinement import Refinement
 from pseudomask.extracting.result import ExtractResult
 from pseudomask.maps import check_method, make_method, weight_rule
+from pseudomask.maps.cams import check_cam
 from pseudomask.maps.method import MapMethod
 from pseudomask.maps.passes import Passes, passes
 from pseudomask.networks.card import Card
@@ -86,7 +87,7 @@ class Plan:
             *self.collection.describe(),
             ("tags", self.tags_from),
             ("weights", f"{self.weights} ({self.card.method}, {self.card.backbone})"),
-            ("method", f"{self.config.method}{f' ({rule})' if rule else ''}, {self.passes}"),
+            ("method", f"{self.config.method}{f' ({rule})' if rule else ''}, {self.config.cam} maps, {self.passes}"),
             ("threshold", f"{self.threshold:g}, {self.threshold_from}"),
             *([("refined by", str(self.refinement))] if self.refinement else []),
             ("device", f"{self.device}, {self._precision()}"),
@@ -106,6 +107,7 @@ class Plan:
             protocol={
                 "method": config.method,
                 "recam_weights": self._weight_rule(),
+                "cam": config.cam,
                 "scales": seen.text,
                 "flip": seen.mirrored,
                 "precision": self._precision(),
@@ -115,6 +117,7 @@ class Plan:
                 "images": len(self.collection.items),
                 "untagged": len(self.collection.untagged),
             }
+            | dict(self.method.facts())
             | (chain.protocol() if chain else {}),
         )
 
@@ -160,6 +163,7 @@ def make_plan(config: ExtractConfig, reporter: Reporter) -> Plan:
     """Raises `UsageError` and its kin, `SetupError` when weights or device are missing."""
     seen = passes(config)
     check_method(config.method)
+    check_cam(config.cam)
     collection = collect(config.images, config, exclude=config.out)
     outputs = plan_outputs(collection.items, config.images, config.out)
     weights = find_weights(config.weights)
