@@ -20,6 +20,7 @@ from pseudomask.config import DoctorConfig as DoctorConfig
 from pseudomask.config import EvaluateConfig as EvaluateConfig
 from pseudomask.config import ExportConfig as ExportConfig
 from pseudomask.config import ExtractConfig as ExtractConfig
+from pseudomask.config import PrototypesConfig as PrototypesConfig
 from pseudomask.config import ReactivateConfig as ReactivateConfig
 from pseudomask.config import RefineConfig as RefineConfig
 from pseudomask.config import ReportConfig as ReportConfig
@@ -32,6 +33,8 @@ from pseudomask.exporting.export import export as export
 from pseudomask.exporting.result import ExportResult as ExportResult
 from pseudomask.extracting.result import ExtractResult as ExtractResult
 from pseudomask.extraction import extract as extract
+from pseudomask.prototypes import PrototypesResult as PrototypesResult
+from pseudomask.prototypes import prototypes as prototypes
 from pseudomask.refining.refine import RefineResult as RefineResult
 from pseudomask.refining.refine import refine as refine
 from pseudomask.reporting.report import ReportResult as ReportResult

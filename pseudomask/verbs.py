@@ -19,6 +19,7 @@ from pseudomask.config import (
     EvaluateConfig,
     ExportConfig,
     ExtractConfig,
+    PrototypesConfig,
     ReactivateConfig,
     RefineConfig,
     ReportConfig,
@@ -180,6 +181,15 @@ VERBS = {
             inputs=("images", "weights"),
             makes=("weights",),
             method="cpmc",
+        ),
+        Verb(
+            name="prototypes",
+            config=PrototypesConfig,
+            function="pseudomask.prototypes:prototypes",
+            help="Cluster features into the prototypes of extract --cam lpcam.",
+            group=TRAIN,
+            stdout=lambda config, result: () if result.file is None else (result.file,),
+            next="extract {images} MASKS --labels {labels} --cam lpcam --lpcam-prototypes {file}",
         ),
         Verb(
             name="extract",

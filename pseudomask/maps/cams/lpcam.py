@@ -82,7 +82,7 @@ class Prototypes:
 
 @dataclass(frozen=True)
 class LpCam(Cam):
-    """ReLU(cos(f(p), parts) − cos(f(p), context)), means over the centres.
+    """ReLU(cos(f(p), parts) − cos(f(p), context)), means over the centres; the plain map for a class without any.
 
     Attributes:
         path: the prototypes' file.
@@ -134,6 +134,9 @@ class LpCam(Cam):
         chosen = self.prototypes.directions.to(index.device)[index]  # (B, N, D)
         length = torch.linalg.vector_norm(features.last, dim=1, keepdim=True).float().clamp(min=1e-12)
         maps: Tensor = weighted_maps(features.last, chosen) / length
+        bare = torch.tensor([len(one) == 0 for one in self.prototypes.parts], device=index.device)[index]  # (B, N)
+        if bool((bare & valid).any()):
+            maps = torch.where(bare[..., None, None], weighted_maps(features.last, weights.flatten(1)[index]), maps)
         return maps
 
 
