@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from pseudomask.config import WeightRule
 from pseudomask.errors import UsageError
-from pseudomask.maps.cams.variant import WeightedCam, pooled
+from pseudomask.maps.cams.variant import WeightedCam
 from pseudomask.maps.normalise import normalise_maps
 from pseudomask.networks.card import Card
 from pseudomask.networks.features import Features
@@ -58,7 +58,8 @@ class LayerCam(WeightedCam):
             return super().maps(network, features, weights, index, valid)
         stages = features.stages[-self.stages :]
         with torch.autocast(features.last.device.type, enabled=False):
-            logits = (pooled(features.last) @ weights.flatten(1).T).gather(1, index)  # (B, N)
+            # Summed over positions, not averaged: no map is then as small as the ε of its scaling.
+            logits = (features.last.sum((2, 3), dtype=torch.float32) @ weights.flatten(1).T).gather(1, index)
         found = []
         for one in logits.sum(0):  # photos do not mix, so the gradient of their sum is each photo's own
             slopes = torch.autograd.grad(one, stages, retain_graph=True)

@@ -122,7 +122,7 @@ class LpCam(Cam):
                 "prototypes --weights FILE` and these weights"
             )
         if rule != self.prototypes.rule:
-            raise UsageError(
+            raise WeightsError(
                 f"{self.path}: prototypes of the weight rule {self.prototypes.rule}, but this run uses {rule}; make "
                 f"them with `pseudomask prototypes --recam-weights {rule}`"
             )
