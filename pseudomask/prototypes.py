@@ -31,6 +31,7 @@ from pseudomask.networks.checkpoint import load_network
 from pseudomask.networks.edge_weights import backbone_hash
 from pseudomask.networks.network import CamNetwork
 from pseudomask.networks.store import find_weights
+from pseudomask.quoting import command
 from pseudomask.running.halving import OUT_OF_MEMORY, halving
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.reporter import Bad, Reporter, SilentReporter
@@ -69,7 +70,21 @@ class PrototypesResult:
             ("photos", self.photos),
             ("failed", Bad(len(self.failures)) if self.failures else "0"),
             ("file", self.file or "nothing was written"),
+            *([("next", self._next())] if self.file else []),
         ]
+
+    def _next(self) -> str:
+        return command(
+            "extract",
+            "IMAGES",
+            "MASKS",
+            "--cam",
+            "lpcam",
+            "--lpcam-prototypes",
+            self.file,
+            "--recam-weights",
+            self.rule,
+        )
 
     def to_json(self) -> dict[str, Any]:
         plain: dict[str, Any] = jsonable({"schema": 1, **self.__dict__})

@@ -189,7 +189,6 @@ VERBS = {
             help="Cluster features into the prototypes of extract --cam lpcam.",
             group=TRAIN,
             stdout=lambda config, result: () if result.file is None else (result.file,),
-            next="extract {images} MASKS --labels {labels} --cam lpcam --lpcam-prototypes {file}",
         ),
         Verb(
             name="extract",
