@@ -33,8 +33,8 @@ from pseudomask.exporting.export import export as export
 from pseudomask.exporting.result import ExportResult as ExportResult
 from pseudomask.extracting.result import ExtractResult as ExtractResult
 from pseudomask.extraction import extract as extract
-from pseudomask.prototypes import PrototypesResult as PrototypesResult
-from pseudomask.prototypes import prototypes as prototypes
+from pseudomask.prototyping import PrototypesResult as PrototypesResult
+from pseudomask.prototyping import prototypes as prototypes
 from pseudomask.refining.refine import RefineResult as RefineResult
 from pseudomask.refining.refine import refine as refine
 from pseudomask.reporting.report import ReportResult as ReportResult

@@ -185,7 +185,7 @@ VERBS = {
         Verb(
             name="prototypes",
             config=PrototypesConfig,
-            function="pseudomask.prototypes:prototypes",
+            function="pseudomask.prototyping:prototypes",
             help="Cluster features into the prototypes of extract --cam lpcam.",
             group=TRAIN,
             stdout=lambda config, result: () if result.file is None else (result.file,),
