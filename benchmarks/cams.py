@@ -130,7 +130,7 @@ class Together(MapMethod):
         n, settings = index.shape[1] // len(self.rows), CpmcSettings()
         index, valid = index[:, :n], valid[:, :n]
         raw = {
-            (rule, cam): cam.maps(network, features, network.map_weights(rule), index, valid)
+            (rule, id(cam)): cam.maps(network, features, network.map_weights(rule), index, valid)
             for rule, cam, _ in self.rows
         }
         started = {key: normalise_maps(maps * valid[..., None, None]) for key, maps in raw.items()}
@@ -140,9 +140,9 @@ class Together(MapMethod):
         h = hierarchical(features)
         return torch.cat(
             [
-                calibrated_stages(started[rule, cam], refined[rule, cam], h, valid, settings).output
+                calibrated_stages(started[rule, id(cam)], refined[rule, id(cam)], h, valid, settings).output
                 if calibrated
-                else raw[rule, cam]
+                else raw[rule, id(cam)]
                 for rule, cam, calibrated in self.rows
             ],
             1,

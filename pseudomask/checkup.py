@@ -18,7 +18,8 @@ from typing import Any
 
 from pseudomask.config import DoctorConfig, ExtractConfig
 from pseudomask.errors import PseudomaskError
-from pseudomask.running.jsonable import jsonable
+from pseudomask.quoting import count
+from pseudomask.running.jsonable import json_object
 from pseudomask.running.machine import cores
 from pseudomask.running.record import hash_file, package_versions, platform_facts
 from pseudomask.running.reporter import Bad, Reporter, SilentReporter
@@ -38,7 +39,8 @@ class Check:
     detail: str
     essential: bool = True
 
-    def told(self) -> str:
+    def describe(self) -> str:
+        """The detail, marked if something is missing."""
         if self.ok:
             return self.detail
         return Bad(f"MISSING: {self.detail}") if self.essential else f"absent: {self.detail}"
@@ -70,11 +72,10 @@ class DoctorResult:
     def summary(self) -> list[tuple[str, str]]:
         lacking = [check.name for check in self.checks if check.essential and not check.ok]
         verdict = Bad(f"not ready; missing: {', '.join(lacking)}") if lacking else "ready"
-        return [*((check.name, check.told()) for check in self.checks), ("verdict", verdict)]
+        return [*((check.name, check.describe()) for check in self.checks), ("verdict", verdict)]
 
     def to_json(self) -> dict[str, Any]:
-        plain: dict[str, Any] = jsonable({"schema": 1, "ok": self.ok, **self.__dict__})
-        return plain
+        return json_object({"schema": 1, "ok": self.ok, **self.__dict__})
 
 
 def doctor(config: DoctorConfig, reporter: Reporter | None = None) -> DoctorResult:
@@ -157,7 +158,7 @@ def _device(config: DoctorConfig, result: DoctorResult) -> str:
     device = pick_device(config.device)
     precision = str(pick_amp("auto", device) or torch.float32).removeprefix("torch.")
     there = ", ".join(f"{one['name']} ({one['kind']})" for one in result.devices)
-    return f"{device} in {precision}; found {there}; {cores()} cores"
+    return f"{device} in {precision}; found {there}; {count(cores(), 'core')}"
 
 
 def _weights(config: DoctorConfig, result: DoctorResult) -> str:
@@ -176,7 +177,7 @@ def _weights(config: DoctorConfig, result: DoctorResult) -> str:
         "licence": card.license,
         "notes": card.notes,
     }
-    made = f"{card.method}, {card.backbone}, {len(card.classes)} classes, licence {card.license}"
+    made = f"{card.method}, {card.backbone}, {count(len(card.classes), 'class')}, licence {card.license}"
     return f"{path} ({made}), SHA-256 {result.weights['sha256']}"
 
 

@@ -184,7 +184,7 @@ def prototypes(config: PrototypesConfig, reporter: Reporter | None = None) -> Pr
         kept = [_clusters(gatherer, classifier, c, config) for c in range(len(card.classes))]
     for name, n, (own, _) in zip(card.classes, counts, kept, strict=True):
         if not len(own):
-            seen = "no photo shows it" if not n else "none of its photos could be read"
+            seen = "no photo shows it" if not n else "the classifier finds it in none of its photos"
             reporter.warn(f"no prototypes of {name}: {seen}; extract will use its plain map")
     made = {name: getattr(config, name) for name in _MADE} | {"photos": result.photos}
     parts, context = (tuple(pair[i] for pair in kept) for i in (0, 1))

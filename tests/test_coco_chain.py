@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from labels import read_labels
 
 import pseudomask
 from pseudomask.data.images import find_images
-from pseudomask.data.labels import read_labels
 from pseudomask.masks import save_mask
 
 pytestmark = [

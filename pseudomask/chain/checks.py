@@ -28,7 +28,7 @@ def check_inputs(step: Step, made: set[Path]) -> None:
 
 
 def check_later(step: Step) -> None:
-    """Raise what the step would raise at its start, as far as it does not depend on earlier steps."""
+    """Raise the errors that the step would raise at its start, if they do not depend on earlier steps."""
     try:
         _check(step)
     except (UsageError, DeviceError) as error:

@@ -17,12 +17,12 @@ from pseudomask.suggest import did_you_mean
 from pseudomask.verbs import Verb
 
 OUT = "out"
-# At the top these select the photos; a step that starts from an earlier one uses its output.
+# At the top of the file, these select the photos; a step that starts from an earlier one uses its output.
 _PHOTOS = ("images", "list", "limit")
-# The same name with a different meaning in each verb, or the name of one file.
+# Settings with different meanings in different verbs, and names of single files.
 _OWN = {"method", "threshold", "val-list", "val-fraction", "html", "json-file", "csv", "markdown"}
 _OWN |= {"run", "dest"}
-_DRY = "give --dry-run to `pseudomask run` instead"
+_DRY_RUN = "give --dry-run to `pseudomask run` instead"
 _HINTS = {
     "images": "give `images` at the top or in its table",
     "seeds": "no [extract] before it; give `seeds`",
@@ -101,7 +101,7 @@ def _check_top(file: ChainFile, known: Mapping[str, Mapping[str, Setting]]) -> N
     valid = {key for verb, found in known.items() for key in (*found, *STEPS[verb].aliases)} | {OUT}
     for key, (_, where) in file.top.items():
         if key == "dry-run":
-            raise UsageError(f"{where}: {_DRY}")
+            raise UsageError(f"{where}: {_DRY_RUN}")
         if key not in valid:
             hint = did_you_mean(key, valid) or "; write a table as [extract], with its settings below"
             raise UsageError(f"{where}: unknown key{hint}")
@@ -185,7 +185,7 @@ def _own(verb: Verb, entries: Entries, known: Mapping[str, Setting], where: str)
             extra = ("name", "of") if verb.several else ()
             raise UsageError(f"{source}: unknown key{did_you_mean(key, [*known, *verb.aliases, *extra])}")
         if setting.name == "dry_run":
-            raise UsageError(f"{source}: {_DRY}")
+            raise UsageError(f"{source}: {_DRY_RUN}")
         if setting.name in own:
             raise UsageError(f"{where}: '{key}' is given twice, under two names")
         own[setting.name] = (value, source)
@@ -193,7 +193,7 @@ def _own(verb: Verb, entries: Entries, known: Mapping[str, Setting], where: str)
 
 
 def _word(entries: Entries, key: str, valid: Iterable[str] | None) -> str | None:
-    """A name in a table: of a step before it, or one that a file can have."""
+    """A name in a table: one of `valid`, or, if that is None, any name that a file can have."""
     value, where = entries.pop(key, (None, ""))
     if value is None:
         return None
@@ -215,7 +215,7 @@ def _below(verb: Verb, name: str | None) -> str:
 
 
 def _linked(step: Step, before: Sequence[Step]) -> Step:
-    """The step with the labels of those it needs. Raises `UsageError` where two write to one place."""
+    """The step with the labels of the steps it needs. Raises `UsageError` if two steps write to the same path."""
     needs = set()
     for other in before:
         if _same(other.output, step.output):

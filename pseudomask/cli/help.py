@@ -79,13 +79,13 @@ def sections(command: Any, ctx: Any) -> list[tuple[str, list[Row]]]:
         if one.param_type_name == "argument":
             found["Arguments"].append((one.metavar, one.help or ""))
         else:
-            panel = getattr(one, "rich_help_panel", None) or ("Program" if _is_own(one) else "Options")
+            panel = getattr(one, "rich_help_panel", None) or ("Program" if _is_typers(one) else "Options")
             found.setdefault(panel, []).append(_option(one))
     titles = sorted(found, key=lambda title: (title == "Program", GROUPS.index(title) if title in GROUPS else 0))
     return [(title, found[title]) for title in titles if found[title]]
 
 
-def _is_own(one: Any) -> bool:
+def _is_typers(one: Any) -> bool:
     return one.name in ("help", "version", "install_completion", "show_completion")
 
 

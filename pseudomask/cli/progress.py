@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pseudomask.cli import console
-from pseudomask.quoting import printable
+from pseudomask.quoting import duration, printable
 from pseudomask.running.reporter import Progress, SilentProgress
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class _PlainLines:
         self.total, self.label, self.unit, self.interval = total, label, unit, interval
         self.done = 0
         self.fields: dict[str, object] = {}
-        self.start = self.told = time.monotonic()
+        self.start = self.last_print = time.monotonic()
         self._lock = threading.Lock()
 
     def advance(self, n: int = 1, **fields: object) -> None:
@@ -104,8 +104,8 @@ class _PlainLines:
             self.done += n
             self.fields.update(fields)
             now = time.monotonic()
-            if now - self.told >= self.interval and self.done != self.total:  # `close` prints the last
-                self.told = now
+            if now - self.last_print >= self.interval and self.done != self.total:  # `close` prints the last
+                self.last_print = now
                 console.err(self._line(now, left=True))
 
     def close(self) -> None:
@@ -170,13 +170,3 @@ def format_fields(fields: dict[str, object]) -> list[str]:
         f"{name.replace('_', ' ')} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in fields.items()
     ]
-
-
-def duration(seconds: float) -> str:
-    """`8 s`, `3 min 20 s`, `2 h 05 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s" if whole >= 10 else f"{seconds:.1f} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pseudomask.quoting import count
+
 FEW = 20
 """With fewer photos of a class, or fewer without it, a classifier can hardly learn the class."""
 _SHOWN = 8
-_PLURAL = {"group": "groups", "class": "classes"}
 
 # Verbs in braces agree with the number of classes.
 _TEXTS = {
@@ -52,10 +53,9 @@ class Finding:
             names += f" ({', '.join(map(str, self.photos[:_SHOWN]))})"
         if len(self.classes) > _SHOWN:
             names += f" and {len(self.classes) - _SHOWN} more (--json lists all)"
-        what = "group" if self.kind == "together" else "class"
-        number = f"{len(self.classes)} {what if one else _PLURAL[what]} "
+        number = count(len(self.classes), "group" if self.kind == "together" else "class")
         words = {"has": "has" if one else "have", "is_": "is" if one else "are", "come": "comes" if one else "come"}
-        return number + _TEXTS[self.kind].format(names=names, **words)
+        return f"{number} {_TEXTS[self.kind].format(names=names, **words)}"
 
     def _written(self, group: tuple[str, ...], photos: int) -> str:
         if self.kind == "together":

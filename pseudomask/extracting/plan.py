@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from pseudomask.config import ExtractConfig
-from pseudomask.data.collection import Collection, align_tags, collect, tell_labels, tell_passed_over
+from pseudomask.data.collection import Collection, align_tags, collect, report_ignored, report_labels
 from pseudomask.data.images import ImagePaths
 from pseudomask.data.reading import Reading
 from pseudomask.data.survey import recorded_config, settle
@@ -173,7 +173,7 @@ def make_plan(config: ExtractConfig, reporter: Reporter) -> Plan:
     method = make_method(config, card)
     method.check(network)
     collection = align_tags(collection, card.classes)
-    tell_passed_over(collection, reporter)
+    report_ignored(collection, reporter)
     earlier = None if config.overwrite else recorded_config(config.out)
     config, reading = settle(config, collection.items, reporter, recorded=earlier)
     threshold, threshold_from = _threshold(config, card, method)
@@ -220,5 +220,5 @@ def report_tags(collection: Collection, card: Card, reporter: Reporter) -> str:
                 "unreliable"
             )
         return "the classifier"
-    tell_labels(collection, reporter, "the classifier's confident predictions are used as their tags")
+    report_labels(collection, reporter, "the classifier's confident predictions are used as their tags")
     return collection.labels

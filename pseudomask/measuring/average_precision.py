@@ -8,7 +8,7 @@ import numpy as np
 def average_precision(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Average precision of each class, float64 (C,) in [0, 1]; NaN where a class has no positive image.
 
-    scores: (N, C), any scale, higher is surer; targets: (N, C) of 0 and 1 (or bool). This is the area under
+    scores: (N, C), any scale, higher is more confident; targets: (N, C) of 0 and 1 (or bool). This is the area under
     the step curve: the sum over distinct scores of precision times the rise in recall, without
     interpolation. Equal scores count as one step, so the order of the images does not matter.
     Raises ValueError for other shapes, targets other than 0 and 1, or scores that are not finite.

@@ -1,4 +1,4 @@
-"""The card that travels in a weights file's metadata: what it is, from what, how good, whose."""
+"""The card in a weights file's metadata: origin, accuracy, limits and licence of the weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pseudomask.errors import WeightsError
 from pseudomask.running.jsonable import is_text
 
 AFFINITY = "affinity"
-"""The method of a boundary head's card: it makes no maps, and `refine --affinity` takes it."""
+"""Method in the card of a boundary head, which makes no maps; pass it to `refine --affinity`."""
 
 FORMAT = 1
 """Version of the card's layout; a file with a higher one is refused."""
@@ -18,19 +18,19 @@ FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What a user must know before trusting weights, and what the network must know to load them.
+    """What users need to know before they trust weights, and what is needed to rebuild the network.
 
     Attributes:
         classes: foreground class names; mask index of classes[i] is i + 1.
         method: `cam` (one classifier), `recam` (two), `cpmc` (one or two, and heads), or `affinity` (none).
         backbone, style, output_stride: the network.
-        backbone_sha256: of a boundary head, `edge_weights.backbone_hash` of the backbone that it stands on.
-        weight_rule: the rule that measured best with these weights, or None (then `product`).
+        backbone_sha256: for a boundary head, `edge_weights.backbone_hash` of the backbone it was trained on.
+        weight_rule: the rule with the best measured maps, or None (then `product`).
         thresholds: background threshold by the method's `threshold_key` (`first`, `product`, …).
-        tag_thresholds: probability above which a class is taken for present, one per class.
+        tag_thresholds: probability above which a class counts as present, one per class.
         training: data, images, epochs, hyper-parameters.
         measured: list of {what, value, protocol}.
-        notes: plain words, e.g. which classes were hardly seen.
+        notes: free text, e.g. which classes had few photos.
     """
 
     classes: tuple[str, ...]
@@ -54,7 +54,7 @@ class Card:
 
     @property
     def network(self) -> dict[str, Any]:
-        """The fields that say which backbone it is, as `make_backbone` takes them and `Backbone.card_facts` makes."""
+        """The fields that identify the backbone: arguments of `make_backbone`, values of `Backbone.card_facts`."""
         return {"backbone": self.backbone, "style": self.style, "output_stride": self.output_stride}
 
     @classmethod

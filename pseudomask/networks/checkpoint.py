@@ -38,16 +38,16 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write a safetensors file in one step: a reader sees the old file or the new one, whole."""
+    """Write a safetensors file atomically: a reader sees either the old file or the complete new one."""
     data = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, metadata=metadata)
     with atomic_write(path) as file:
         file.write(data)
 
 
 def save_network(path: Path, network: CamNetwork | EdgeNetwork, card: Card, dtype: torch.dtype = torch.float16) -> None:
-    """Write a network and its card, of a boundary network the head alone; matrices in `dtype`, vectors in float32.
+    """Write a network (only the head of a boundary network) and its card; matrices in `dtype`, vectors in float32.
 
-    Raises `TrainingDiverged`, and writes nothing, where a value is no number or too large for `dtype`.
+    Raises `TrainingDiverged`, and writes nothing, if a value is NaN or too large for `dtype`.
     """
     state = (network.head if isinstance(network, EdgeNetwork) else network).state_dict()
     tensors = {
@@ -104,7 +104,7 @@ def load_network(path: Path) -> tuple[CamNetwork, Card]:
 
 
 def sketch(card: Card, source: str, build: Callable[[], Network]) -> Network:
-    """What `build` makes, without memory for its values. `WeightsError` where the card names what there is not."""
+    """The network that `build` makes, on the meta device. `WeightsError` if the card describes no known network."""
     if card.backbone not in BACKBONES:
         raise WeightsError(f"{source}: backbone {card.backbone!r} is unknown; there are {', '.join(BACKBONES)}")
     try:
@@ -115,10 +115,10 @@ def sketch(card: Card, source: str, build: Callable[[], Network]) -> Network:
 
 
 def load_tensors(card: Card, source: str, build: Callable[[], Network], tensors: dict[str, Tensor]) -> Network:
-    """What `build` makes, with these tensors, in evaluation mode. `WeightsError` where they do not fit."""
+    """The network that `build` makes, with these tensors, in evaluation mode. `WeightsError` if they do not fit."""
     network = sketch(card, source, build)
     if not network.state_dict().keys() >= {name for name, _ in network.named_buffers()}:
-        network = build()  # it has values that no file holds
+        network = build()  # it has buffers that no file contains
     _load_strict(network, tensors, source)
     network.eval()
     return network
@@ -132,13 +132,13 @@ def _load_strict(network: nn.Module, tensors: dict[str, Tensor], source: str) ->
         raise WeightsError(f"{source}: {len(wrong)} tensors do not match its card (first: {wrong[0]})")
     if not _finite(tensors):
         raise WeightsError(f"{source}: contains NaN or infinite values")
-    own = {k: v.to(torch.float32, copy=True) for k, v in tensors.items()}  # never the file's own pages
+    own = {k: v.to(torch.float32, copy=True) for k, v in tensors.items()}  # never views of the memory-mapped file
     counters = {k: torch.zeros((), dtype=torch.int64) for k in network.state_dict() if k not in wanted}
     network.load_state_dict(own | counters, assign=True)
 
 
 def update_card(path: Path, **changes: Any) -> Card:
-    """Rewrite a weights file with some of its card's fields changed; the tensors stay as they are."""
+    """Rewrite a weights file with some fields of its card changed; the tensors stay the same."""
     tensors, metadata = read_tensors(path)
     card = replace(Card.from_metadata(metadata, str(path)), **changes)
     write_tensors(path, tensors, card.to_metadata())
@@ -146,7 +146,7 @@ def update_card(path: Path, **changes: Any) -> Card:
 
 
 def new_backbone(backbone: str, *, weights: Path | None, style: str, output_stride: int) -> Backbone:
-    """A pretrained backbone: `weights` is a safetensors file in the family's own naming; None fetches its default."""
+    """A pretrained backbone. `weights` is a safetensors file in the family's own naming; None downloads the default."""
     made = make_backbone(backbone, style=style, output_stride=output_stride)
     made.load_pretrained(None if weights is None else read_tensors(weights)[0])
     return made

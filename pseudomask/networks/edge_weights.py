@@ -1,4 +1,4 @@
-"""The boundary head's weights file, and the backbone that it stands on: that of other weights, found by its hash."""
+"""The boundary head's weights file, and the search for the backbone it was trained on, by hash."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pseudomask.running.made import MadeFolder
 
 
 def backbone_hash(backbone: Backbone) -> str:
-    """SHA-256 over names, shapes and values: the same for each file of weights that left the backbone as it was."""
+    """SHA-256 over names, shapes and values: equal for all weights files with the same backbone."""
     digest = hashlib.sha256()
     for name, value in sorted(backbone.state_dict().items()):
         if not name.endswith("num_batches_tracked"):
@@ -34,10 +34,10 @@ def load_edges(path: Path, weights: Path | None = None) -> tuple[EdgeNetwork, Ca
     """The boundary network in float32 on the CPU, in evaluation mode, and its card.
 
     Args:
-        path: the head. Files of 0.1.0 hold a copy of the backbone too, and need no `weights`.
-        weights: whose backbone it stands on (see `find_backbone`).
+        path: the head. Files of 0.1.0 contain a copy of the backbone and need no `weights`.
+        weights: a file with its backbone (see `find_backbone`).
 
-    Raises `WeightsError` when a file is missing, damaged or foreign, or the backbone is another one.
+    Raises `WeightsError` if a file is missing, damaged or foreign, or has a different backbone.
     """
     tensors, card = _read(path)
     if _holds_backbone(tensors):
@@ -56,12 +56,12 @@ def load_edges(path: Path, weights: Path | None = None) -> tuple[EdgeNetwork, Ca
 
 
 def find_backbone(path: Path, named: Path | None, seeds: Path | None = None) -> Path | None:
-    """The weights whose backbone the head in `path` stands on; None where the file holds it itself.
+    """The weights with the backbone of the head in `path`; None if the file contains it itself.
 
-    Looked for in turn: `named`, which must be it; what the seeds were made with, and what the head was trained on, as
-    the records beside them tell; $PSEUDOMASK_WEIGHTS, or the weights that come with pseudomask.
+    If `named` is given, it must have that backbone. Otherwise these are searched in turn: the weights in the record of
+    the seeds, those in the record of the head's training, $PSEUDOMASK_WEIGHTS or the bundled weights.
 
-    Raises `WeightsError` where none of them has it, or `path` is no boundary head.
+    Raises `WeightsError` if none of them has it, or `path` is not a boundary head.
     """
     tensors, card = _read(path)
     if _holds_backbone(tensors):
@@ -81,7 +81,7 @@ def find_backbone(path: Path, named: Path | None, seeds: Path | None = None) -> 
 
 
 def stands_on(path: Path, weights: Path) -> bool:
-    """Whether the head in `path` was trained on the backbone of these weights. Raises `WeightsError` if it is none."""
+    """Whether the head in `path` was trained on the backbone of `weights`. `WeightsError` if `path` is not a head."""
     return _matches(weights, _read(path)[1])
 
 
@@ -100,14 +100,14 @@ def _holds_backbone(tensors: dict[str, Tensor]) -> bool:
 
 
 def _source(card: Card) -> str:
-    """The weights that the head was trained on, for people to find them."""
+    """The weights that the head was trained on, as text for messages."""
     start = card.training.get("starts_from")
     file = start.get("file") if isinstance(start, dict) else None
     return f"{file or 'unknown weights'} ({card.backbone}, hash {card.backbone_sha256[:12]})"
 
 
 def _likely(path: Path, seeds: Path | None) -> Iterator[Path]:
-    """Weights that may have the backbone, each once; what is not there is left out."""
+    """Existing weights files that may have the backbone, without repetition."""
     seen = set()
     for found in (_recorded(seeds), _recorded(path.parent), _default()):
         if found is not None and found.is_file() and found.resolve() not in seen:
@@ -116,7 +116,7 @@ def _likely(path: Path, seeds: Path | None) -> Iterator[Path]:
 
 
 def _recorded(folder: Path | None) -> Path | None:
-    """The weights that a run in this folder was given, as its record names them."""
+    """The weights named in the record of the run that made `folder`."""
     try:
         record = None if folder is None else MadeFolder(folder).record
     except UsageError:
@@ -139,7 +139,7 @@ def _matches(weights: Path, card: Card) -> bool:
 
 @cache
 def _facts(weights: Path, *_: int) -> tuple[dict[str, object], str] | None:
-    """Kind and hash of a file's backbone; None where it is no weights file. Its time and size make the answer new."""
+    """Kind and hash of a file's backbone; None if it has none. The file's time and size are part of the cache key."""
     try:
         if read_card(weights).method == AFFINITY:
             return None

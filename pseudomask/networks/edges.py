@@ -1,8 +1,7 @@
-"""The boundary head: how likely each place lies on a border between two classes (IRN, Ahn et al., CVPR 2019).
+"""The boundary head: the probability of a border between two classes at each position (IRN, Ahn et al., CVPR 2019).
 
-IRN has a second head beside this one, for displacements to objects' centres, which tells instances apart. For
-semantic masks nothing reads it. The backbone is frozen and the heads share no weight, so that the boundaries are
-the same with and without it: it is left out.
+IRN's second head, which predicts displacements to object centres, is left out: only instance masks need it, and it
+shares no trainable weight with this head.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ _GROUPS = 4
 
 
 class EdgeHead(nn.Module):
-    """A head on the outputs of a backbone's stem and stages; its weights are a file of their own.
+    """A head on the outputs of a backbone's stem and stages, saved in a file of its own.
 
     Attributes:
-        taps: for each output a bias-free 1×1 convolution to 32 channels, group norm and ReLU.
-        edge: (1, 32 · outputs, 1, 1), with bias, on all of them at stride 4.
+        taps: for each output, a bias-free 1×1 convolution to 32 channels, group norm and ReLU.
+        edge: 1×1 convolution with bias from all taps at stride 4 to one logit, (1, 32 · outputs, 1, 1).
     """
 
     def __init__(self, backbone: Backbone) -> None:
@@ -55,7 +54,7 @@ def _tap(dim: int) -> nn.Sequential:
 
 
 class EdgeNetwork(OnBackbone):
-    """A frozen backbone with a boundary head: what is trained, and what the walk runs."""
+    """A frozen backbone with a boundary head, for training and for the walk."""
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
@@ -69,7 +68,7 @@ class EdgeNetwork(OnBackbone):
         return self
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """As any module's; checkpoints of 0.1.0 load too."""
+        """As in `nn.Module`; also accepts checkpoints of 0.1.0."""
         return super().load_state_dict(with_heads_names(dict(state_dict)), strict, assign)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -81,12 +80,12 @@ class EdgeNetwork(OnBackbone):
 
 
 def with_heads_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A network's tensors as 0.1.0 saved them, with the head's beside the backbone's, by the names of today."""
+    """Tensors of a 0.1.0 file, renamed to those of `EdgeNetwork`."""
     return {f"head.{name}" if name.startswith(("taps.", "edge.")) else name: one for name, one in tensors.items()}
 
 
 def boundaries(network: EdgeNetwork, x: Tensor) -> Tensor:
-    """The boundary's probability, from the mean logit of photos and their mirror images.
+    """Boundary probabilities, from the mean logit of photos and their mirror images.
 
     Args:
         x: (B, 3, H, W), normalised.

@@ -13,7 +13,7 @@ from pseudomask.networks.features import Features
 
 
 def side_dims(stages: int) -> tuple[int, ...]:
-    """Channels of the heads on the stages, as in SIPE's public code, which has four: 128, 128, 256, 256."""
+    """Channels of the heads on the stages; for four stages 128, 128, 256, 256, as in SIPE's public code."""
     return tuple(128 if k < stages // 2 else 256 for k in range(stages))
 
 
@@ -52,11 +52,11 @@ class CamNetwork(OnBackbone):
         return self.classifier.out_channels
 
     def add_reclassifier(self) -> None:
-        """Give the network the second classifier, freshly initialised."""
+        """Add the second classifier, randomly initialised."""
         self.reclassifier = nn.Conv2d(self.backbone.dim, self.n_classes, 1, bias=False)
 
     def add_side_heads(self) -> None:
-        """Give the network CPMC's heads, freshly initialised."""
+        """Add CPMC's heads, randomly initialised."""
         channels = self.backbone.channels[1:]
         dims = zip(channels, side_dims(len(channels)), strict=True)
         self.side_heads = nn.ModuleList(nn.Conv2d(d, side, 1, bias=False) for d, side in dims)
@@ -66,7 +66,7 @@ class CamNetwork(OnBackbone):
         return self.logits(self.backbone(x, pyramid=False))
 
     def logits(self, features: Features) -> Tensor:
-        """Logits (B, C), float32: the pooled product is too small to need mixed precision."""
+        """Logits (B, C) in float32; the pooled product is too small to gain from mixed precision."""
         with torch.autocast(features.last.device.type, enabled=False):
             pooled = features.last.mean((2, 3), dtype=torch.float32)  # (B, D)
             return pooled @ self.classifier.weight.flatten(1).T

@@ -1,4 +1,4 @@
-"""Where weights are looked for when none are named."""
+"""Find the weights to use if none are named."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ BUNDLED = "recam_resnet50_voc_animals.safetensors"
 
 
 def bundled_folders() -> tuple[Path, ...]:
-    """The package's own weights (an installed wheel), then the repository's (a checkout)."""
+    """Folders of bundled weights: in an installed package, then in a checkout."""
     package = Path(__file__).parents[1]
     return package / "weights", package.parent / "weights"
 
 
 def find_weights(named: Path | None) -> Path:
-    """`named`, else $PSEUDOMASK_WEIGHTS, else the weights that come with pseudomask.
+    """`named`, else $PSEUDOMASK_WEIGHTS, else the bundled weights.
 
-    Raises `WeightsError` when none is there.
+    Raises `WeightsError` if there are none.
     """
     if named is not None:
         if not named.is_file():

@@ -10,15 +10,15 @@ from typing import Any
 from pseudomask.config import ReportConfig
 from pseudomask.data.reading import Reading
 from pseudomask.errors import UsageError
-from pseudomask.measuring.coding import BACKGROUND
-from pseudomask.reporting.folder import ShownFolder, read_folder
-from pseudomask.reporting.page import ClassLine, Page, record_lines
+from pseudomask.measuring.coding_options import BACKGROUND
+from pseudomask.reporting.folder import PageFolder, read_folder
+from pseudomask.reporting.page import Page, TagRow, record_lines
 from pseudomask.reporting.panels import Folders, Panel, indices, signs_of, worst_first
 from pseudomask.reporting.thumbs import Maker
 from pseudomask.reporting.writer import Written, write_page
 from pseudomask.running.holder import report_filling
 from pseudomask.running.inputs import report_changed
-from pseudomask.running.jsonable import jsonable
+from pseudomask.running.jsonable import json_object
 from pseudomask.running.listing import File, find_files
 from pseudomask.running.machine import cores
 from pseudomask.running.manifest import Entry
@@ -27,7 +27,7 @@ from pseudomask.running.reporter import Bad, Reporter, SilentReporter
 
 @dataclass(frozen=True)
 class ReportResult:
-    """What `report` wrote: the page, and how many images it shows, have failed, or have a tag without a pixel."""
+    """The page, and how many photos failed, or have a tag without a pixel; `photos`: the folder used, if any."""
 
     page: Written
     failed: int
@@ -38,20 +38,19 @@ class ReportResult:
     def summary(self) -> list[tuple[str, str]]:
         return [
             ("page", self.page.line()),
-            ("images", f"{self.page.images}, {self.doubtful} with a tag that has no pixel"),
+            ("images", f"{self.page.images:,}, {self.doubtful:,} with a tag that has no pixel"),
             ("failed", Bad(self.failed) if self.failed else "0"),
             ("photos", "not found: give --images" if self.photos is None else str(self.photos)),
         ]
 
     def to_json(self) -> dict[str, Any]:
-        plain: dict[str, Any] = jsonable({"schema": 1, **self.__dict__})
-        return plain
+        return json_object({"schema": 1, **self.__dict__})
 
 
 def report(config: ReportConfig, reporter: Reporter | None = None) -> ReportResult:
-    """Write the page of a folder that extract or refine wrote (see `ReportConfig`).
+    """Write the page of an output folder of extract or refine (see `ReportConfig`).
 
-    Raises `UsageError` where there is no mask or --images is no folder of images, `PseudomaskError` where the page
+    Raises `UsageError` if there is no mask or --images is not a folder of images, and `PseudomaskError` if the page
     cannot be written.
     """
     reporter = reporter or SilentReporter()
@@ -77,7 +76,7 @@ def report(config: ReportConfig, reporter: Reporter | None = None) -> ReportResu
     return ReportResult(written, len(page.failures), doubtful, made.photos_folder)
 
 
-def folder_page(made: ShownFolder, masks: Sequence[File]) -> Page:
+def folder_page(made: PageFolder, masks: Sequence[File]) -> Page:
     """The page of a folder's masks."""
     names = (BACKGROUND, *(made.classes or ()))
     index_of = {name: index for index, name in enumerate(names)}
@@ -94,7 +93,7 @@ def folder_page(made: ShownFolder, masks: Sequence[File]) -> Page:
         facts=facts,
         record=record_lines(made.facts),
         config=made.settings(),
-        classes=_class_lines(names, made.entries),
+        classes=_tag_rows(names, made.entries),
         failures=failures,
         names=names,
         panels=panels,
@@ -104,7 +103,7 @@ def folder_page(made: ShownFolder, masks: Sequence[File]) -> Page:
     )
 
 
-def _panel(file: File, made: ShownFolder, index: Mapping[str, int]) -> Panel:
+def _panel(file: File, made: PageFolder, index: Mapping[str, int]) -> Panel:
     entry = made.entries.get(file.key, {})
     return Panel(
         key=file.key,
@@ -116,8 +115,8 @@ def _panel(file: File, made: ShownFolder, index: Mapping[str, int]) -> Panel:
     )
 
 
-def _class_lines(names: Sequence[str], entries: Mapping[str, Entry]) -> list[ClassLine]:
-    """How often each class is tagged, how large it is there, how often it has no pixel; untagged ones are left out."""
+def _tag_rows(names: Sequence[str], entries: Mapping[str, Entry]) -> list[TagRow]:
+    """How often each class is tagged, its mean area, and how often it has no pixel; other classes are omitted."""
     tagged, empty, area = [0] * len(names), [0] * len(names), [0.0] * len(names)
     index_of = {name: index for index, name in enumerate(names)}
     for entry in entries.values():
@@ -129,7 +128,7 @@ def _class_lines(names: Sequence[str], entries: Mapping[str, Entry]) -> list[Cla
         for index in indices(entry.get("empty"), index_of):
             empty[index] += 1
     return [
-        ClassLine(index=index, name=name, images=tagged[index], area=area[index] / tagged[index], empty=empty[index])
+        TagRow(name, tagged[index], area[index] / tagged[index], empty[index])
         for index, name in enumerate(names)
         if tagged[index]
     ]

@@ -10,7 +10,7 @@ from typing import Any
 
 from pseudomask.quoting import command, count
 from pseudomask.running.folder_run import FolderRun
-from pseudomask.running.jsonable import jsonable
+from pseudomask.running.jsonable import json_object
 from pseudomask.running.layout import MANIFEST
 from pseudomask.running.manifest import DONE, FAILED
 from pseudomask.running.reporter import Bad, Reporter
@@ -52,8 +52,8 @@ class FolderResult:
     exit_code: int = 0
 
     def begin(self, run: FolderRun, reporter: Reporter, *, with_scores: bool, with_overlays: bool) -> list[int]:
-        """Report what became of masks that are there; count, and return, the positions of those to be made."""
-        for line in run.comparison.news():
+        """Report on existing masks; set the counts, and return the positions of the masks to make."""
+        for line in run.comparison.messages():
             reporter.info(line)
         pending = run.pending(with_scores=with_scores, with_overlays=with_overlays)
         self.pending, self.skipped = len(pending), len(run.outputs) - len(pending)
@@ -61,8 +61,8 @@ class FolderResult:
         return pending
 
     def left_to_make(self) -> tuple[str, str]:
-        """What a dry run says of the output folder."""
-        made = f"{self.pending} masks to make, {self.skipped} already done"
+        """A dry run's line about the output folder."""
+        made = f"{count(self.pending, 'mask')} to make, {self.skipped:,} already done"
         return "output", f"{self.out}: {made}; nothing was written"
 
     def finish(self, run: FolderRun, stop: Stop, reporter: Reporter, *, max_failures: int) -> None:
@@ -120,9 +120,8 @@ class FolderResult:
         return [("next", command("evaluate", self.out, "TRUE_MASKS"))]
 
     def to_json(self) -> dict[str, Any]:
-        plain: dict[str, Any] = jsonable({"schema": 1, **self.__dict__})
-        plain["understood"] = [{"what": what, "value": value} for what, value in self.understood]
-        return plain
+        understood = [{"what": what, "value": value} for what, value in self.understood]
+        return json_object({"schema": 1, **self.__dict__, "understood": understood})
 
 
 def _first(reasons: Mapping[str, str]) -> list[tuple[str, str]]:

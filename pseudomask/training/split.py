@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pseudomask.config import TrainingOptions
-from pseudomask.data.collection import Collection, align_tags, collect, need_tags, tell_labels, tell_passed_over
+from pseudomask.data.collection import Collection, align_tags, collect, need_tags, report_ignored, report_labels
 from pseudomask.data.images import ImageItem, read_list, select
 from pseudomask.data.reading import Reading
 from pseudomask.data.teachable import Finding, examine
@@ -79,8 +79,8 @@ def describe(split: Split, reporter: Reporter) -> dict[str, Any]:
         f"{len(training.items)} photos to train on, {len(split.held_out.items)} held out, "
         f"{len(training.classes)} classes, tags from {training.labels}"
     )
-    tell_passed_over(training, reporter)
-    tell_labels(training, reporter, "they are not used for training")
+    report_ignored(training, reporter)
+    report_labels(training, reporter, "they are not used for training")
     counts = {
         "photos": len(training.items),
         "held_out": len(split.held_out.items),

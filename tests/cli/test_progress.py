@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pseudomask.cli import progress
-from pseudomask.cli.progress import ConsoleReporter, duration
+from pseudomask.cli.progress import ConsoleReporter
+from pseudomask.quoting import duration
 
 
 class Clock:

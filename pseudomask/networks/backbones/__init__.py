@@ -1,4 +1,4 @@
-"""Backbones behind one registry: a family is a file here, a backbone a line below."""
+"""The registry of backbones: one file for each family, one line for each backbone."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class BackboneSpec:
     """One line of the registry.
 
     Attributes:
-        make: (name, style=, output_stride=) → the backbone with random weights; `UsageError` for what it cannot be.
-        pretrained: the weights that `load_pretrained(None)` fetches, for people to read.
+        make: (name, style=, output_stride=) → the backbone with random weights; `UsageError` for unsupported values.
+        pretrained: description of the weights that `load_pretrained(None)` downloads.
     """
 
     make: Callable[..., Backbone]
@@ -43,7 +43,7 @@ BACKBONES: dict[str, BackboneSpec] = {
 
 
 def spec_of(name: str) -> BackboneSpec:
-    """The registry's entry; `UsageError` lists the valid names."""
+    """The registry's entry. Raises `UsageError`, with the valid names, for an unknown one."""
     try:
         return BACKBONES[name]
     except KeyError:
@@ -53,7 +53,7 @@ def spec_of(name: str) -> BackboneSpec:
 
 
 def make_backbone(backbone: str, *, style: str = "pytorch", output_stride: int = 16) -> Backbone:
-    """A backbone with random weights. `UsageError` for a name, style or output stride that there is not."""
+    """A backbone with random weights. Raises `UsageError` for an unknown name, style or output stride."""
     spec = spec_of(backbone)
     if style not in get_args(Style):
         raise UsageError(f"unknown style {style!r}; there are {', '.join(get_args(Style))}")

@@ -1,4 +1,4 @@
-"""What a backbone is: the interface behind which each family of networks has its own file."""
+"""The interface of backbones. Each family of networks implements it in a file of its own."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from pseudomask.networks.features import Features
 from pseudomask.suggest import did_you_mean
 
 ALL = "all"
-"""The freeze point that every backbone has beside `none` and its own: hold the whole backbone fixed."""
+"""The freeze point, common to all backbones, that freezes the whole backbone."""
 
 
 class Backbone(nn.Module):
-    """A network without its classifier, made of parts that are applied in turn: the stem, then the stages.
+    """A network without its classifier: a stem and stages, applied in turn.
 
-    A family is a subclass that registers its parts as submodules; `forward` and `freeze` then work as they are.
+    A family subclasses this and registers its parts as submodules; `forward` and `freeze` then work unchanged.
 
     Args:
-        name: as in the registry.
-        parts: names of the submodules in order, the first of them `stem`. Each is a freeze point.
-        channels, strides: of the parts' outputs, (B, channels[k], ⌈H/strides[k]⌉, ⌈W/strides[k]⌉); each stride
-            divides the last.
-        style: where a stage's stride sits, for families that know several.
-        normalisation: mean and deviation of the pixels that the weights were trained with.
+        name: the name in the registry.
+        parts: names of the submodules in order, starting with `stem`. Each is a freeze point.
+        channels, strides: those of the parts' outputs, (B, channels[k], ⌈H/strides[k]⌉, ⌈W/strides[k]⌉); each
+            stride divides the last one.
+        style: which convolution of a stage has the stride, for families with a choice.
+        normalisation: mean and standard deviation of the pixels, as in the training of the weights.
     """
 
     def __init__(
@@ -54,16 +54,16 @@ class Backbone(nn.Module):
 
     @property
     def output_stride(self) -> int:
-        """Pixels a position of the last stage."""
+        """Pixels per position of the last stage."""
         return self.strides[-1]
 
     @property
     def card_facts(self) -> dict[str, str | int]:
-        """What a weights' card says of the backbone, by its fields; `make_backbone` makes the same of it."""
+        """The card's fields that identify the backbone; `make_backbone(**card_facts)` rebuilds it."""
         return {"backbone": self.name, "style": self.style, "output_stride": self.output_stride}
 
     def forward(self, x: Tensor, *, pyramid: bool = True) -> Features:
-        """(B, 3, H, W), normalised → the outputs of all parts, or of the last alone (it takes far less memory)."""
+        """(B, 3, H, W), normalised → the outputs of all parts, or only of the last one, to save memory."""
         outputs, size = [], (x.shape[-2], x.shape[-1])
         for name in self.parts:
             with torch.set_grad_enabled(torch.is_grad_enabled() and name not in self.frozen):
@@ -74,11 +74,11 @@ class Backbone(nn.Module):
 
     @property
     def freeze_points(self) -> tuple[str, ...]:
-        """What `freeze` takes."""
+        """The values that `freeze` accepts."""
         return ("none", *self.parts, ALL)
 
     def freeze_point(self, point: str) -> str:
-        """The part that `point` names: `all` is the last. `UsageError` lists the points where there is no such."""
+        """The part named by `point`; `all` is the last. Raises `UsageError`, with the valid points, for any other."""
         if point not in self.freeze_points:
             raise UsageError(
                 f"--freeze {point!r}: {self.name} has no such part{did_you_mean(point, self.freeze_points)}; there are "
@@ -87,7 +87,7 @@ class Backbone(nn.Module):
         return self.parts[-1] if point == ALL else point
 
     def freeze(self, point: str) -> None:
-        """Hold everything up to and including `point` fixed; what comes after it trains."""
+        """Freeze everything up to and including `point`; the rest is trained."""
         point = self.freeze_point(point)
         self.frozen = () if point == "none" else self.parts[: self.parts.index(point) + 1]
         for name in self.parts:
@@ -95,26 +95,26 @@ class Backbone(nn.Module):
                 parameter.requires_grad_(name not in self.frozen)
 
     def fold(self, dtype: torch.dtype | None = None) -> None:
-        """Change it in place so that it computes the same features faster; it cannot be trained afterwards.
+        """Optimise in place for inference: the same features, faster. The backbone cannot be trained afterwards.
 
-        Families that can do better than hold it fixed override this.
+        Families override this if they can do more than freeze the weights.
 
         Args:
-            dtype: of weights and features where that is faster; None leaves float32. Inputs may have any type.
+            dtype: of weights and features, where that is faster; None keeps float32. Inputs may have any type.
         """
         self.requires_grad_(False)
 
     def load_pretrained(self, tensors: Mapping[str, Tensor] | None) -> None:
-        """Load weights in the family's own published naming; None fetches those that its registry line names.
+        """Load weights in the family's published naming; None downloads those named in the registry.
 
-        Raises `WeightsError` when they do not fit, cannot be fetched, or there are none.
+        Raises `WeightsError` if they do not fit, cannot be downloaded, or do not exist.
         """
         if tensors is None:
             raise WeightsError(f"{self.name} has no published weights to download; give --backbone-weights FILE")
         self.load_renamed(tensors)
 
     def load_renamed(self, tensors: Mapping[str, Tensor]) -> None:
-        """Load tensors that bear this module's names. `WeightsError` when names or shapes differ."""
+        """Load tensors with this module's names. Raises `WeightsError` if names or shapes differ."""
         own = self.state_dict()
         missing = [k for k in own if k not in tensors and not k.endswith("num_batches_tracked")]
         foreign = [k for k in tensors if k not in own]
@@ -134,11 +134,11 @@ class OnBackbone(nn.Module):
     backbone: Backbone
 
     def on(self, device: torch.device) -> Self:
-        """Move to a device, laid out channels-last: the faster layout for convolutions everywhere."""
+        """Move to a device in channels-last layout, which is faster for convolutions on every device."""
         return self.to(device).to(memory_format=torch.channels_last)
 
     def for_maps(self, device: torch.device, dtype: torch.dtype | None = None) -> Self:
-        """As `on`, and folded: faster, and never to be trained again. `dtype` as for `Backbone.fold`."""
+        """As `on`, then `Backbone.fold(dtype)`: faster, but cannot be trained afterwards."""
         self.on(device).eval()
         self.backbone.fold(dtype)
         return self

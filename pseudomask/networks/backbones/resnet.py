@@ -2,8 +2,8 @@
 
 The layout is that of the CAM literature (ReCAM, Chen et al., CVPR 2022; IRN, Ahn et al., CVPR 2019):
 at stride 16 the last stage runs at stride 1 *without* dilation; at stride 8 the last two stages run
-at stride 1 with dilation 2 in every 3×3 convolution after the stride that is gone, so that every second
-feature is the one of stride 16.
+at stride 1 with dilation 2 in every 3×3 convolution after the removed stride, so that every second
+feature equals the one at stride 16.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ WEIGHTS = "IMAGENET1K_V1"
 class ResNetBackbone(Backbone):
     """A ResNet without its pooling and classifier, at strides (4, 4, 8, 16, 16) or (4, 4, 8, 8, 8).
 
-    Batch norm always uses its stored statistics (they are never updated), because the batches of this
-    field are small; its scale and shift train, except in what `freeze` holds fixed.
+    Batch norm always uses its stored statistics and never updates them, because batches are small here; its scale and
+    shift are trained, except in frozen parts.
     """
 
     def __init__(self, name: str, net: ResNet, *, style: Style = "pytorch", output_stride: int = 16) -> None:
@@ -63,14 +63,14 @@ class ResNetBackbone(Backbone):
         return self
 
     def fold(self, dtype: torch.dtype | None = None) -> None:
-        """Batch norm folded in; convolution, shortcut and ReLU in one call each, where torch has such calls."""
+        """Fold batch norm; run convolution, shortcut and ReLU as one call where torch can."""
         fold_resnet(self, STAGES, dtype)
 
     def load_pretrained(self, tensors: Mapping[str, Tensor] | None) -> None:
         """Load tensors in torchvision's naming (`conv1.weight`, `layer1.0.…`; `fc.*` is ignored).
 
-        None fetches torchvision's own: kept in torch's cache, checked by torchvision's hash, loaded without
-        unpickling code.
+        None downloads torchvision's own to torch's cache, checks torchvision's hash, and loads them without unpickling
+        code.
         """
         names = {"conv1": "stem.0", "bn1": "stem.1"}  # torchvision's stem is ours by position
         renamed = {}
@@ -82,7 +82,7 @@ class ResNetBackbone(Backbone):
 
     def _fetched(self) -> Mapping[str, Tensor]:
         try:
-            # torch tells of a download on stdout, which is for data; a program may have started us without streams.
+            # torch reports downloads on stdout, which is for data; a parent may have started us without streams
             with redirect_stdout(sys.stderr or io.StringIO()):
                 entry = models.get_model_weights(self.name)[WEIGHTS]
                 state: Mapping[str, Tensor] = entry.get_state_dict(progress=False, check_hash=True, weights_only=True)
@@ -94,12 +94,12 @@ class ResNetBackbone(Backbone):
 
 
 def torchvision_resnet(name: str, *, style: Style, output_stride: int) -> ResNetBackbone:
-    """The ResNet that torchvision knows by this name, with random weights."""
+    """torchvision's ResNet of this name, with random weights."""
     return ResNetBackbone(name, models.get_model(name, weights=None), style=style, output_stride=output_stride)
 
 
 def _set_stride(layer: nn.Sequential, stride: int, style: Style) -> None:
-    """Give a stage its stride, in the convolution that `style` names; the shortcut follows."""
+    """Set the stride of a stage, in the convolution that `style` names and in the shortcut."""
     block = layer[0]
     assert isinstance(block, BasicBlock | Bottleneck)
     if isinstance(block, Bottleneck):
@@ -117,7 +117,7 @@ def _set_stride(layer: nn.Sequential, stride: int, style: Style) -> None:
 
 
 def _after_stride(layer: nn.Sequential, style: Style) -> list[nn.Module]:
-    """The parts of a stage that come after the convolution with the stride, and saw its coarser grid."""
+    """The parts of a stage after the convolution with the stride."""
     first, *rest = layer
     assert isinstance(first, BasicBlock | Bottleneck)
     # in a bottleneck of the pytorch style the stride is in the 3×3 convolution itself, the only one

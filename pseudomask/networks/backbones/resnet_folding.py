@@ -1,4 +1,4 @@
-"""A ResNet made ready for maps only: batch norm folded in, convolution, shortcut and ReLU in one call each."""
+"""Optimise a ResNet for inference: fold batch norm, fuse convolution, shortcut and ReLU."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 def fold_resnet(network: nn.Module, stages: Sequence[str], dtype: torch.dtype | None) -> None:
     """Change a ResNet's `stem` and stages in place (see `Backbone.fold`).
 
-    Batch norm has stored statistics here, so it is one more linear map and goes into the convolution before it. On
-    CPUs a convolution, the shortcut that is added to it and the ReLU are one oneDNN call: the memory traffic between
-    them costs as much as the arithmetic once that is bf16.
+    Batch norm with stored statistics is a linear map, so it is folded into the convolution before it. On CPUs, one
+    oneDNN call computes a convolution, adds the shortcut and applies the ReLU: in bf16, the memory traffic between the
+    three costs as much as the arithmetic.
     """
     fused = _fused_calls_work(next(network.parameters()).device, dtype)
     conv, norm, _relu, pool = network.get_submodule("stem").children()
@@ -30,7 +30,7 @@ def fold_resnet(network: nn.Module, stages: Sequence[str], dtype: torch.dtype | 
 
 
 class FoldedConv(nn.Module):
-    """A convolution and its batch norm; then, where asked for, a shortcut added and a ReLU."""
+    """A convolution with folded batch norm, and optionally a shortcut and a ReLU."""
 
     def __init__(self, conv: nn.Module, norm: nn.Module, dtype: torch.dtype | None, fused: bool, *, relu: bool) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class FoldedConv(nn.Module):
         self.fused, self.relu = fused, relu
 
     def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
-        """(B, D, h, w) → (B, D', h', w'); `shortcut` has the result's shape and may be overwritten."""
+        """(B, D, h, w) → (B, D', h', w'); `shortcut` has the shape of the result and may be overwritten."""
         x = x.to(self.weight.dtype)
         if self.fused:
             where = (self.padding, self.stride, self.dilation, self.groups)
@@ -59,7 +59,7 @@ class FoldedConv(nn.Module):
 def _fused(
     x: Tensor, weight: Tensor, bias: Tensor, where: tuple[Any, ...], shortcut: Tensor | None, relu: bool
 ) -> Tensor:
-    """oneDNN's convolution and what follows it, as torch's compiler calls it; `shortcut` is overwritten by the sum."""
+    """oneDNN's fused convolution, as called by torch's compiler; the sum overwrites `shortcut`."""
     y: Tensor
     if shortcut is None:
         y = torch.ops.mkldnn._convolution_pointwise(x, weight, bias, *where, "relu" if relu else "none", [], "")
@@ -71,7 +71,7 @@ def _fused(
 
 
 class FoldedBlock(nn.Module):
-    """One residual block. `owns_input`: its input is nobody else's, so the sum may be made in its place."""
+    """One residual block. `owns_input`: nothing else reads its input, so the sum may overwrite it."""
 
     def __init__(self, block: nn.Module, dtype: torch.dtype | None, fused: bool, *, owns_input: bool) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class _Copy(nn.Module):
 
 
 def _fused_calls_work(device: torch.device, dtype: torch.dtype | None) -> bool:
-    """Whether torch has oneDNN's fused convolutions, and they compute here what the plain ones do."""
+    """Whether torch has oneDNN's fused convolutions and they give the same result as plain ones here."""
     if device.type != "cpu" or not torch.backends.mkldnn.is_available():
         return False
     generator = torch.Generator().manual_seed(0)
