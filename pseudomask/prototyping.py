@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pseudomask.config import PrototypesConfig, WeightRule
-from pseudomask.data.collection import Collection, align_tags, collect, tell_labels
+from pseudomask.data.collection import Collection, align_tags, collect, report_labels
 from pseudomask.data.images import ImagePaths
 from pseudomask.data.survey import settle
 from pseudomask.devices import pick_amp, pick_device, pick_workers
@@ -154,7 +154,7 @@ def prototypes(config: PrototypesConfig, reporter: Reporter | None = None) -> Pr
     rule: WeightRule = config.recam_weights or ("first" if network.reclassifier is None else card_rule(card))
     network.map_weights(rule)
     collection = align_tags(collection, card.classes)
-    tell_labels(collection, reporter, "they are not looked at")
+    report_labels(collection, reporter, "they are not looked at")
     config, reading = settle(config, collection.items, reporter)
     wanted = choose(collection, config)
     result = PrototypesResult(rule=rule, photos=len(wanted))
