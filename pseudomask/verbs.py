@@ -20,6 +20,7 @@ from pseudomask.config import (
     EvaluateConfig,
     ExportConfig,
     ExtractConfig,
+    PrototypesConfig,
     ReactivateConfig,
     RefineConfig,
     ReportConfig,
@@ -195,6 +196,14 @@ VERBS = {
             inputs=("images", "weights"),
             makes=("weights",),
             method="cpmc",
+        ),
+        Verb(
+            name="prototypes",
+            config=PrototypesConfig,
+            function="pseudomask.prototyping:prototypes",
+            help="Cluster features into the prototypes of extract --cam lpcam.",
+            group=TRAIN,
+            stdout=lambda config, result: () if result.file is None else (result.file,),
         ),
         Verb(
             name="extract",

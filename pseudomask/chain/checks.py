@@ -60,12 +60,14 @@ def _check(step: Step) -> None:
         from pseudomask.data.collection import collect
         from pseudomask.extraction import check_chain
         from pseudomask.maps import check_method
+        from pseudomask.maps.cams import check_cam
         from pseudomask.maps.passes import passes
         from pseudomask.running.layout import plan_outputs
 
         passes(config)
         if config.method is not None:
             check_method(config.method)
+        check_cam(config.cam)
         check_chain(config)
         plan_outputs(collect(config.images, config, exclude=config.out).items, config.images, config.out)
     elif step.verb.name == "refine":

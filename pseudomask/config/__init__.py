@@ -27,6 +27,7 @@ from pseudomask.config.methods.cpmc import CpmcOutput as CpmcOutput
 from pseudomask.config.methods.cpmc import CpmcRefine as CpmcRefine
 from pseudomask.config.methods.cpmc import CpmcWeights as CpmcWeights
 from pseudomask.config.methods.cpmc import WeightRule as WeightRule
+from pseudomask.config.prototypes import PrototypesConfig as PrototypesConfig
 from pseudomask.config.refine import RefineConfig as RefineConfig
 from pseudomask.config.refiners.crf import CrfEngine as CrfEngine
 from pseudomask.config.refiners.crf import CrfOptions as CrfOptions

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pseudomask.config.cams import CamOptions
 from pseudomask.config.common import DeviceOptions, FolderOptions, LabelOptions, argument, option
 from pseudomask.config.methods import SingleMethodOptions
 from pseudomask.config.methods.cpmc import WeightRule
@@ -17,7 +18,7 @@ Quality = Literal["fast", "balanced", "best"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MapOptions(SingleMethodOptions):
+class MapOptions(SingleMethodOptions, CamOptions):
     """How maps are made and stored."""
 
     method: str | None = option(

@@ -21,6 +21,7 @@ from pseudomask.extracting.photos import Photos
 from pseudomask.extracting.refinement import Refinement
 from pseudomask.extracting.result import ExtractResult
 from pseudomask.maps import check_method, make_method, weight_rule
+from pseudomask.maps.cams import check_cam
 from pseudomask.maps.method import MapMethod
 from pseudomask.maps.multiscale import ways
 from pseudomask.maps.passes import Passes, passes
@@ -97,7 +98,7 @@ class Plan:
             ("tags", self.tags_from),
             *([("quality", quality)] if (quality := in_words(self.config.quality, self.given)) else []),
             ("weights", f"{self.weights} ({self.card.method}, {self.card.backbone})"),
-            ("method", f"{self.config.method}{f' ({rule})' if rule else ''}, {self.passes}"),
+            ("method", f"{self.config.method}{f' ({rule})' if rule else ''}, {self.config.cam} maps, {self.passes}"),
             ("threshold", f"{self.threshold:g}, {self.threshold_from}"),
             *([("refined by", str(self.refinement))] if self.refinement else []),
             ("device", f"{self.device}, {self._precision()}"),
@@ -117,6 +118,7 @@ class Plan:
             protocol={
                 "method": config.method,
                 "recam_weights": self._weight_rule(),
+                "cam": config.cam,
                 "scales": seen.text,
                 "flip": seen.mirrored,
                 "precision": self._precision(),
@@ -127,6 +129,7 @@ class Plan:
                 "untagged": len(self.collection.untagged),
             }
             | ({"at_chance": list(found)} if (found := self.card.at_chance()) else {})
+            | dict(self.method.facts())
             | (chain.protocol() if chain else {}),
         )
 
@@ -185,6 +188,7 @@ def make_plan(config: ExtractConfig, reporter: Reporter) -> Plan:
     seen = passes(config)
     assert config.method is not None
     check_method(config.method)
+    check_cam(config.cam)
     collection = collect(config.images, config, exclude=config.out)
     outputs = plan_outputs(collection.items, config.images, config.out)
     weights = find_weights(config.weights)
