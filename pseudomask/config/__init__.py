@@ -17,6 +17,7 @@ from pseudomask.config.export import ExportConfig as ExportConfig
 from pseudomask.config.export import ExportFormat as ExportFormat
 from pseudomask.config.extract import ExtractConfig as ExtractConfig
 from pseudomask.config.extract import MapOptions as MapOptions
+from pseudomask.config.extract import Quality as Quality
 from pseudomask.config.extract import Tta as Tta
 from pseudomask.config.methods.cpmc import CalibTarget as CalibTarget
 from pseudomask.config.methods.cpmc import CpmcCalibration as CpmcCalibration
@@ -26,6 +27,7 @@ from pseudomask.config.methods.cpmc import CpmcOutput as CpmcOutput
 from pseudomask.config.methods.cpmc import CpmcRefine as CpmcRefine
 from pseudomask.config.methods.cpmc import CpmcWeights as CpmcWeights
 from pseudomask.config.methods.cpmc import WeightRule as WeightRule
+from pseudomask.config.prototypes import PrototypesConfig as PrototypesConfig
 from pseudomask.config.refine import RefineConfig as RefineConfig
 from pseudomask.config.refiners.crf import CrfEngine as CrfEngine
 from pseudomask.config.refiners.crf import CrfOptions as CrfOptions

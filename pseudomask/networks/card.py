@@ -14,6 +14,10 @@ AFFINITY = "affinity"
 
 ENOUGH = 5
 """Held-out photos of a class from which its average precision says something."""
+
+CLOSED = "lda"
+"""The `fit` of weights whose classifiers are both in closed form."""
+
 FORMAT = 1
 """Version of the card's layout; a file with a higher one is refused."""
 
@@ -49,6 +53,29 @@ class Card:
     license: str = "unknown"
     versions: dict[str, str] = field(default_factory=dict)
     notes: str = ""
+
+    @property
+    def reactivated(self) -> dict[str, Any] | None:
+        """What the card says of the training that made the second classifier; None if there was none."""
+        history = self.training.get("history")
+        steps = [self.training, *(reversed(history) if isinstance(history, list) else ())]
+        for one in (step for step in steps if isinstance(step, dict)):
+            source = one.get("starts_from")
+            if one.get("fit") == CLOSED or (isinstance(source, dict) and "sce_weight" in source):
+                return one
+        return {} if self.method == "recam" else None
+
+    @property
+    def second_taught(self) -> bool:
+        """Whether a second classifier had anything to tell apart: two classes, or the background.
+
+        Version 0.1.0 could train one on photos of a single class; it then stayed random.
+        """
+        training = self.reactivated or {}
+        counts = training.get("photos_per_class")
+        shown = sum(1 for n in counts.values() if n) if isinstance(counts, dict) and counts else len(self.classes)
+        with_background = training.get("contrast") or training.get("fit") == CLOSED
+        return bool(with_background) or min(shown, len(self.classes)) > 1
 
     def to_metadata(self) -> dict[str, str]:
         """The safetensors metadata: one JSON document under the key `pseudomask`."""

@@ -90,6 +90,8 @@ def folder_page(made: PageFolder, masks: Sequence[File]) -> Page:
     ]
     if margins:
         facts.append(("mean margin", f"{sum(margins) / len(margins):.2f}"))
+    if unrefined := sum(panel.signs.unrefined for panel in panels):
+        facts.append(("not refined", f"{unrefined:,}"))
     facts.append(("without a mask", f"{len(failures):,}"))
     return Page(
         title=str(made.path),

@@ -99,6 +99,8 @@ def test_a_chain_makes_what_the_verbs_make(chain: Write, room: Path, tmp_path: P
             scales="1.0",
             flip=False,
             amp="off",
+            method="cpmc",
+            refine=("none",),
             **common,
         )
     )
