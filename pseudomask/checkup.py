@@ -1,6 +1,6 @@
-"""The verb `doctor`: check this machine, and make a mask of one photo.
+"""The verb `doctor`: check this machine, and make one mask.
 
-Nothing heavy is imported at the top: a broken torch is a finding here, not a crash.
+Nothing heavy is imported at the top, so that a broken torch is reported instead of raising an error.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class DoctorResult:
 
     Attributes:
         checks: in the order in which they ran.
-        versions, system, devices, weights: the same for programs; `weights` is empty if none can be read.
+        versions, system, devices, weights: the details, for programs; `weights` is empty if they cannot be read.
     """
 
     checks: list[Check] = field(default_factory=list)
@@ -92,7 +92,7 @@ def doctor(config: DoctorConfig, reporter: Reporter | None = None) -> DoctorResu
             if error.exit_code == 2:
                 raise
             found = Check(name, False, str(error), essential)
-        except Exception as error:  # whatever a broken installation raises
+        except Exception as error:  # a broken installation can raise anything
             found = Check(name, False, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}", essential)
         result.checks.append(found)
         return found.ok

@@ -20,7 +20,7 @@ from pseudomask.networks.edge_weights import load_head, stands_on, with_head
 from pseudomask.networks.edges import EdgeHead, seen_in
 from pseudomask.quoting import command
 from pseudomask.refining import REFINERS, check_names
-from pseudomask.refining.refiner import Refiner
+from pseudomask.refining.refiner import Refiner, check_photos
 from pseudomask.refining.walk import Walk, sparse_at
 from pseudomask.refining.work import LevelledRefiner, refine_one, with_levels
 from pseudomask.running.ranks import ranks
@@ -57,6 +57,7 @@ def make_refinement(plan: Plan, reporter: Reporter) -> Refinement | None:
     if not names:
         return None
     refiners: list[Refiner] = [REFINERS[name](settings) for name in names]
+    check_photos(refiners, [(item.key, item.path) for item in plan.collection.items])
     head = _head(plan, settings) if "walk" in names and _shares_features(plan, settings) else None
     known = refiners if head is None else _knowing(refiners, torch.zeros(head.planes, 8, 8))
     levelled = with_levels(known, plan.threshold, plan.collection.classes)
@@ -70,12 +71,17 @@ def make_refinement(plan: Plan, reporter: Reporter) -> Refinement | None:
 
 
 def _refine(
-    levelled: tuple[LevelledRefiner, ...], threshold: float, photo: np.ndarray, scores: ScoreMap, seen: Tensor | None
+    levelled: tuple[LevelledRefiner, ...],
+    threshold: float,
+    key: str,
+    photo: np.ndarray,
+    scores: ScoreMap,
+    seen: Tensor | None,
 ) -> ScoreMap:
     if seen is not None:
         known = _knowing([one.refiner for one in levelled], sparse_at(seen))
         levelled = tuple(replace(one, refiner=walk) for one, walk in zip(levelled, known, strict=True))
-    return refine_one(levelled, photo, scores, threshold).scores
+    return refine_one(levelled, photo, scores, threshold, key).scores
 
 
 def _knowing(refiners: list[Refiner], seen: Tensor) -> list[Refiner]:

@@ -58,7 +58,7 @@ class _Products:
                 self.masks[verb.name] = verb.product(config)
             else:
                 self.products[name] = verb.product(config)
-        self.method = verb.method or self.method
+        self.method = verb.of(config).method or self.method
         if verb.name == "extract":
             self.images = config.images
             if config.weights is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pseudomask.config.cams import CamOptions
 from pseudomask.config.common import DeviceOptions, FolderOptions, LabelOptions, argument, option
 from pseudomask.config.methods import SingleMethodOptions
 from pseudomask.config.methods.cpmc import WeightRule
@@ -17,7 +18,7 @@ Quality = Literal["fast", "balanced", "best"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MapOptions(SingleMethodOptions):
+class MapOptions(SingleMethodOptions, CamOptions):
     """How maps are made and stored."""
 
     method: str | None = option(
@@ -25,9 +26,14 @@ class MapOptions(SingleMethodOptions):
         "Method that makes the maps: cam, recam or cpmc; by default that of --quality.",
         "Method",
         before="recam",
+        first=True,
     )
     weights: Path | None = option(
-        None, "Weights file; by default $PSEUDOMASK_WEIGHTS, else the bundled weights.", "Method", role="place"
+        None,
+        "Weights file; by default $PSEUDOMASK_WEIGHTS, else the bundled weights.",
+        "Method",
+        role="place",
+        first=True,
     )
     recam_weights: WeightRule | None = option(
         None,
@@ -40,6 +46,7 @@ class MapOptions(SingleMethodOptions):
         None,
         "Background threshold: pixels where no class scores above this are background; by default the weights' own.",
         "Method",
+        first=True,
         min=0.0,
         max=1.0,
     )
@@ -78,6 +85,7 @@ class ExtractConfig(FolderOptions, MapOptions, LabelOptions, DeviceOptions, Refi
         "walk,crf) or best (balanced at --tta full).",
         "Method",
         role="free",
+        first=True,
     )
     refine: tuple[str, ...] = option(
         (),
@@ -85,6 +93,7 @@ class ExtractConfig(FolderOptions, MapOptions, LabelOptions, DeviceOptions, Refi
         "default those of --quality. The masks are the refined ones, scores/ keep the unrefined scores.",
         "Method",
         role="masks",
+        first=True,
     )
     scores: bool = option(True, "Write OUT/scores/….npz, for evaluate's sweep and for refine.", "Output")
     batch_size: int = option(4, "Photos of equal size per batch.", "Machine", min=1, role="free")

@@ -60,7 +60,7 @@ def write_outputs(
     stored = quantise(scores, bits)  # type: ignore[arg-type]
     shown, level, refined = stored, threshold, dict[str, Any]()
     if refinement is not None and photo is not None:
-        shown, level, refined = refinement.apply(photo, stored, threshold, found)
+        shown, level, refined = refinement.apply(outputs.key, photo, stored, threshold, found)
         shown = quantise(shown, bits)  # type: ignore[arg-type]
     mask = shown.mask(level)
     if config.scores:

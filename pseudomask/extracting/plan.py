@@ -21,6 +21,7 @@ from pseudomask.extracting.photos import Photos
 from pseudomask.extracting.refinement import Refinement
 from pseudomask.extracting.result import ExtractResult
 from pseudomask.maps import check_method, make_method, weight_rule
+from pseudomask.maps.cams import check_cam
 from pseudomask.maps.method import MapMethod
 from pseudomask.maps.multiscale import ways
 from pseudomask.maps.passes import Passes, passes
@@ -28,7 +29,7 @@ from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import load_network
 from pseudomask.networks.network import CamNetwork
 from pseudomask.networks.store import find_weights
-from pseudomask.quoting import command
+from pseudomask.quoting import command, count
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.layout import Outputs, plan_outputs
 from pseudomask.running.record import RunRecord, hash_file
@@ -85,6 +86,7 @@ class Plan:
             passed_over=self.collection.passed_over,
             refined_by=self.refinement.names if self.refinement else (),
             masks_threshold=self.refinement.threshold if self.refinement else self.threshold,
+            own_weights=self.config.weights,
             quality=in_words(self.config.quality, self.given),
         )
 
@@ -96,7 +98,7 @@ class Plan:
             ("tags", self.tags_from),
             *([("quality", quality)] if (quality := in_words(self.config.quality, self.given)) else []),
             ("weights", f"{self.weights} ({self.card.method}, {self.card.backbone})"),
-            ("method", f"{self.config.method}{f' ({rule})' if rule else ''}, {self.passes}"),
+            ("method", f"{self.config.method}{f' ({rule})' if rule else ''}, {self.config.cam} maps, {self.passes}"),
             ("threshold", f"{self.threshold:g}, {self.threshold_from}"),
             *([("refined by", str(self.refinement))] if self.refinement else []),
             ("device", f"{self.device}, {self._precision()}"),
@@ -116,6 +118,7 @@ class Plan:
             protocol={
                 "method": config.method,
                 "recam_weights": self._weight_rule(),
+                "cam": config.cam,
                 "scales": seen.text,
                 "flip": seen.mirrored,
                 "precision": self._precision(),
@@ -125,6 +128,8 @@ class Plan:
                 "images": len(self.collection.items),
                 "untagged": len(self.collection.untagged),
             }
+            | ({"at_chance": list(found)} if (found := self.card.at_chance()) else {})
+            | dict(self.method.facts())
             | (chain.protocol() if chain else {}),
         )
 
@@ -183,6 +188,7 @@ def make_plan(config: ExtractConfig, reporter: Reporter) -> Plan:
     seen = passes(config)
     assert config.method is not None
     check_method(config.method)
+    check_cam(config.cam)
     collection = collect(config.images, config, exclude=config.out)
     outputs = plan_outputs(collection.items, config.images, config.out)
     weights = find_weights(config.weights)
@@ -191,12 +197,17 @@ def make_plan(config: ExtractConfig, reporter: Reporter) -> Plan:
     network, card = load_network(weights)
     method = make_method(config, card)
     method.check(network)
+    if config.method != "cam" and card.reactivated is not None and not card.second_taught:
+        reporter.warn(
+            f"{weights.name}: its second classifier is not used, because it was trained on one class alone and learned "
+            "nothing; train it again with `pseudomask reactivate`"
+        )
     collection = align_tags(collection, card.classes)
     report_ignored(collection, reporter)
     config, reading = settle(config, collection.items, reporter, recorded=earlier)
     threshold, threshold_from = _threshold(config, card, method)
     tags_from = report_tags(collection, card, reporter)
-    reporter.info(f"{len(collection.items)} photos, {config.method} with {weights.name} on {device}")
+    reporter.info(f"{count(len(collection.items), 'photo')}, {config.method} with {weights.name} on {device}")
     return Plan(
         config=config,
         reading=reading,
@@ -235,15 +246,17 @@ def _threshold(config: ExtractConfig, card: Card, method: MapMethod) -> tuple[fl
 def report_tags(collection: Collection, card: Card, reporter: Reporter) -> str:
     """Warn of photos whose tags the classifier chooses; returns where the tags come from."""
     if collection.tags is None:
-        reporter.warn("no --labels; using the classifier's confident predictions as tags")
+        reporter.warn(
+            "no --labels; using the classifier's confident predictions as tags, of which many are wrong where photos "
+            "differ from those of its training"
+        )
         seen = card.training.get("photos_per_class")
         counts = seen if isinstance(seen, dict) else {}
-        well = [name for name, n in counts.items() if isinstance(n, int) and n >= _WELL_SEEN]
-        if well and len(well) < len(counts):
+        rare = [name for name, n in counts.items() if isinstance(n, int) and n < _WELL_SEEN]
+        if 0 < len(rare) < len(counts):
             reporter.warn(
-                f"these weights learned {', '.join(well[:8])}{', …' if len(well) > 8 else ''} from at least "
-                f"{_WELL_SEEN} photos each; {len(counts) - len(well)} classes had fewer, so their predicted tags are "
-                "unreliable"
+                f"these weights saw fewer than {_WELL_SEEN} photos of {', '.join(rare[:8])}"
+                f"{f' and {len(rare) - 8} more' if len(rare) > 8 else ''}: their predicted tags are the least reliable"
             )
         return "the classifier"
     report_labels(collection, reporter, "the classifier's confident predictions are used as their tags")

@@ -22,6 +22,7 @@ class ExtractResult(FolderResult):
         quality: the quality and what it stands for.
         refined_by: the refiners that made the masks from the scores; `masks_threshold`: the background's height there,
             while `threshold` is that of the scores.
+        own_weights: the weights that were given.
     """
 
     tags_from: str
@@ -32,6 +33,7 @@ class ExtractResult(FolderResult):
     passed_over: tuple[PassedOver, ...] = ()
     refined_by: tuple[str, ...] = ()
     masks_threshold: float = 0.5
+    own_weights: Path | None = None
     quality: str = ""
 
     def details(self) -> list[tuple[str, str]]:
@@ -49,4 +51,7 @@ class ExtractResult(FolderResult):
         if not self.with_scores or self.refined_by:
             return super().next_steps()
         measure = f"with true masks: {command('evaluate', self.out, 'TRUE_MASKS', '--sweep')}"
-        return [("next", command("refine", self.images, self.out, "REFINED")), ("or", measure)]
+        refine: tuple[object, ...] = ("refine", self.images, self.out, "REFINED")
+        if self.own_weights is not None:  # the walk is the best refiner, but needs a boundary head on their backbone
+            refine = ("train-affinity", self.images, self.out, "RUN", "--weights", self.own_weights)
+        return [("next", command(*refine)), ("or", measure)]

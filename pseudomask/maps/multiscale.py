@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -43,8 +44,9 @@ def see(
     """
     with recording(method), torch.autocast(pixels.device.type, amp, enabled=amp is not None):
         x = network.backbone.normalisation.to_input(pixels, amp, ways)
-        features: Features = network.backbone(x, pyramid=pyramid or method.pyramid)
-        return features
+        with torch.set_grad_enabled(method.gradients and not method.image):
+            features: Features = network.backbone(x, pyramid=pyramid or method.pyramid)
+        return replace(features, image=x) if method.image else features
 
 
 def tag_probabilities(network: CamNetwork, features: Features) -> Tensor:

@@ -20,6 +20,7 @@ from pseudomask.devices import pick_device
 from pseudomask.networks.edge_weights import weights_of, with_head
 from pseudomask.refining import REFINERS, check_names
 from pseudomask.refining.batching import pick_batch, plan_batches
+from pseudomask.refining.refiner import check_photos
 from pseudomask.refining.seeds import PhotosAndSeeds, SeededPhotos, Seeds, match_photos, problems, read_seeds, tags_of
 from pseudomask.refining.thresholds import choose_threshold
 from pseudomask.refining.work import Job, Work, Worked, failed, with_levels
@@ -91,6 +92,7 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
     if "walk" in methods:
         config = with_head(config, weights_of(config.seeds))
     refiners = [REFINERS[name](config) for name in methods]  # what is missing is reported now
+    check_photos(refiners, [(item.key, item.path) for item in seeded.items if item.key not in seeded.orphans])
     workers = (cores() if device.type == "cpu" else 1) if config.workers < 0 else config.workers
     jobs = _jobs(config, seeded, outputs, seeds, reading)
     report_filling(seeds.path, lead)

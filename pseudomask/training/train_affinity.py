@@ -22,6 +22,7 @@ from pseudomask.networks.checkpoint import load_network, read_card
 from pseudomask.networks.edge_weights import backbone_hash
 from pseudomask.networks.edges import EdgeNetwork
 from pseudomask.networks.store import find_weights
+from pseudomask.quoting import count
 from pseudomask.refining.crf import Crf
 from pseudomask.refining.paths import highest_points, pad, shifted
 from pseudomask.refining.seeds import Seeds, match_photos, problems, read_seeds
@@ -233,4 +234,4 @@ def _label(work: LabelWork, jobs: Sequence[Job], workers: int, overwrite: bool, 
             progress.advance()
     team.wait(stop)
     if not stop.requested and not any(job.outputs.mask.exists() for job in jobs):
-        raise UsageError(f"none of {len(jobs)} photos could be labelled")
+        raise UsageError(f"none of {count(len(jobs), 'photo')} could be labelled")

@@ -25,6 +25,7 @@ from pseudomask.extracting import extract as bare
 from pseudomask.extraction import extract
 from pseudomask.measuring.evaluate import evaluate
 from pseudomask.refining import crf
+from pseudomask.refining.proposal_files import file_of, save_proposals
 from pseudomask.refining.refine import refine
 from pseudomask.refining.refiner import Refined
 from pseudomask.refining.seeds import read_seeds
@@ -43,6 +44,16 @@ def bytes_of(out: Path, pattern: str = "*") -> dict[str, bytes]:
 
 def lines(out: Path) -> dict[str, dict[str, Any]]:
     return {entry["key"]: entry for entry in map(json.loads, (out / "manifest.jsonl").read_text().splitlines())}
+
+
+def write_tiles(photos: Path, folder: Path) -> Path:
+    """Proposals for every photo: its tiles of 16 × 16 pixels."""
+    for path in photos.rglob("*.*"):
+        size = decode(path).shape[:2]
+        rows, columns = np.indices(size) // 16
+        masks = [(rows == y) & (columns == x) for y in np.unique(rows) for x in np.unique(columns)]
+        save_proposals(file_of(folder, path.relative_to(photos).with_suffix("").as_posix()), masks, size, {})
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -71,6 +82,8 @@ def fused(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("crf",), {"crf_unary": "soft", "crf_iterations": 3, "score_bits": "16"}),
         (("pamr",), {"pamr_iterations": 4}),
         (("walk",), {"walk_steps": 4}),
+        (("superpixels",), {}),
+        (("proposals", "crf"), {}),
         (("walk", "crf"), {"walk_beta": 3.0, "mask_mode": "index", "overlay": True}),
     ],
 )
@@ -81,6 +94,8 @@ def test_masks_are_those_of_extract_then_refine(
     shared = {name: more[name] for name in more if name not in ("score_bits", "overlay")}
     own = {name: more[name] for name in ("score_bits",) if name in more}
     affine = {"affinity": affinity} if "walk" in chain else {}
+    if "proposals" in chain:
+        affine = {"proposals": write_tiles(source / "photos", tmp_path / "regions")}
     assert extract(settings(tmp_path / "seeds", **own)).exit_code == 0
     result = extract(settings(tmp_path / "fused", refine=chain, **more, **affine))
     assert (result.exit_code, result.done, result.refined_by) == (0, 8, chain)

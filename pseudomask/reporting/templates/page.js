@@ -129,7 +129,7 @@
   }
 
   const watcher = new IntersectionObserver((seen) => { if (seen.some((one) => one.isIntersecting)) more(); }, { rootMargin: "1200px" });
-  function watch() { // anew after each piece: what stays in sight is not told twice
+  function watch() { // restarted after each piece: an observer does not report what stays in view
     watcher.disconnect();
     watcher.observe(byId("more"));
   }
