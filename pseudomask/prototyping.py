@@ -37,9 +37,7 @@ from pseudomask.running.jsonable import jsonable
 from pseudomask.running.reporter import Bad, Reporter, SilentReporter
 from pseudomask.running.signals import graceful
 
-_MADE = (
-    "clusters", "foreground", "certainty", "context", "photos_per_class", "vectors", "seed", "max_side",
-)  # fmt: skip
+_MADE = ("clusters", "foreground", "certainty", "context", "photos_per_class", "vectors", "seed", "max_side")
 
 
 @dataclass(kw_only=True)
@@ -213,6 +211,9 @@ def choose(collection: Collection, config: PrototypesConfig) -> dict[str, tuple[
 def _look(
     photos: Photos, gatherer: Gatherer, collection: Collection, result: PrototypesResult, reporter: Reporter, stop: Any
 ) -> None:
+    def tell(tried: int, left: int) -> None:
+        reporter.warn(f"out of memory with batches of {tried}; continuing with {left}")
+
     largest = gatherer.config.batch_size
     decoded = load(photos, workers=pick_workers(gatherer.config.workers), device=gatherer.device)
     with reporter.progress(len(photos), "looking") as progress:
@@ -224,7 +225,7 @@ def _look(
             else:
                 keyed = [(collection.items[photo.index].key, photo) for photo in batch]
                 try:
-                    largest = halving(keyed, largest, gatherer.take, _tell(reporter))[1]
+                    largest = halving(keyed, largest, gatherer.take, tell)[1]
                 except OUT_OF_MEMORY as error:
                     raise PseudomaskError(
                         f"{gatherer.device}: out of memory with a single photo; lower --max-side or use --device cpu"
@@ -232,10 +233,6 @@ def _look(
             progress.advance(len(batch))
             if stop():
                 return
-
-
-def _tell(reporter: Reporter) -> Any:
-    return lambda tried, left: reporter.warn(f"out of memory with batches of {tried}; continuing with {left}")
 
 
 def _clusters(gatherer: Gatherer, classifier: Tensor, c: int, config: PrototypesConfig) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pseudomask.config.cams import TrainingCamOptions
 from pseudomask.config.common import DeviceOptions, LabelOptions, SeedOptions, argument, option
 from pseudomask.config.methods.cpmc import CpmcOptions
 from pseudomask.errors import UsageError
@@ -117,7 +118,7 @@ class TrainClsConfig(TrainingOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReactivateConfig(TrainingOptions):
+class ReactivateConfig(TrainingOptions, TrainingCamOptions):
     """Train ReCAM's second classifier on features pooled under each class's map."""
 
     weights: Path | None = option(None, "Weights from train-cls.", "Network", role="place")
@@ -136,7 +137,7 @@ class ReactivateConfig(TrainingOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CalibrateConfig(TrainingOptions, CpmcOptions):
+class CalibrateConfig(TrainingOptions, CpmcOptions, TrainingCamOptions):
     """Train CPMC's heads, whose features make the prototypes, to agree with the classifier's refined map."""
 
     weights: Path | None = option(None, "Weights from train-cls or reactivate.", "Network", role="place")

@@ -6,7 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pseudomask.maps.cams.plain import Plain
+from pseudomask.maps.cams.variant import WeightedCam
 from pseudomask.maps.normalise import normalise_maps
+
+PLAIN = Plain()
 
 
 def classification_loss(logits: Tensor, tags: Tensor) -> Tensor:
@@ -54,7 +58,9 @@ def class_features(features: Tensor, maps: Tensor) -> Tensor:
     return maps.flatten(2) @ features.flatten(2).transpose(1, 2) / positions
 
 
-def softmax_loss(features: Tensor, first: Tensor, second: Tensor, tags: Tensor) -> tuple[Tensor, Tensor]:
+def softmax_loss(
+    features: Tensor, first: Tensor, second: Tensor, tags: Tensor, cam: WeightedCam = PLAIN
+) -> tuple[Tensor, Tensor]:
     """ReCAM's loss: softmax cross-entropy of each present class's pooled feature.
 
     Nothing is detached: gradients reach the features, both classifiers and the normaliser.
@@ -64,6 +70,7 @@ def softmax_loss(features: Tensor, first: Tensor, second: Tensor, tags: Tensor) 
         first: w, (C, D, 1, 1), makes the maps.
         second: w″, (C, D, 1, 1), classifies the pooled features.
         tags: (B, C), 0 or 1.
+        cam: the kind of map under which features are pooled.
 
     Returns:
         loss: scalar; the mean over images of the mean over an image's classes. An image without tags
@@ -72,7 +79,7 @@ def softmax_loss(features: Tensor, first: Tensor, second: Tensor, tags: Tensor) 
     """
     index, valid = positive_index(tags)  # (B, N)
     # Only the present classes' maps are made: (N, D) weights per image, one batched product.
-    weights = first.flatten(1)[index]  # (B, N, D)
+    weights = cam.weigh(features, first.flatten(1), index)  # (B, N, D)
     maps = torch.relu(weights @ features.flatten(2))  # (B, N, hw)
     maps = normalise_maps(maps.unflatten(2, features.shape[-2:]))
     pooled = class_features(features, maps)  # (B, N, D)

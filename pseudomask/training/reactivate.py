@@ -7,24 +7,27 @@ from torch import Tensor
 from pseudomask.config import ReactivateConfig
 from pseudomask.data.collection import Collection
 from pseudomask.errors import UsageError
+from pseudomask.maps.cams import training_cam
+from pseudomask.maps.cams.variant import WeightedCam
 from pseudomask.networks.checkpoint import load_network
 from pseudomask.networks.network import CamNetwork
 from pseudomask.running.reporter import Reporter, SilentReporter
 from pseudomask.training.learner import Group, Learner, LossFunction
-from pseudomask.training.losses import classification_loss, softmax_loss
+from pseudomask.training.losses import PLAIN, classification_loss, softmax_loss
 from pseudomask.training.recipe import Recipe
 from pseudomask.training.result import TrainingResult
 from pseudomask.training.session import continued, file_facts, run_training
 
 
-def recam_step(sce_weight: float) -> LossFunction:
+def recam_step(sce_weight: float, cam: WeightedCam = PLAIN) -> LossFunction:
     """BCE + λ·SCE on one forward pass; logs both losses and the softmax accuracy."""
 
     def step(network: CamNetwork, images: Tensor, tags: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         assert network.reclassifier is not None
         features = network.backbone(images, pyramid=False)
         bce = classification_loss(network.logits(features), tags)
-        sce, accuracy = softmax_loss(features.last, network.classifier.weight, network.reclassifier.weight, tags)
+        first, second = network.classifier.weight, network.reclassifier.weight
+        sce, accuracy = softmax_loss(features.last, first, second, tags, cam)
         return bce + sce_weight * sce, {"bce": bce, "sce": sce, "accuracy": accuracy}
 
     return step
@@ -50,6 +53,7 @@ def reactivate(config: ReactivateConfig, reporter: Reporter | None = None) -> Tr
     reporter = reporter or SilentReporter()
     config, weights, card, split = continued(config, "reactivate")
     check_teachable(config, split.training)
+    cam = training_cam(config, card)
 
     def build() -> Learner:
         network, _ = load_network(weights)
@@ -60,7 +64,7 @@ def reactivate(config: ReactivateConfig, reporter: Reporter | None = None) -> Tr
             Group([*network.backbone.parameters(), network.classifier.weight], config.lr),
             Group([network.reclassifier.weight], config.head_rate),
         ]
-        return Learner(network, groups, recam_step(config.sce_weight), card.network)
+        return Learner(network, groups, recam_step(config.sce_weight, cam), card.network)
 
     source = file_facts(weights) | {"sce_weight": config.sce_weight}
     recipe = Recipe(command="reactivate", method="recam", source=source, build=build, base_card=card)
