@@ -5,8 +5,6 @@ As in its public code, with two bounds (photos and vectors per class) and a seed
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,17 +17,15 @@ from pseudomask.data.images import ImagePaths
 from pseudomask.data.survey import settle
 from pseudomask.devices import pick_amp, pick_device, pick_workers
 from pseudomask.errors import PseudomaskError, UsageError
+from pseudomask.extracting.gathering import Gatherer, number
 from pseudomask.extracting.loading import load
-from pseudomask.extracting.photos import Photo, Photos, batches
+from pseudomask.extracting.photos import Photos, batches
 from pseudomask.maps import card_rule
 from pseudomask.maps.cam import LinearMaps
 from pseudomask.maps.cams.clustering import cluster
 from pseudomask.maps.cams.lpcam import Prototypes
-from pseudomask.maps.multiscale import see
-from pseudomask.maps.normalise import normalise_maps
 from pseudomask.networks.checkpoint import load_network
 from pseudomask.networks.edge_weights import backbone_hash
-from pseudomask.networks.network import CamNetwork
 from pseudomask.networks.store import find_weights
 from pseudomask.quoting import command
 from pseudomask.running.halving import OUT_OF_MEMORY, halving
@@ -37,9 +33,7 @@ from pseudomask.running.jsonable import jsonable
 from pseudomask.running.reporter import Bad, Reporter, SilentReporter
 from pseudomask.running.signals import graceful
 
-_MADE = (
-    "clusters", "foreground", "certainty", "context", "photos_per_class", "vectors", "seed", "max_side",
-)  # fmt: skip
+_MADE = ("clusters", "foreground", "certainty", "context", "photos_per_class", "vectors", "seed", "max_side")
 
 
 @dataclass(kw_only=True)
@@ -89,51 +83,6 @@ class PrototypesResult:
     def to_json(self) -> dict[str, Any]:
         plain: dict[str, Any] = jsonable({"schema": 1, **self.__dict__})
         return plain
-
-
-@dataclass
-class Gatherer:
-    """Draws feature vectors of each class and its context from photos.
-
-    Attributes:
-        wanted: photo key → positions of the classes that it is looked at for.
-        share: how many vectors a photo gives for each class.
-    """
-
-    network: CamNetwork
-    method: LinearMaps
-    device: torch.device
-    amp: torch.dtype | None
-    config: PrototypesConfig
-    wanted: dict[str, tuple[int, ...]]
-    share: list[int]
-    found: dict[tuple[int, bool], list[Tensor]] = field(default_factory=dict)
-
-    def take(self, photos: Sequence[tuple[str, Photo]]) -> Sequence[None]:
-        """Vectors of photos of one size."""
-        pixels = torch.stack([photo.views[0] for _, photo in photos]).to(self.device)
-        features = see(self.network, self.method, pixels, (False,), amp=self.amp)
-        every = torch.arange(self.network.n_classes, device=self.device).expand(len(pixels), -1)
-        with torch.inference_mode():
-            maps = normalise_maps(self.method.activate(self.network, features, every, torch.ones_like(every) > 0))
-            for (key, _), vectors, planes in zip(photos, features.last.flatten(2).mT, maps.flatten(2), strict=True):
-                for c in self.wanted[key]:
-                    self._draw(key, c, vectors, planes[c] > self.config.foreground)
-        return [None] * len(photos)
-
-    def _draw(self, key: str, c: int, vectors: Tensor, inside: Tensor) -> None:
-        """A photo's vectors (P, D) of a class, and of the positions around it; the same whatever its companions."""
-        generator = torch.Generator().manual_seed(_number(f"{self.config.seed} {c} {key}"))
-        for part, where in ((True, inside), (False, ~inside)):
-            places = where.nonzero()[:, 0].cpu()
-            drawn = places[torch.randperm(len(places), generator=generator)[: self.share[c]]]
-            self.found.setdefault((c, part), []).append(vectors[drawn.to(vectors.device)].half().cpu())
-
-    def vectors(self, c: int, part: bool) -> Tensor:
-        """(M, D) float32, at most `config.vectors`."""
-        rows = self.found.get((c, part), [])
-        dim = self.network.backbone.dim
-        return torch.cat([torch.zeros(0, dim), *(one.float() for one in rows)])[: self.config.vectors]
 
 
 def prototypes(config: PrototypesConfig, reporter: Reporter | None = None) -> PrototypesResult:
@@ -198,7 +147,7 @@ def prototypes(config: PrototypesConfig, reporter: Reporter | None = None) -> Pr
 def choose(collection: Collection, config: PrototypesConfig) -> dict[str, tuple[int, ...]]:
     """Photo key → the classes that it is looked at for: at most `photos_per_class` photos each, drawn by the seed."""
     tags = collection.tags or {}
-    keys = sorted((one.key for one in collection.items), key=lambda key: _number(f"{config.seed} {key}"))
+    keys = sorted((one.key for one in collection.items), key=lambda key: number(f"{config.seed} {key}"))
     left = dict.fromkeys({c for one in tags.values() for c in one}, config.photos_per_class)
     wanted = {}
     for key in keys:
@@ -213,6 +162,9 @@ def choose(collection: Collection, config: PrototypesConfig) -> dict[str, tuple[
 def _look(
     photos: Photos, gatherer: Gatherer, collection: Collection, result: PrototypesResult, reporter: Reporter, stop: Any
 ) -> None:
+    def tell(tried: int, left: int) -> None:
+        reporter.warn(f"out of memory with batches of {tried}; continuing with {left}")
+
     largest = gatherer.config.batch_size
     decoded = load(photos, workers=pick_workers(gatherer.config.workers), device=gatherer.device)
     with reporter.progress(len(photos), "looking") as progress:
@@ -224,7 +176,7 @@ def _look(
             else:
                 keyed = [(collection.items[photo.index].key, photo) for photo in batch]
                 try:
-                    largest = halving(keyed, largest, gatherer.take, _tell(reporter))[1]
+                    largest = halving(keyed, largest, gatherer.take, tell)[1]
                 except OUT_OF_MEMORY as error:
                     raise PseudomaskError(
                         f"{gatherer.device}: out of memory with a single photo; lower --max-side or use --device cpu"
@@ -234,13 +186,9 @@ def _look(
                 return
 
 
-def _tell(reporter: Reporter) -> Any:
-    return lambda tried, left: reporter.warn(f"out of memory with batches of {tried}; continuing with {left}")
-
-
 def _clusters(gatherer: Gatherer, classifier: Tensor, c: int, config: PrototypesConfig) -> tuple[Tensor, Tensor]:
     """The prototypes of a class and of its context that the classifier finds good: (K, D) each."""
-    generator = torch.Generator().manual_seed(_number(f"{config.seed} {c}"))
+    generator = torch.Generator().manual_seed(number(f"{config.seed} {c}"))
     parts, context = (cluster(gatherer.vectors(c, part), config.clusters, generator) for part in (True, False))
     low, high = config.context
     sure, likely = ((one @ classifier.T.cpu()).softmax(1)[:, c] for one in (parts, context))
@@ -248,7 +196,3 @@ def _clusters(gatherer: Gatherer, classifier: Tensor, c: int, config: Prototypes
     if len(parts) and not keep.any():
         keep = sure == sure.max()  # else the class would have no map
     return parts[keep], context[(likely > low) & (likely < high)]
-
-
-def _number(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()[:7])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pseudomask.config.cams import TrainingCamOptions
 from pseudomask.config.common import DeviceOptions, LabelOptions, SeedOptions, TagOptions, argument, option
 from pseudomask.config.methods.cpmc import CpmcOptions
 from pseudomask.errors import UsageError
@@ -146,7 +147,7 @@ class TrainClsConfig(TrainingOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReactivateConfig(TrainingOptions):
+class ReactivateConfig(TrainingOptions, TrainingCamOptions):
     """Train ReCAM's second classifier on features pooled under each class's map."""
 
     weights: Path | None = option(None, "Weights from train-cls.", "Network", role="place", first=True, needed=True)
@@ -174,7 +175,7 @@ class ReactivateConfig(TrainingOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CalibrateConfig(TrainingOptions, CpmcOptions):
+class CalibrateConfig(TrainingOptions, CpmcOptions, TrainingCamOptions):
     """Train CPMC's heads, whose features make the prototypes, to agree with the classifier's refined map."""
 
     weights: Path | None = option(

@@ -14,16 +14,17 @@ from torch import Tensor
 
 from pseudomask.config import CalibrateConfig, WeightRule
 from pseudomask.maps import card_rule
-from pseudomask.maps.cam import present_class_maps
+from pseudomask.maps.cams import training_cam
+from pseudomask.maps.cams.variant import WeightedCam
 from pseudomask.maps.cpmc import Cpmc, CpmcSettings
-from pseudomask.maps.cpmc.method import context_of, hierarchical
+from pseudomask.maps.cpmc.method import classifier_maps, context_of, hierarchical
 from pseudomask.maps.cpmc.prototypes import background_of
 from pseudomask.maps.cpmc.stages import run_stages
 from pseudomask.networks.checkpoint import load_network
 from pseudomask.networks.network import CamNetwork
 from pseudomask.running.reporter import Reporter, SilentReporter
 from pseudomask.training.learner import Group, Learner, LossFunction
-from pseudomask.training.losses import classification_loss, positive_index
+from pseudomask.training.losses import PLAIN, classification_loss, positive_index
 from pseudomask.training.recipe import Recipe
 from pseudomask.training.result import TrainingResult
 from pseudomask.training.session import continued, file_facts, run_training
@@ -44,7 +45,7 @@ def consistency_loss(target: Tensor, found: Tensor, valid: Tensor) -> Tensor:
     return ((classes.sum(1) + background) / (valid.sum(1) + 1)).mean()
 
 
-def calibration_step(settings: CpmcSettings, rule: WeightRule, weight: float) -> LossFunction:
+def calibration_step(settings: CpmcSettings, rule: WeightRule, weight: float, cam: WeightedCam = PLAIN) -> LossFunction:
     """BCE + α · the difference of Aᵀ and M; both maps get gradients, the stages get none from the heads."""
 
     def step(network: CamNetwork, images: Tensor, tags: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -53,7 +54,7 @@ def calibration_step(settings: CpmcSettings, rule: WeightRule, weight: float) ->
         bce = classification_loss(network.logits(seen), tags)
         index, valid = positive_index(tags)  # (B, N)
         context = context_of(seen)
-        maps = present_class_maps(context, network.map_weights(rule), index)
+        maps = classifier_maps(cam, network, seen, context, network.map_weights(rule), index, valid)
         features = hierarchical(seen.detach(), network.side_heads)
         found = run_stages(maps, context.detach(), features, valid, settings)
         difference = consistency_loss(found.refined, found.calibrated, valid)
@@ -70,6 +71,7 @@ def calibrate(config: CalibrateConfig, reporter: Reporter | None = None) -> Trai
     reporter = reporter or SilentReporter()
     settings = replace(CpmcSettings.of(config), features="heads", output="calibrated", gamma=0.0)
     config, weights, card, split = continued(config, "calibrate")
+    cam = training_cam(config, card)
 
     def build() -> Learner:
         network, _ = load_network(weights)
@@ -85,7 +87,7 @@ def calibrate(config: CalibrateConfig, reporter: Reporter | None = None) -> Trai
         # With all of it frozen, the classifiers' maps, and so their thresholds, hardly change at so small a --lr.
         if network.backbone.frozen == network.backbone.parts:
             facts["thresholds"] = {k: v for k, v in card.thresholds.items() if k != "cpmc"}
-        loss = calibration_step(settings, rule, config.consistency)
+        loss = calibration_step(settings, rule, config.consistency, cam)
         return Learner(network, [Group([*first, *second], config.lr), heads], loss, facts)
 
     recipe = Recipe(command="calibrate", method="cpmc", source=file_facts(weights), build=build, base_card=card)

@@ -6,9 +6,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pseudomask.maps.cams.plain import Plain
+from pseudomask.maps.cams.variant import WeightedCam
 from pseudomask.maps.normalise import normalise_maps
 from pseudomask.running.ranks import ALONE, Ranks
 from pseudomask.training.team import mean, total
+
+PLAIN = Plain()
 
 
 def classification_loss(logits: Tensor, tags: Tensor) -> Tensor:
@@ -57,7 +61,13 @@ def class_features(features: Tensor, maps: Tensor) -> Tensor:
 
 
 def softmax_loss(
-    features: Tensor, first: Tensor, second: Tensor, tags: Tensor, *, contrast: bool = False
+    features: Tensor,
+    first: Tensor,
+    second: Tensor,
+    tags: Tensor,
+    cam: WeightedCam = PLAIN,
+    *,
+    contrast: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """ReCAM's loss: softmax cross-entropy of each present class's pooled feature.
 
@@ -68,6 +78,7 @@ def softmax_loss(
         first: w, (C, D, 1, 1), makes the maps.
         second: w″, (C, D, 1, 1), classifies the pooled features.
         tags: (B, C), 0 or 1.
+        cam: the kind of map under which features are pooled.
         contrast: the background is a further class of the softmax (ours): what lies beside the maps of the photo's
             classes, the whole photo where it shows none. Its logit is 0, since a softmax only knows differences.
 
@@ -78,7 +89,7 @@ def softmax_loss(
     """
     index, valid = positive_index(tags)  # (B, N)
     # Only the present classes' maps are made: (N, D) weights per image, one batched product.
-    weights = first.flatten(1)[index]  # (B, N, D)
+    weights = cam.weigh(features, first.flatten(1), index)  # (B, N, D)
     maps = torch.relu(weights @ features.flatten(2))  # (B, N, hw)
     maps = normalise_maps(maps.unflatten(2, features.shape[-2:]))
     if contrast:

@@ -10,18 +10,20 @@ from torch import Tensor
 from pseudomask.config import ReactivateConfig
 from pseudomask.data.collection import Collection
 from pseudomask.errors import UsageError
+from pseudomask.maps.cams import training_cam
+from pseudomask.maps.cams.variant import WeightedCam
 from pseudomask.networks.checkpoint import load_network
 from pseudomask.networks.network import CamNetwork
 from pseudomask.running.reporter import Reporter, SilentReporter
 from pseudomask.training.learner import Group, Learner, LossFunction
-from pseudomask.training.losses import classification_loss, softmax_loss
+from pseudomask.training.losses import PLAIN, classification_loss, softmax_loss
 from pseudomask.training.recipe import Recipe
 from pseudomask.training.result import TrainingResult
 from pseudomask.training.session import continued, file_facts, run_training
 from pseudomask.training.split import tag_matrix
 
 
-def recam_step(sce_weight: float, *, contrast: bool = False) -> LossFunction:
+def recam_step(sce_weight: float, cam: WeightedCam = PLAIN, *, contrast: bool = False) -> LossFunction:
     """BCE + λ·SCE on one forward pass; logs both losses and the softmax accuracy."""
 
     def step(network: CamNetwork, images: Tensor, tags: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -29,7 +31,7 @@ def recam_step(sce_weight: float, *, contrast: bool = False) -> LossFunction:
         features = network.backbone(images, pyramid=False)
         bce = classification_loss(network.logits(features), tags)
         first, second = network.classifier.weight, network.reclassifier.weight
-        sce, accuracy = softmax_loss(features.last, first, second, tags, contrast=contrast)
+        sce, accuracy = softmax_loss(features.last, first, second, tags, cam, contrast=contrast)
         return bce + sce_weight * sce, {"bce": bce, "sce": sce, "accuracy": accuracy}
 
     return step
@@ -66,6 +68,7 @@ def reactivate(config: ReactivateConfig, reporter: Reporter | None = None) -> Tr
     config, weights, card, split = continued(config, "reactivate")
     config = settled(config, split.training)
     contrast = bool(config.contrast)
+    cam = training_cam(config, card)
 
     def build() -> Learner:
         network, _ = load_network(weights)
@@ -78,7 +81,7 @@ def reactivate(config: ReactivateConfig, reporter: Reporter | None = None) -> Tr
             Group([*network.backbone.parameters(), network.classifier.weight], config.lr),
             Group([network.reclassifier.weight], config.head_rate),
         ]
-        return Learner(network, groups, recam_step(config.sce_weight, contrast=contrast), card.network)
+        return Learner(network, groups, recam_step(config.sce_weight, cam, contrast=contrast), card.network)
 
     source = file_facts(weights) | {"sce_weight": config.sce_weight}
     recipe = Recipe(

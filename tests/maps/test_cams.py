@@ -16,7 +16,7 @@ from pseudomask.config import ExtractConfig, WeightRule
 from pseudomask.errors import UsageError, WeightsError
 from pseudomask.maps import make_method
 from pseudomask.maps.cam import LinearMaps, present_class_maps
-from pseudomask.maps.cams import CAMS, NOT_HERE, make_cam
+from pseudomask.maps.cams import CAMS, NOT_HERE, make_cam, training_cam
 from pseudomask.maps.cams.ablation import AblationCam
 from pseudomask.maps.cams.advcam import AdvCam
 from pseudomask.maps.cams.finer import FinerCam
@@ -31,6 +31,7 @@ from pseudomask.networks.card import Card
 from pseudomask.networks.edge_weights import backbone_hash
 from pseudomask.networks.features import Features
 from pseudomask.networks.network import CamNetwork
+from pseudomask.training.losses import softmax_loss
 
 CARD = Card(classes=tiny.CLASSES, method="recam", backbone=tiny.NARROW)
 CLOSED = ("softmax", "finer", "layercam", "gradcampp", "ablation")
@@ -398,3 +399,23 @@ def test_thresholds_are_kept_by_rule_and_kind() -> None:
     assert make_method(config(method="cam", cam="finer"), CARD).threshold_key == "first_finer"
     assert make_method(config(method="cpmc", cam="finer"), CARD).threshold_key == "cpmc_finer"
     assert make_method(config(method="cpmc"), CARD).threshold_key == "cpmc"
+
+
+@pytest.mark.parametrize("name", CLOSED)
+def test_training_pools_features_under_it(name: str) -> None:
+    """Another loss than with plain maps, and gradients for features and both classifiers."""
+    generator = torch.Generator().manual_seed(0)
+    features = torch.rand(2, 6, 3, 4, generator=generator, requires_grad=True)
+    first, second = (torch.randn(3, 6, 1, 1, generator=generator, requires_grad=True) for _ in range(2))
+    tags = torch.tensor([[1.0, 1, 0], [0, 0, 1]])
+    cam = training_cam(config(cam=name), CARD)
+    loss, _ = softmax_loss(features, first, second, tags, cam)
+    loss.backward()
+    assert abs(float(loss.detach()) - float(softmax_loss(features, first, second, tags)[0].detach())) > 1e-4
+    assert all(one.grad is not None and one.grad.abs().max() > 0 for one in (features, first, second))
+
+
+@pytest.mark.parametrize("name", ["lpcam", "advcam"])
+def test_training_refuses_what_is_not_in_closed_form(name: str) -> None:
+    with pytest.raises(UsageError, match=f"--cam {name} is for extract only; training can use plain, softmax"):
+        training_cam(config(cam=name), CARD)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from torch import Tensor
 
 from pseudomask.api import calibrate, extract, reactivate, train_cls
 from pseudomask.config import CalibrateConfig, ExtractConfig, ReactivateConfig, TrainClsConfig
@@ -62,8 +63,12 @@ def test_gradients_of_the_heads_stop_at_the_stages(monkeypatch: pytest.MonkeyPat
     network.add_side_heads()
     assert network.side_heads is not None
     if not through_classifier:
-        maps = calibrate_module.present_class_maps
-        monkeypatch.setattr(calibrate_module, "present_class_maps", lambda f, w, i: maps(f.detach(), w.detach(), i))
+        maps = calibrate_module.classifier_maps
+
+        def detached(cam: Any, network: Any, seen: Any, context: Tensor, weights: Tensor, *tags: Tensor) -> Tensor:
+            return maps(cam, network, seen, context.detach(), weights.detach(), *tags)
+
+        monkeypatch.setattr(calibrate_module, "classifier_maps", detached)
     images, tags = torch.randn(2, 3, 96, 96), torch.tensor([[1.0, 0, 1], [0, 1, 0]])
     loss, parts = calibration_step(STEP, "second", 0.5)(network, images, tags)
     assert loss.item() == pytest.approx(parts["bce"].item() + 0.5 * parts["difference"].item())

@@ -35,6 +35,10 @@ class FinerCam(WeightedCam):
     classes: int = 3
     alike: tuple[tuple[int, int], ...] = ()
 
+    @property
+    def default_threshold(self) -> float:
+        return 0.12  # the best on train of docs/cam-variants.md
+
     @classmethod
     def of(cls, config: Any, card: Card) -> Self:
         pairs = tuple(_pair(text, card.classes) for text in config.finer_alike)
