@@ -184,6 +184,12 @@ def test_quality_against_time() -> None:
         for cell, split in zip(row[2:4], splits, strict=True):
             same(cell, split["miou"])
         same(row[4], *(split["person"] for split in splits))
+    rows, found = table("docs/quality.md", "command | time"), results("quality_cost")
+    for row, one in zip(rows, found, strict=True):
+        assert row[0] == one["row"]
+        same(row[1], one["seconds_a_photo"] / found[0]["seconds_a_photo"])
+        for cell, value in zip(row[2:], (one["memory"], one["train"]["miou"], one["val"]["miou"]), strict=True):
+            same(cell, value)
 
 
 def test_what_the_disagreements_of_maps_are() -> None:

@@ -246,9 +246,5 @@ class TrainAffinityConfig(SeedOptions, TagOptions, AffinityScheduleOptions):
         10, "Maximum distance of compared pixel pairs, in cells of 4 × 4 pixels.", "Training", min=2, max=32
     )
     class_weight: float = option(
-        1.0,
-        "Weight of the loss that teaches the head which places are which class; 0 teaches it boundaries alone.",
-        "Training",
-        min=0.0,
-        before=0.0,
+        1.0, "Weight of the loss that teaches the head the classes; 0: boundaries alone.", "Training", min=0, before=0.0
     )
