@@ -13,13 +13,17 @@ from __future__ import annotations
 
 from pseudomask.chain.run import RunResult as RunResult
 from pseudomask.chain.run import run as run
+from pseudomask.checking.check import check as check
+from pseudomask.checking.result import CheckResult as CheckResult
 from pseudomask.checkup import DoctorResult as DoctorResult
 from pseudomask.checkup import doctor as doctor
 from pseudomask.config import CalibrateConfig as CalibrateConfig
+from pseudomask.config import CheckConfig as CheckConfig
 from pseudomask.config import DoctorConfig as DoctorConfig
 from pseudomask.config import EvaluateConfig as EvaluateConfig
 from pseudomask.config import ExportConfig as ExportConfig
 from pseudomask.config import ExtractConfig as ExtractConfig
+from pseudomask.config import PrototypesConfig as PrototypesConfig
 from pseudomask.config import ReactivateConfig as ReactivateConfig
 from pseudomask.config import RefineConfig as RefineConfig
 from pseudomask.config import ReportConfig as ReportConfig
@@ -32,6 +36,8 @@ from pseudomask.exporting.export import export as export
 from pseudomask.exporting.result import ExportResult as ExportResult
 from pseudomask.extracting.result import ExtractResult as ExtractResult
 from pseudomask.extraction import extract as extract
+from pseudomask.prototyping import PrototypesResult as PrototypesResult
+from pseudomask.prototyping import prototypes as prototypes
 from pseudomask.refining.refine import RefineResult as RefineResult
 from pseudomask.refining.refine import refine as refine
 from pseudomask.reporting.report import ReportResult as ReportResult

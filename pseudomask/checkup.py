@@ -1,6 +1,6 @@
-"""The verb `doctor`: check this machine, and make a mask of one photo.
+"""The verb `doctor`: check this machine, and make one mask.
 
-Nothing heavy is imported at the top: a broken torch is a finding here, not a crash.
+Nothing heavy is imported at the top, so that a broken torch is reported instead of raising an error.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from typing import Any
 
 from pseudomask.config import DoctorConfig, ExtractConfig
 from pseudomask.errors import PseudomaskError
-from pseudomask.running.jsonable import jsonable
+from pseudomask.quoting import count
+from pseudomask.running.jsonable import json_object
 from pseudomask.running.machine import cores
 from pseudomask.running.record import hash_file, package_versions, platform_facts
 from pseudomask.running.reporter import Bad, Reporter, SilentReporter
@@ -38,7 +39,8 @@ class Check:
     detail: str
     essential: bool = True
 
-    def told(self) -> str:
+    def describe(self) -> str:
+        """The detail, marked if something is missing."""
         if self.ok:
             return self.detail
         return Bad(f"MISSING: {self.detail}") if self.essential else f"absent: {self.detail}"
@@ -50,7 +52,7 @@ class DoctorResult:
 
     Attributes:
         checks: in the order in which they ran.
-        versions, system, devices, weights: the same for programs; `weights` is empty if none can be read.
+        versions, system, devices, weights: the details, for programs; `weights` is empty if they cannot be read.
     """
 
     checks: list[Check] = field(default_factory=list)
@@ -70,11 +72,10 @@ class DoctorResult:
     def summary(self) -> list[tuple[str, str]]:
         lacking = [check.name for check in self.checks if check.essential and not check.ok]
         verdict = Bad(f"not ready; missing: {', '.join(lacking)}") if lacking else "ready"
-        return [*((check.name, check.told()) for check in self.checks), ("verdict", verdict)]
+        return [*((check.name, check.describe()) for check in self.checks), ("verdict", verdict)]
 
     def to_json(self) -> dict[str, Any]:
-        plain: dict[str, Any] = jsonable({"schema": 1, "ok": self.ok, **self.__dict__})
-        return plain
+        return json_object({"schema": 1, "ok": self.ok, **self.__dict__})
 
 
 def doctor(config: DoctorConfig, reporter: Reporter | None = None) -> DoctorResult:
@@ -91,7 +92,7 @@ def doctor(config: DoctorConfig, reporter: Reporter | None = None) -> DoctorResu
             if error.exit_code == 2:
                 raise
             found = Check(name, False, str(error), essential)
-        except Exception as error:  # whatever a broken installation raises
+        except Exception as error:  # a broken installation can raise anything
             found = Check(name, False, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}", essential)
         result.checks.append(found)
         return found.ok
@@ -104,6 +105,8 @@ def doctor(config: DoctorConfig, reporter: Reporter | None = None) -> DoctorResu
     if all(whole):
         ready = check("device", lambda: _device(config, result))
         ready &= check("weights", lambda: _weights(config, result))
+        if ready:
+            check("boundary head", lambda: _head(config), essential=False)
         if ready and config.smoke:
             reporter.info("making a mask of one synthetic photo")
             check("one photo", lambda: _smoke(config))
@@ -157,7 +160,7 @@ def _device(config: DoctorConfig, result: DoctorResult) -> str:
     device = pick_device(config.device)
     precision = str(pick_amp("auto", device) or torch.float32).removeprefix("torch.")
     there = ", ".join(f"{one['name']} ({one['kind']})" for one in result.devices)
-    return f"{device} in {precision}; found {there}; {cores()} cores"
+    return f"{device} in {precision}; found {there}; {count(cores(), 'core')}"
 
 
 def _weights(config: DoctorConfig, result: DoctorResult) -> str:
@@ -176,15 +179,25 @@ def _weights(config: DoctorConfig, result: DoctorResult) -> str:
         "licence": card.license,
         "notes": card.notes,
     }
-    made = f"{card.method}, {card.backbone}, {len(card.classes)} classes, licence {card.license}"
+    made = f"{card.method}, {card.backbone}, {count(len(card.classes), 'class')}, licence {card.license}"
     return f"{path} ({made}), SHA-256 {result.weights['sha256']}"
+
+
+def _head(config: DoctorConfig) -> str:
+    from pseudomask.networks.edge_weights import HOW_TO_TRAIN, bundled_head
+    from pseudomask.networks.store import find_weights
+
+    head = bundled_head(find_weights(config.weights))
+    if head is None:
+        raise PseudomaskError(f"none for these weights, so extract refines with crf alone; {HOW_TO_TRAIN}")
+    return str(head)
 
 
 def _smoke(config: DoctorConfig) -> str:
     """Run `extract` on one synthetic photo, with one worker process."""
     import numpy as np
 
-    from pseudomask.extracting.extract import extract
+    from pseudomask.extraction import extract
     from pseudomask.masks import load_mask, save_picture
 
     photo = np.full((96, 128, 3), 120, np.uint8)
@@ -196,15 +209,14 @@ def _smoke(config: DoctorConfig) -> str:
             ExtractConfig(
                 images=place / "photos",
                 out=place / "out",
-                method="cam",
                 weights=config.weights,
                 device=config.device,
                 workers=1,
                 scales="1.0",
             )
         )
-        if done.failures:
-            raise PseudomaskError(f"the synthetic photo failed: {done.failures['synthetic.jpg']}")
+        if failed := done.failures | done.unrefined:
+            raise PseudomaskError(f"the synthetic photo failed: {failed['synthetic.jpg']}")
         size = load_mask(place / "out" / "synthetic.png").shape
     if size != photo.shape[:2]:
         raise PseudomaskError(f"the mask has size {size}, not {photo.shape[:2]}")

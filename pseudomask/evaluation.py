@@ -14,7 +14,9 @@ from pseudomask.data.labels import read_classes
 from pseudomask.errors import UsageError
 from pseudomask.measuring.evaluate import evaluate as measure
 from pseudomask.measuring.reports import HEADER, Report
-from pseudomask.reporting.evaluated import read_made, write_evaluated
+from pseudomask.quoting import count
+from pseudomask.reporting.evaluated import write_evaluated
+from pseudomask.reporting.folder import read_folder
 from pseudomask.running.atomic import atomic_text
 from pseudomask.running.holder import report_filling
 from pseudomask.running.machine import cores
@@ -38,11 +40,11 @@ class EvaluateResult:
         return self.report.headline()
 
     def table(self) -> tuple[Sequence[str], list[tuple[str, ...]]]:
-        """One row per class, and their means; without classes that are in no mask, which the protocol names."""
+        """One row per class, and their means; classes that are in no mask are only in the protocol."""
         return HEADER, [row for row in self.report.rows() if any(cell != "-" for cell in row[1:])]
 
     def notes(self) -> list[str]:
-        """The protocol, which must accompany every number."""
+        """The protocol, which must accompany every result."""
         lines = self.report.protocol.lines()
         width = max(len(label) for label, _ in lines)
         return [f"{label.ljust(width)}  {value}" for label, value in lines]
@@ -61,7 +63,7 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
         raise UsageError("--sweep and --threshold cannot be combined; give one of them")
     thresholds = None if config.threshold is None else [config.threshold]
     workers = cores() if config.workers < 0 else config.workers
-    made = read_made(config) if config.html is not None else None
+    made = read_folder(config.pred, config.images) if config.html is not None else None
     folder = MadeFolder(MadeFolder.around(config.pred))
     report_filling(folder.path, reporter)
     with ExitStack() as stack:
@@ -102,7 +104,7 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
 
 
 def _report_stale(folder: MadeFolder, report: Report, reporter: Reporter) -> None:
-    """Masks that count although the run that made them says that they no longer belong to their photos."""
+    """Warn about measured masks that their run marked as failed, because their photos changed."""
     entries: Mapping[str, Entry] = {}
     if folder.holds_run():
         with suppress(UsageError):  # another program's manifest
@@ -111,8 +113,8 @@ def _report_stale(folder: MadeFolder, report: Report, reporter: Reporter) -> Non
     stale = [pair.key for pair in measured if entries.get(pair.key, {}).get("status") == FAILED]
     if stale:
         reporter.warn(
-            f"{len(stale)} masks count that the manifest of {folder.path} marks as failed, such as those of changed "
-            f"photos (first: {stale[0]}); run the command that made them again"
+            f"the result includes {count(len(stale), 'mask')} that the manifest of {folder.path} marks as failed, for "
+            f"example because the photo changed (first: {stale[0]}); run the command that made them again"
         )
 
 

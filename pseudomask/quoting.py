@@ -1,10 +1,11 @@
-"""Quote text safely for shells, YAML, TOML and terminals; counts with their nouns."""
+"""Text for people and shells: safe quoting, counts with their nouns, shortened lists, durations."""
 
 from __future__ import annotations
 
 import os
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import PurePath
 
 _PLAIN = re.compile(r"[A-Za-z_][\w./*-]*", re.ASCII)
@@ -29,7 +30,7 @@ def shell_word(word: object) -> str:
 
 
 def quoted(word: object) -> str:
-    """The same, always in quotes, for a name in the midst of a sentence."""
+    """The same, always in quotes, for a name inside a sentence."""
     text = shell_word(word)
     return text if text.startswith(("'", "$'")) else f"'{text}'"
 
@@ -78,3 +79,24 @@ def count(n: int, noun: str) -> str:
     """`1 photo`, `1,200 photos`, `2 classes`."""
     ending = "" if n == 1 else "es" if noun.endswith("s") else "s"
     return f"{n:,} {noun}{ending}"
+
+
+def some(names: Sequence[str], most: int, rest: str) -> str:
+    """`a, b, c`, or `a, b and 5 more (REST)`, where `rest` says where the others are listed."""
+    left = len(names) - most
+    return ", ".join(names[:most]) + (f" and {left:,} more ({rest})" if left > 0 else "")
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """The first `most` names: `a, b, c, …`."""
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
+
+
+def duration(seconds: float) -> str:
+    """`8 s`, `3 min 20 s`, `2 h 05 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s" if whole >= 10 else f"{seconds:.1f} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from labels import read_labels
 
 import pseudomask
 from pseudomask.data.images import find_images
-from pseudomask.data.labels import read_labels
 from pseudomask.masks import save_mask
 
 pytestmark = [
@@ -53,7 +53,13 @@ def test_train_reactivate_extract_evaluate_on_coco(shared: Path, tmp_path: Path)
     )
     made = pseudomask.extract(
         pseudomask.ExtractConfig(
-            **common, out=tmp_path / "masks", weights=second.weights, scales="0.5", flip=False, method="recam"
+            **common,
+            out=tmp_path / "masks",
+            weights=second.weights,
+            scales="0.5",
+            flip=False,
+            method="recam",
+            refine=("none",),
         )
     )
     assert (made.done, made.failed, made.exit_code) == (PHOTOS, 0, 0)

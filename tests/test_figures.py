@@ -77,6 +77,15 @@ def test_refiners() -> None:
             same(cell, one[name])
 
 
+def test_what_regions_gain() -> None:
+    rows, found = table("docs/refinement-regions.md", "77 + 77 photos"), results("regions")
+    assert len(rows) == len(found)
+    for row, one in zip(rows, found, strict=True):
+        assert row[0] == {"": "none", "true": "true regions"}.get(one["chain"], one["chain"])
+        for cell, what in zip(row[1:], ("train", "val", "seconds"), strict=True):
+            same(cell, one[what])
+
+
 def test_how_far_the_automatic_threshold_falls_short() -> None:
     for row, one in zip(table("docs/refinement.md", "seeds | photos"), results("auto_threshold"), strict=True):
         assert row[0].lower().replace(", ", "_") == one["seeds"]

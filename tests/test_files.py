@@ -9,11 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from labels import read_labels
 
 from pseudomask import files
 from pseudomask.config.sources import load_toml
 from pseudomask.data.images import find_images, read_list
-from pseudomask.data.labels import read_classes, read_labels
+from pseudomask.data.labels import read_classes
 from pseudomask.errors import ImageError, UsageError
 from pseudomask.masks import load_mask
 from pseudomask.running.manifest import Manifest
@@ -69,10 +70,11 @@ def test_what_a_shell_hands_over_is_read(tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 from pseudomask.config.sources import load_toml
+from pseudomask.config.common import TagOptions
 from pseudomask.data.images import read_list
 from pseudomask.data.labels import read_labels
 config, names, labels = sys.argv[1:]
-print(load_toml(Path(config), ""), read_list(names), read_labels(Path(labels), format="csv").tags)
+print(load_toml(Path(config), ""), read_list(names), read_labels(Path(labels), TagOptions(label_format="csv")).tags)
 """
     (tmp_path / "script.py").write_text(code)
     line = "<(sleep 0.2; echo x = 1) <(printf 'a\\nb\\n') <(printf 'filename,labels\\na.jpg,cat\\n')"

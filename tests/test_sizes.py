@@ -9,9 +9,6 @@ import pseudomask
 LINES = 250
 LONGER = {
     "verbs.py": "one table, an argument a line",
-    "scores.py": "the score map, and the reader of its file that trusts nothing",
-    "measuring/reports.py": "one report in four forms: JSON, CSV, Markdown, rows",
-    "measuring/coding.py": "maps and palettes of masks, and the messages about both",
 }
 """File → why it is longer all the same."""
 

@@ -28,7 +28,7 @@ def check_inputs(step: Step, made: set[Path]) -> None:
 
 
 def check_later(step: Step) -> None:
-    """Raise what the step would raise at its start, as far as it does not depend on earlier steps."""
+    """Raise the errors that the step would raise at its start, if they do not depend on earlier steps."""
     try:
         _check(step)
     except (UsageError, DeviceError) as error:
@@ -50,21 +50,24 @@ def _check(step: Step) -> None:
     if step.verb.trains:
         _ = config.sides
     if isinstance(config, TrainingOptions):
-        from pseudomask.training.reactivate import check_teachable
+        from pseudomask.training.reactivate import settled
         from pseudomask.training.split import gather
 
         split = gather(config)
         if isinstance(config, ReactivateConfig):
-            check_teachable(config, split.training)
+            settled(config, split.training)
     elif step.verb.name == "extract":
         from pseudomask.data.collection import collect
         from pseudomask.extraction import check_chain
         from pseudomask.maps import check_method
+        from pseudomask.maps.cams import check_cam
         from pseudomask.maps.passes import passes
         from pseudomask.running.layout import plan_outputs
 
         passes(config)
-        check_method(config.method)
+        if config.method is not None:
+            check_method(config.method)
+        check_cam(config.cam)
         check_chain(config)
         plan_outputs(collect(config.images, config, exclude=config.out).items, config.images, config.out)
     elif step.verb.name == "refine":

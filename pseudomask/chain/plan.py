@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from pseudomask.chain.file import ChainFile, Entries, Table, read_file
 from pseudomask.chain.steps import STEPS, Chain, Step
+from pseudomask.config.common import TagOptions
 from pseudomask.config.refiners import NAMES as REFINERS
 from pseudomask.config.settings import Setting, settings
 from pseudomask.config.sources import resolve, variables
@@ -17,12 +18,13 @@ from pseudomask.suggest import did_you_mean
 from pseudomask.verbs import Verb
 
 OUT = "out"
-# At the top these select the photos; a step that starts from an earlier one uses its output.
-_PHOTOS = ("images", "list", "limit")
-# The same name with a different meaning in each verb, or the name of one file.
+_TAGS = {one.name.replace("_", "-") for one in fields(TagOptions)} - {"class-file"}
+# At the top of the file, these select the photos and tags; a step that starts from an earlier one uses its output.
+_PHOTOS = {"images", "list", "limit", *_TAGS}
+# Settings with different meanings in different verbs, and names of single files.
 _OWN = {"method", "threshold", "val-list", "val-fraction", "html", "json-file", "csv", "markdown"}
 _OWN |= {"run", "dest"}
-_DRY = "give --dry-run to `pseudomask run` instead"
+_DRY_RUN = "give --dry-run to `pseudomask run` instead"
 _HINTS = {
     "images": "give `images` at the top or in its table",
     "seeds": "no [extract] before it; give `seeds`",
@@ -56,7 +58,7 @@ class _Products:
                 self.masks[verb.name] = verb.product(config)
             else:
                 self.products[name] = verb.product(config)
-        self.method = verb.method or self.method
+        self.method = verb.of(config).method or self.method
         if verb.name == "extract":
             self.images = config.images
             if config.weights is not None:
@@ -101,7 +103,7 @@ def _check_top(file: ChainFile, known: Mapping[str, Mapping[str, Setting]]) -> N
     valid = {key for verb, found in known.items() for key in (*found, *STEPS[verb].aliases)} | {OUT}
     for key, (_, where) in file.top.items():
         if key == "dry-run":
-            raise UsageError(f"{where}: {_DRY}")
+            raise UsageError(f"{where}: {_DRY_RUN}")
         if key not in valid:
             hint = did_you_mean(key, valid) or "; write a table as [extract], with its settings below"
             raise UsageError(f"{where}: unknown key{hint}")
@@ -147,8 +149,8 @@ def _step(
         setting = _setting(verb, known, key)
         if setting is None or setting.name in wired or (key in _PHOTOS and verb.source in wired):
             continue
-        if verb.name == "extract" and {*setting.of} & {*REFINERS} and not {"refine"} & {*own, *file.top}:
-            continue  # it runs no refiner
+        if verb.name == "extract" and {*setting.of} & {*REFINERS} and not file.extract_refines(own):
+            continue
         taken[key].append(label)
         if setting.name not in own:
             shared[setting.name] = file.top[key]
@@ -166,6 +168,8 @@ def _step(
     values = resolve(verb.name, rest, {}, environment, given)
     if verb.name == "extract" and wired.get("weights") is not None and made.method is not None:
         values.setdefault("method", made.method)
+    if verb.name == "extract" and file.refined_later:
+        values.setdefault("refine", ("none",))
     try:
         return Step(verb, label, verb.config(**(values | fixed)), name)
     except ValueError as error:
@@ -185,7 +189,7 @@ def _own(verb: Verb, entries: Entries, known: Mapping[str, Setting], where: str)
             extra = ("name", "of") if verb.several else ()
             raise UsageError(f"{source}: unknown key{did_you_mean(key, [*known, *verb.aliases, *extra])}")
         if setting.name == "dry_run":
-            raise UsageError(f"{source}: {_DRY}")
+            raise UsageError(f"{source}: {_DRY_RUN}")
         if setting.name in own:
             raise UsageError(f"{where}: '{key}' is given twice, under two names")
         own[setting.name] = (value, source)
@@ -193,7 +197,7 @@ def _own(verb: Verb, entries: Entries, known: Mapping[str, Setting], where: str)
 
 
 def _word(entries: Entries, key: str, valid: Iterable[str] | None) -> str | None:
-    """A name in a table: of a step before it, or one that a file can have."""
+    """A name in a table: one of `valid`, or, if that is None, any name that a file can have."""
     value, where = entries.pop(key, (None, ""))
     if value is None:
         return None
@@ -215,7 +219,7 @@ def _below(verb: Verb, name: str | None) -> str:
 
 
 def _linked(step: Step, before: Sequence[Step]) -> Step:
-    """The step with the labels of those it needs. Raises `UsageError` where two write to one place."""
+    """The step with the labels of the steps it needs. Raises `UsageError` if two steps write to the same path."""
     needs = set()
     for other in before:
         if _same(other.output, step.output):

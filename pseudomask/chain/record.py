@@ -1,4 +1,4 @@
-"""What a chain leaves beside its steps' folders: chain.json, what became of each; run.toml, all settings."""
+"""The files that a chain writes beside its steps' folders: chain.json (the outcome) and run.toml (all settings)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Entry = dict[str, Any]
 
 
 def entry_of(step: Step) -> Entry:
-    """A step that nothing has become of yet."""
+    """The entry of a step that has not run yet."""
     return {
         "step": step.label,
         "verb": step.verb.name,
@@ -39,7 +39,7 @@ def entry_of(step: Step) -> Entry:
 
 
 def read_entries(chain: Chain) -> dict[str, Entry]:
-    """The steps of an earlier run, by label; none where there was none. Raises `UsageError` for a foreign file."""
+    """The steps of an earlier run, by label, if there was one. Raises `UsageError` for a foreign file."""
     path = chain.out / SUMMARY
     try:
         content = json.loads(read_bytes(path))
@@ -76,12 +76,12 @@ def write_summary(chain: Chain, entries: Sequence[Entry], exit_code: int | None)
 
 
 def write_resolved(chain: Chain) -> None:
-    """Every setting of every step, as a file that `pseudomask run` takes."""
+    """Write every setting of every step as a file for `pseudomask run`."""
     atomic_text(chain.out / RESOLVED, resolved(chain))
 
 
 def resolved(chain: Chain) -> str:
-    """TOML in which nothing is left to defaults but what has no value."""
+    """TOML with all settings, including defaults, except those without a value."""
     lines = [f"# Resolved from {json.dumps(str(chain.file))}, with all defaults.", f"out = {_toml(chain.out)}"]
     for step in chain.steps:
         several = step.verb.several

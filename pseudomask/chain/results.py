@@ -1,29 +1,28 @@
-"""What is told of a step's result: the few values that chain.json keeps, and the fewer words of the table."""
+"""Summarise a step's result: a few values for chain.json, and a few words for the table."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from pseudomask.running.jsonable import jsonable
+from pseudomask.quoting import count
+from pseudomask.running.jsonable import json_object
 
 _FACTS = ("photos", "held_out", "classes", "steps", "steps_planned", "held_out_loss", "held_out_precision")
 
 
 def keep(result: Any) -> dict[str, Any]:
-    """Plain values of any verb's result; of a dry run only what it knows."""
+    """Plain values of any verb's result; after a dry run, those that are known."""
     if hasattr(result, "facts"):
         kept = {name: result.facts[name] for name in _FACTS if name in result.facts}
         problems = [finding.to_json() for finding in result.findings]
-        facts: dict[str, Any] = jsonable(kept | {"tag_problems": problems, "doubts": list(result.doubts)})
-        return facts
+        return json_object(kept | {"tag_problems": problems, "doubts": list(result.doubts)})
     if hasattr(result, "threshold_from"):
         made = {"masks": result.skipped if result.understood else result.done, "failed": result.failed}
         return made | {"threshold": result.threshold, "threshold_from": result.threshold_from}
     if hasattr(result, "report"):
         report = result.report
         found = {"mean_iou": report.mean_iou, "images": report.protocol.images, "threshold": report.protocol.threshold}
-        plain: dict[str, Any] = jsonable(found | {"threshold_source": report.protocol.threshold_source})
-        return plain
+        return json_object(found | {"threshold_source": report.protocol.threshold_source})
     if hasattr(result, "page"):
         return {"images": result.page.images, "failed": result.failed, "doubtful": result.doubtful}
     if hasattr(result, "splits"):
@@ -37,8 +36,9 @@ def short(results: dict[str, Any]) -> str:
         return f"mIoU {100 * results['mean_iou']:.1f}"
     if isinstance(results.get("held_out_precision"), float):
         return f"AP {results['held_out_precision']:.3f}"
-    for name, word in (("masks", "masks"), ("exported", "exported"), ("images", "images")):
+    for name, shown in (("masks", "mask"), ("exported", None), ("images", "image")):
         if name in results:
             failed = f", {results['failed']} failed" if results.get("failed") else ""
-            return f"{results[name]} {word}{failed}"
+            number = f"{results[name]:,} exported" if shown is None else count(results[name], shown)
+            return f"{number}{failed}"
     return ""

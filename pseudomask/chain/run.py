@@ -1,7 +1,7 @@
-"""The verb `run`: a chain of verbs, each step only where its outputs are not there yet.
+"""The verb `run`: a chain of verbs, in which finished steps are skipped.
 
-The steps run in this process, one function after the other, not as processes of their own: torch is loaded once,
-a signal finds the handler of the step that works, and an error arrives as it is. What they hold is freed in between.
+The steps run one after the other in this process, not in processes of their own: torch is loaded once, signals reach
+the handler of the current step, and errors keep their type. Memory is freed between steps.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,31 +27,32 @@ from pseudomask.chain.record import (
     write_summary,
 )
 from pseudomask.chain.results import keep, short
-from pseudomask.chain.standing import Standing, Survey, fingerprint
+from pseudomask.chain.status import StepStatus, Survey, fingerprint
 from pseudomask.chain.steps import Chain, Step
 from pseudomask.config import RunConfig
 from pseudomask.errors import PseudomaskError, UsageError
+from pseudomask.quoting import duration
 from pseudomask.running.holder import holding
 from pseudomask.running.ranks import ranks
 from pseudomask.running.reporter import Reporter, SilentReporter
 
-_WORDS = {
+_PLANNED = {
     "done": "already done",
     "new": "to make",
-    "goes on": "to resume",
-    "anew": "to redo",
-    "waits": "after earlier steps",
+    "resume": "to resume",
+    "redo": "to redo",
+    "wait": "after earlier steps",
 }
 
 
 @dataclass
 class RunResult:
-    """What became of a chain.
+    """The result of a chain.
 
     Attributes:
-        out: the folder below which it writes.
-        steps: as chain.json has them: step, status (done, skipped, failed, stopped, waiting; after a dry run what
-            would become of it), why, seconds, place, results, config.
+        out: the folder for its outputs.
+        steps: as in chain.json: step, status (done, skipped, failed, stopped, waiting; after a dry run what would
+            happen), why, seconds, place, results, config.
         exit_code: 0, that of the step that failed, or 130/143 after a signal.
         document: the content of chain.json.
     """
@@ -63,12 +64,12 @@ class RunResult:
     document: dict[str, Any] = field(default_factory=dict)
 
     def rows(self) -> list[tuple[str, str, str, str, str]]:
-        """Step, what became of it, time, result, and where, for people."""
+        """Step, status, time, result and output of each step, for people."""
         return [
             (
                 entry["step"],
                 entry["status"],
-                _clock(entry["seconds"]) if entry["seconds"] else "",
+                duration(entry["seconds"]) if entry["seconds"] else "",
                 short(entry["results"]),
                 entry["place"],
             )
@@ -79,14 +80,14 @@ class RunResult:
         return [(row[0], ", ".join(word for word in row[1:] if word)) for row in self.rows()]
 
     def table(self) -> tuple[list[str], list[list[str]]]:
-        """Header and rows, without columns that are empty; each place as short as it can be named."""
+        """Header and rows, without empty columns; outputs are relative to `out`."""
         rows = [(*row[:-1], _below(row[-1], self.out)) for row in self.rows()]
         header = ("step", "what", "time", "result", f"below {self.out}")
         keep = [i for i in range(len(header)) if any(row[i] for row in rows)]
         return [header[i] for i in keep], [[row[i] for i in keep] for row in rows]
 
     def notes(self) -> list[str]:
-        """What changed, where a dry run would make something anew."""
+        """After a dry run, the reasons why steps would be redone."""
         return [f"{entry['step']}: {entry['why']}" for entry in self.steps if entry["why"] and self.dry]
 
     def to_json(self) -> dict[str, Any]:
@@ -109,28 +110,27 @@ def run(config: RunConfig, reporter: Reporter | None = None) -> RunResult:
     chain = plan(config.config, os.environ)
     steps = window(chain, config.from_, config.until)
     before = read_entries(chain)
-    entries = [_known(entry_of(step), before) for step in chain.steps]
+    entries = [_with_history(entry_of(step), before) for step in chain.steps]
     survey = Survey(config.overwrite, before)
-    standings = survey(steps)
+    statuses = survey(steps)
     by_label = {entry["step"]: entry for entry in entries}
     for entry in entries:
-        standing = standings.get(entry["step"])
-        entry["status"] = "left out" if standing is None else "waiting"
+        entry["status"] = "waiting" if entry["step"] in statuses else "left out"
     if config.dry_run:
-        for label, standing in standings.items():
-            by_label[label] |= {"status": _WORDS[standing.state], "why": standing.why}
-        findings = (finding.text for one in standings.values() for finding in getattr(one.result, "findings", ()))
+        for label, status in statuses.items():
+            by_label[label] |= {"status": _PLANNED[status.state], "why": status.why}
+        findings = (finding.text for one in statuses.values() for finding in getattr(one.result, "findings", ()))
         for text in dict.fromkeys(findings):  # trainings on the same tags have the same findings
             reporter.warn(text)
         return RunResult(chain.out, entries, dry=True, document=document(chain, entries, None))
     with holding(chain.out):
-        return _run_steps(chain, steps, standings, entries, survey, reporter)
+        return _run_steps(chain, steps, statuses, entries, survey, reporter)
 
 
 def _run_steps(
     chain: Chain,
     steps: Sequence[Step],
-    standings: Mapping[str, Standing],
+    statuses: Mapping[str, StepStatus],
     entries: list[Entry],
     survey: Survey,
     reporter: Reporter,
@@ -139,7 +139,7 @@ def _run_steps(
     by_label = {entry["step"]: entry for entry in entries}
     runner = _Runner(chain, entries, survey, reporter)
     for number, step in enumerate(steps, 1):
-        code = runner.step(step, standings[step.label], f"{number} of {len(steps)}, {step.label}", by_label[step.label])
+        code = runner.step(step, statuses[step.label], f"{number} of {len(steps)}, {step.label}", by_label[step.label])
         if code:
             runner.write(code)
             return RunResult(chain.out, entries, code, document=document(chain, entries, code))
@@ -147,8 +147,8 @@ def _run_steps(
     return RunResult(chain.out, entries, document=document(chain, entries, 0))
 
 
-def _known(entry: Entry, before: dict[str, Entry]) -> Entry:
-    """The entry with what is known from an earlier run of the step."""
+def _with_history(entry: Entry, before: dict[str, Entry]) -> Entry:
+    """The entry with the results of an earlier run of the step."""
     old = before.get(entry["step"], {})
     return entry | {name: old[name] for name in ("seconds", "results", "fingerprint") if name in old}
 
@@ -165,38 +165,41 @@ class _Runner:
     def write(self, exit_code: int | None = None) -> None:
         write_summary(self.chain, self.entries, exit_code)
 
-    def step(self, step: Step, standing: Standing, title: str, entry: Entry) -> int:
+    def step(self, step: Step, status: StepStatus, title: str, entry: Entry) -> int:
         """Run or skip one step; returns its exit code."""
-        if standing.state == "waits":
-            standing = self._ask(step, entry)
-        if getattr(standing.result, "exit_code", 0):  # stopped during its dry run
+        if status.state == "wait":
+            status = self._check_again(step, entry)
+        if getattr(status.result, "exit_code", 0):  # stopped during its dry run
             entry["status"] = "stopped"
-            return int(standing.result.exit_code)
-        if standing.state == "done":
-            entry |= {"status": "skipped", "why": "", "results": entry["results"] or keep(standing.result)}
+            return int(status.result.exit_code)
+        if status.state == "done":
+            entry |= {"status": "skipped", "why": "", "results": entry["results"] or keep(status.result)}
             self.reporter.info(f"{title}: already done, in {step.output}")
             return 0
-        why = f", because {standing.why}" if standing.why else ""
-        words = {"new": "starting", "goes on": "resuming", "anew": "redoing"}[standing.state]
-        self.reporter.info(f"{title}: {words}, in {step.output}{why}")
-        entry |= {"status": "running", "why": standing.why, "results": {}}
+        why = f", because {status.why}" if status.why else ""
+        doing = {"new": "starting", "resume": "resuming", "redo": "redoing"}[status.state]
+        self.reporter.info(f"{title}: {doing}, in {step.output}{why}")
+        entry |= {"status": "running", "why": status.why, "results": {}}
         entry.pop("fingerprint", None)
         self.write()
-        return self._do(step, entry, anew=standing.state == "anew")
+        return self._run(step, entry, overwrite=status.state == "redo")
 
-    def _ask(self, step: Step, entry: Entry) -> Standing:
+    def _check_again(self, step: Step, entry: Entry) -> StepStatus:
         try:
-            return self.survey.ask_late(step)
+            return self.survey.check_late(step)
         except PseudomaskError as error:
             entry |= {"status": "failed", "why": str(error)}
             self.write(error.exit_code)
             raise
 
-    def _do(self, step: Step, entry: Entry, *, anew: bool) -> int:
+    def _run(self, step: Step, entry: Entry, *, overwrite: bool) -> int:
         started = time.monotonic()
-        config = ready(step.config, dry_run=False, overwrite=anew)
+        config = ready(step.config, dry_run=False, overwrite=overwrite)
         try:
-            result = self._timed(lambda: step.verb.run(config, self.reporter), entry, started)
+            try:
+                result = step.verb.run(config, self.reporter)
+            finally:
+                entry["seconds"] = round(time.monotonic() - started, 1)
         except BaseException as error:
             entry |= {"status": "stopped" if isinstance(error, KeyboardInterrupt) else "failed", "why": str(error)}
             with suppress(PseudomaskError):  # the disk may have failed
@@ -216,12 +219,6 @@ class _Runner:
         self.write()
         return code
 
-    def _timed(self, work: Callable[[], Any], entry: Entry, started: float) -> Any:
-        try:
-            return work()
-        finally:
-            entry["seconds"] = round(time.monotonic() - started, 1)
-
 
 def _free() -> None:
     """Free a step's memory: the next one may need a whole GPU."""
@@ -234,12 +231,3 @@ def _free() -> None:
 def _below(output: str, out: Path) -> str:
     path = Path(output)
     return str(path.relative_to(out)) if path.is_relative_to(out) else output
-
-
-def _clock(seconds: float) -> str:
-    """3 s, 2:05 or 1:02:03."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f} s"
-    hours, rest = divmod(whole, 3600)
-    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"

@@ -17,8 +17,8 @@ class Step:
     """A step with all its settings.
 
     Attributes:
-        label: its verb, and its name where it has one.
-        needs: labels of earlier steps whose product it takes.
+        label: its verb, and its name if it has one.
+        needs: labels of earlier steps whose products it uses.
     """
 
     verb: Verb

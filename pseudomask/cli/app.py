@@ -18,7 +18,7 @@ from pseudomask.config import sources
 from pseudomask.config.settings import settings
 from pseudomask.config.values import nearest
 from pseudomask.errors import PseudomaskError
-from pseudomask.running.ranks import ranks, speaker
+from pseudomask.running.ranks import error_prefix, ranks
 from pseudomask.verbs import VERBS
 
 HELP = "From photos and image-level tags to pixel masks: CAM, ReCAM and CPMC pseudo masks."
@@ -36,7 +36,7 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        console.error(speaker() + _message(error))
+        console.error(error_prefix() + _message(error))
         return _exit_code(error)
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pseudomask.cli import console
-from pseudomask.quoting import printable
+from pseudomask.quoting import duration, printable
 from pseudomask.running.reporter import Progress, SilentProgress
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class _PlainLines:
         self.total, self.label, self.unit, self.interval = total, label, unit, interval
         self.done = 0
         self.fields: dict[str, object] = {}
-        self.start = self.told = time.monotonic()
+        self.start = self.last_print = time.monotonic()
         self._lock = threading.Lock()
 
     def advance(self, n: int = 1, **fields: object) -> None:
@@ -104,8 +104,8 @@ class _PlainLines:
             self.done += n
             self.fields.update(fields)
             now = time.monotonic()
-            if now - self.told >= self.interval and self.done != self.total:  # `close` prints the last
-                self.told = now
+            if now - self.last_print >= self.interval and self.done != self.total:  # `close` prints the last
+                self.last_print = now
                 console.err(self._line(now, left=True))
 
     def close(self) -> None:
@@ -121,8 +121,8 @@ class _PlainLines:
         parts = [count, f"{rate:.3g} {self.unit}/s"]
         if not left:
             parts.append(f"in {duration(passed)}")
-        elif self.total and rate > 0:
-            parts.append(f"{duration((self.total - self.done) / rate)} left")
+        elif (told := forecast(self.done, self.total, passed)) and rate > 0:
+            parts.append(told)
         return f"{self.label}: " + ", ".join(parts + format_fields(self.fields))
 
 
@@ -144,24 +144,35 @@ def _display() -> RichProgress:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn
     from rich.progress import Progress as Bars
-    from rich.progress import TimeRemainingColumn as Remaining
     from rich.text import Text
 
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:
-            speed = task.finished_speed or task.speed
-            unit = task.fields["unit"]
-            return Text(unit if speed is None else f"{speed:.3g} {unit}/s")
+            unit, passed = task.fields["unit"], task.elapsed
+            return Text(f"{task.completed / passed:.3g} {unit}/s" if passed and task.completed else unit)
+
+    class Left(ProgressColumn):
+        """By the mean rate of this run: Rich's own forecast forgets steps that take long."""
+
+        def render(self, task: Task) -> Text:
+            return Text(forecast(task.completed, task.total, task.elapsed or 0.0))
 
     return Bars(
         TextColumn("{task.description}", markup=False),
         BarColumn(complete_style="cyan", finished_style="green"),
         MofNCompleteColumn(),
         Rate(),
-        Remaining(compact=True),
+        Left(),
         TextColumn("{task.fields[extra]}", markup=False),
         console=Console(stderr=True),
     )
+
+
+def forecast(done: float, total: float | None, passed: float) -> str:
+    """`3 min 20 s left` after `passed` seconds; how long it took where all is done; "" where nothing is known."""
+    if not total or not done:
+        return ""
+    return f"{duration((total - done) * passed / done)} left" if done < total else duration(passed)
 
 
 def format_fields(fields: dict[str, object]) -> list[str]:
@@ -170,13 +181,3 @@ def format_fields(fields: dict[str, object]) -> list[str]:
         f"{name.replace('_', ' ')} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in fields.items()
     ]
-
-
-def duration(seconds: float) -> str:
-    """`8 s`, `3 min 20 s`, `2 h 05 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s" if whole >= 10 else f"{seconds:.1f} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -10,12 +10,12 @@ from pathlib import Path
 from pseudomask.config import LabelOptions
 from pseudomask.data.images import ImageItem, PassedOver, look_through, passed_over_line, read_list, select
 from pseudomask.data.labels import match, read_classes, read_labels
+from pseudomask.data.labels.renaming import advice, check_targets, dropped, names_of, read_map
 from pseudomask.data.labels.suspects import fold
 from pseudomask.errors import LabelError, UsageError
-from pseudomask.quoting import count
+from pseudomask.quoting import count, listed
 from pseudomask.running.record import hash_lines
 from pseudomask.running.reporter import Reporter
-from pseudomask.suggest import did_you_mean
 
 _OWN_CLASSES = 20  # fewer may be a small data set with one photo per class
 
@@ -29,9 +29,10 @@ class Collection:
         classes: foreground names; empty when no labels were given.
         tags: positions in `classes` by image key; photos without a row are missing.
         untagged: keys of photos without a row; `orphans`: rows without a photo.
-        labels: where the tags came from, for people ("labels.csv (csv)").
+        labels: the source of the tags, for people ("labels.csv (csv)").
         notes: what the label reader mapped or left out, as sentences.
         classes_given: whether a class file names the classes; `merge_names`: see `TagOptions`.
+        drop_unknown: whether tags that the weights do not know are left out; `renamed`: names that --map gave.
         passed_over: image files of unsupported kinds in the folder.
         found: the collection of all photos in the folder, if `items` are only some of them.
     """
@@ -45,6 +46,8 @@ class Collection:
     notes: tuple[str, ...] = ()
     classes_given: bool = False
     merge_names: bool = False
+    drop_unknown: bool = False
+    renamed: frozenset[str] = frozenset()
     passed_over: tuple[PassedOver, ...] = ()
     found: Collection | None = None
 
@@ -81,16 +84,16 @@ class Collection:
 
     def describe(self) -> list[tuple[str, str]]:
         """(label, value) for people: what was found, and what could not be matched."""
-        rows = [("photos", f"{len(self.items)}: {_some([item.relative for item in self.items])}")]
+        rows = [("photos", _counted([item.relative for item in self.items]))]
         if self.passed_over:
             rows.append(("ignored", ", ".join(map(str, self.passed_over))))
         if self.tags is not None:
             counts = [f"{name} {n}" for name, n in self.tag_counts().items() if n]
             matched = sum(item.key in self.tags for item in self.items)
-            rows.append(("labels", f"{self.labels}, for {count(matched, 'photo')}: {_some(counts, 20) or 'no class'}"))
+            rows.append(("labels", f"{self.labels}, for {count(matched, 'photo')}: {listed(counts, 20) or 'no class'}"))
             rows.append(("photos without a row", _counted(self.untagged)))
             rows.append(("rows without a photo", _counted(self.orphans)))
-        rows.append(("classes", f"{len(self.classes)}: {_some(self.classes, 20)}"))
+        rows.append(("classes", f"{len(self.classes)}: {listed(self.classes, 20)}"))
         return [*rows, *(("note", note) for note in self.notes)]
 
     def subset(self, items: Sequence[ImageItem]) -> Collection:
@@ -113,22 +116,7 @@ def collect(folder: Path, options: LabelOptions, *, exclude: Path | None = None)
     if options.labels is None:
         whole = Collection(tuple(found)) if len(items) < len(found) else None
         return Collection(tuple(items), names or (), passed_over=seen.passed_over, found=whole)
-    table = read_labels(
-        options.labels,
-        format=options.label_format,
-        classes=names,
-        difficult=options.difficult,
-        crowd=options.crowd,
-        split=options.label_split,
-        separator=options.tag_separator,
-        no_class=_listed(options.no_class),
-        skip_tag=_listed(options.skip_tag),
-        merge_names=options.merge_names,
-        count_from=options.count_from,
-        image_column=options.image_column,
-        label_column=_listed(options.label_column),
-        images=folder,
-    )
+    table = read_labels(options.labels, options, classes=names, images=folder)
     # Match against all photos found, so that rows outside --list do not count as orphans.
     matched = match(found, table)
     wanted = {item.key for item in items}
@@ -142,13 +130,15 @@ def collect(folder: Path, options: LabelOptions, *, exclude: Path | None = None)
         notes=table.notes,
         classes_given=names is not None,
         merge_names=options.merge_names,
+        drop_unknown=options.unknown_tags == "drop",
+        renamed=frozenset(read_map(options.map).values()),
         passed_over=seen.passed_over,
-        found=Collection(tuple(found), table.classes, matched.tags) if len(items) < len(found) else None,
+        found=(
+            Collection(tuple(found), table.classes, matched.tags, merge_names=options.merge_names)
+            if len(items) < len(found)
+            else None
+        ),
     )
-
-
-def _listed(words: str | None) -> tuple[str, ...]:
-    return tuple(word.strip() for word in (words or "").split(",") if word.strip())
 
 
 def align_tags(collection: Collection, classes: tuple[str, ...]) -> Collection:
@@ -164,24 +154,29 @@ def align_tags(collection: Collection, classes: tuple[str, ...]) -> Collection:
         position = {name: by_fold[fold(name)] for name in collection.classes if fold(name) in by_fold} | position
     used = {i for tags in collection.tags.values() for i in tags}
     unknown = [collection.classes[i] for i in sorted(used) if collection.classes[i] not in position]
-    if unknown:
+    check_targets(unknown, collection.renamed, classes)
+    if unknown and not collection.drop_unknown:
         raise LabelError(
-            f"{collection.labels}: the weights have no class "
-            f"{', '.join(map(repr, unknown[:3]))}{did_you_mean(unknown[0], classes)}; they have "
-            f"{', '.join(classes[:6])}{', …' if len(classes) > 6 else ''}"
+            f"{collection.labels}: the weights have no class {names_of(unknown)}; they have "
+            f"{listed(classes, 6)}; {advice(unknown, classes)}"
         )
-    moved = {key: tuple(sorted(position[collection.classes[i]] for i in tags)) for key, tags in collection.tags.items()}
-    return replace(collection, classes=classes, tags=moved)
+    moved = {old: position.get(name) for old, name in enumerate(collection.classes)}
+    tags = {
+        key: tuple(sorted({new for i in old if (new := moved[i]) is not None})) for key, old in collection.tags.items()
+    }
+    notes = (*collection.notes, *([dropped(unknown)] if unknown else []))
+    found = collection.found and align_tags(replace(collection.found, drop_unknown=True), classes)
+    return replace(collection, classes=classes, tags=tags, notes=notes, found=found)
 
 
-def tell_passed_over(collection: Collection, reporter: Reporter) -> None:
+def report_ignored(collection: Collection, reporter: Reporter) -> None:
     """Warn about image files in the photo folder that cannot be read."""
     if line := passed_over_line(collection.passed_over):
         reporter.warn(line)
 
 
-def tell_labels(collection: Collection, reporter: Reporter, untagged: str) -> None:
-    """Report the label reader's notes and warn about unmatched photos and rows; `untagged`: what happens to photos."""
+def report_labels(collection: Collection, reporter: Reporter, untagged: str) -> None:
+    """Report the label reader's notes, and warn about unmatched rows and photos; `untagged`: what happens to these."""
     for note in collection.notes:
         reporter.info(f"{collection.labels}: {note}" if len(note) <= 200 else f"{collection.labels}: {note[:199]}…")
     if collection.untagged:
@@ -195,12 +190,8 @@ def tell_labels(collection: Collection, reporter: Reporter, untagged: str) -> No
         reporter.warn(f"{rows} of {collection.labels} without a photo (first: {collection.orphans[0]})")
 
 
-def _some(names: Sequence[str], most: int = 3) -> str:
-    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
-
-
 def _counted(names: Sequence[str]) -> str:
-    return f"{len(names)}: {_some(names)}" if names else "none"
+    return f"{len(names)}: {listed(names)}" if names else "none"
 
 
 def need_tags(collection: Collection) -> Collection:
@@ -221,7 +212,7 @@ def need_tags(collection: Collection) -> Collection:
         and max(map(len, used)) == 1
     ):
         raise LabelError(
-            f"{collection.labels}: {len(used)} classes for {len(items)} photos, so nearly every photo is its own "
-            "class; name the column of the classes with --label-column, or list the classes in a --class-file"
+            f"{collection.labels}: {count(len(used), 'class')} for {count(len(items), 'photo')}, so nearly every photo "
+            "is its own class; name the column of the classes with --label-column, or list them in a --class-file"
         )
     return collection.subset(items)

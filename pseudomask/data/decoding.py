@@ -1,6 +1,6 @@
-"""One image file to one upright RGB array: its header, its values as stored, levels of 0 to 255, upright.
+"""Decode an image file to an upright RGB array, or read only its header.
 
-Pillow decodes, but for TIFF and PNM files whose numbers it would cut, and OpenCV the 16-bit colours of PNG.
+Pillow decodes, except TIFF and PNM files whose values it would truncate (read here) and 16-bit colour PNGs (OpenCV).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from PIL import ImageFile
+from PIL import Image, ImageFile
 
 from pseudomask.data.deep_png import read_deep_png
 from pseudomask.data.headers import PnmHeader, precision
@@ -20,32 +20,48 @@ from pseudomask.data.opening import Opened, is_truncation, opened, quiet
 from pseudomask.data.reading import AS_IT_COMES, Reading, choose_bands
 from pseudomask.data.tiff_pixels import read_pixels
 from pseudomask.data.turning import upright
+from pseudomask.quoting import count
 
 MAX_PIXELS = 200_000_000
-_BYTES_A_PIXEL = 8  # that values wider than 8 bits may take, of `max_pixels` pixels
+_BYTES_A_PIXEL = 8  # memory limit for values wider than 8 bits, per pixel of `max_pixels`
 
 
 def decode(
     path: Path, *, max_pixels: int = MAX_PIXELS, allow_truncated: bool = False, reading: Reading = AS_IT_COMES
 ) -> np.ndarray:
-    """Read an image as RGB, turned upright by its EXIF orientation.
+    """Read an image as RGB, upright according to its EXIF orientation.
 
-    Returns uint8 (H, W, 3), contiguous and writable. The first frame of an animation; anything
-    transparent is laid over white; wider values are scaled as `reading` says, by the range that the file
-    itself seems to use where that does not tell; colour profiles are not applied. `max_pixels` (width x height)
-    is checked from the header, before memory for pixels is taken. With `allow_truncated`, what is missing at
-    a cut file's end is black (JPEG: grey or coarse); cut WebP and TIFF files stay refused. Pillow
-    itself refuses TIFF, WebP and GIF beyond about 179 million pixels, whatever `max_pixels` says.
+    Returns uint8 (H, W, 3), contiguous and writable: the first frame of an animation, blended with white if it is
+    transparent. Wider values are scaled as `reading` says, by default from the range that the file seems to use.
+    Colour profiles are not applied. `max_pixels` (width x height) is checked from the header, before memory for pixels
+    is allocated. With `allow_truncated`, the missing end of a truncated file is black (JPEG: grey or coarse);
+    truncated WebP and TIFF files are still refused. Pillow itself refuses TIFF, WebP and GIF beyond about 179 million
+    pixels, whatever `max_pixels` says.
 
     Raises ImageError with a short reason for anything that cannot be read.
     """
-    with opened(path, max_pixels=max_pixels, patient=allow_truncated, reading=reading) as photo:
+    with opened(path, max_pixels=max_pixels, allow_truncated=allow_truncated, reading=reading) as photo:
         raw = _values(photo, path, reading, allow_truncated, _BYTES_A_PIXEL * max_pixels)
-        return upright(render(raw, reading), photo.turn)
+        return upright(render(raw, reading), photo.orientation)
+
+
+def glance(
+    path: Path, side: int, *, max_pixels: int = MAX_PIXELS, reading: Reading = AS_IT_COMES
+) -> tuple[tuple[int, int], np.ndarray]:
+    """A photo's (H, W), and all of it upright in a square, uint8 (side, side, 3); much faster than `decode` for JPEG.
+
+    The whole file is read, so that a damaged one is found. Raises ImageError as `decode` does.
+    """
+    with opened(path, max_pixels=max_pixels, reading=reading) as photo:
+        if photo.kind == "JPEG" and photo.image is not None:
+            photo.image.draft(photo.image.mode, (2 * side, 2 * side))  # of 8x8 coefficients the lowest few
+        raw = _values(photo, path, reading, False, _BYTES_A_PIXEL * max_pixels)
+        pixels = upright(render(raw, reading), photo.orientation)
+        return _upright_size(photo), np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BOX))
 
 
 def read_raw(path: Path, *, max_pixels: int = MAX_PIXELS, reading: Reading = AS_IT_COMES) -> Raw | None:
-    """The values of a photo that has more than 8 bits, not turned; None for any other. Raises ImageError."""
+    """The values of a photo with more than 8 bits, not rotated; None for any other. Raises ImageError."""
     with opened(path, max_pixels=max_pixels, reading=reading) as photo:
         raw = _values(photo, path, reading, False, _BYTES_A_PIXEL * max_pixels)
         return None if raw.values.dtype == np.uint8 else raw
@@ -53,13 +69,13 @@ def read_raw(path: Path, *, max_pixels: int = MAX_PIXELS, reading: Reading = AS_
 
 @dataclass(frozen=True)
 class Header:
-    """What a file tells of its photo before any pixel is decoded.
+    """What is known about a photo before any pixel is decoded.
 
     Attributes:
         kind: JPEG, PNG, …; `size`: (H, W) upright; `turned`: whether its EXIF data asks for a rotation.
-        plain: 8-bit grey or RGB in a single frame, without transparency: what any program shows as `decode` does.
+        plain: 8-bit grey or RGB in a single frame, without transparency, which any program shows as `decode` does.
         wide: values of more than 8 bits; `alpha`: transparency; `frames`: more than one frame or page.
-        bands: of a TIFF with more than are read; `unexplained`: what it is, where nothing tells which to read.
+        bands: of a TIFF with more bands than are read; `unexplained`: its description, if it is unclear which to read.
     """
 
     kind: str
@@ -74,10 +90,10 @@ class Header:
 
 
 def read_header(path: Path, *, max_pixels: int | None = None) -> Header:
-    """What a file's header tells of its photo. Raises ImageError as `decode` does."""
+    """The facts in a file's header. Raises ImageError as `decode` does."""
     with opened(path, max_pixels=max_pixels) as photo:
-        more = _of_pillow(photo, photo.image) if photo.image else _of_ours(photo)
-        return Header(photo.kind, _upright_size(photo), photo.turn != 1, **more)
+        more = _from_image(photo, photo.image) if photo.image else _from_directory(photo)
+        return Header(photo.kind, _upright_size(photo), photo.orientation != 1, **more)
 
 
 def image_size(path: Path, *, max_pixels: int | None = None) -> tuple[int, int]:
@@ -87,10 +103,10 @@ def image_size(path: Path, *, max_pixels: int | None = None) -> tuple[int, int]:
 
 
 def _upright_size(photo: Opened) -> tuple[int, int]:
-    return photo.size if photo.turn >= 5 else photo.size[::-1]
+    return photo.size if photo.orientation >= 5 else photo.size[::-1]
 
 
-def _of_ours(photo: Opened) -> dict[str, Any]:
+def _from_directory(photo: Opened) -> dict[str, Any]:
     directory = photo.directory
     if directory is None:
         return {"wide": photo.pnm is not None and photo.pnm.most >= 65535}
@@ -104,14 +120,14 @@ def _of_ours(photo: Opened) -> dict[str, Any]:
 
 
 _PLAIN = {"JPEG": ("L", "RGB"), "PNG": ("L", "RGB"), "BMP": ("BGR",), "WEBP": ("RGB",)}
-"""How plain pixels lie in a file, in Pillow's words; a kind that is not here has too many variants."""
+"""Pillow's names for the layouts of plain pixels; other kinds have too many variants."""
 _XMP_TURN = re.compile(r'tiff:Orientation(="|>)[2-8]')
 
 
-def _of_pillow(photo: Opened, image: ImageFile.ImageFile) -> dict[str, Any]:
+def _from_image(photo: Opened, image: ImageFile.ImageFile) -> dict[str, Any]:
     alpha = image.has_transparency_data
     frames = photo.directory.pages if photo.directory else bool(getattr(image, "is_animated", False))
-    # Pillow's exif_transpose obeys it; `decode` and OpenCV know EXIF alone.
+    # Pillow's exif_transpose obeys it; `decode` and OpenCV only know EXIF.
     xmp = _XMP_TURN.search(str(image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")))
     plain = not (alpha or frames or xmp) and _stored(image) in _PLAIN.get(photo.kind, ())
     wide = image.mode[0] in "IF" or _stored(image).endswith(";16B")
@@ -121,15 +137,15 @@ def _of_pillow(photo: Opened, image: ImageFile.ImageFile) -> dict[str, Any]:
 
 
 def _stored(image: ImageFile.ImageFile) -> str:
-    """How the pixels lie in the file, in Pillow's words; WebP has no tile before it is decoded."""
+    """Pillow's name for the layout of the pixels in the file; WebP has no tile before it is decoded."""
     how = image.tile[0].args if image.tile else image.mode
     return str(how[0] if isinstance(how, tuple) else how)
 
 
-def _values(photo: Opened, path: Path, reading: Reading, patient: bool, max_bytes: int) -> Raw:
-    """The bands that are read, as the file holds them; not yet upright."""
+def _values(photo: Opened, path: Path, reading: Reading, allow_truncated: bool, max_bytes: int) -> Raw:
+    """The bands that are read, as stored in the file; not yet upright."""
     if photo.image is not None:
-        return _from_pillow(photo.image, photo.kind, path, reading, patient)
+        return _from_pillow(photo.image, photo.kind, path, reading, allow_truncated)
     if photo.directory is not None:
         return read_pixels(photo.file, photo.directory, reading, max_bytes)
     assert photo.pnm is not None
@@ -137,9 +153,9 @@ def _values(photo: Opened, path: Path, reading: Reading, patient: bool, max_byte
     return raw if photo.pnm.most >= 65535 else replace(raw, span=(0.0, float(photo.pnm.most)))
 
 
-def _from_pillow(image: ImageFile.ImageFile, kind: str, path: Path, reading: Reading, patient: bool) -> Raw:
+def _from_pillow(image: ImageFile.ImageFile, kind: str, path: Path, reading: Reading, allow_truncated: bool) -> Raw:
     deep = kind == "PNG" and image.mode[0] != "I" and _stored(image).endswith(";16B")
-    if not _load(image, kind, patient):
+    if not _load(image, kind, allow_truncated):
         deep = False
     if image.mode[0] in "IF":
         values, alpha = np.array(image)[:, :, None], None
@@ -152,21 +168,21 @@ def _from_pillow(image: ImageFile.ImageFile, kind: str, path: Path, reading: Rea
     return _chosen(values, alpha, reading, f"{kind} photo")
 
 
-def _load(image: ImageFile.ImageFile, kind: str, patient: bool) -> bool:
-    """Decode; False where the file is cut off and that will do: the rows before its end are kept."""
+def _load(image: ImageFile.ImageFile, kind: str, allow_truncated: bool) -> bool:
+    """Decode; False if the file is truncated and that is allowed: the rows before its end are kept."""
     try:
         with quiet(kind):
             image.load()
         return True
     except (OSError, EOFError, SyntaxError) as error:
-        if not (patient and is_truncation(error)) or kind == "TIFF":
+        if not (allow_truncated and is_truncation(error)) or kind == "TIFF":
             raise
         image.tile = []
         return False
 
 
 def _colours(image: ImageFile.ImageFile, reading: Reading) -> tuple[np.ndarray, np.ndarray | None]:
-    """uint8 (H, W, 3), or (H, W, 1) of grey whose bands are chosen, and alpha (H, W), of any 8-bit mode."""
+    """Pixels of an image in any 8-bit mode, uint8 (H, W, 3) or, if bands of grey are chosen, (H, W, 1); its alpha."""
     transparent = image.has_transparency_data or image.mode in ("RGBa", "La")
     if not transparent:
         values, alpha = np.array(image if image.mode == "RGB" else image.convert("RGB")), None
@@ -177,11 +193,11 @@ def _colours(image: ImageFile.ImageFile, reading: Reading) -> tuple[np.ndarray, 
 
 
 def _chosen(values: np.ndarray, alpha: np.ndarray | None, reading: Reading, what: str) -> Raw:
-    """The bands asked for, of colours (H, W, 3 or 1) and alpha, which counts as the last band."""
+    """The requested bands of colours (H, W, 3 or 1) and alpha, which counts as the last band."""
     if not reading.bands:
         return Raw(values, alpha)
     n = values.shape[2] + (alpha is not None)
-    kept = choose_bands(n, None, told=True, reading=reading, what=f"a {what} with {n} bands")
+    kept = choose_bands(n, None, is_rgb=True, reading=reading, what=f"a {what} with {count(n, 'band')}")
     bands = [values[:, :, band] for band in range(values.shape[2])]
     if alpha is not None:
         bands.append(alpha if values.dtype == np.uint8 else alpha.astype(values.dtype) * 257)

@@ -1,4 +1,4 @@
-"""All 16 bits of a colour PNG, of which Pillow keeps 8."""
+"""Read colour PNGs with 16 bits per value, of which Pillow keeps 8."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 def read_deep_png(path: Path, size: tuple[int, int]) -> np.ndarray:
     """uint16 (H, W, 3), or (H, W, 1) of grey, without alpha; `size` is (W, H).
 
-    Pillow has found the file sound. Raises ValueError where OpenCV does not.
+    For files that Pillow can decode. Raises ValueError if OpenCV cannot.
     """
     found = cv2.imdecode(np.frombuffer(_bare(path.read_bytes()), np.uint8), cv2.IMREAD_UNCHANGED)
     if found is None or found.dtype != np.uint16 or found.shape[1::-1] != size:
@@ -23,7 +23,7 @@ def read_deep_png(path: Path, size: tuple[int, int]) -> np.ndarray:
 
 
 def _bare(data: bytes) -> bytes:
-    """Header and pixels alone: OpenCV believes what a damaged chunk says of its length, and takes the memory."""
+    """The file with only header and pixels: OpenCV allocates whatever length a damaged chunk claims."""
     body, at = [], 33
     while at + 12 <= len(data):
         (length,) = struct.unpack_from(">I", data, at)
@@ -33,7 +33,7 @@ def _bare(data: bytes) -> bytes:
     width, height = struct.unpack_from(">II", data, 16)
     channels = {0: 1, 2: 3, 4: 2, 6: 4}[data[25]]
     most = height * (1 + 2 * channels * width) if not data[28] else height * (8 + 2 * channels * width) + 64
-    # Unpacked and stored again: libpng complains on stderr of what follows the last row.
+    # Unpacked and packed again, because libpng complains on stderr about data after the last row.
     pixels = zlib.compress(zlib.decompressobj().decompress(b"".join(body), most), 0)
     return data[:33] + _chunk(b"IDAT", pixels) + _chunk(b"IEND", b"")
 

@@ -1,4 +1,4 @@
-"""What the first bytes of PNM and JPEG 2000 files tell of the values in them."""
+"""Parse the headers of PNM and JPEG 2000 files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CODE_STREAM = b"\xff\x4f\xff\x51"
 
 @dataclass(frozen=True)
 class PnmHeader:
-    """Of a binary PNM file: `size` (W, H), `bands`, `most`: the largest value, `start`: where the pixels begin."""
+    """A binary PNM file: `size` (W, H), `bands`, `most`: the maximum value, `start`: the offset of the pixels."""
 
     size: tuple[int, int]
     bands: int
@@ -22,7 +22,7 @@ class PnmHeader:
 
 
 def pnm_header(head: bytes) -> PnmHeader | None:
-    """None for other PNM."""
+    """The header in a file's first bytes; None for text PNM and bitmaps."""
     match = _PNM.match(head)
     if match is None:
         return None
@@ -30,14 +30,14 @@ def pnm_header(head: bytes) -> PnmHeader | None:
 
 
 def code_stream_size(file: IO[bytes]) -> tuple[int, int]:
-    """(W, H) in a JPEG 2000 file's code stream; (0, 0) where none is found."""
+    """(W, H) in a JPEG 2000 file's code stream; (0, 0) without one."""
     found = _code_stream(file)
     right, bottom, left, top = struct.unpack_from(">4I", found, 8) if found else (0, 0, 0, 0)
     return right - left, bottom - top
 
 
 def precision(file: IO[bytes]) -> int:
-    """Bits a value of a JPEG 2000 file; 8 where no code stream is found."""
+    """Bits per value in a JPEG 2000 file; 8 without a code stream."""
     found = _code_stream(file)
     return (found[42] & 0x7F) + 1 if len(found) > 42 else 8
 

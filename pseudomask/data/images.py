@@ -10,28 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pseudomask.data.decoding import MAX_PIXELS, decode, image_size
 from pseudomask.data.kinds import ARCHIVES, IMAGE_SUFFIXES, NOT_READ, READ, SNIFF_BYTES, convert_how, sniff
-from pseudomask.data.names import NameIndex
-from pseudomask.data.walking import identity_of, walk
+from pseudomask.data.names import NameIndex, is_comment
 from pseudomask.errors import UsageError
 from pseudomask.files import open_file, read_bytes
-from pseudomask.quoting import count
+from pseudomask.quoting import count, listed
+from pseudomask.running.walking import identity_of, walk
 from pseudomask.suggest import did_you_mean_path
-
-__all__ = [
-    "MAX_PIXELS",
-    "Found",
-    "ImageItem",
-    "ImagePaths",
-    "PassedOver",
-    "decode",
-    "find_images",
-    "image_size",
-    "look_through",
-    "read_list",
-    "select",
-]
 
 _NOT_SNIFFED = frozenset(
     {".txt", ".xml", ".json", ".jsonl", ".csv", ".tsv", ".md", ".html", ".yaml", ".py"}
@@ -55,7 +40,7 @@ class ImageItem:
 
 
 class ImagePaths(Sequence[Path]):
-    """Paths of images, created on access: 100,000 of them would take half of a run's memory."""
+    """Paths of images, created on access, because 100,000 of them would take half of a run's memory."""
 
     def __init__(self, items: Sequence[ImageItem]) -> None:
         self.items = items
@@ -87,17 +72,12 @@ class Found:
     items: list[ImageItem]
     passed_over: tuple[PassedOver, ...] = ()
 
-    def warning(self) -> str:
-        """One line for people; empty if there are no unsupported image files."""
-        return passed_over_line(self.passed_over)
-
 
 def passed_over_line(passed_over: Sequence[PassedOver]) -> str:
     """What cannot be read, and how to convert the most frequent kind; empty if there is nothing."""
     if not passed_over:
         return ""
-    named = ", ".join(map(str, passed_over[:6])) + (", …" if len(passed_over) > 6 else "")
-    kind = passed_over[0].kind
+    named, kind = listed(list(map(str, passed_over)), 6), passed_over[0].kind
     return f"ignored {named} (first: {passed_over[0].first}); {kind} is not supported: {convert_how(kind)}"
 
 
@@ -136,7 +116,7 @@ def look_through(folder: Path, *, exclude: Path | None = None) -> Found:
 def _kind(relative: str, suffix: str, full: str) -> str | None:
     """The kind of image in a file, by its name if that is enough, so that files are opened only if needed."""
     if suffix in IMAGE_SUFFIXES:
-        return "JPEG"  # or another; decoding will tell
+        return "JPEG"  # or another kind, which the decoder finds out
     if suffix in ARCHIVES:
         return "NIfTI" if relative.lower().endswith(".nii.gz") else "archive"
     if suffix in _NOT_SNIFFED:
@@ -155,10 +135,9 @@ def _counted(others: dict[str, list[str]]) -> list[PassedOver]:
 
 
 def _suffixes(names: Sequence[str]) -> str:
-    """The extensions of some files: three at most are named."""
+    """The extensions of files, three at most."""
     endings = (".nii.gz" if name.lower().endswith(".nii.gz") else Path(name).suffix.lower() for name in names)
-    found = sorted(set(endings) - {""})
-    return ", ".join(found[:3]) + (", …" if len(found) > 3 else "")
+    return listed(sorted(set(endings) - {""}))
 
 
 def _instead(passed_over: Sequence[PassedOver]) -> str:
@@ -200,7 +179,7 @@ def read_list(source: Path | str) -> list[str]:
     if "\0" in text:
         raise UsageError(f"{where}: not a text file; save it as UTF-8, one name per line")
     lines = [line.strip() for line in re.split(r"\r\n|\r|\n", text)]
-    lines = [line for line in lines if line and line != "#" and not line.startswith(("# ", "#\t"))]
+    lines = [line for line in lines if line and not is_comment(line)]
     if not lines:
         raise UsageError(f"{where}: the list is empty")
     for pattern in (_MAIN_LINE, _PAIR_LINE):
@@ -222,8 +201,8 @@ def select(items: Sequence[ImageItem], names: Sequence[str], *, source: str) -> 
     for name in names:
         found = index.find(name)
         if len(found) > 1:
-            listed = ", ".join(item.relative for item in found[:3])
-            raise UsageError(f"{source}: {name} is ambiguous: {listed}; give its path within the image folder")
+            several = listed([item.relative for item in found])
+            raise UsageError(f"{source}: {name} is ambiguous: {several}; give its path within the image folder")
         if found:
             chosen[found[0].relative] = found[0]
         else:
@@ -232,6 +211,5 @@ def select(items: Sequence[ImageItem], names: Sequence[str], *, source: str) -> 
         example = f" (for example {unknown[0]})" if unknown else ""
         raise UsageError(f"{source}: none of its names matches an image in the folder{example}")
     if unknown:
-        first = ", ".join(unknown[:3]) + (", ..." if len(unknown) > 3 else "")
-        raise UsageError(f"{source}: no image for {len(unknown)} of {count(len(names), 'name')}: {first}")
+        raise UsageError(f"{source}: no image for {len(unknown)} of {count(len(names), 'name')}: {listed(unknown)}")
     return list(chosen.values())

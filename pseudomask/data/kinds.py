@@ -111,12 +111,12 @@ def _unread(head: bytes) -> str | None:
 
 
 def convert_how(kind: str) -> str:
-    """What to do with files of a kind that is not read."""
+    """What to do with files of an unsupported kind."""
     return _HOW.get(kind, "convert it to JPEG or PNG")
 
 
 def not_an_image(head: bytes) -> str:
-    """Why a file with an image's name is none, by its first bytes."""
+    """Why a file with an image's name is not an image, by its first bytes."""
     if not head:
         return "empty file"
     if not any(head):

@@ -1,4 +1,4 @@
-"""From the values in a photo's file to levels of 0 to 255."""
+"""Convert the values in a photo's file to levels of 0 to 255."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _BLOCK = 1 << 22  # values scaled at once: the temporaries are float64
 
 @dataclass(frozen=True)
 class Raw:
-    """A photo as its file holds it.
+    """A photo as stored in its file.
 
     Attributes:
         values: (H, W, n) of the bands that are read, in their order.
         alpha: uint8 or wider (H, W), or None; `premultiplied`: colours were multiplied by it.
         inverted: the largest value is black.
-        no_data: value that the file says means nothing was measured.
-        span: the values that the file says are black and white.
+        no_data: the value that the file declares to mean "not measured".
+        span: the values that the file declares to be black and white.
     """
 
     values: np.ndarray
@@ -37,7 +37,7 @@ class Raw:
 
 
 def infer(low: float, high: float, *, is_float: bool) -> Span:
-    """The range that values between `low` and `high` were probably meant in."""
+    """The range that values between `low` and `high` were probably meant for."""
     if low >= 0 and is_float and high <= 1:
         return (0.0, 1.0)
     if low >= 0 and high > 0:
@@ -48,7 +48,7 @@ def infer(low: float, high: float, *, is_float: bool) -> Span:
 
 
 def limits(raw: Raw) -> Span | None:
-    """The smallest and the largest value that was measured; None where there is none."""
+    """The smallest and the largest measured value; None if there is none."""
     low, high = np.inf, -np.inf
     for block in _blocks(raw.values):
         known = _measured(block, raw.no_data)
@@ -58,9 +58,9 @@ def limits(raw: Raw) -> Span | None:
 
 
 def render(raw: Raw, reading: Reading) -> np.ndarray:
-    """uint8 (H, W, 3): the values scaled, transparent pixels laid over white unless `reading.alpha` says otherwise.
+    """uint8 (H, W, 3): the values scaled, transparent pixels blended with white unless `reading.alpha` says otherwise.
 
-    Raises `ReadingProblem` where what is known of the folder's other photos does not cover its values.
+    Raises `ReadingProblem` if its values are outside the range inferred from other photos of the folder.
     """
     dtype, span = raw.values.dtype, raw.span or reading.fixed(raw.values.dtype)
     if reading.guessed and raw.span is None and dtype != np.uint8:
@@ -76,7 +76,7 @@ def render(raw: Raw, reading: Reading) -> np.ndarray:
 
 
 def over_white(levels: np.ndarray, alpha: np.ndarray, *, premultiplied: bool = False) -> np.ndarray:
-    """uint8 (H, W, 3) of colours (H, W, 3) and alpha (H, W), both uint8, on a white ground."""
+    """Colours (H, W, 3) with alpha (H, W), both uint8, on a white background: uint8 (H, W, 3)."""
     layer = Image.fromarray(np.dstack([levels, alpha]))
     if premultiplied:
         layer = Image.frombytes("RGBa", layer.size, layer.tobytes()).convert("RGBA")
@@ -86,7 +86,7 @@ def over_white(levels: np.ndarray, alpha: np.ndarray, *, premultiplied: bool = F
 
 
 def _alpha_levels(alpha: np.ndarray, span: Span) -> np.ndarray:
-    """Full opacity is the type's largest value, or that of the colours where no pixel exceeds it."""
+    """Full opacity is the type's largest value, or that of the colours if no pixel exceeds it."""
     if alpha.dtype == np.uint8:
         return alpha
     most = float(alpha.max(initial=0))
@@ -97,11 +97,11 @@ def _alpha_levels(alpha: np.ndarray, span: Span) -> np.ndarray:
 
 
 def _check(raw: Raw, span: Span | None) -> None:
-    """Whether a range that was inferred from other photos covers nearly all values."""
+    """Raise `ReadingProblem` unless the range inferred from other photos covers nearly all values."""
     if span is None:
         raise ReadingProblem(
-            f"{raw.values.dtype.name} values, which the folder's other photos (or this one's name) did not announce: "
-            "give --bits or --value-range, or name the file after its kind (.png, .tif)"
+            f"{raw.values.dtype.name} values, unlike the folder's other photos (and this one's name): give --bits or "
+            "--value-range, or correct the file's extension (.png, .tif)"
         )
     beyond, total, low, high = 0, 0, np.inf, -np.inf
     for block in _blocks(raw.values):
@@ -113,13 +113,13 @@ def _check(raw: Raw, span: Span | None) -> None:
     if beyond > _BEYOND * total:
         far = f"up to {high:g}" if high > span[1] else f"down to {low:g}"
         raise ReadingProblem(
-            f"it holds values {far}, outside the {span[0]:g} to {span[1]:g} inferred from other photos of the folder: "
+            f"it has values {far}, outside the {span[0]:g} to {span[1]:g} inferred from other photos of the folder: "
             "give the range with --bits or --value-range"
         )
 
 
 def _scaled(raw: Raw, span: Span) -> np.ndarray:
-    """uint8 of the shape of `raw.values`: `span` to 0..255, what was not measured black."""
+    """uint8 with the shape of `raw.values`: `span` scaled to 0..255; values that were not measured are black."""
     values, (low, high) = raw.values, span
     if values.dtype == np.uint8:
         return 255 - values if raw.inverted else values
@@ -147,12 +147,12 @@ def _scaled(raw: Raw, span: Span) -> np.ndarray:
         levels[lost] = 0
         place[:] = levels
     if not measured:
-        raise ReadingProblem("all its values are NaN, infinite or stand for nothing measured")
+        raise ReadingProblem("all its values are NaN, infinite or marked as not measured")
     return out
 
 
 def as_float64(values: np.ndarray) -> np.ndarray:
-    """The same values; a signalling NaN is no cause for a warning."""
+    """The same values, without a warning about signalling NaN."""
     with np.errstate(invalid="ignore"):
         return values.astype(np.float64)
 
@@ -164,7 +164,7 @@ def _blocks(values: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _measured(values: np.ndarray, no_data: float | None) -> np.ndarray:
-    """The values (in one dimension) that are finite and do not stand for nothing."""
+    """The finite values, in one dimension, without those that mean "not measured"."""
     if values.dtype.kind == "u":
         return values[values != no_data] if no_data is not None else values.ravel()
     wide = as_float64(values)

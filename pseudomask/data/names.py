@@ -27,6 +27,11 @@ def without_image_suffix(name: str) -> str:
     return stem if dot and stem and "." + suffix.lower() in IMAGE_SUFFIXES else name
 
 
+def is_comment(line: str) -> bool:
+    """Whether a line is a comment: `#`, alone or followed by white space, because names may begin with `#`."""
+    return line == "#" or line.startswith(("# ", "#\t"))
+
+
 class NameIndex(Generic[T]):
     """Looks up images by relative path, else by path without extension, else by a unique tail.
 

@@ -1,7 +1,7 @@
-"""A file, by its first bytes, to something that has pixels: an image of Pillow's, or a file that is read here.
+"""Open an image file by its first bytes: as a Pillow image, or for our own readers of TIFF and PNM.
 
-Pillow's plugin is constructed directly: that skips the process-wide pixel limit and its warning (our limit is an
-argument), needs no global switch for truncated files, and so works from many threads at once.
+Pillow's plugins are constructed directly. This avoids its process-wide pixel limit, warning and switch for truncated
+files (ours are arguments), and so works in many threads at once.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-import stat
 import struct
 import warnings
 from collections.abc import Callable, Iterator
@@ -26,6 +25,7 @@ from pseudomask.data.reading import AS_IT_COMES, Reading, ReadingProblem
 from pseudomask.data.tiff import Directory, read_directory
 from pseudomask.data.turning import exif_orientation
 from pseudomask.errors import ImageError
+from pseudomask.files import open_file
 from pseudomask.running.locks import fork_safe_lock
 
 _PLUGINS = {"PNG": "Png", "GIF": "Gif", "BMP": "Bmp", "TIFF": "Tiff", "WEBP": "WebP", "PPM": "Ppm"} | {
@@ -33,9 +33,9 @@ _PLUGINS = {"PNG": "Png", "GIF": "Gif", "BMP": "Bmp", "TIFF": "Tiff", "WEBP": "W
     "AVIF": "Avif",
 }
 _OPTIONAL = {"JPEG 2000": "jpg_2000", "AVIF": "avif"}
-"""Kinds that Pillow may have been built without, and how `features` calls them."""
+"""Kinds that Pillow may have been built without, with their names in `features`."""
 _warnings_lock = fork_safe_lock()
-# Else Pillow's complaints about a damaged file reach stderr beside the ImageError that tells the same.
+# Otherwise Pillow's complaints about a damaged file reach stderr, in addition to our ImageError.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
@@ -44,14 +44,14 @@ class Opened:
     """A file whose header was read.
 
     Attributes:
-        kind: as `sniff` calls it; `size`: (W, H) as stored; `turn`: EXIF orientation 1..8 still to be applied.
-        image: Pillow's, or None where `directory` (TIFF) or `pnm` says how the pixels lie in `file`.
+        kind: see `sniff`; `size`: (W, H) as stored; `orientation`: EXIF orientation 1..8 that is still to be applied.
+        image: Pillow's, or None if `directory` (TIFF) or `pnm` describes the pixels in `file`.
     """
 
     kind: str
     size: tuple[int, int]
     file: IO[bytes]
-    turn: int = 1
+    orientation: int = 1
     image: ImageFile.ImageFile | None = None
     directory: Directory | None = None
     pnm: PnmHeader | None = None
@@ -59,17 +59,15 @@ class Opened:
 
 @contextmanager
 def opened(
-    path: Path, *, max_pixels: int | None = None, patient: bool = False, reading: Reading = AS_IT_COMES
+    path: Path, *, max_pixels: int | None = None, allow_truncated: bool = False, reading: Reading = AS_IT_COMES
 ) -> Iterator[Opened]:
-    """The file's header, parsed; whatever goes wrong inside leaves as ImageError.
+    """The file with its parsed header; any error in the block becomes an ImageError.
 
-    `patient`: what has arrived of a JPEG file will do; `max_pixels` is checked before memory for pixels is taken.
+    `allow_truncated`: accept an incomplete JPEG file; `max_pixels` is checked before memory for pixels is allocated.
     """
     try:
-        with open(path, "rb", opener=_open_without_waiting) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise ImageError(path, "not a regular file")
-            photo = _construct(path, file, patient, reading)
+        with open_file(path) as file:
+            photo = _construct(file, allow_truncated, reading)
             width, height = photo.size
             if max_pixels is not None and width * height > max_pixels:
                 raise ImageError(path, f"too large: {width}x{height} is more than the limit of {max_pixels:,} pixels")
@@ -82,17 +80,12 @@ def opened(
         raise ImageError(path, _reason(error)) from error
 
 
-def _open_without_waiting(name: str, flags: int) -> int:
-    """A pipe with an image's name must not block the run."""
-    return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
-
-
-def _construct(path: Path, file: IO[bytes], patient: bool, reading: Reading) -> Opened:
+def _construct(file: IO[bytes], allow_truncated: bool, reading: Reading) -> Opened:
     head = file.read(SNIFF_BYTES)
     file.seek(0)
     kind = sniff(head)
     if kind == "JPEG":
-        return _by_pillow(kind, file, (PatientJpeg if patient else Jpeg)(file))
+        return _by_pillow(kind, file, (TruncatedJpeg if allow_truncated else Jpeg)(file))
     if kind == "TIFF":
         return _tiff(file, reading)
     if kind == "PPM" and (pnm := pnm_header(head)) and pnm.most > 255:
@@ -100,13 +93,13 @@ def _construct(path: Path, file: IO[bytes], patient: bool, reading: Reading) -> 
     if kind in _PLUGINS and features.check(_OPTIONAL.get(kind, "pil")):
         return _by_pillow(kind, file, _plugin(kind, file))
     if kind is not None:
-        raise ReadingProblem(f"{kind} is not read; {convert_how(kind)}")
+        raise ReadingProblem(f"{kind} is not supported; {convert_how(kind)}")
     raise ReadingProblem(not_an_image(head))
 
 
 def _by_pillow(kind: str, file: IO[bytes], image: ImageFile.ImageFile, directory: Directory | None = None) -> Opened:
-    turn = 1 if kind == "TIFF" else exif_orientation(image.info.get("exif"))  # Pillow turns TIFFs itself
-    return Opened(kind, image.size, file, turn, image, directory)
+    orientation = 1 if kind == "TIFF" else exif_orientation(image.info.get("exif"))  # Pillow rotates TIFFs itself
+    return Opened(kind, image.size, file, orientation, image, directory)
 
 
 def _plugin(kind: str, file: IO[bytes]) -> ImageFile.ImageFile:
@@ -115,12 +108,12 @@ def _plugin(kind: str, file: IO[bytes]) -> ImageFile.ImageFile:
     with quiet(kind):
         image = reader(file)
     if kind == "JPEG 2000" and code_stream_size(file) != image.size:
-        raise ValueError("two sizes")  # that in a JP2 file's boxes is only a copy: the decoder goes by the other
+        raise ValueError("two sizes")  # the one in a JP2 file's boxes is only a copy, which the decoder ignores
     return image
 
 
 def _tiff(file: IO[bytes], reading: Reading) -> Opened:
-    """Pillow's image where that is right, else the directory for our own reader."""
+    """Pillow's image if Pillow reads the file correctly, otherwise the directory for our own reader."""
     try:
         directory = read_directory(file)
     except (ValueError, struct.error, OverflowError):
@@ -129,7 +122,7 @@ def _tiff(file: IO[bytes], reading: Reading) -> Opened:
     if directory is None:
         return _by_pillow("TIFF", file, _plugin("TIFF", file))
     if directory.camera:
-        raise ReadingProblem(f"camera RAW is not read; {convert_how('camera RAW')}")
+        raise ReadingProblem(f"camera RAW is not supported; {convert_how('camera RAW')}")
     ours = not directory.ordinary or (reading.bands and directory.photometric <= 2)
     if ours and directory.dtype is not None and min(directory.size) > 0:
         return Opened("TIFF", directory.size[::-1], file, directory.orientation, directory=directory)
@@ -143,7 +136,7 @@ def _tiff(file: IO[bytes], reading: Reading) -> Opened:
 
 @contextmanager
 def quiet(kind: str) -> Iterator[None]:
-    """Odd TIFF tags make Pillow warn; silencing that is process-wide, hence for this kind only, locked."""
+    """Silence Pillow's warnings about odd TIFF tags; this is process-wide, so only for this kind, under a lock."""
     if kind != "TIFF":
         yield
         return
@@ -153,14 +146,14 @@ def quiet(kind: str) -> Iterator[None]:
 
 
 class Jpeg(JpegImagePlugin.JpegImageFile):
-    """Pillow's JPEG reader without its look for a resolution in the EXIF block, which can warn."""
+    """Pillow's JPEG reader, except that it does not look for a resolution in the EXIF block, which can warn."""
 
     def _read_dpi_from_exif(self) -> None:
         return
 
 
-class PatientJpeg(Jpeg):
-    """Ends a cut file with the end marker, so that what has arrived is decoded."""
+class TruncatedJpeg(Jpeg):
+    """Adds the end marker to a truncated file, so that the existing part is decoded."""
 
     _marker_sent = False
 
@@ -180,7 +173,7 @@ def is_truncation(error: BaseException) -> bool:
 def _reason(error: Exception) -> str:
     """One short line for people."""
     if isinstance(error, OSError) and error.errno is not None:
-        return os.strerror(error.errno).lower()
+        return (error.strerror or os.strerror(error.errno)).lower()
     if isinstance(error, MemoryError):
         return "not enough memory to decode it"
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):

@@ -14,13 +14,13 @@ from torch.nn import functional as F
 
 
 def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bicubic, antialiased: uint8 (H, W, 3) → uint8 (*size, 3).
+    """Bicubic with antialiasing: uint8 (H, W, 3) → uint8 (*size, 3).
 
-    torch's kernel: Pillow's filter in a fifth of its time. A few pixels in a thousand differ by a level or two.
+    torch's kernel takes a fifth of the time of Pillow's; a few pixels in a thousand differ by a level or two.
     """
     if image.shape[:2] == size:
         return image
-    image = np.require(image, requirements=["C", "W"])  # as torch wants it; a copy only where it is not
+    image = np.require(image, requirements=["C", "W"])  # torch needs it so; copied only if necessary
     pixels = torch.from_numpy(image)[None].permute(0, 3, 1, 2)  # (1, 3, H, W), channels-last in memory
     found: np.ndarray = F.interpolate(pixels, size, mode="bicubic", antialias=True)[0].permute(1, 2, 0).numpy()
     return found
@@ -62,7 +62,7 @@ class Normalisation:
     def normalise(self, image: np.ndarray) -> np.ndarray:
         """(H, W, 3) in [0, 255] → float32 (3, H, W), laid out channels-last.
 
-        The levels of uint8 are looked up, which takes a sixth of the time of computing them, and gives the same bits.
+        uint8 levels are looked up in a table, which gives the same bits in a sixth of the time.
         """
         if image.dtype == np.uint8:
             return cv2.LUT(image, self._levels).transpose(2, 0, 1)
@@ -87,7 +87,7 @@ class Normalisation:
         return torch.cat([x.flip(-1) if mirrored else x for mirrored in ways])
 
     def _input_looked_up(self, pixels: Tensor, dtype: torch.dtype, ways: Sequence[bool]) -> Tensor:
-        """Normalise by a table of the 256 levels, in the bits of `dtype`: five times faster."""
+        """Normalise with a table of the 256 levels in `dtype`, which is five times faster."""
         bits = torch.int16 if dtype.itemsize == 2 else torch.float32
         table = torch.from_numpy(self._levels).to(dtype).view(bits).numpy()
         out = torch.empty((len(ways) * len(pixels), *pixels.shape[1:]), dtype=bits)

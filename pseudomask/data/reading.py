@@ -1,7 +1,7 @@
-"""How numbers in a file become the levels of a photo: which range is black to white, which bands are red, green, blue.
+"""How values in a file become the levels of a photo: which range is black to white, which bands are red, green, blue.
 
-8-bit photos need none of it. For others the range is given, or found by looking at a folder (`data.survey`), or, for a
-file decoded on its own, taken from its own values.
+8-bit photos do not need it. For others, the range is given, inferred from the folder (`data.survey`), or, for a file
+decoded on its own, inferred from its own values.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ BITS = (8, 10, 12, 14, 16)
 
 
 class ReadingProblem(ValueError):
-    """The file is sound, but is not read, or not with these choices; the message is for people."""
+    """The file is intact but not supported, or not with these settings."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class Reading:
     """How photos are read.
 
     Attributes:
-        bits: significant bits of unsigned 16-bit values; None: as the file's own brightest value tells.
-        span: range of all other values (float, signed, 32-bit); either serves for the other where that is None.
-        bands: positions from 1 of the bands that become red, green and blue (one: grey); empty: as the file tells.
-        alpha: what becomes of transparent pixels.
-        guessed: `bits` and `span` are what other photos of the folder told: a photo that they do not cover is refused.
+        bits: significant bits of unsigned 16-bit values; None infers them from the file's brightest value.
+        span: range of all other values (float, signed, 32-bit). If one of the two is None, the other is used.
+        bands: positions, from 1, of the bands that become red, green and blue (one band: grey); empty: the file's own.
+        alpha: what happens to transparent pixels.
+        guessed: `bits` and `span` were inferred from other photos, so photos outside that range are refused.
     """
 
     bits: int | None = None
@@ -49,20 +49,18 @@ class Reading:
 
     @classmethod
     def recorded(cls, config: object) -> Reading:
-        """From the config in a run's record; what is absent or damaged there takes its default."""
+        """From the config in a run's record; absent and invalid values take their defaults."""
         known = config if isinstance(config, dict) else {}
         bits, span, bands = known.get("bits"), known.get("value_range"), known.get("bands")
         return cls(
             bits=bits if type(bits) is int and 8 <= bits <= 16 else None,
             span=_span(span),
-            bands=tuple(bands)
-            if isinstance(bands, list) and all(type(one) is int and one > 0 for one in bands)
-            else (),
+            bands=_bands(bands),
             alpha="ignore" if known.get("alpha") == "ignore" else "white",
         )
 
     def fixed(self, dtype: np.dtype[Any]) -> Span | None:
-        """The range for values of this type, where it does not depend on the file."""
+        """The range for values of this type; None if it depends on the file."""
         by_bits = None if self.bits is None else (0.0, 2.0**self.bits - 1)
         if dtype == np.uint8:
             return (0.0, 255.0)
@@ -70,7 +68,12 @@ class Reading:
 
 
 AS_IT_COMES = Reading()
-"""How a file is read on its own."""
+"""Everything inferred from the file itself."""
+
+
+def _bands(value: object) -> tuple[int, ...]:
+    valid = isinstance(value, list) and all(type(one) is int and one > 0 for one in value)
+    return tuple(value) if isinstance(value, list) and valid else ()
 
 
 def _span(value: object) -> Span | None:
@@ -79,15 +82,15 @@ def _span(value: object) -> Span | None:
     return (float(value[0]), float(value[1])) if value[0] < value[1] else None
 
 
-def choose_bands(n: int, alpha: int | None, *, told: bool, reading: Reading, what: str) -> tuple[int, ...]:
-    """Positions from 0 of the bands to read: three, or one for grey.
+def choose_bands(n: int, alpha: int | None, *, is_rgb: bool, reading: Reading, what: str) -> tuple[int, ...]:
+    """Positions, from 0, of the bands to read: three, or one for grey.
 
     Args:
-        n: bands in the file; `alpha`: position of the one that is transparency.
-        told: the file says that its first three are red, green and blue.
+        n: number of bands in the file; `alpha`: position of the transparency band.
+        is_rgb: the file declares that its first three bands are red, green and blue.
         what: the file's kind, for the message.
 
-    Raises `ReadingProblem` where nothing tells which bands are meant, or there are fewer than asked for.
+    Raises `ReadingProblem` if it is unclear which bands to read, or there are fewer than requested.
     """
     if reading.bands:
         if max(reading.bands) > n > 1:
@@ -96,8 +99,6 @@ def choose_bands(n: int, alpha: int | None, *, told: bool, reading: Reading, wha
     colours = [band for band in range(n) if band != alpha]
     if len(colours) <= 2:
         return (colours[0],)
-    if len(colours) == 3 or told:
+    if len(colours) == 3 or is_rgb:
         return tuple(colours[:3])
-    raise ReadingProblem(
-        f"{what}, and nothing in it tells which are red, green and blue: give --bands R,G,B, counted from 1"
-    )
+    raise ReadingProblem(f"{what}, and it is unclear which are red, green and blue: give --bands R,G,B, counted from 1")

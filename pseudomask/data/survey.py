@@ -1,7 +1,7 @@
-"""A look at a folder's photos before work starts: what their numbers and bands are taken for, said in a line each.
+"""Decide, before work starts, how a folder's values and bands become colours, and report it.
 
-All photos of a folder are read alike, so that one that is darker than the others stays so. The headers of all that can
-hold more than 8 bits a colour are read; the values of a few, evenly spread.
+All photos of a folder are read alike, so that darker photos stay darker. The headers of all photos that can have more
+than 8 bits per value are read, and the values of an evenly spread sample.
 """
 
 from __future__ import annotations
@@ -15,19 +15,21 @@ from typing import Any
 from pseudomask.config.common import PhotoReadingOptions
 from pseudomask.data.decoding import Header, decode, read_header
 from pseudomask.data.images import ImageItem
-from pseudomask.data.ranges import MOST_PHOTOS, Options, affordable, infer_ranges, spread
+from pseudomask.data.ranges import MOST_PHOTOS, Options, infer_ranges, photos_have, sample, spread
 from pseudomask.data.reading import Reading
 from pseudomask.errors import ImageError, UsageError
+from pseudomask.quoting import count
 from pseudomask.running.made import MadeFolder
+from pseudomask.running.record import RunRecord
 from pseudomask.running.reporter import Reporter
 
 _USUAL = (".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".heic", ".heif", ".pbm")
-"""Names of photos that have 8 bits; one that has more all the same is refused when it is decoded."""
+"""Extensions of 8-bit photos; a file with more bits is refused when it is decoded."""
 _MOST_HEADERS = 20_000
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _Photo:
     item: ImageItem
     header: Header
 
@@ -35,23 +37,22 @@ class _Seen:
 def settle(
     options: Options, items: Sequence[ImageItem], reporter: Reporter, *, recorded: Mapping[str, Any] | None = None
 ) -> tuple[Options, Reading]:
-    """`options` with `bits` and `value_range` as the photos have them, and how to read these photos.
+    """`options` with `bits` and `value_range` inferred from the photos, and how to read these photos.
 
     Args:
-        recorded: config of an earlier run on the same photos, whose findings count where `options` leave them open.
+        recorded: config of an earlier run on the same photos, whose inferred values are reused.
 
-    Raises `UsageError` where none of the photos can be read without --bands.
+    Raises `UsageError` if no photo can be read without --bands.
     """
     given = options.bits != "auto" or options.value_range is not None
     if recorded is not None:
         options = _with_ranges(options, Reading.recorded(recorded))
-    seen = _look_at_headers(items)
-    _tell_bands(seen, options, len(items), reporter)
-    _tell_alpha(seen, options, reporter)
-    several = [one for one in seen if one.header.frames]
-    if several:
-        reporter.info(f"{_photos(several)} several frames or pages: the first of each is read")
-    options = infer_ranges([one.item.path for one in seen if one.header.wide], options, reporter)
+    photos = _read_headers(items)
+    _report_bands(photos, options, len(items), reporter)
+    _report_alpha(photos, options, reporter)
+    if several := sum(one.header.frames for one in photos):
+        reporter.info(f"{photos_have(several)} several frames or pages: only the first is read")
+    options = infer_ranges([one.item.path for one in photos if one.header.wide], options, reporter)
     return options, Reading.of(options, guessed=not given)
 
 
@@ -61,9 +62,9 @@ def _with_ranges(options: Options, known: Reading) -> Options:
 
 
 def inherit(options: Options, recorded: Mapping[str, Any]) -> Options:
-    """`options` with what the seeds' record says: photos are read as they were when the seeds were made.
+    """`options` with the values in the seeds' record, so that photos are read as they were for the seeds.
 
-    Raises `UsageError` where `options` say otherwise than the record does.
+    Raises `UsageError` if `options` contradict the record.
     """
     known = Reading.recorded(recorded)
     usual = PhotoReadingOptions()
@@ -73,8 +74,8 @@ def inherit(options: Options, recorded: Mapping[str, Any]) -> Options:
         if name in recorded and asked not in (getattr(usual, name), was):
             flag = f"--{name.replace('_', '-')}"
             raise UsageError(
-                f"{flag} {_shown(asked)}, but the seeds were made with {_shown(was)}, and photos are read as they were "
-                f"then: leave {flag} out, or extract again with it"
+                f"{flag} {_shown(asked)}, but the seeds were made with {_shown(was)}, and photos must be read alike: "
+                f"leave {flag} out, or extract again with it"
             )
     chosen = {name: getattr(before, name) for name in ("bits", "value_range", "bands", "alpha") if name in recorded}
     return replace(options, **chosen)
@@ -87,49 +88,49 @@ def _shown(value: Any) -> str:
 
 
 def not_decided(recorded: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What the record of a run says, by field, that had no photo of more than 8 bits: any range suits it, too."""
+    """The fields of a record without photos of more than 8 bits, so that any range is compatible with it."""
     fresh = {"bits": "auto", "value_range": None}
     if recorded is None or any(recorded.get(name, "absent") != value for name, value in fresh.items()):
         return {}
     return {f"config.{name}": value for name, value in fresh.items()}
 
 
-def _look_at_headers(items: Sequence[ImageItem]) -> list[_Seen]:
-    """Of the photos that may be more than 8-bit RGB, by their names; of very many, evenly spread ones."""
-    seen = list[_Seen]()
+def _read_headers(items: Sequence[ImageItem]) -> list[_Photo]:
+    """The headers of photos that may be more than 8-bit RGB, by their names; of a sample if there are very many."""
+    photos = list[_Photo]()
     for item in spread([item for item in items if not item.relative.lower().endswith(_USUAL)], _MOST_HEADERS):
-        with suppress(ImageError):  # decoding will tell
-            seen.append(_Seen(item, read_header(item.path)))
-    return seen
+        with suppress(ImageError):  # reported when it is decoded
+            photos.append(_Photo(item, read_header(item.path)))
+    return photos
 
 
-def _tell_bands(seen: Sequence[_Seen], options: PhotoReadingOptions, total: int, reporter: Reporter) -> None:
+def _report_bands(photos: Sequence[_Photo], options: PhotoReadingOptions, total: int, reporter: Reporter) -> None:
     if options.bands:
         return
-    unclear = [one for one in seen if one.header.unexplained]
+    unclear = [one for one in photos if one.header.unexplained]
     if unclear:
         line = (
-            f"{_photos(unclear)} more bands than red, green and blue, such as {unclear[0].item.relative}, a "
-            f"{unclear[0].header.unexplained}, and nothing tells which to use: give --bands R,G,B, counted from 1"
+            f"{photos_have(len(unclear))} more bands than red, green and blue, such as {unclear[0].item.relative}, a "
+            f"{unclear[0].header.unexplained}, and it is unclear which to use: give --bands R,G,B, counted from 1"
         )
         if len(unclear) == total:
             raise UsageError(line)
         reporter.warn(line)
-    extra = [one for one in seen if one.header.bands and not one.header.unexplained]
+    extra = [one for one in photos if one.header.bands and not one.header.unexplained]
     if extra:
         n = extra[0].header.bands
-        used = "its first band is read as grey" if n == 2 else "the first three are read as red, green and blue"
-        reporter.info(f"{_photos(extra)} {n} bands: {used}, the rest is ignored (--bands chooses others)")
+        used = "the first band is read as grey" if n == 2 else "the first three are read as red, green and blue"
+        reporter.info(f"{photos_have(len(extra))} {n} bands: {used}, the rest is ignored (--bands chooses others)")
 
 
-def _tell_alpha(seen: Sequence[_Seen], options: PhotoReadingOptions, reporter: Reporter) -> None:
-    """Transparency that hides a photo, or is none, is told; a few photos are looked at."""
-    with_alpha = {one.item.path: one for one in seen if one.header.alpha}
+def _report_alpha(photos: Sequence[_Photo], options: PhotoReadingOptions, reporter: Reporter) -> None:
+    """Report transparency that hides a photo, and alpha bands that are not transparency, from a sample."""
+    with_alpha = {one.item.path: one for one in photos if one.header.alpha}
     if options.alpha == "ignore" or not with_alpha:
         return
     reading = Reading.of(options)
-    blank, thin, some, n = list[_Seen](), list[_Seen](), False, 0
-    for path in affordable(list(with_alpha), MOST_PHOTOS // 2, options):
+    blank, thin, some, n = list[_Photo](), list[_Photo](), False, 0
+    for path in sample(list(with_alpha), MOST_PHOTOS // 2, options):
         n += 1
         try:
             laid, bare = (decode(path, reading=replace(reading, alpha=how)) for how in ("white", "ignore"))
@@ -141,25 +142,25 @@ def _tell_alpha(seen: Sequence[_Seen], options: PhotoReadingOptions, reporter: R
             blank.append(with_alpha[path])
         elif with_alpha[path].header.kind == "TIFF" and changed > 0.5:
             thin.append(with_alpha[path])
-    for found, what in ((blank, "are wholly transparent and so read as plain white"), (thin, "are mostly transparent")):
+    for found, what in ((blank, "fully transparent, and so read as plain white"), (thin, "mostly transparent")):
         if found:
             reporter.warn(
-                f"{len(found)} of {n} photos with an alpha band that were looked at {what} (first: "
-                f"{found[0].item.relative}); --alpha ignore takes their colours as they are"
+                f"{len(found)} of {count(n, 'sampled photo')} with an alpha band {'is' if len(found) == 1 else 'are'} "
+                f"{what} (first: {found[0].item.relative}); --alpha ignore ignores the transparency"
             )
     if some and not blank and not thin:
-        about = _photos(list(with_alpha.values()))
-        reporter.info(f"{about} an alpha band: transparent pixels are laid over white (--alpha)")
+        reporter.info(f"{photos_have(len(with_alpha))} an alpha band: transparent pixels become white (--alpha)")
 
 
-def _photos(seen: Sequence[_Seen]) -> str:
-    return f"{len(seen)} photo{'s have' if len(seen) != 1 else ' has'}"
+def earlier_record(folder: Path) -> RunRecord | None:
+    """The record of an earlier run in `folder`, if there is a readable one."""
+    try:
+        return MadeFolder(folder).record
+    except UsageError:
+        return None
 
 
 def recorded_config(folder: Path) -> Mapping[str, Any] | None:
-    """The config in the record of an earlier run in `folder`, if there is a readable one."""
-    try:
-        record = MadeFolder(folder).record
-    except UsageError:
-        return None
+    """The config in the record of an earlier run in `folder`, if it can be read."""
+    record = earlier_record(folder)
     return None if record is None else record.config

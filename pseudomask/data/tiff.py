@@ -1,4 +1,4 @@
-"""A TIFF's first directory: which values and bands the file holds, and whether Pillow reads it rightly."""
+"""A TIFF's first directory: its values and bands, and whether Pillow reads the file correctly."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
+
+from pseudomask.quoting import count
 
 _FORMS = {1: ("B", 1), 2: ("s", 1), 3: ("H", 2), 4: ("I", 4), 6: ("b", 1), 8: ("h", 2), 9: ("i", 4), 16: ("Q", 8)}
 _WANTED = frozenset(
@@ -48,7 +50,7 @@ class Directory:
 
     @property
     def dtype(self) -> np.dtype[Any] | None:
-        """Of one value; None where bands differ or are packed."""
+        """The type of a value; None if bands differ or values are packed."""
         bits, forms = set(self.tags.get(258, (1,))), set(self.tags.get(339, (1,)))
         kind = _KINDS.get(int(forms.pop()), "") if len(forms) == 1 else ""
         width = int(bits.pop()) if len(bits) == 1 else 0
@@ -60,14 +62,14 @@ class Directory:
     def alpha(self) -> int | None:
         """Position of the band that is marked as transparency."""
         extras = self.tags.get(338, ())
-        for place, meaning in enumerate(extras):
+        for i, meaning in enumerate(extras):
             if meaning in (1, 2):
-                return self.bands - len(extras) + place
+                return self.bands - len(extras) + i
         return 3 if not extras and self.photometric == 2 and self.bands == 4 else None
 
     @property
     def unexplained(self) -> bool:
-        """Whether it has more than three bands, and nothing tells which are red, green and blue."""
+        """Whether it has more than three bands and does not say which are red, green and blue."""
         return self.colours > 3 and self.photometric != 2
 
     @property
@@ -82,7 +84,7 @@ class Directory:
 
     @property
     def ordinary(self) -> bool:
-        """Whether Pillow reads it rightly, or nobody does: 8 bits, with bands that the kind of colours has."""
+        """Whether Pillow should read it: it does so correctly (8 bits, usual bands), or our reader cannot either."""
         plain = (self.bands, self.photometric) in ((1, 0), (1, 1), (3, 2)) or (
             self.alpha == self.bands - 1 and (self.bands, self.photometric) in ((2, 1), (4, 2))
         )
@@ -92,10 +94,10 @@ class Directory:
     def what(self) -> str:
         """For people: `TIFF with 13 bands of float32`."""
         kind = "packed values" if self.dtype is None else self.dtype.newbyteorder("=").name
-        return f"TIFF with {self.bands} band{'s' * (self.bands != 1)} of {kind}"
+        return f"TIFF with {count(self.bands, 'band')} of {kind}"
 
     def not_read(self) -> str:
-        return f"a {self.what()}: not read; convert it to 8 or 16 bits"
+        return f"a {self.what()}: not supported; convert it to 8 or 16 bits"
 
 
 def read_directory(file: IO[bytes]) -> Directory:
@@ -110,7 +112,7 @@ def read_directory(file: IO[bytes]) -> Directory:
     if following:
         try:
             kind = _entries(file, order, big, following)[0].get(254, (0,))
-            pages = not int(kind[0]) & 5  # overviews and masks of the first page are no pages
+            pages = not int(kind[0]) & 5  # overviews and masks of the first page do not count
         except (ValueError, struct.error, OverflowError):
             pages = False
     return Directory(order, tags, pages)
@@ -119,22 +121,22 @@ def read_directory(file: IO[bytes]) -> Directory:
 def _entries(file: IO[bytes], order: str, big: bool, start: int) -> tuple[dict[int, tuple[Any, ...]], int]:
     wide, entry = ("Q", 20) if big else ("I", 12)
     file.seek(start)
-    (count,) = struct.unpack(order + ("Q" if big else "H"), file.read(8 if big else 2))
-    if count > _MOST_ENTRIES:
+    (entries,) = struct.unpack(order + ("Q" if big else "H"), file.read(8 if big else 2))
+    if entries > _MOST_ENTRIES:
         raise ValueError("directory too long")
-    table = file.read(entry * count)
+    table = file.read(entry * entries)
     following = file.read(8 if big else 4)
     tags = {}
-    for at in range(0, entry * count, entry):
+    for at in range(0, entry * entries, entry):
         tag, form, n = struct.unpack_from(f"{order}HH{wide}", table, at)
         if form not in _FORMS or n > _MOST_VALUES or tag not in _WANTED:
             continue
         letter, size = _FORMS[form]
-        place = at + entry - (8 if big else 4)
+        value = at + entry - (8 if big else 4)
         if n * size <= (8 if big else 4):
-            data = table[place : place + n * size]
+            data = table[value : value + n * size]
         else:
-            file.seek(struct.unpack_from(order + wide, table, place)[0])
+            file.seek(struct.unpack_from(order + wide, table, value)[0])
             data = file.read(n * size)
         tags[tag] = struct.unpack(f"{order}{n}{letter}", data)
     (after,) = struct.unpack(order + wide, following) if len(following) == struct.calcsize(wide) else (0,)

@@ -1,7 +1,7 @@
-"""The pixels of TIFF files that Pillow reads wrongly or not at all: wide, signed, float, planar or many-band ones.
+"""Read TIFF pixels that Pillow reads incorrectly or not at all: wide, signed, float, planar or with many bands.
 
-Strips and tiles are unpacked one by one: stored and deflate ones here, those of other lossless kinds by Pillow's
-libtiff, to which each is given as a grey image. Every size is known from the directory before memory is taken.
+Strips and tiles are unpacked one by one: stored and deflate ones here, other lossless compressions by Pillow's libtiff,
+which gets each as a grey image. All sizes are checked from the directory before memory is allocated.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _NAMES = {6: "old JPEG", 7: "JPEG", 34712: "JPEG 2000", 34887: "LERC", 50001: "W
 
 
 def read_pixels(file: IO[bytes], directory: Directory, reading: Reading, max_bytes: int) -> Raw:
-    """The bands that `reading` asks for. Raises `ReadingProblem`, ValueError, EOFError, MemoryError."""
+    """The bands requested by `reading`. Raises `ReadingProblem`, ValueError, EOFError, MemoryError."""
     dtype, (height, width), alpha = directory.dtype, directory.size, directory.alpha
     if dtype is None:
         raise ReadingProblem(directory.not_read())
-    told = directory.photometric == 2
-    kept = choose_bands(directory.bands, alpha, told=told, reading=reading, what=f"a {directory.what()}")
+    is_rgb = directory.photometric == 2
+    kept = choose_bands(directory.bands, alpha, is_rgb=is_rgb, reading=reading, what=f"a {directory.what()}")
     with_alpha = alpha is not None and alpha not in kept and reading.alpha == "white"
     wanted = (*kept, alpha) if with_alpha else kept
     if height * width * len(wanted) * dtype.itemsize > max_bytes:
@@ -53,7 +53,7 @@ def read_pixels(file: IO[bytes], directory: Directory, reading: Reading, max_byt
 
 
 def _planes(directory: Directory) -> list[tuple[int, Sequence[int]]]:
-    """Each plane's number and the bands that lie in it."""
+    """Each plane's number and its bands."""
     bands = range(directory.bands)
     return [(band, [band]) for band in bands] if directory.one(284, 1) == 2 else [(0, bands)]
 
@@ -119,7 +119,7 @@ def _unpacked(packed: bytes, how: int, rows: int, width: int, size: int) -> byte
         data = _by_libtiff(packed, how, rows, width)
     else:
         raise ReadingProblem(
-            f"TIFF compression {_NAMES.get(how, how)} of such pixels is not read; store it with LZW or deflate"
+            f"TIFF compression {_NAMES.get(how, how)} of such pixels is not supported; store it with LZW or deflate"
         )
     if len(data) < size:
         raise EOFError("truncated")
@@ -149,5 +149,5 @@ def _unpredicted(data: bytes, predictor: int, dtype: np.dtype[Any], shape: Seque
         native = np.cumsum(plain, axis=1, dtype=plain.dtype.newbyteorder("="))
         return native.view(dtype.newbyteorder("="))
     if predictor != 1:
-        raise ReadingProblem(f"TIFF predictor {predictor} is not read")
+        raise ReadingProblem(f"TIFF predictor {predictor} is not supported")
     return np.frombuffer(data, dtype).reshape(rows, wide, bands)

@@ -1,4 +1,4 @@
-"""COCO's json with run-length codes."""
+"""COCO JSON with run-length encoded masks."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from pseudomask._version import __version__
+from pseudomask.data.run_lengths import encode
 from pseudomask.exporting.source import Piece
 from pseudomask.exporting.writer import Writer
 
 
 class Coco(Writer):
-    """images/ and annotations/instances_SPLIT.json: one annotation for each class in a photo, background none."""
+    """images/ and annotations/instances_SPLIT.json: one annotation per class in a photo, none for background."""
 
     def __post_init__(self) -> None:
         self.images: dict[str, list[dict[str, Any]]] = {}
@@ -67,19 +68,11 @@ class Coco(Writer):
         for split in self.splits:
             file = f"{folder}/annotations/instances_{split}.json"
             lines.append(f"register_coco_instances({f'pseudo_{split}'!r}, {{}}, {file!r}, {folder + '/images'!r})")
-        return "\n".join(
-            [
-                *lines,
-                "cfg.INPUT.MASK_FORMAT = 'bitmask'  # run-length codes, not polygons",
-                f"cfg.MODEL.ROI_HEADS.NUM_CLASSES = {len(self.classes)}  # category ids are mask indices, from 1",
-            ]
-        )
+        lines += [
+            "cfg.INPUT.MASK_FORMAT = 'bitmask'  # run-length codes, not polygons",
+            f"cfg.MODEL.ROI_HEADS.NUM_CLASSES = {len(self.classes)}  # category ids are mask indices, from 1",
+        ]
+        return "\n".join(lines)
 
-    def lost(self) -> list[str]:
-        return self.lost_ignored()
-
-
-def encode(region: np.ndarray) -> dict[str, Any]:
-    """bool (H, W) → `{"size": [H, W], "counts": "…"}`, COCO's compressed run-length code as text."""
-    code = coco_mask.encode(np.asfortranarray(region, dtype=np.uint8))
-    return {"size": list(region.shape), "counts": code["counts"].decode("ascii")}
+    def losses(self) -> list[str]:
+        return self.ignored_pixels()

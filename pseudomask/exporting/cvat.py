@@ -17,7 +17,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same masks give the same bytes
 
 
 class Cvat(Writer):
-    """annotations.zip: masks in colours, labelmap.txt that names them, lists. Names are those of the task's photos."""
+    """annotations.zip: coloured masks, their labelmap.txt, and lists. Names are those of the photos in the task."""
 
     with_photos = False
     language = "text"
@@ -28,7 +28,7 @@ class Cvat(Writer):
 
     @staticmethod
     def class_fault(name: str) -> str | None:
-        return "labelmap.txt cannot hold ':'" if ":" in name else no_line(name)
+        return "labelmap.txt cannot contain ':'" if ":" in name else no_line(name)
 
     def __post_init__(self) -> None:
         self.archive = zipfile.ZipFile(self.folder / "annotations.zip", "w")
@@ -40,7 +40,7 @@ class Cvat(Writer):
     def add(self, piece: Piece, mask: np.ndarray) -> None:
         present = self.present(mask)
         known = np.where(mask == self.ignore, 0, mask)
-        # Without object masks CVAT's reader takes background for one more object.
+        # Without object masks, CVAT's reader treats background as one more object.
         objects = np.zeros(len(self.all_classes), np.uint8)
         objects[present] = 1 + np.arange(len(present)) % 255
         name = self.names[piece.key]
@@ -71,12 +71,10 @@ class Cvat(Writer):
         self.archive.writestr(info, content)
 
     def paste(self, folder: str) -> str:
-        return "\n".join(
-            [
-                "In CVAT: a task with the same photos, and a label for each line of labelmap.txt but background;",
-                f"then Actions > Upload annotations > Segmentation mask 1.1 > {folder}/annotations.zip",
-            ]
+        return (
+            "In CVAT: a task with the same photos, and a label for each line of labelmap.txt except background;\n"
+            f"then Actions > Upload annotations > Segmentation mask 1.1 > {folder}/annotations.zip"
         )
 
-    def lost(self) -> list[str]:
-        return self.lost_ignored("background, for CVAT has no label for them")
+    def losses(self) -> list[str]:
+        return self.ignored_pixels("became background, because CVAT has no label for them")

@@ -1,4 +1,4 @@
-"""The verb `export`: everything is checked first, then the export is built aside and put in place whole."""
+"""The verb `export`: check everything, build the export in a temporary folder, then rename it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from pseudomask.data.decoding import read_header
 from pseudomask.errors import CollisionError, ImageError, PseudomaskError, UsageError
 from pseudomask.exporting import FORMATS
 from pseudomask.exporting.names import no_member, on_windows, plan_names
-from pseudomask.exporting.photo import AsSeen, put_photo
+from pseudomask.exporting.photo import PhotoDecoding, write_photo
 from pseudomask.exporting.result import ExportResult
 from pseudomask.exporting.source import VAL, Piece, Source, read_source
 from pseudomask.exporting.writer import Writer, write_lines
 from pseudomask.masks import MAX_8BIT_CLASSES, load_mask
-from pseudomask.quoting import printable
+from pseudomask.quoting import count, printable
 from pseudomask.running.atomic import atomic_folder
 from pseudomask.running.holder import LOCK, holding, report_filling
 from pseudomask.running.inputs import report_changed
@@ -33,10 +33,10 @@ RECORD = "export.json"
 
 
 def export(config: ExportConfig, reporter: Reporter | None = None) -> ExportResult:
-    """Make a data set of a folder of masks (see `ExportConfig`).
+    """Make a data set from a folder of masks (see `ExportConfig`).
 
-    Raises `UsageError` and its kin before anything is written, `PseudomaskError` when the disk fails; DEST is then
-    as it was. A mask or photo that cannot be used is left out and told.
+    Raises `UsageError` or a subclass before anything is written, and `PseudomaskError` if the disk fails; DEST is
+    then unchanged. Masks and photos that cannot be used are left out and reported.
     """
     reporter = reporter or SilentReporter()
     if config.format not in FORMATS:
@@ -47,34 +47,30 @@ def export(config: ExportConfig, reporter: Reporter | None = None) -> ExportResu
     _check(config, kind, source)
     names = plan_names(source.pieces, flat=kind.flat, fault=kind.fault, format=config.format)
     if source.unlisted:
-        reporter.warn(f"skipped {source.unlisted} masks in {config.out} that are not in its manifest")
+        reporter.warn(f"skipped {count(source.unlisted, 'mask')} in {config.out} not listed in its manifest")
     report_filling(config.out, reporter)
     report_changed(source.changed, reporter)
-    result = ExportResult(
-        dest=config.dest, format=config.format, classes=source.classes, left_out=dict(source.left_out)
-    )
+    result = ExportResult(config.dest, config.format, source.classes, left_out=dict(source.left_out))
     with graceful() as stop:
         try:
-            with _alone(config.dest), atomic_folder(config.dest, replace=config.overwrite) as folder:
-                seen = AsSeen.of(source.record.config)
-                with closing(kind(folder, source.classes, source.pieces, names, seen)) as writer:
+            with _dest_locked(config.dest), atomic_folder(config.dest, replace=config.overwrite) as folder:
+                decoding = PhotoDecoding.of(source.record.config)
+                with closing(kind(folder, source.classes, source.pieces, names, decoding)) as writer:
                     _fill(writer, config, result, reporter, stop)
                 _describe(writer, config, source, result)
         except _Stopped:
             reporter.warn("stopped; nothing was exported")
-            return ExportResult(
-                dest=config.dest, format=config.format, classes=source.classes, exit_code=stop.exit_code
-            )
+            return ExportResult(config.dest, config.format, source.classes, exit_code=stop.exit_code)
     result.exit_code = int(len(result.failures) > config.max_failures)
     return result
 
 
 class _Stopped(Exception):
-    """Somebody asked to stop."""
+    """A stop was requested."""
 
 
-def _alone(dest: Path) -> AbstractContextManager[None]:
-    """DEST is replaced as a whole, so its lock lies beside it."""
+def _dest_locked(dest: Path) -> AbstractContextManager[None]:
+    """DEST is replaced as a whole, so its lock file is beside it."""
     target = Path(os.path.realpath(dest))
     return holding(target.parent, name=f"{LOCK}-{hash_lines([target.name])[:16]}")
 
@@ -91,15 +87,14 @@ def _check_settings(config: ExportConfig) -> None:
 
 
 def _check(config: ExportConfig, kind: type[Writer], source: Source) -> None:
-    """Raise `UsageError` for what OUT holds and the format cannot."""
+    """Raise `UsageError` if the format cannot represent what OUT contains."""
     photo = source.pieces[0].photo
     if photo is not None:
-        images = photo.parents[source.pieces[0].relative.count("/")]
-        check_folders(images, config.dest)
+        check_folders(photo.parents[source.pieces[0].relative.count("/")], config.dest)
     if len(source.classes) > MAX_8BIT_CLASSES and not kind.wide:
         wide = ", ".join(name for name, other in FORMATS.items() if other.wide)
         raise UsageError(
-            f"{config.format} has 8-bit masks and holds {MAX_8BIT_CLASSES} classes, not {len(source.classes)}; "
+            f"{config.format} has 8-bit masks, which can have {MAX_8BIT_CLASSES} classes, not {len(source.classes)}; "
             f"choose one of {wide}"
         )
     for name in source.classes:
@@ -111,7 +106,7 @@ def _check(config: ExportConfig, kind: type[Writer], source: Source) -> None:
 
 
 def _check_dest(config: ExportConfig) -> None:
-    """DEST must be new or empty, or, to be overwritten, an export."""
+    """Raise `CollisionError` unless DEST is new, empty, or an export to be overwritten."""
     dest = config.dest
     if not dest.exists():
         return
@@ -128,35 +123,36 @@ def _check_dest(config: ExportConfig) -> None:
 
 
 def _fill(writer: Writer, config: ExportConfig, result: ExportResult, reporter: Reporter, stop: Stop) -> None:
-    """Each photo and mask in turn, then the lists."""
-    fates: Counter[str] = Counter()
+    """Write each photo and mask, then the lists."""
+    photos: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     with reporter.progress(len(writer.pieces), "exporting") as progress:
         for piece in writer.pieces:
             if stop.requested:
                 raise _Stopped
             try:
-                fate, reason = _one(writer, piece, link=config.link)
+                how, reason = _write_piece(writer, piece, link=config.link)
             except ImageError as error:
                 result.failures[piece.relative] = error.reason
                 reporter.warn(f"{piece.relative}: {error.reason}")
             else:
-                fates.update([fate] if fate else [])
+                photos.update([how] if how else [])
                 reasons.update([reason] if reason else [])
                 writer.written.setdefault(piece.split, []).append(piece)
             progress.advance()
     if not writer.written:
         name, reason = next(iter(result.failures.items()))
-        raise PseudomaskError(f"none of the {len(writer.pieces)} masks can be exported; the first, {name}: {reason}")
+        total = count(len(writer.pieces), "mask")
+        raise PseudomaskError(f"cannot export any of {total}; the first, {name}: {reason}")
     writer.finish()
-    result.photos, result.rewritten = dict(fates), dict(reasons)
+    result.photos, result.rewritten = dict(photos), dict(reasons)
     result.splits = {split: len(writer.written[split]) for split in writer.splits}
 
 
-def _one(writer: Writer, piece: Piece, *, link: bool) -> tuple[str | None, str | None]:
-    """What became of the photo, and why if it was rewritten.
+def _write_piece(writer: Writer, piece: Piece, *, link: bool) -> tuple[str | None, str | None]:
+    """How the photo was written (None: not at all), and why it was rewritten, if it was.
 
-    Raises `ImageError` where photo or mask cannot be used; then nothing of it stays.
+    Raises `ImageError` if photo or mask cannot be used; then neither is written.
     """
     mask = _mask(piece, len(writer.classes), writer.ignore)
     if piece.photo is None:
@@ -169,12 +165,12 @@ def _one(writer: Writer, piece: Piece, *, link: bool) -> tuple[str | None, str |
         sizes = [f"{height}x{width}" for height, width in (mask.shape, header.size)]
         raise ImageError(piece.photo, f"its mask has {sizes[0]} pixels, the photo {sizes[1]}; extract it again")
     target = writer.photo(piece)
-    fate: tuple[str | None, str | None] = (None, None)
+    written: tuple[str | None, str | None] = (None, None)
     if target is not None:
         target.parent.mkdir(parents=True, exist_ok=True)
-        fate = put_photo(piece.photo, target, header, writer.seen, link=link)
+        written = write_photo(piece.photo, target, header, writer.decoding, link=link)
     writer.add(piece, mask)
-    return fate
+    return written
 
 
 def _mask(piece: Piece, classes: int, ignore: int) -> np.ndarray:
@@ -190,16 +186,12 @@ def _mask(piece: Piece, classes: int, ignore: int) -> np.ndarray:
     return mask
 
 
-def _unportable(writer: Writer) -> list[str]:
-    """The sentence about names that only some systems can hold, where there are any."""
-    found = [name for name in writer.names.values() if not on_windows(name)]
-    return [f"{len(found)} names are not valid on Windows, such as {found[0]}"] if found else []
-
-
 def _describe(writer: Writer, config: ExportConfig, source: Source, result: ExportResult) -> None:
     """README.md for people, export.json for programs, classes.txt for both."""
-    result.lost = [*writer.lost(), *_unportable(writer)]
-    result.paste = writer.paste(os.path.abspath(config.dest))  # noqa: PTH100 - links stay as they were named
+    result.lost = writer.losses()
+    if unportable := [name for name in writer.names.values() if not on_windows(name)]:
+        result.lost.append(f"not valid on Windows: {count(len(unportable), 'name')}, such as {unportable[0]}")
+    result.paste = writer.paste(os.path.abspath(config.dest))  # noqa: PTH100 - keep links as given
     protocol = source.record.protocol
     made = [f"method: {protocol['method']}"] if "method" in protocol else []
     if source.made.refined_by:

@@ -12,11 +12,11 @@ from pseudomask.exporting.writer import Writer, copy_mask, write_lines
 from pseudomask.quoting import yaml_word
 
 _SPLITS = {"val": "validation"}
-"""What the library calls them."""
+"""The library's names of splits."""
 
 
 class Imagefolder(Writer):
-    """SPLIT/metadata.jsonl that pairs images/ with masks/, and a README.md that tells the library where splits are."""
+    """SPLIT/metadata.jsonl, which pairs images/ with masks/, and a README.md that names the splits."""
 
     def _split(self, piece: Piece) -> Path:
         return self.folder / "data" / _SPLITS.get(piece.split, piece.split)
@@ -38,14 +38,8 @@ class Imagefolder(Writer):
             write_lines(self._split(pieces[0]) / "metadata.jsonl", lines)
 
     def front_matter(self) -> str:
-        lines = [
-            "---",
-            "task_categories:",
-            "- image-segmentation",
-            "configs:",
-            "- config_name: default",
-            "  data_files:",
-        ]
+        lines = ["---", "task_categories:", "- image-segmentation"]
+        lines += ["configs:", "- config_name: default", "  data_files:"]
         for split in self.splits:
             name = _SPLITS.get(split, split)
             lines += [f"  - split: {yaml_word(name)}", f"    path: {yaml_word(f'data/{name}/**')}"]

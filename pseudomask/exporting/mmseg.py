@@ -19,7 +19,7 @@ class Mmseg(Writer):
 
     @staticmethod
     def fault(name: str) -> str | None:
-        return None  # names come from the folder, nothing lists them
+        return None  # mmsegmentation lists the folder, so no file contains names
 
     @cached_property
     def suffix(self) -> str:
@@ -36,7 +36,7 @@ class Mmseg(Writer):
 
     def paste(self, folder: str) -> str:
         lines = [
-            f"num_classes = {len(self.all_classes)}  # of decode_head and auxiliary_head: background counts",
+            f"num_classes = {len(self.all_classes)}  # of decode_head and auxiliary_head; includes background",
             f"metainfo = dict(classes={self.all_classes!r}, palette={colours(len(self.classes))!r})",
         ]
         for split in self.splits:

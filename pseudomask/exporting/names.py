@@ -1,4 +1,4 @@
-"""What a photo is called in an export, and the names that a format cannot hold."""
+"""The names of photos in an export, and names that a format cannot represent."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 
 from pseudomask.errors import CollisionError, UsageError
 from pseudomask.exporting.source import Piece
+from pseudomask.running.jsonable import is_utf8
 
 _LONGEST = 255 - len(".jpeg")  # bytes of a file's name
 _UNWRITABLE = ("Cc", "Cs", "Zl", "Zp")  # control characters, bytes that are not UTF-8, line and paragraph ends
@@ -19,7 +20,7 @@ _NOT_ON_WINDOWS = re.compile(r'[<>:"|?*\\\x00-\x1f]|[. ]$')
 
 
 def flat_name(key: str) -> str:
-    """A key as one file name: `_` for `/`, for what a line of a list cannot hold, and for what is a path on Windows."""
+    """A key as one file name: `_` replaces `/`, characters that a list cannot contain, and Windows path syntax."""
     key = _DRIVE.sub(r"\1_", key)
     name = "".join("_" if letter in "/\\" or unicodedata.category(letter) in _UNWRITABLE else letter for letter in key)
     return _EDGES.sub(lambda spaces: "_" * len(spaces[0]), name)
@@ -30,8 +31,8 @@ def plan_names(
 ) -> dict[str, str]:
     """The name of each piece by its key: the key itself, or with `flat` a name without folders.
 
-    `fault` says what keeps a format from holding a name. Raises `CollisionError`, with both, where two photos would
-    share a name, and `UsageError` for a name that cannot be held.
+    `fault` says why a format cannot represent a name. Raises `CollisionError`, naming both, if two photos would share
+    a name, and `UsageError` for a name that cannot be represented.
     """
     names: dict[str, str] = {}
     owners: dict[str, str] = {}
@@ -53,37 +54,27 @@ def plan_names(
 
 
 def no_utf8(name: str) -> str | None:
-    """A fault of names that JSON and zip files cannot hold."""
-    return None if name.isascii() or _encodable(name) else "the name is not UTF-8"
+    """The fault of a name that JSON and zip files cannot represent."""
+    return None if is_utf8(name) else "the name is not UTF-8"
 
 
 def no_line(name: str) -> str | None:
-    """A fault of names that a line of a list cannot hold."""
+    """The fault of a name that a line of a list cannot represent."""
     if name.splitlines() != [name]:
         return "the name contains a line break, which a list cannot represent"
     if name != name.strip() or name.startswith("#"):
-        return "a list cannot hold a name that begins or ends with a space, or begins with #"
+        return "a list cannot represent a name that begins or ends with a space, or begins with #"
     return no_utf8(name)
 
 
 def no_member(name: str) -> str | None:
-    """A fault of names that an archive cannot hold: on another system they could lead out of the folder it is unpacked
-    in.
-    """
+    """The fault of a name that is unsafe in an archive: on another system it could be a path out of the folder."""
     if "\\" in name or _DRIVE.search(name) or any(part in ("", ".", "..") for part in name.split("/")):
         return "the name would be a different path when unpacked on Windows"
     return no_line(name)
 
 
 def on_windows(name: str) -> bool:
-    """Whether Windows can hold a relative path: no device's name, no stream, no dot or space at an end."""
+    """Whether a relative path is valid on Windows: no device name, no stream, no dot or space at the end of a part."""
     parts = name.split("/")
     return not any(_NOT_ON_WINDOWS.search(part) or _WINDOWS_DEVICE.fullmatch(part) for part in parts)
-
-
-def _encodable(name: str) -> bool:
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -1,4 +1,4 @@
-"""From a region of pixels to polygons, one a part, such that filling them gives the region back."""
+"""Convert a region of pixels to polygons, one per part; filling them restores the region."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 class Outline:
     """A region's polygons: int (n, 2) arrays of (x, y), through the centres of its outermost pixels.
 
-    holes: how many were joined to their part's outline; thin: pixels of parts that no polygon can show, being a
-    point or a line.
+    holes: how many were joined to their part's outline; thin: pixels of parts that are points or lines, which have no
+    polygon.
     """
 
     parts: tuple[np.ndarray, ...]
@@ -22,10 +22,10 @@ class Outline:
 
 
 def outline(region: np.ndarray) -> Outline:
-    """Polygons of a region, bool (H, W); parts are those that touch by side or corner.
+    """Polygons of a region, bool (H, W); pixels of a part touch at a side or corner.
 
-    A hole is entered and left over one horizontal cut through the part, so that a part stays one polygon. With
-    `cv2.fillPoly` the polygons give the region back, but for thin parts.
+    A hole is joined to the outline by a horizontal cut, so that a part remains one polygon. `cv2.fillPoly` of the
+    polygons gives the region, except thin parts.
     """
     pixels = region.astype(np.uint8)
     contours, tree = cv2.findContours(pixels, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
@@ -33,7 +33,7 @@ def outline(region: np.ndarray) -> Outline:
     parts, holes, thin = [], 0, 0
     for index, ring in enumerate(rings):
         if tree[0][index][3] >= 0:
-            continue  # a hole: done with its part
+            continue  # a hole, handled with its part
         inner = [rings[child] for child in _children(tree[0], index)]
         corners = _corners(_joined(ring, inner, pixels))
         if len(np.unique(corners, axis=0)) < 3:
@@ -53,7 +53,7 @@ def _children(tree: np.ndarray, index: int) -> list[int]:
 
 
 def _joined(ring: np.ndarray, holes: list[np.ndarray], pixels: np.ndarray) -> np.ndarray:
-    """One closed ring: at a hole's leftmost pixel a cut goes left until it meets the outline or an earlier hole."""
+    """One closed ring: from each hole's leftmost pixel a cut goes left to the outline or an earlier hole."""
     for hole in sorted(holes, key=lambda points: int(points[:, 0].min())):
         first = int(hole[:, 0].argmin())
         x, y = hole[first]
@@ -66,7 +66,7 @@ def _joined(ring: np.ndarray, holes: list[np.ndarray], pixels: np.ndarray) -> np
 
 
 def _corners(ring: np.ndarray) -> np.ndarray:
-    """The ring without points in the midst of straight lines."""
+    """The ring without the points inside straight lines."""
     before, after = ring - np.roll(ring, 1, axis=0), np.roll(ring, -1, axis=0) - ring
     straight = (before[:, 0] * after[:, 1] == before[:, 1] * after[:, 0]) & ((before * after).sum(1) > 0)
     corners: np.ndarray = ring[~straight]

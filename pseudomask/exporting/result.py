@@ -1,4 +1,4 @@
-"""What `export` gives back."""
+"""The result of `export`."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pseudomask.running.jsonable import jsonable
+from pseudomask.quoting import count
+from pseudomask.running.jsonable import json_object
 from pseudomask.running.reporter import Bad
 
 
-@dataclass(kw_only=True)
+@dataclass
 class ExportResult:
-    """What `export` did.
+    """The result of `export`.
 
     Attributes:
-        splits: photos in each list; photos: what became of their files (copied, hard-linked, linked, rewritten);
-            rewritten: how many for which reason.
-        failures: reason by photo, for masks that could not be exported; left_out: for photos that OUT has no mask of.
-        lost: what the format had no room for; paste: the lines for a trainer's config.
-        exit_code: 0; 1 where more masks failed than `max_failures`; 130 or 143 after a signal.
+        splits: number of photos by list; `photos`: by how they were written (copied, hard-linked, linked, rewritten);
+            `rewritten`: by the reason.
+        failures: reason by photo, for masks that could not be exported; `left_out`: for photos without a mask in OUT.
+        lost: what the format cannot represent; `paste`: the lines for a trainer's config.
+        exit_code: 0; 1 if more masks failed than `max_failures`; 130 or 143 after a signal.
     """
 
     dest: Path
@@ -37,16 +38,15 @@ class ExportResult:
     def summary(self) -> list[tuple[str, str]]:
         if not self.splits:
             return [("exported", "nothing")]
-        lists = ", ".join(f"{count} {name}" for name, count in self.splits.items())
-        rows = [("exported", f"{sum(self.splits.values())} masks as {self.format} ({lists})")]
+        lists = ", ".join(f"{n} {name}" for name, n in self.splits.items())
+        rows = [("exported", f"{count(sum(self.splits.values()), 'mask')} as {self.format} ({lists})")]
         for label, kind, reasons in (("failed", Bad, self.failures), ("left out", str, self.left_out)):
             if reasons:
                 name, reason = next(iter(reasons.items()))
                 rows.append((label, kind(f"{len(reasons)} (first: {name}: {reason})")))
-        if self.photos:
-            rows.append(("photos", ", ".join(f"{count} {what}" for what, count in self.photos.items())))
-        if self.rewritten:
-            rows.append(("rewritten", ", ".join(f"{count} {why}" for why, count in self.rewritten.items())))
+        for label, counts in (("photos", self.photos), ("rewritten", self.rewritten)):
+            if counts:
+                rows.append((label, ", ".join(f"{n} {what}" for what, n in counts.items())))
         rows += [("note", line) for line in self.lost]
         return [*rows, ("where", str(self.dest))]
 
@@ -55,5 +55,4 @@ class ExportResult:
         return self.paste.split("\n") if self.paste else []
 
     def to_json(self) -> dict[str, Any]:
-        plain: dict[str, Any] = jsonable({"schema": 1, **self.__dict__})
-        return plain
+        return json_object({"schema": 1, **self.__dict__})

@@ -1,4 +1,4 @@
-"""OUT: what a folder of masks says of itself, and which of its masks are to be exported."""
+"""Read OUT, a folder of masks, and choose the masks to export."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VAL = "val"
 
 @dataclass(frozen=True)
 class Piece:
-    """One photo and its mask; `relative` is the photo's path below its folder, `key` the same without suffix."""
+    """One photo and its mask; `relative` is the photo's path within its folder, `key` the same without suffix."""
 
     key: str
     relative: str
@@ -30,12 +30,12 @@ class Piece:
 
 @dataclass(frozen=True)
 class Source:
-    """What OUT holds.
+    """The content of OUT.
 
-    pieces: the masks to export, in the manifest's order.
-    left_out: reason by photo, for those that OUT has no mask of; unlisted: masks that its manifest does not name.
-    made, record: the folder, and the run that filled it.
-    changed: photos that changed since.
+    Attributes:
+        pieces: the masks to export, in the manifest's order.
+        left_out: reason by photo, for photos without a mask; `unlisted`: number of masks not in the manifest.
+        made, record: the folder, and the run that made it; `changed`: photos that changed since.
     """
 
     pieces: tuple[Piece, ...]
@@ -48,10 +48,10 @@ class Source:
 
 
 def read_source(config: ExportConfig, *, with_photos: bool) -> Source:
-    """Read OUT's record and manifest and choose what is asked for.
+    """Read OUT's record and manifest and choose the masks to export.
 
-    Raises `UsageError` where OUT is not what extract or refine wrote, a list names what it does not hold, or its
-    photos are not to be found.
+    Raises `UsageError` if OUT was not written by extract or refine, a list names a photo that is not in it, or the
+    photos cannot be found.
     """
     made, record = _read(config.out)
     images = _images(config, made) if with_photos else None
@@ -65,9 +65,7 @@ def read_source(config: ExportConfig, *, with_photos: bool) -> Source:
     if not done:
         raise UsageError(f"{config.out}: its manifest has no finished masks")
     if images is not None and not any((images / item.relative).is_file() for item in done):
-        raise UsageError(
-            f"{images}: none of the {len(done)} photos, such as {done[0].relative}, is in it; give --images"
-        )
+        raise UsageError(f"{images}: contains no photo of these masks, such as {done[0].relative}; give --images")
     held = _held_out(config, done)
     pieces = tuple(
         Piece(
@@ -94,12 +92,12 @@ def _read(folder: Path) -> tuple[MadeFolder, RunRecord]:
         raise UsageError(f"{folder}: {what}; OUT must be an output folder of extract or refine")
     for key, entry in made.entries.items():
         if not (is_below(key) and is_below(entry.setdefault("image", key))):
-            raise UsageError(f"{folder / MANIFEST}: {key!r} leads out of the folder")
+            raise UsageError(f"{folder / MANIFEST}: {key!r} is a path out of the folder")
     return made, record
 
 
 def _images(config: ExportConfig, made: MadeFolder) -> Path:
-    """The folder of photos: the one given, else the one that the run read."""
+    """The folder of photos: --images, otherwise the recorded one."""
     if config.images is not None:
         if not config.images.is_dir():
             raise UsageError(f"{config.images}: no such folder of photos")
@@ -115,8 +113,8 @@ def _held_out(config: ExportConfig, items: list[ImageItem]) -> set[str]:
     if config.val_list is not None:
         held = {item.key for item in select(items, read_list(config.val_list), source=str(config.val_list))}
         if len(held) == len(items):
-            raise UsageError(f"{config.val_list}: names all {len(items)} photos, so none is left to train on")
+            raise UsageError(f"{config.val_list}: names every photo, so none is left to train on")
         return held
-    # By a hash of the name: a photo more or less moves hardly any other from one list to the other.
+    # By a hash of the name, so that added or removed photos move hardly any other photo to another list.
     order = sorted(items, key=lambda item: hashlib.sha256(item.key.encode("utf-8", "surrogateescape")).digest())
     return {item.key for item in order[: min(round(config.val_fraction * len(items)), len(items) - 1)]}

@@ -1,4 +1,4 @@
-"""The VOC devkit: what torchvision's `VOCSegmentation` and the scripts of this field open."""
+"""The VOC devkit, as torchvision's `VOCSegmentation` and weakly supervised code read it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pseudomask.exporting.writer import Writer, copy_mask, write_lines
 
 
 class Voc(Writer):
-    """VOCdevkit/VOC2012 with photos as JPEG, masks under both of VOC's names for them, and lists."""
+    """VOCdevkit/VOC2012 with JPEG photos, masks in SegmentationClass and SegmentationClassAug, and lists."""
 
     flat = True
     wide = False

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import get_args
 
 from pseudomask.config import ExtractConfig, WeightRule
+from pseudomask.config.quality import QUALITIES, USUAL
 from pseudomask.errors import UsageError
 from pseudomask.maps.cam import LinearMaps
+from pseudomask.maps.cams import make_cam
 from pseudomask.maps.cpmc import Cpmc, CpmcSettings
 from pseudomask.maps.method import MapMethod
 from pseudomask.networks.card import Card
@@ -16,16 +18,17 @@ from pseudomask.suggest import did_you_mean
 MakeMethod = Callable[[ExtractConfig, Card], MapMethod]
 
 METHODS: dict[str, MakeMethod] = {
-    "cam": lambda config, card: LinearMaps("first"),
-    "recam": lambda config, card: LinearMaps(weight_rule(config, card)),
-    "cpmc": lambda config, card: Cpmc(CpmcSettings.of(config), weight_rule(config, card)),
+    "cam": lambda config, card: LinearMaps("first", make_cam(config, card)),
+    "recam": lambda config, card: LinearMaps(weight_rule(config, card), make_cam(config, card)),
+    "cpmc": lambda config, card: Cpmc(CpmcSettings.of(config), weight_rule(config, card), make_cam(config, card)),
 }
 
 
 def make_method(config: ExtractConfig, card: Card) -> MapMethod:
     """The method that `config.method` names, for the weights of `card`."""
-    check_method(config.method)
-    return METHODS[config.method](config, card)
+    method = config.method or QUALITIES[USUAL].method
+    check_method(method)
+    return METHODS[method](config, card)
 
 
 def check_method(name: str) -> None:
@@ -40,8 +43,8 @@ def weight_rule(config: ExtractConfig, card: Card) -> WeightRule:
 
 
 def card_rule(card: Card) -> WeightRule:
-    """What the card recommends, else the paper's product; `first` for one class, of which a softmax learns nothing."""
-    rule = "first" if len(card.classes) == 1 else card.weight_rule or "product"
+    """What the card recommends, else the paper's product; `first` where a softmax had nothing to tell apart."""
+    rule = card.weight_rule or "product" if card.second_taught else "first"
     if rule not in get_args(WeightRule):
         raise UsageError(f"weight rule {rule!r} in the weights' card is unknown; give --recam-weights")
     return rule  # type: ignore[return-value]

@@ -1,56 +1,64 @@
-"""CAM (Zhou et al., CVPR 2016) and ReCAM (Chen et al., CVPR 2022): one linear map of the features."""
+"""CAM (Zhou et al., CVPR 2016) and ReCAM (Chen et al., CVPR 2022): the class maps of a linear classifier."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
 from pseudomask.config import WeightRule
+from pseudomask.maps.cams.plain import Plain
+from pseudomask.maps.cams.plain import present_class_maps as present_class_maps
+from pseudomask.maps.cams.variant import Cam
 from pseudomask.maps.method import MapMethod
 from pseudomask.networks.features import Features
 from pseudomask.networks.network import CamNetwork
 
 
-def present_class_maps(features: Tensor, weights: Tensor, index: Tensor) -> Tensor:
-    """ReLU(w_k · f(p)) for the present classes only, in float32.
-
-    Args:
-        features: (B, D, h, w).
-        weights: (C, D, 1, 1).
-        index: (B, N) int64.
-
-    Returns:
-        (B, N, h, w), ≥ 0.
-    """
-    h, w = features.shape[-2:]
-    rows = features.permute(0, 2, 3, 1).flatten(1, 2)  # (B, hw, D), as channels-last features lie in memory
-    # On a CPU as many as its cache holds: in float32 the features then never go to memory.
-    step = 256 if features.device.type == "cpu" else h * w
-    with torch.autocast(features.device.type, enabled=False):
-        chosen = weights.flatten(1)[index].float()  # (B, N, D)
-        maps = torch.cat([chosen @ part.float().mT for part in rows.split(step, 1)], 2)  # (B, N, hw)
-    found: Tensor = torch.relu(maps).unflatten(2, (h, w))
-    return found
-
-
 @dataclass(frozen=True)
 class LinearMaps(MapMethod):
-    """Maps whose weights follow a rule: `first` is plain CAM, the others need the second classifier."""
+    """The maps of a classifier whose weights follow a rule.
+
+    Attributes:
+        rule: `first` is the classifier of plain CAM, the others need the second one.
+        cam: the kind of map.
+    """
 
     rule: WeightRule
+    cam: Cam = field(default_factory=Plain)
+
+    @property
+    def gradients(self) -> bool:
+        return self.cam.gradients
+
+    @property
+    def pyramid(self) -> bool:
+        return self.cam.pyramid
+
+    @property
+    def image(self) -> bool:
+        return self.cam.image
 
     @property
     def threshold_key(self) -> str:
-        return self.rule
+        return key_of(self.rule, self.cam)
 
     @property
     def default_threshold(self) -> float:
-        return 0.2
+        return self.cam.default_threshold
 
     def check(self, network: CamNetwork) -> None:
         network.map_weights(self.rule)
+        self.cam.check(network, self.rule)
+
+    def facts(self) -> Mapping[str, str]:
+        return self.cam.facts()
 
     def activate(self, network: CamNetwork, features: Features, index: Tensor, valid: Tensor) -> Tensor:
-        return present_class_maps(features.last, network.map_weights(self.rule), index)
+        return self.cam.maps(network, features, network.map_weights(self.rule), index, valid)
+
+
+def key_of(start: str, cam: Cam) -> str:
+    """The key of a threshold on a card: the rule's or the method's, and the kind of map unless it is plain."""
+    return start if cam.name == "plain" else f"{start}_{cam.name}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Mapping
 
 from torch import Tensor
 
@@ -19,12 +19,23 @@ class MapMethod(ABC):
             network as it was trained, in float32 unless --amp asks for something else; else there are no gradients,
             and batch norm may be folded into the convolutions.
         pyramid: `activate` reads outputs of earlier stages than the last; else only the last is kept.
+        image: `activate` reads what the network was given, `Features.image`, to put it through again. Its features
+            then have no graph.
         threshold_key: under which the weights' card keeps the background threshold measured for this kind of map.
         default_threshold: the background threshold where the card keeps none: of this kind of map, not these weights.
     """
 
-    gradients: ClassVar[bool] = False
-    pyramid: ClassVar[bool] = False
+    @property
+    def gradients(self) -> bool:
+        return False
+
+    @property
+    def pyramid(self) -> bool:
+        return False
+
+    @property
+    def image(self) -> bool:
+        return False
 
     @property
     @abstractmethod
@@ -35,7 +46,11 @@ class MapMethod(ABC):
     def default_threshold(self) -> float: ...
 
     def check(self, network: CamNetwork) -> None:  # noqa: B027
-        """Raise `WeightsError`, naming the verb that helps, when the network lacks what is needed."""
+        """Raise `WeightsError` or `UsageError`, naming what helps, when the network lacks what is needed."""
+
+    def facts(self) -> Mapping[str, str]:
+        """What the maps depend on beside settings and weights, such as a file's hash, for the record."""
+        return {}
 
     @abstractmethod
     def activate(self, network: CamNetwork, features: Features, index: Tensor, valid: Tensor) -> Tensor:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 
 def average_precision(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Average precision of each class, float64 (C,) in [0, 1]; NaN where a class has no positive image.
 
-    scores: (N, C), any scale, higher is surer; targets: (N, C) of 0 and 1 (or bool). This is the area under
+    scores: (N, C), any scale, higher is more confident; targets: (N, C) of 0 and 1 (or bool). This is the area under
     the step curve: the sum over distinct scores of precision times the rise in recall, without
     interpolation. Equal scores count as one step, so the order of the images does not matter.
     Raises ValueError for other shapes, targets other than 0 and 1, or scores that are not finite.
@@ -35,6 +37,29 @@ def best_f1_threshold(scores: np.ndarray, targets: np.ndarray) -> float:
     upper, lower = float(steps[best]), float(steps[best + 1])
     middle = lower + (upper - lower) / 2
     return middle if middle < upper else lower
+
+
+def chance_precision(photos: int, positive: int) -> float:
+    """The average precision to expect of a random order (Bestgen, 2015): a little above the share of positives."""
+    if photos == positive:
+        return 1.0
+    harmonic = float(np.sum(1 / np.arange(1, photos + 1)))
+    return ((positive - 1) / (photos - 1) * (photos - harmonic) + harmonic) / photos
+
+
+@lru_cache(maxsize=1024)
+def lucky_precision(photos: int, positive: int) -> float:
+    """The average precision that one random order in twenty reaches: what is no higher may be luck.
+
+    The 95 % quantile of up to 2,000 random orders, always the same ones.
+    """
+    draws = min(2000, max(100, 400_000 // photos))
+    rng = np.random.default_rng([photos, positive])
+    truth = np.zeros(photos, np.uint8)
+    truth[:positive] = 1
+    shuffled = rng.permuted(np.tile(truth, (draws, 1)), axis=1)
+    precision = shuffled.cumsum(1) / np.arange(1, photos + 1)
+    return float(np.quantile((precision * shuffled).sum(1) / positive, 0.95, method="higher"))
 
 
 def _class_average_precision(values: np.ndarray, positive: np.ndarray) -> float:

@@ -1,7 +1,7 @@
-"""Confusion counts between label maps, and what follows from them.
+"""Confusion counts between label maps, and the measures computed from them.
 
 Rows are truth, columns prediction. A pixel whose truth is the ignore index is not counted. A prediction of
-the ignore index counts as background, so that leaving hard pixels out wins nothing.
+the ignore index counts as background, so that ignoring hard pixels does not improve the result.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pseudomask.errors import UsageError
-from pseudomask.measuring.values import way_out
+from pseudomask.measuring.values import advice
 
 MAX_CLASSES = 4096  # a table of this many classes takes 128 MiB
 
@@ -21,8 +21,8 @@ class Counts:
     """Pixels of one image: `table[..., i, j]` of truth `labels[i]` and prediction `labels[j]`.
 
     labels: ascending (k,), the labels in truth or prediction; table: int64 (k, k).
-    ignored: pixels of the ignore index in truth and in prediction; odd_palettes: whether the palette of the truth's
-    file, or of the prediction's, names other indices than its pixels have.
+    ignored: pixels of the ignore index in truth and in prediction.
+    odd_palettes: whether the palettes of the truth and prediction files contradict their pixels.
     """
 
     labels: np.ndarray
@@ -40,8 +40,8 @@ def count(pred: np.ndarray, truth: np.ndarray, *, n_classes: int | None = None, 
     check_maps(pred, truth)
     counted = truth.ravel() != ignore
     prediction = pred.ravel()
-    left_out = int(np.count_nonzero(prediction == ignore))
-    if left_out:
+    ignored = int(np.count_nonzero(prediction == ignore))
+    if ignored:
         prediction = np.where(prediction == ignore, 0, prediction)
     check_labels(prediction, "prediction", n_classes)
     truth_labels = truth.ravel()[counted]
@@ -50,8 +50,8 @@ def count(pred: np.ndarray, truth: np.ndarray, *, n_classes: int | None = None, 
     labels, positions = compact(truth_labels, prediction)
     k = len(labels)
     cells = positions[truth_labels] * k + positions[prediction]
-    ignored = (truth.size - len(truth_labels), left_out)
-    return Counts(labels, np.bincount(cells, minlength=k * k).reshape(k, k), ignored)
+    table = np.bincount(cells, minlength=k * k).reshape(k, k)
+    return Counts(labels, table, (truth.size - len(truth_labels), ignored))
 
 
 def check_maps(pred: np.ndarray, truth: np.ndarray) -> None:
@@ -73,11 +73,11 @@ def check_labels(values: np.ndarray, what: str, n_classes: int | None) -> None:
     if low < 0 or high >= limit:
         wrong = low if low < 0 else high
         allowed = f"0..{limit - 1}" + ("" if n_classes is None else f" for {limit - 1} classes and background")
-        raise UsageError(f"the {what} contains the value {wrong}, outside {allowed}; {way_out(values, what, limit)}")
+        raise UsageError(f"the {what} contains the value {wrong}, outside {allowed}; {advice(values, what, limit)}")
 
 
 def compact(*maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Labels in any of the flat maps, ascending (k,), and a table from label to its place among them."""
+    """The labels in any of the flat maps, ascending (k,), and a table from each label to its position among them."""
     size = 1 + max((int(values.max()) for values in maps if values.size), default=0)
     present = np.zeros(size, bool)
     for values in maps:
@@ -88,7 +88,7 @@ def compact(*maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 class Confusion:
     """Counts over many images: `table[t, p]` pixels of truth t predicted as p, int64 (n, n).
 
-    n_classes: number of classes with background; None lets the table grow with the labels it meets.
+    n_classes: number of classes with background; if None, the table grows with the labels found.
     """
 
     def __init__(self, n_classes: int | None = None) -> None:
@@ -112,12 +112,8 @@ class Confusion:
             self.table = np.pad(self.table, (0, grow))
         self.table[np.ix_(counts.labels, counts.labels)] += counts.table
 
-    def merge(self, other: Confusion) -> None:
-        """Add another's counts, such as those of a second process."""
-        self.add(Counts(np.arange(len(other.table)), other.table))
-
     def measures(self) -> Measures:
-        """IoU and its company for the counts so far."""
+        """IoU and the other measures of the counts so far."""
         return measure(self.table)
 
 

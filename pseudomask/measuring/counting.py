@@ -1,4 +1,4 @@
-"""Reading one pair of files and counting it, on one or more threads."""
+"""Read pairs of files and count their pixels, on one or more threads."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from pseudomask import quoting
 from pseudomask.errors import UsageError
 from pseudomask.measuring.coding import Coding
 from pseudomask.measuring.confusion import Counts, count
@@ -24,11 +25,12 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, eq=False)
 class PairCounter:
-    """Counts pairs of mask files, or of score and mask files where `thresholds` are given.
+    """Counts pairs of mask files, or pairs of score and mask files if `thresholds` are given.
 
-    n_classes: with background, None for any; renumber: the truth's index of each index that the prediction
-    uses, int (m,) with renumber[0] = 0, or None where both use the same. The codings say what the files' numbers or
-    colours mean.
+    Attributes:
+        n_classes: with background; None accepts any.
+        renumber: index in the truth for each index in the prediction, int (m,) with renumber[0] = 0; None if equal.
+        truth_coding, pred_coding: what the numbers or colours in the files mean.
     """
 
     n_classes: int | None
@@ -39,7 +41,7 @@ class PairCounter:
     pred_coding: Coding = field(default_factory=lambda: Coding("pred"))
 
     def __call__(self, pair: Pair) -> Counts:
-        """UsageError, with the file names, where the two do not fit; ImageError for a damaged mask."""
+        """Raises UsageError, with the file names, if the two do not match; ImageError for a damaged mask."""
         try:
             return self._count(pair)
         except UsageError as error:
@@ -48,13 +50,13 @@ class PairCounter:
             raise UsageError(f"{pair.prediction} against {pair.truth}: {error}") from error
 
     def mask(self, prediction: Path, threshold: float | None) -> np.ndarray:
-        """A prediction as label map (H, W) in the truth's indices: a mask file, or scores cut at `threshold`."""
+        """A prediction as a label map (H, W) in the truth's indices: a mask file, or scores cut at `threshold`."""
         if self.thresholds is None or threshold is None:
             return self._mask(self.pred_coding.read(prediction)[0])
         return self._scores(load_scores(prediction)).mask(threshold)
 
     def truth(self, path: Path) -> np.ndarray:
-        """A truth file as label map (H, W)."""
+        """A truth file as a label map (H, W)."""
         return self.truth_coding.read(path)[0]
 
     def _count(self, pair: Pair) -> Counts:
@@ -83,8 +85,8 @@ class PairCounter:
     def _renumbered(self, labels: np.ndarray) -> np.ndarray:
         assert self.renumber is not None
         if int(labels.max()) >= len(self.renumber):
-            last = len(self.renumber) - 1
-            raise UsageError(f"the prediction contains the value {labels.max()}, but its run.json has {last} classes")
+            known = quoting.count(len(self.renumber) - 1, "class")
+            raise UsageError(f"the prediction contains the value {labels.max()}, but its run.json has {known}")
         renumbered: np.ndarray = self.renumber[labels]
         return renumbered
 
@@ -95,7 +97,7 @@ def in_order(
     workers: int,
     initializer: Callable[[], None] | None = None,
 ) -> Generator[Result, None, None]:
-    """`map` on threads, which each begin with `initializer`: results in order, at most two items a thread under way."""
+    """`map` on threads that first call `initializer`: results in order, at most two items per thread at a time."""
     if workers <= 1:
         yield from map(function, items)
         return

@@ -1,4 +1,4 @@
-"""What makes a measurement meaningless, which is an error, or doubtful, which is told before its number."""
+"""What makes a measurement meaningless (an error) or doubtful (a warning before the result)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 from pseudomask.errors import UsageError
 from pseudomask.measuring.coding import Coding
 from pseudomask.measuring.confusion import Counts
-from pseudomask.quoting import shell_word
+from pseudomask.measuring.counting import PairCounter
+from pseudomask.quoting import count, listed, shell_word
 
 _SWAPPED = 0.6  # of a class's pixels, taken for one other class
 _MOSTLY = 0.5
@@ -20,19 +21,21 @@ _FEW = 0.05
 
 @dataclass(frozen=True)
 class Doubt:
-    """`code`: a word for programs; `text`: what is odd, and the option that settles it."""
+    """A warning. `code`: an identifier for programs; `text`: what is doubtful, and the option that settles it."""
 
     code: str
     text: str
 
 
 @dataclass
-class Seen:
-    """What was met on the way, beside the counts.
+class Observations:
+    """What was observed in the masks besides the counts.
 
-    ignored: pixels of the ignore index in truth and prediction; pixels: all of the truth; empty: images in which no
-    pixel counts; hollow: in which the truth holds nothing but background and the ignore index; odd_palettes: files of
-    each side whose palette contradicts their numbers; first_*: keys of the first.
+    Attributes:
+        ignored: pixels of the ignore index in truth and prediction; `pixels`: all pixels of the truth.
+        empty: images in which no pixel counts; `first_empty`: the key of the first.
+        hollow: images whose truth has only background and the ignore index; `first_hollow`: the key of the first.
+        odd_palettes: truth files and prediction files whose palette contradicts their numbers.
     """
 
     ignored: tuple[int, int] = (0, 0)
@@ -45,15 +48,12 @@ class Seen:
     first_hollow: str = ""
 
     def add(self, key: str, counts: Counts) -> None:
-        """One image more."""
+        """Add one image."""
         counted = int(counts.table.sum())
-        self.ignored = (self.ignored[0] + counts.ignored[0], self.ignored[1] + counts.ignored[1])
+        self.ignored = _added(self.ignored, counts.ignored)
+        self.odd_palettes = _added(self.odd_palettes, counts.odd_palettes)
         self.pixels += counted + counts.ignored[0]
         self.images += 1
-        self.odd_palettes = (
-            self.odd_palettes[0] + counts.odd_palettes[0],
-            self.odd_palettes[1] + counts.odd_palettes[1],
-        )
         if not counted:
             self.empty += 1
             self.first_empty = self.first_empty or key
@@ -62,129 +62,133 @@ class Seen:
             self.first_hollow = self.first_hollow or key
 
 
-@dataclass(frozen=True)
-class Setting:
-    """How two folders were compared: codings, the ignore index, whether scores, and whether the masks are our own."""
+def _added(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+    return one[0] + other[0], one[1] + other[1]
 
-    truth: Coding
-    pred: Coding
-    ignore: int
-    scores: bool
+
+@dataclass(frozen=True, eq=False)
+class Check:
+    """What is checked: counts (n, n), rows truth, and how they came about.
+
+    Attributes:
+        names: all classes, background first; `named`: whether they come from a class list.
+        own: whether the predictions were made by this program.
+    """
+
+    table: np.ndarray
+    names: tuple[str, ...]
+    named: bool
+    seen: Observations
+    counter: PairCounter
     own: bool
 
+    @property
+    def scores(self) -> bool:
+        return self.counter.thresholds is not None
 
-def check(table: np.ndarray, names: tuple[str, ...], named: bool, seen: Seen, setting: Setting) -> tuple[Doubt, ...]:
-    """What is doubtful in counts (n, n), rows truth.
+    def doubts(self) -> tuple[Doubt, ...]:
+        """What is doubtful. Raises UsageError if the result would be meaningless."""
+        self._check_meaning()
+        return (*self._of_files(), *self._of_ignored(), *self._of_classes())
 
-    names: all classes with background first; named: whether they come from a class list. Raises UsageError where the
-    number would say nothing.
-    """
-    _check_meaning(table, names, named, seen, setting)
-    return tuple(_doubts(table, names, named, seen, setting))
-
-
-def _check_meaning(table: np.ndarray, names: tuple[str, ...], named: bool, seen: Seen, setting: Setting) -> None:
-    """Raise UsageError for truth or predictions of 0 and 255 that are not class indices."""
-    ignore, example = setting.ignore, names[1] if named and len(names) > 1 else "1"
-    true_classes, predicted = table.sum(1)[1:].any(), table.sum(0)[1:].any()
-    if not table.any() or (not true_classes and seen.ignored[0] and not setting.truth.settles(ignore)):
-        what = "nothing but background" if table.any() else "no pixel"
-        raise UsageError(
-            f"the truth holds only {'0 and ' if table.any() else ''}{ignore}, which is ignored, so {what} counts; "
-            f"give its meaning: --truth-map {shell_word(f'{ignore}={example}')} (or {ignore}=ignore)"
-        )
-    all_left_out = true_classes and not predicted and seen.ignored[1] and not setting.scores
-    if all_left_out and not setting.own and not setting.pred.settles(ignore):
-        raise UsageError(
-            f"the predictions hold only 0 and {ignore}, and {ignore} counts as background, so they show no class; "
-            f"give its meaning: --pred-map {shell_word(f'{ignore}={example}')} (or {ignore}=ignore)"
-        )
-
-
-def _doubts(table: np.ndarray, names: tuple[str, ...], named: bool, seen: Seen, setting: Setting) -> Iterator[Doubt]:
-    truth, predicted = table.sum(1), table.sum(0)
-    if not truth[1:].any():
-        yield Doubt("truth-background", "the truth holds no class but background: only false positives are measured")
-    elif not predicted[1:].any() and not setting.scores:
-        yield Doubt("pred-background", "the predictions hold no class but background")
-    for coding, count, what in (
-        (setting.truth, seen.odd_palettes[0], "truth"),
-        (setting.pred, seen.odd_palettes[1], "prediction"),
-    ):
-        if count:
-            yield Doubt(
-                f"{coding.side}-palette",
-                f"the palette of {count} {what} masks gives their indices the colours of other classes, as an image "
-                f"optimiser does; if the colours are right, say --{coding.side}-palette voc (or FILE)",
+    def _check_meaning(self) -> None:
+        """Raise UsageError for truth or predictions of 0 and 255 that are not class indices."""
+        table, seen, ignore = self.table, self.seen, self.counter.ignore
+        example = self.names[1] if self.named and len(self.names) > 1 else "1"
+        true_classes, predicted = table.sum(1)[1:].any(), table.sum(0)[1:].any()
+        if not table.any() or (not true_classes and seen.ignored[0] and not self.counter.truth_coding.defines(ignore)):
+            what = "nothing but background" if table.any() else "no pixel"
+            raise UsageError(
+                f"the truth contains only {'0 and ' if table.any() else ''}{ignore}, which is ignored, so {what} "
+                f"counts; give its meaning: --truth-map {shell_word(f'{ignore}={example}')} (or {ignore}=ignore)"
             )
-    if not named:
-        yield from _odd_numbers(truth, setting.truth, "truth")
-        if not setting.scores:
-            yield from _odd_numbers(predicted, setting.pred, "predictions")
-    share = seen.ignored[0] / max(seen.pixels, 1)
-    if share > _MOSTLY and not setting.truth.settles(setting.ignore):
-        yield Doubt(
-            "ignored",
-            f"{100 * share:.0f} % of the truth's pixels are {setting.ignore} and do not count; if it is a class, say "
-            f"--truth-map {setting.ignore}=CLASS, else {setting.ignore}=ignore",
-        )
-    share = seen.ignored[1] / max(seen.pixels, 1)
-    if share > _MUCH and not setting.own and not setting.pred.settles(setting.ignore):
-        yield Doubt(
-            "pred-ignored",
-            f"{100 * share:.0f} % of the predictions' pixels are {setting.ignore} and count as background; if it is a "
-            f"class, say --pred-map {setting.ignore}=CLASS, else {setting.ignore}=ignore",
-        )
-    if seen.empty:
-        yield Doubt(
-            "empty-truth", f"no pixel is counted in {seen.empty} of {seen.images} images (first: {seen.first_empty})"
-        )
-    if seen.hollow > _FEW * seen.images and truth[1:].any() and not setting.truth.settles(setting.ignore):
-        yield Doubt(
-            "hollow-truth",
-            f"in {seen.hollow} of {seen.images} images the truth holds only 0 and {setting.ignore}, which does not "
-            f"count (first: {seen.first_hollow}); if {setting.ignore} is a class there, write its index instead, or "
-            f"say --truth-map {setting.ignore}=CLASS, else {setting.ignore}=ignore",
-        )
-    moved = _moved(table)
-    true, found = np.flatnonzero(truth[1:]), np.flatnonzero(predicted[1:])
-    if not moved and true.size and found.size and not np.intersect1d(true, found).size:
-        yield Doubt(
-            "disjoint",
-            f"truth and predictions have no class in common ({_some(names, true + 1)} in the truth, "
-            f"{_some(names, found + 1)} in the predictions): do both folders count classes in the same order? "
-            "--truth-map or --pred-map can renumber them",
-        )
-    if moved:
-        pairs = ", ".join(f"{names[a]} as {names[b]}" for a, b in moved[:4]) + (", ..." if len(moved) > 4 else "")
-        yield Doubt(
-            "swapped",
-            f"the truth's classes are mostly predicted as others ({pairs}): do both folders count classes in the same "
-            "order? --truth-map or --pred-map can renumber them",
-        )
+        all_ignored = true_classes and not predicted and seen.ignored[1] and not self.scores
+        if all_ignored and not self.own and not self.counter.pred_coding.defines(ignore):
+            raise UsageError(
+                f"the predictions contain only 0 and {ignore}, and {ignore} counts as background, so they show no "
+                f"class; give its meaning: --pred-map {shell_word(f'{ignore}={example}')} (or {ignore}=ignore)"
+            )
 
+    def _of_files(self) -> Iterator[Doubt]:
+        truth, predicted = self.table.sum(1), self.table.sum(0)
+        codings = (self.counter.truth_coding, self.counter.pred_coding)
+        if not truth[1:].any():
+            text = "the truth contains no class except background: only false positives are measured"
+            yield Doubt("truth-background", text)
+        elif not predicted[1:].any() and not self.scores:
+            yield Doubt("pred-background", "the predictions contain no class except background")
+        for coding, n, what in zip(codings, self.seen.odd_palettes, ("truth", "prediction"), strict=True):
+            if n:
+                yield Doubt(
+                    f"{coding.side}-palette",
+                    f"the palette of {count(n, f'{what} mask')} gives indices the colours of other classes, as image "
+                    f"optimisers do; if the colours are right, give --{coding.side}-palette voc (or FILE)",
+                )
+        if not self.named:
+            yield from _odd_numbers(truth, codings[0], "truth contains")
+            if not self.scores:
+                yield from _odd_numbers(predicted, codings[1], "predictions contain")
 
-def _some(names: tuple[str, ...], classes: np.ndarray) -> str:
-    return ", ".join(names[index] for index in classes[:3]) + (", ..." if len(classes) > 3 else "")
+    def _of_ignored(self) -> Iterator[Doubt]:
+        seen, ignore = self.seen, self.counter.ignore
+        truth_defined = self.counter.truth_coding.defines(ignore)
+        share = seen.ignored[0] / max(seen.pixels, 1)
+        if share > _MOSTLY and not truth_defined:
+            yield Doubt(
+                "ignored",
+                f"{100 * share:.0f} % of the truth's pixels are {ignore} and do not count; if it is a class, give "
+                f"--truth-map {ignore}=CLASS, otherwise {ignore}=ignore",
+            )
+        share = seen.ignored[1] / max(seen.pixels, 1)
+        if share > _MUCH and not self.own and not self.counter.pred_coding.defines(ignore):
+            yield Doubt(
+                "pred-ignored",
+                f"{100 * share:.0f} % of the predictions' pixels are {ignore} and count as background; if it is a "
+                f"class, give --pred-map {ignore}=CLASS, otherwise {ignore}=ignore",
+            )
+        images = count(seen.images, "image")
+        if seen.empty:
+            yield Doubt("empty-truth", f"no pixel is counted in {seen.empty} of {images} (first: {seen.first_empty})")
+        if seen.hollow > _FEW * seen.images and self.table[1:].any() and not truth_defined:
+            yield Doubt(
+                "hollow-truth",
+                f"in {seen.hollow} of {images} the truth contains only 0 and {ignore}, which does not count (first: "
+                f"{seen.first_hollow}); if {ignore} is a class there, write its index instead, or give --truth-map "
+                f"{ignore}=CLASS, otherwise {ignore}=ignore",
+            )
+
+    def _of_classes(self) -> Iterator[Doubt]:
+        names, moved = self.names, _moved(self.table)
+        true, found = (np.flatnonzero(self.table.sum(axis)[1:]) + 1 for axis in (1, 0))
+        advice = "do both folders count classes in the same order? --truth-map or --pred-map can renumber them"
+        if moved:
+            pairs = listed([f"{names[a]} as {names[b]}" for a, b in moved], 4)
+            yield Doubt("swapped", f"the truth's classes are mostly predicted as others ({pairs}): {advice}")
+        elif true.size and found.size and not np.intersect1d(true, found).size:
+            in_truth, in_predictions = (listed([names[index] for index in some]) for some in (true, found))
+            yield Doubt(
+                "disjoint",
+                f"truth and predictions have no class in common ({in_truth} in the truth, {in_predictions} in the "
+                f"predictions): {advice}",
+            )
 
 
 def _odd_numbers(pixels: np.ndarray, coding: Coding, what: str) -> Iterator[Doubt]:
-    """Numbers of grey levels rather than of classes, where no class list can tell; pixels (n,) of each number."""
+    """Numbers that look like grey levels, not classes; `pixels` (n,): how many have each number."""
     found = [int(value) for value in np.flatnonzero(pixels) if value]
     if not found or not coding.plain:
         return
     step = int(np.gcd.reduce(found))
     if (found[-1] >= 50 and step >= 10) or 200 <= found[-1] <= 255:
-        some = ", ".join(str(value) for value in found[:5]) + (", ..." if len(found) > 5 else "")
         yield Doubt(
             f"{coding.side}-values",
-            f"the {what} hold the values {some}, each taken for a class, and there is no class list; if they are grey "
-            f"levels, say --{coding.side}-map {found[0]}=1 (and so on), or give --class-file",
+            f"the {what} the values {listed(list(map(str, found)), 5)}, each taken for a class, and there is no class "
+            f"list; if they are grey levels, give --{coding.side}-map {found[0]}=1 (and so on), or --class-file",
         )
 
 
 def _moved(table: np.ndarray) -> list[tuple[int, int]]:
-    """Two or more classes of which each is mostly predicted as one other, and no two as the same."""
+    """Two or more classes, each mostly predicted as one other class, and no two as the same one."""
     truth = table.sum(1)
     present = np.flatnonzero(truth)
     target = table[present].argmax(1)

@@ -13,14 +13,14 @@ from pseudomask.data.images import read_list
 from pseudomask.data.kinds import IMAGE_SUFFIXES
 from pseudomask.errors import UsageError
 from pseudomask.masks import IGNORE_16
-from pseudomask.measuring.coding import BACKGROUND, make_coding
+from pseudomask.measuring.coding_options import BACKGROUND, make_coding
 from pseudomask.measuring.counting import PairCounter, in_order
 from pseudomask.measuring.doubts import Doubt
 from pseudomask.measuring.pairing import Missing, Pairing, pair_all, pair_listed
 from pseudomask.measuring.reports import Evidence, Report
 from pseudomask.measuring.sweep import checked_thresholds
 from pseudomask.measuring.tally import Circumstances, Tally
-from pseudomask.quoting import quoted
+from pseudomask.quoting import count, listed, quoted
 from pseudomask.running.listing import File, find_files
 from pseudomask.running.made import MadeFolder
 from pseudomask.suggest import nearest as nearest_name
@@ -47,37 +47,38 @@ def evaluate(
 ) -> Report:
     """Measure predictions against truth PNGs; one image at a time for each worker thread.
 
-    pred: folder of mask PNGs (an `extract` output folder), or of score files (that folder or its `scores`).
-    truth: folder of mask PNGs; see `pairing` for what matches what.
-    list: file of names ("-" is standard input) or the names themselves; each needs both files, unless
-        `missing` is "skip". None measures all pairs found and reports the rest.
-    classes: names that make up the mean ("background" is one of them); None means all.
-    class_names: foreground names of the truth's indices 1, 2, ...; None takes those of the prediction's
-        run.json, and numbers where there is none. A prediction whose run.json has other classes, or another
-        order, is matched to `class_names` by name.
-    thresholds: background thresholds to try on scores; None tries 0.00 to 0.99 by 0.01. With more than one
-        the best mean IoU is reported.
-    scores: True measures scores, False masks; None masks where there are any and `thresholds` is None.
-    truth_map, pred_map: what the files' values mean, `255=cat,1-9=ignore`, or a file of such lines; None takes them
-        for class indices. A value that it does not name stays the index that it is.
-    truth_palette, pred_palette: what the files' colours mean: `voc`, or a file of lines `R G B NAME`.
-    by_class: keep each image's IoU by class too (`Report.parts`), as pages want it.
-    progress: called with (done, total) after each image.
+    Args:
+        pred: folder of mask PNGs (an `extract` output folder), or of score files (that folder or its `scores`).
+        truth: folder of mask PNGs; see `pairing` for how files are matched.
+        list: file of names ("-" is standard input) or the names themselves; each needs both files, unless
+            `missing` is "skip". None measures all pairs found and reports the rest.
+        classes: names in the mean ("background" is one of them); None means all.
+        class_names: foreground names of the truth's indices 1, 2, ...; by default those in the prediction's
+            run.json, or numbers without one. A prediction whose run.json has other classes, or another order, is
+            matched to `class_names` by name.
+        thresholds: background thresholds to try on scores, by default 0.00, 0.01, ..., 0.99. With more than one, the
+            best mean IoU is reported.
+        scores: True measures scores, False masks; None masks if there are any and `thresholds` is None.
+        truth_map, pred_map: what values in the files mean, `255=cat,1-9=ignore`, or a file of such lines. Other
+            values are class indices.
+        truth_palette, pred_palette: what colours in the files mean: `voc`, or a file of lines `R G B NAME`.
+        by_class: also keep each image's IoU by class (`Report.parts`), for pages.
+        progress: called with (done, total) after each image.
 
-    Raises UsageError where nothing matches, sizes differ, a mask holds a class outside the class list, or values that
-    are no class indices make the number meaningless (`doubts`; what is only doubtful is in `Report.doubts`);
-    ImageError where a mask cannot be read.
+    Raises UsageError if nothing matches, sizes differ, a mask contains a class outside the class list, or values that
+    are not class indices make the result meaningless (see `doubts`; `Report.doubts` has warnings); ImageError if a
+    mask cannot be read.
     """
     use_scores, predictions = _predictions(pred, scores, thresholds is not None)
     if thresholds is not None and not use_scores:
         raise UsageError("thresholds apply only to scores; masks have a fixed threshold")
-    made = _made(pred)
+    made = _made_folder(pred)
     foreground = made.classes if class_names is None else tuple(class_names)
     names = None if foreground is None else (BACKGROUND, *foreground)
     if names is not None and ignore < len(names):
         raise UsageError(
-            f"{ignore} is a class and cannot be --ignore; choose {IGNORE_16}, and where {ignore} marks pixels of the "
-            f"truth that do not count, say --truth-map {ignore}=ignore"
+            f"{ignore} is a class and cannot be --ignore; choose {IGNORE_16}, and if {ignore} marks pixels of the "
+            f"truth that do not count, give --truth-map {ignore}=ignore"
         )
     if use_scores and (pred_map or pred_palette):
         raise UsageError("--pred-map and --pred-palette apply only to masks, not to scores")
@@ -113,7 +114,7 @@ def evaluate(
     return replace(report, evidence=Evidence(pairing.pairs, counter))
 
 
-def _made(path: Path) -> MadeFolder:
+def _made_folder(path: Path) -> MadeFolder:
     return MadeFolder(MadeFolder.around(path), "repair or remove it")
 
 
@@ -128,39 +129,39 @@ def _predictions(pred: Path, scores: bool | None, want_scores: bool) -> tuple[bo
     files = find_files(inside if inside.is_dir() else pred, ".npz")
     if not files:
         what = "no score file (.npz)" if scores or masks else "neither masks (.png) nor score files (.npz)"
-        raise UsageError(f"{pred}: {what} found{_others(pred)}")
+        raise UsageError(f"{pred}: {what} found{_other_files(pred)}")
     return True, files
 
 
 def _truths(folder: Path) -> Sequence[File]:
     found = find_files(folder, ".png")
     if not found:
-        raise UsageError(f"{folder}: no truth mask (.png) found{_others(folder)}")
+        raise UsageError(f"{folder}: no truth mask (.png) found{_other_files(folder)}")
     return found
 
 
-def _others(folder: Path) -> str:
-    """What a folder without masks holds instead, where that is images of other kinds, or arrays."""
+def _other_files(folder: Path) -> str:
+    """The images of other kinds, or the arrays, in a folder without masks."""
     arrays = (".npy", ".npz", ".mat")
     known = {*IMAGE_SUFFIXES, *arrays} - {".png"}
     kinds = Counter(path.suffix.lower() for path in folder.rglob("*") if path.suffix.lower() in known)
     if not kinds:
         return ""
-    suffix, count = kinds.most_common(1)[0]
+    suffix, n = kinds.most_common(1)[0]
+    files = count(n, f"{suffix} file")
     if suffix in arrays:
-        return f", but {count} {suffix} files: write each array of class indices as a grey PNG, in uint8 or uint16"
+        return f", but {files}: write each array of class indices as a grey PNG, in uint8 or uint16"
     return (
-        f", but {count} {suffix} files: photos, overlays, or masks to be converted to PNG (not from JPEG, "
-        "which blurs values: take the original)"
+        f", but {files}: photos, overlays, or masks to be converted to PNG (not from JPEG, which blurs values: "
+        "use the originals)"
     )
 
 
 def _folder_doubts(pred: Path, truth: Path, made: MadeFolder) -> Iterator[Doubt]:
     if pred.resolve() == truth.resolve():
         yield Doubt("same-folder", f"{pred} is compared with itself")
-    elif made.classes is None and _made(truth).classes is not None:
-        text = f"the true masks in {truth} were made by pseudomask; give PRED first, then GT"
-        yield Doubt("order", text)
+    elif made.classes is None and _made_folder(truth).classes is not None:
+        yield Doubt("order", f"the true masks in {truth} were made by pseudomask; give PRED first, then GT")
 
 
 def _pair(
@@ -185,7 +186,7 @@ def _pair(
 
 
 def _renumbering(made: tuple[str, ...] | None, names: tuple[str, ...] | None) -> np.ndarray | None:
-    """The truth's index for each index of the predictions, where the two class lists differ."""
+    """The truth's index for each index in the predictions; None if the class lists are equal."""
     if made is None or names is None or made == names:
         return None
     indices = {name: index for index, name in enumerate(names, 1)}
@@ -196,7 +197,7 @@ def _renumbering(made: tuple[str, ...] | None, names: tuple[str, ...] | None) ->
 
 
 def _positions(chosen: Sequence[str] | None, names: tuple[str, ...] | None) -> tuple[int, ...] | None:
-    """Positions of the chosen names; without a class list a name is a number."""
+    """Positions of the chosen names; without a class list, names are numbers."""
     if chosen is None:
         return None
     if not chosen:
@@ -216,4 +217,4 @@ def _nearest(name: str, names: Sequence[str]) -> str:
     near = nearest_name(name, names, cutoff=0.5)
     if near:
         return f"; did you mean {quoted(near)}?"
-    return f"; it holds {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
+    return f"; it contains {listed(names, 8)}"

@@ -1,7 +1,7 @@
-"""Which prediction belongs to which truth.
+"""Match predictions with truth masks.
 
-A file's key is its path below its folder without the suffix. Files match by key, else where the longer of
-two keys ends with the shorter one (`VOC/a` and `a`) and no other file does.
+A file's key is its path within its folder, without the suffix. Files match if their keys are equal, or if one key
+ends with the other (`VOC/a` and `a`) and no other file matches.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Literal
 
 from pseudomask.data.names import NameIndex
 from pseudomask.errors import UsageError
+from pseudomask.quoting import count, listed
 from pseudomask.running.listing import File
 
 Missing = Literal["error", "skip"]
@@ -20,7 +21,7 @@ Missing = Literal["error", "skip"]
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One image to measure; `key` is that of the prediction."""
+    """One image to measure; `key` is the prediction's."""
 
     key: str
     prediction: Path
@@ -29,7 +30,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Pairing:
-    """The pairs in order, and the keys that have no partner (of a list: the names)."""
+    """The pairs in order, and the keys (or names in the list) without a partner."""
 
     pairs: tuple[Pair, ...]
     without_truth: tuple[str, ...]
@@ -37,9 +38,9 @@ class Pairing:
 
 
 def pair_all(predictions: Sequence[File], truths: Sequence[File]) -> Pairing:
-    """Every prediction that has a truth.
+    """Every prediction that has a truth mask.
 
-    Raises UsageError where two predictions would share one truth, or one could have several.
+    Raises UsageError if two predictions match one truth mask, or one prediction matches several.
     """
     by_key = {file.key: file for file in truths}
     exact = {file.key for file in predictions if file.key in by_key}
@@ -69,7 +70,7 @@ def pair_listed(
 ) -> Pairing:
     """The pairs of the listed names (keys, relative paths, or ends of them), each once and in their order.
 
-    Raises UsageError that counts and names what the listed images lack, unless `missing` is "skip".
+    Raises UsageError, naming the missing files, unless `missing` is "skip".
     """
     ours, theirs = NameIndex(predictions), NameIndex(truths)
     pairs: dict[str, Pair] = {}
@@ -84,8 +85,8 @@ def pair_listed(
             pairs[file.key] = Pair(file.key, file.path, truth.path)
     for what, absent in lost.items():
         if absent and missing == "error":
-            some = ", ".join(absent[:3]) + (", ..." if len(absent) > 3 else "")
-            raise UsageError(f"{source}: {len(absent)} of {len(names)} listed images have no {what}: {some}")
+            total = count(len(names), "listed image")
+            raise UsageError(f"{source}: no {what} for {len(absent)} of {total}: {listed(absent)}")
     return Pairing(tuple(pairs.values()), tuple(lost["truth"]), tuple(lost["prediction"]))
 
 

@@ -1,8 +1,8 @@
 """All background thresholds in one pass over score maps.
 
-A pixel is its best class where that class's score is above the threshold, else background. So a histogram
-over (truth, best class, number of thresholds below the score) holds the confusion table of every threshold,
-and each table equals exactly that of `ScoreMap.mask(threshold)`.
+A pixel belongs to its best class if that class's score is above the threshold, otherwise to background. So a histogram
+over (truth, best class, number of thresholds below the score) contains the confusion table of every threshold, and
+each table equals that of `ScoreMap.mask(threshold)` exactly.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def count_scores(
     truth_labels = truth.ravel()[counted]
     check_labels(truth_labels, "truth", n_classes)
     value, best = (plane.ravel()[counted] for plane in scores.best())
-    # The background has to be among the labels: it is predicted wherever no score is high enough.
+    # Background must be among the labels: it is predicted wherever no score is high enough.
     labels, positions = compact(truth_labels, best, np.zeros(1, np.uint8))
     below = np.searchsorted(np.array(thresholds, np.float32), value, side="left")
     k, bins = len(labels), len(thresholds) + 1
@@ -63,7 +63,7 @@ def count_scores(
 
 def tables(histogram: np.ndarray) -> np.ndarray:
     """Confusion tables, int64 (T, k, k), of a histogram (k, k, T + 1) whose class 0 is background."""
-    # A best class of 0 (an image without classes) has score 0, which is above no threshold.
+    # A best class of 0 (an image without classes) has score 0, which no threshold is below.
     below = np.cumsum(histogram, axis=2)  # [..., i]: pixels with score <= threshold i
     above = below[:, :, -1:] - below[:, :, :-1]
     out: np.ndarray = np.moveaxis(above, 2, 0).copy()
@@ -72,7 +72,7 @@ def tables(histogram: np.ndarray) -> np.ndarray:
 
 
 class Sweep:
-    """Histogram over many images; `n_classes` with background, None lets it grow with the labels it meets."""
+    """Histogram over many images; `n_classes` with background; if None, it grows with the labels found."""
 
     def __init__(self, thresholds: Iterable[float] | None = None, n_classes: int | None = None) -> None:
         self.thresholds = checked_thresholds(thresholds)

@@ -1,4 +1,4 @@
-"""Adding the counts of all images up to one report."""
+"""Add up the counts of all images and make the report."""
 
 from __future__ import annotations
 
@@ -7,33 +7,35 @@ from dataclasses import dataclass
 import numpy as np
 
 from pseudomask.errors import UsageError
-from pseudomask.measuring.coding import BACKGROUND
+from pseudomask.measuring.coding_options import BACKGROUND
 from pseudomask.measuring.confusion import Confusion, Counts, Measures, measure
 from pseudomask.measuring.counting import PairCounter
-from pseudomask.measuring.doubts import Doubt, Seen, Setting, check
+from pseudomask.measuring.doubts import Check, Doubt, Observations
 from pseudomask.measuring.pairing import Pairing
-from pseudomask.measuring.reports import ClassRow, ImageRow, Parts, Protocol, Report
+from pseudomask.measuring.protocol import Protocol
+from pseudomask.measuring.reports import ClassRow, ImageRow, Parts, Report
 from pseudomask.measuring.sweep import Sweep, best_index, tables
+from pseudomask.quoting import listed
 
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What a report tells beside the counts."""
+    """What a report contains besides the counts."""
 
     pairing: Pairing
     list_name: str | None
     counter: PairCounter
-    own: bool  # whether the predictions have a record of the run that made them
-    masks_threshold: float | None = None  # of that run
-    threshold_chosen: str = ""  # by whom
+    own: bool  # whether this program made the predictions
+    masks_threshold: float | None = None
+    threshold_chosen: str = ""  # how, in words
     doubts: tuple[Doubt, ...] = ()  # about the folders
 
 
 class Tally:
     """The sum over images, and each image's own mean IoU.
 
-    names: all classes with background first, None while only the masks know; chosen: positions of the
-    classes in the mean, None for all; thresholds: None for masks; by_class: keep each image's IoU by class too.
+    names: all classes, background first; None without a class list. chosen: positions of the classes in the mean,
+    None for all; thresholds: None for masks; by_class: also keep each image's IoU by class.
     """
 
     def __init__(
@@ -49,7 +51,7 @@ class Tally:
         self.by_class = by_class
         n_classes = None if names is None else len(names)
         self.sum = Confusion(n_classes) if thresholds is None else Sweep(thresholds, n_classes)
-        self.seen = Seen()
+        self.seen = Observations()
         self._images: list[tuple[str, int, np.ndarray]] = []
         self._parts: list[tuple[np.ndarray, np.ndarray]] = []  # labels (k,), IoU (T, k)
 
@@ -59,7 +61,7 @@ class Tally:
         self.seen.add(key, counts)
         table = counts.table if isinstance(self.sum, Confusion) else tables(counts.table)
         in_mean = None if self.chosen is None else np.isin(counts.labels, self.chosen)
-        # A few small numbers a threshold, not the counts: memory has to stay small over 100,000 images.
+        # A few small numbers per threshold, not the counts, to save memory over 100,000 images.
         measures = measure(table)
         means = np.atleast_1d(measures.mean_iou(in_mean)).astype(np.float32)
         self._images.append((key, int(counts.table.sum()), means))
@@ -84,20 +86,12 @@ class Tally:
             table, threshold = self.sum.table(index), self.sum.thresholds[index]
             source = "given" if len(curve) == 1 else "chosen on this truth"
         names = self.names or (BACKGROUND, *(str(label) for label in range(1, len(table))))
-        setting = Setting(
-            truth=counter.truth_coding,
-            pred=counter.pred_coding,
-            ignore=counter.ignore,
-            scores=counter.thresholds is not None,
-            own=circumstances.own,
-        )
-        doubts = check(table, names, self.names is not None, seen, setting)
+        doubts = Check(table, names, self.names is not None, seen, counter, circumstances.own).doubts()
         measures = measure(table)
         absent = measures.absent()
         if not (in_mean & ~absent).any():
-            raise UsageError(
-                "no class of the mean is in any truth or prediction: " + ", ".join(_those(names, in_mean)[:8])
-            )
+            missing = listed(_chosen(names, in_mean), 8)
+            raise UsageError(f"no class of the mean is in any truth or prediction: {missing}")
         counted = int(table.sum())
         pairing = circumstances.pairing
         protocol = Protocol(
@@ -109,15 +103,15 @@ class Tally:
             thresholds_tried=len(curve),
             ignore=f"{counter.ignore} in truth is not counted, in predictions it is background",
             resolution="each pixel of the truth masks",
-            classes_in_mean=_those(names, in_mean & ~absent),
-            absent=_those(names, in_mean & absent),
-            not_in_mean=_those(names, ~in_mean),
+            classes_in_mean=_chosen(names, in_mean & ~absent),
+            absent=_chosen(names, in_mean & absent),
+            not_in_mean=_chosen(names, ~in_mean),
             without_truth=pairing.without_truth,
             without_prediction=pairing.without_prediction,
             threshold_chosen=chosen,
             classes_named=self.names is not None,
-            truth_read_as=counter.truth_coding.told,
-            predictions_read_as=counter.pred_coding.told,
+            truth_read_as=counter.truth_coding.description,
+            predictions_read_as=counter.pred_coding.description,
             ignored_share=seen.ignored[0] / seen.pixels if seen.pixels else 0.0,
             predicted_ignored_share=seen.ignored[1] / seen.pixels if seen.pixels else 0.0,
             images_without_counted_pixels=seen.empty,
@@ -149,7 +143,7 @@ def _parts(labels: np.ndarray, ious: np.ndarray) -> Parts:
     return Parts(tuple(labels[there].tolist()), tuple(ious[there].tolist()))
 
 
-def _those(names: tuple[str, ...], which: np.ndarray) -> tuple[str, ...]:
+def _chosen(names: tuple[str, ...], which: np.ndarray) -> tuple[str, ...]:
     return tuple(name for name, yes in zip(names, which, strict=True) if yes)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -15,11 +15,13 @@ class Features:
         outputs: (B, D_k, ⌈H/s_k⌉, ⌈W/s_k⌉) of the stem and each stage, or of the last stage only.
         strides: s_k of each output, in pixels per position.
         size: (H, W) of the photos.
+        image: (B, 3, H, W), what the network was given, where it is kept.
     """
 
     outputs: tuple[Tensor, ...]
     strides: tuple[int, ...]
     size: tuple[int, int]
+    image: Tensor | None = None
 
     @property
     def last(self) -> Tensor:
@@ -35,8 +37,13 @@ class Features:
 
     def first(self, photos: int) -> Features:
         """The features of the first `photos` photos."""
-        return Features(tuple(one[:photos] for one in self.outputs), self.strides, self.size)
+        image = None if self.image is None else self.image[:photos]
+        return replace(self, outputs=tuple(one[:photos] for one in self.outputs), image=image)
+
+    def part(self, photo: int) -> Features:
+        """Those of one photo."""
+        return Features(tuple(one[photo : photo + 1] for one in self.outputs), self.strides, self.size)
 
     def detach(self) -> Features:
         """The same values, detached from the graph."""
-        return Features(tuple(one.detach() for one in self.outputs), self.strides, self.size)
+        return replace(self, outputs=tuple(one.detach() for one in self.outputs))

@@ -74,15 +74,10 @@ class CamNetwork(OnBackbone):
     def map_weights(self, rule: WeightRule) -> Tensor:
         """The (C, D, 1, 1) weights that `rule` makes of w and w″.
 
-        Raises `WeightsError` when the rule needs the second classifier and there is none, or none that could learn.
+        Raises `WeightsError` when the rule needs the second classifier and there is none.
         """
         if rule == "first":
             return self.classifier.weight
-        if self.n_classes == 1:
-            raise WeightsError(
-                "the second classifier of these weights is random, because they have only one class; give --method "
-                "cam, or the weight rule `first`"
-            )
         if self.reclassifier is None:
             raise WeightsError(
                 "these weights have no second classifier; train one with `pseudomask reactivate`, or give --method cam"

@@ -10,12 +10,20 @@ from pseudomask.suggest import did_you_mean_path
 
 VARIABLE = "PSEUDOMASK_WEIGHTS"
 BUNDLED = "recam_resnet50_voc_animals.safetensors"
+HEADS = "boundaries_*.safetensors"
+"""Boundary heads that come with pseudomask, each for one backbone."""
 
 
 def bundled_folders() -> tuple[Path, ...]:
     """Folders of bundled weights: in an installed package, then in a checkout."""
     package = Path(__file__).parents[1]
     return package / "weights", package.parent / "weights"
+
+
+def bundled_heads() -> list[Path]:
+    """The boundary heads that come with pseudomask; those of the first folder that has any."""
+    found = (sorted(folder.glob(HEADS)) for folder in bundled_folders())
+    return next((heads for heads in found if heads), [])
 
 
 def find_weights(named: Path | None) -> Path:

@@ -1,5 +1,5 @@
-"""One HTML page about a set of masks: numbers and plots first, then every image, worst first.
+"""One HTML page about a set of masks: numbers and plots, then every image, worst first.
 
-The data (`page`, `panels`) know nothing of HTML; `plots` are pure functions to SVG; `thumbs` are small pictures;
-`writer` puts all into `templates/`, piece by piece, so that memory does not grow with the pictures.
+`page` and `panels` hold the data, without HTML; `plots` makes SVG; `thumbs` makes thumbnails; `writer` fills
+`templates/` piece by piece, so that memory does not grow with the number of images.
 """

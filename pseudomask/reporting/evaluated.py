@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,10 +11,10 @@ from pathlib import Path
 
 from pseudomask.config import EvaluateConfig
 from pseudomask.data.reading import Reading
-from pseudomask.measuring.reports import ClassRow, Report
+from pseudomask.measuring.reports import Report
 from pseudomask.reporting import plots
-from pseudomask.reporting.folder import ShownFolder, read_folder
-from pseudomask.reporting.page import ClassLine, Page, percent, record_lines
+from pseudomask.reporting.folder import PageFolder
+from pseudomask.reporting.page import Page, percent, record_lines
 from pseudomask.reporting.panels import Folders, Panel, signs_of, worst_first
 from pseudomask.reporting.thumbs import Maker
 from pseudomask.reporting.writer import Written, write_page
@@ -21,9 +22,9 @@ from pseudomask.running.reporter import Reporter
 
 
 def write_evaluated(
-    path: Path, config: EvaluateConfig, report: Report, made: ShownFolder, reporter: Reporter, *, workers: int
+    path: Path, config: EvaluateConfig, report: Report, made: PageFolder, reporter: Reporter, *, workers: int
 ) -> Written:
-    """Write the page of `report`, which `evaluate` made with `config`; see `write_page`."""
+    """Write the page of `report`, the result of `evaluate(config)`; see `write_page`."""
     assert report.evidence is not None
     page = evaluated_page(config, report, made)
     counter = report.evidence.counter
@@ -40,12 +41,7 @@ def write_evaluated(
         )
 
 
-def read_made(config: EvaluateConfig) -> ShownFolder:
-    """What is told beside the predictions: read before any counting, so that a wrong `--images` is told at once."""
-    return read_folder(config.pred, config.images)
-
-
-def evaluated_page(config: EvaluateConfig, report: Report, made: ShownFolder) -> Page:
+def evaluated_page(config: EvaluateConfig, report: Report, made: PageFolder) -> Page:
     """The page of a report."""
     by_scores = report.evidence is not None and report.evidence.counter.thresholds is not None
     names = tuple(row.name for row in report.classes)
@@ -72,7 +68,7 @@ def evaluated_page(config: EvaluateConfig, report: Report, made: ShownFolder) ->
         record=record_lines(made.facts),
         config=made.settings(),
         with_truth=True,
-        classes=[_class_line(row) for row in report.classes if row.iou == row.iou],
+        classes=[row for row in report.classes if not math.isnan(row.iou)],
         curve=plots.curve(report.curve, protocol.threshold) if len(report.curve) > 1 else "",
         confusion=plots.confusion(names, report.confusion) if report.confusion.any() else "",
         swaps=[(swap.truth, swap.predicted, swap.share) for swap in report.swaps()],
@@ -89,21 +85,8 @@ def evaluated_page(config: EvaluateConfig, report: Report, made: ShownFolder) ->
     )  # fmt: skip
 
 
-def _class_line(row: ClassRow) -> ClassLine:
-    return ClassLine(
-        index=row.index,
-        name=row.name,
-        iou=row.iou,
-        false_positive=row.false_positive,
-        false_negative=row.false_negative,
-        precision=row.precision,
-        recall=row.recall,
-        in_mean=row.in_mean,
-    )
-
-
 def _panels(
-    config: EvaluateConfig, report: Report, made: ShownFolder, names: Sequence[str], by_scores: bool
+    config: EvaluateConfig, report: Report, made: PageFolder, names: Sequence[str], by_scores: bool
 ) -> list[Panel]:
     assert report.evidence is not None
     index_of = {name: index for index, name in enumerate(names)}
@@ -113,7 +96,7 @@ def _panels(
             key=row.key,
             classes=parts.classes,
             ious=parts.ious,
-            iou=None if row.iou != row.iou else row.iou,
+            iou=None if math.isnan(row.iou) else row.iou,
             signs=signs_of(made.entries.get(row.key, {}), index_of),
             photo=made.photo(row.key),
             scores=made.score_file(row.key),

@@ -1,7 +1,7 @@
-"""A made folder as a page shows it: with its photos, as far as they are there.
+"""A made folder, with its photos if they can be found, as a page shows it.
 
-A manifest only describes files that were found: no path in it is followed, so that a page never shows what lies
-outside the folders that the caller named.
+The manifest only describes files that were found: no path in it is followed, so that a page never shows files outside
+the folders that the caller named.
 """
 
 from __future__ import annotations
@@ -14,36 +14,36 @@ from pathlib import Path
 from pseudomask.data.images import ImageItem, find_images
 from pseudomask.data.names import NameIndex
 from pseudomask.errors import UsageError
-from pseudomask.reporting.text import clean
+from pseudomask.quoting import printable
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.made import MadeFolder
 from pseudomask.running.manifest import DONE
 
 
 @dataclass(frozen=True)
-class ShownFolder(MadeFolder):
-    """A folder of masks; `asked`: where its photos are, None where the record shall tell."""
+class PageFolder(MadeFolder):
+    """A folder of masks; `given_images`: the folder of its photos, by default the recorded one."""
 
     advice: str | None = "repair or remove it"
-    asked: Path | None = None
+    given_images: Path | None = None
 
     @cached_property
     def photos(self) -> NameIndex[ImageItem] | None:
-        """None where they are not to be found. Raises `UsageError` for `asked` that is no folder with images."""
-        folder = self.asked or self.images
+        """None if they cannot be found. Raises `UsageError` if `given_images` is not a folder of images."""
+        folder = self.given_images or self.images
         try:
             return None if folder is None else NameIndex(find_images(folder, exclude=self.path))
         except UsageError:
-            if self.asked is not None:
+            if self.given_images is not None:
                 raise
             return None
 
     @property
     def photos_folder(self) -> Path | None:
-        return None if self.photos is None else self.asked or self.images
+        return None if self.photos is None else self.given_images or self.images
 
     def photo(self, key: str) -> str | None:
-        """The photo's path below `photos_folder`: that of the manifest's line, else the one that the key names."""
+        """The photo's path within `photos_folder`: the one in the manifest, otherwise the only one that matches."""
         if self.photos is None:
             return None
         named = self.entries.get(key, {}).get("image")
@@ -59,11 +59,11 @@ class ShownFolder(MadeFolder):
         return frozenset(file.key for file in self.score_files())
 
     def score_file(self, key: str) -> str | None:
-        """The score file's path below `scores`."""
+        """The score file's path within `scores`."""
         return f"{key}.npz" if key in self.scored else None
 
     def changed_photos(self) -> list[str]:
-        """Photos that are not what their masks were made from."""
+        """Photos that changed since their masks were made."""
         if self.photos_folder is None:
             return []
         names = ((key, self.photo(key)) for key, entry in self.entries.items() if entry.get("status") == DONE)
@@ -73,15 +73,15 @@ class ShownFolder(MadeFolder):
         """The recorded settings as text."""
         if not self.config:
             return ""
-        return "\n".join(clean(line) for line in json.dumps(jsonable(self.config), indent=2).splitlines())
+        return "\n".join(printable(line) for line in json.dumps(jsonable(self.config), indent=2).splitlines())
 
 
-def read_folder(pred: Path, images: Path | None) -> ShownFolder:
-    """What is known of `pred` (a folder of masks, or its `scores`).
+def read_folder(pred: Path, images: Path | None) -> PageFolder:
+    """Read `pred` (a folder of masks, or its `scores`).
 
-    images: folder of the photos; None takes that of the record, where it is still there. Raises UsageError for a
-    manifest or record that cannot be read, and for `images` that is no folder with images.
+    images: folder of the photos, by default the recorded one if it still exists. Raises UsageError if the manifest or
+    record cannot be read, or `images` is not a folder of images.
     """
-    made = ShownFolder(MadeFolder.around(pred), asked=images)
-    _ = made.entries, made.photos  # what cannot be read is told now
+    made = PageFolder(MadeFolder.around(pred), given_images=images)
+    _ = made.entries, made.photos  # report now what cannot be read
     return made

@@ -1,4 +1,4 @@
-"""What a page says, without a word of HTML."""
+"""The content of a page, without HTML."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pseudomask.measuring.reports import ClassRow
+from pseudomask.quoting import printable
 from pseudomask.reporting.panels import Folders, Panel
-from pseudomask.reporting.text import clean
 
 Line = tuple[str, str]
 
@@ -16,33 +17,30 @@ _FACTS = ("command", "device", "seed", "protocol", "weights", "timings", "peak_m
 MOST_FAILURES = 1000
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClassLine:
-    """One class: shares in [0, 1] of its pixels in truth or mask, None where undefined or without truth.
+@dataclass(frozen=True)
+class TagRow:
+    """One class in a page without truth.
 
-    images: with it; area: its mean share of those images' pixels; empty: images that have the tag and no pixel.
+    images: number with the tag; area: its mean share of their pixels, in [0, 1]; empty: images with the tag but no
+    pixel of the class; filled: images that it covers.
     """
 
-    index: int
     name: str
-    iou: float | None = None
-    false_positive: float | None = None
-    false_negative: float | None = None
-    precision: float | None = None
-    recall: float | None = None
-    in_mean: bool = True
-    images: int = 0
-    area: float | None = None
-    empty: int = 0
+    images: int
+    area: float
+    empty: int
+    filled: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
     """One page.
 
-    hero: the number that matters, and what it is; facts: a few others; protocol and record: (label, value) lines;
-    curve and confusion: SVG, "" where there is none; swaps: (truth, taken for, share); failures: (image, reason).
-    names: all classes with background first; panels: worst first.
+    Attributes:
+        hero: the main number and its label; `facts`: a few others; `protocol`, `record`: (label, value) lines.
+        classes: `ClassRow`s with truth, otherwise `TagRow`s.
+        curve, confusion: SVG, or ""; `swaps`: (truth, predicted, share); `failures`: (image, reason).
+        names: all classes, background first; `panels`: worst first.
     """
 
     title: str
@@ -52,7 +50,7 @@ class Page:
     record: Sequence[Line] = ()
     config: str = ""
     with_truth: bool = False
-    classes: Sequence[ClassLine] = ()
+    classes: Sequence[ClassRow] | Sequence[TagRow] = ()
     curve: str = ""
     confusion: str = ""
     swaps: Sequence[tuple[str, str, float]] = ()
@@ -65,7 +63,7 @@ class Page:
 
 
 def sorts(page: Page) -> list[Line]:
-    """(value, label) of the orders that the page's data allow; "worst" is that of `panels`."""
+    """(value, label) of the orders that the page's data allow; "worst" is the order of `panels`."""
     signs = [panel.signs for panel in page.panels]
     found = [("worst", "Worst first" if page.with_truth else "Most doubtful first")]
     if page.with_truth:
@@ -82,10 +80,9 @@ def sorts(page: Page) -> list[Line]:
 
 
 def record_lines(record: Mapping[str, Any]) -> list[Line]:
-    """What a run.json tells people: dotted names and short values; the config is shown whole elsewhere."""
-    return [
-        (clean(name), clean(value)) for fact in _FACTS if fact in record for name, value in _flat(fact, record[fact])
-    ]
+    """The facts in a run.json as (dotted name, value); the config is shown separately."""
+    flat = [line for fact in _FACTS if fact in record for line in _flat(fact, record[fact])]
+    return [(printable(name), printable(value)) for name, value in flat]
 
 
 def _flat(name: str, value: object) -> Iterator[Line]:
@@ -95,10 +92,10 @@ def _flat(name: str, value: object) -> Iterator[Line]:
     elif isinstance(value, list):
         yield name, ", ".join(str(one) for one in value)
     elif value is not None and value != "":
-        yield name, _in_words(name, value)
+        yield name, _formatted(name, value)
 
 
-def _in_words(name: str, value: object) -> str:
+def _formatted(name: str, value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     if name.startswith("timings"):
@@ -107,5 +104,5 @@ def _in_words(name: str, value: object) -> str:
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """`share` in [0, 1] in per cent; a dash where there is none."""
+    """`share` in [0, 1] in per cent; a dash if undefined."""
     return "–" if share is None or math.isnan(share) else f"{100 * share:.{digits}f}"

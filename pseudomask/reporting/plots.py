@@ -1,6 +1,6 @@
-"""Plots as SVG text: pure functions of numbers and names; colours come from the page's style sheet, by class.
+"""Plots as SVG text: pure functions of numbers and names; colours come from the page's style sheet.
 
-ElementTree writes them, so names are escaped, and what it writes can be read back.
+ElementTree writes them, so that names are escaped and the result is well-formed.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 
-from pseudomask.reporting.text import clean
+from pseudomask.quoting import printable
 
-_CELL_NUMBERS = 14  # up to so many classes a cell has room for its number
+_CELL_NUMBERS = 14  # with at most so many classes, a cell has room for its number
 
 
 def stacked_bar(shares: Sequence[tuple[str, float]], label: str) -> str:
-    """One bar of (class of the style sheet, share in [0, 1]) parts, as wide as its place; `label` is read aloud."""
+    """One bar of (style class, share in [0, 1]) parts, as wide as its container; `label` is for screen readers."""
     svg = _svg(100, 1, label, "bar")
     svg.set("preserveAspectRatio", "none")
     start = 0.0
@@ -63,10 +63,10 @@ def curve(points: Sequence[tuple[float, float]], chosen: float | None) -> str:
 
 
 def confusion(names: Sequence[str], table: np.ndarray, *, most: int = 24) -> str:
-    """What becomes of each class's pixels: a square of cells, rows truth, darkness the share of the row.
+    """A confusion matrix: rows are truth, columns predictions, darkness the share of the row.
 
-    table: int (n, n). Classes in neither truth nor prediction are left out; of more than `most` those with the most
-    wrong pixels are kept.
+    table: int (n, n). Classes in neither truth nor prediction are omitted; if there are more than `most`, those with
+    the most wrong pixels are shown.
     """
     kept = chosen_classes(table, most)
     n, cell = len(kept), 34.0 if len(kept) <= _CELL_NUMBERS else 22.0
@@ -86,9 +86,8 @@ def confusion(names: Sequence[str], table: np.ndarray, *, most: int = 24) -> str
             box = _add(svg, "rect", x=x + 1, y=y + 1, width=cell - 2, height=cell - 2, rx=3)
             box.set("class", "hit" if row == column else "miss")
             box.set("fill-opacity", f"{0.06 + 0.94 * share**0.6:.3f}" if share else "0.04")
-            ET.SubElement(
-                box, "title"
-            ).text = f"{clean(names[truth])} taken for {clean(names[predicted])}: {100 * share:.1f} %"
+            what = f"{printable(names[truth])} taken for {printable(names[predicted])}"
+            ET.SubElement(box, "title").text = f"{what}: {100 * share:.1f} %"
             if n <= _CELL_NUMBERS and share >= 0.005:
                 style = "inverse" if share > 0.5 else "count"
                 _label(svg, x + cell / 2, y + cell / 2 + 4, f"{100 * share:.0f}", "middle", style)
@@ -104,14 +103,14 @@ def chosen_classes(table: np.ndarray, most: int) -> list[int]:
 
 
 def _short(name: str) -> str:
-    text = clean(name)
+    text = printable(name)
     return text if len(text) <= 14 else text[:13] + "…"
 
 
 def _svg(width: float, height: float, label: str, style: str) -> ET.Element:
     found = ET.Element("svg", {"xmlns": "http://www.w3.org/2000/svg", "viewBox": f"0 0 {width:g} {height:g}"})
     found.set("role", "img")
-    found.set("aria-label", clean(label))
+    found.set("aria-label", printable(label))
     found.set("class", style)
     return found
 

@@ -10,24 +10,24 @@ from typing import Any
 from pseudomask.config import ReportConfig
 from pseudomask.data.reading import Reading
 from pseudomask.errors import UsageError
-from pseudomask.measuring.coding import BACKGROUND
-from pseudomask.reporting.folder import ShownFolder, read_folder
-from pseudomask.reporting.page import ClassLine, Page, record_lines
+from pseudomask.measuring.coding_options import BACKGROUND
+from pseudomask.reporting.folder import PageFolder, read_folder
+from pseudomask.reporting.page import Page, TagRow, record_lines
 from pseudomask.reporting.panels import Folders, Panel, indices, signs_of, worst_first
 from pseudomask.reporting.thumbs import Maker
 from pseudomask.reporting.writer import Written, write_page
 from pseudomask.running.holder import report_filling
 from pseudomask.running.inputs import report_changed
-from pseudomask.running.jsonable import jsonable
+from pseudomask.running.jsonable import json_object
 from pseudomask.running.listing import File, find_files
 from pseudomask.running.machine import cores
-from pseudomask.running.manifest import Entry
+from pseudomask.running.quality import Coverage
 from pseudomask.running.reporter import Bad, Reporter, SilentReporter
 
 
 @dataclass(frozen=True)
 class ReportResult:
-    """What `report` wrote: the page, and how many images it shows, have failed, or have a tag without a pixel."""
+    """The page, and how many photos failed, or have a tag without a pixel; `photos`: the folder used, if any."""
 
     page: Written
     failed: int
@@ -38,20 +38,19 @@ class ReportResult:
     def summary(self) -> list[tuple[str, str]]:
         return [
             ("page", self.page.line()),
-            ("images", f"{self.page.images}, {self.doubtful} with a tag that has no pixel"),
+            ("images", f"{self.page.images:,}, {self.doubtful:,} with a tag that has no pixel"),
             ("failed", Bad(self.failed) if self.failed else "0"),
             ("photos", "not found: give --images" if self.photos is None else str(self.photos)),
         ]
 
     def to_json(self) -> dict[str, Any]:
-        plain: dict[str, Any] = jsonable({"schema": 1, **self.__dict__})
-        return plain
+        return json_object({"schema": 1, **self.__dict__})
 
 
 def report(config: ReportConfig, reporter: Reporter | None = None) -> ReportResult:
-    """Write the page of a folder that extract or refine wrote (see `ReportConfig`).
+    """Write the page of an output folder of extract or refine (see `ReportConfig`).
 
-    Raises `UsageError` where there is no mask or --images is no folder of images, `PseudomaskError` where the page
+    Raises `UsageError` if there is no mask or --images is not a folder of images, and `PseudomaskError` if the page
     cannot be written.
     """
     reporter = reporter or SilentReporter()
@@ -77,16 +76,22 @@ def report(config: ReportConfig, reporter: Reporter | None = None) -> ReportResu
     return ReportResult(written, len(page.failures), doubtful, made.photos_folder)
 
 
-def folder_page(made: ShownFolder, masks: Sequence[File]) -> Page:
+def folder_page(made: PageFolder, masks: Sequence[File]) -> Page:
     """The page of a folder's masks."""
     names = (BACKGROUND, *(made.classes or ()))
     index_of = {name: index for index, name in enumerate(names)}
     panels = worst_first([_panel(file, made, index_of) for file in masks], by_iou=False)
+    coverage = Coverage.of(made.entries.values())
     failures = made.failures()
     margins = [panel.signs.margin for panel in panels if panel.signs.margin is not None]
-    facts = [("with a tag that has no pixel", f"{sum(bool(panel.signs.empty) for panel in panels):,}")]
+    facts = [
+        ("with a tag that has no pixel", f"{sum(bool(panel.signs.empty) for panel in panels):,}"),
+        ("without background", f"{coverage.full:,}"),
+    ]
     if margins:
         facts.append(("mean margin", f"{sum(margins) / len(margins):.2f}"))
+    if unrefined := sum(panel.signs.unrefined for panel in panels):
+        facts.append(("not refined", f"{unrefined:,}"))
     facts.append(("without a mask", f"{len(failures):,}"))
     return Page(
         title=str(made.path),
@@ -94,7 +99,8 @@ def folder_page(made: ShownFolder, masks: Sequence[File]) -> Page:
         facts=facts,
         record=record_lines(made.facts),
         config=made.settings(),
-        classes=_class_lines(names, made.entries),
+        classes=_tag_rows(coverage),
+        notes=[doubt.text for doubt in coverage.doubts(made.at_chance, "listed below")],
         failures=failures,
         names=names,
         panels=panels,
@@ -104,7 +110,7 @@ def folder_page(made: ShownFolder, masks: Sequence[File]) -> Page:
     )
 
 
-def _panel(file: File, made: ShownFolder, index: Mapping[str, int]) -> Panel:
+def _panel(file: File, made: PageFolder, index: Mapping[str, int]) -> Panel:
     entry = made.entries.get(file.key, {})
     return Panel(
         key=file.key,
@@ -116,20 +122,7 @@ def _panel(file: File, made: ShownFolder, index: Mapping[str, int]) -> Panel:
     )
 
 
-def _class_lines(names: Sequence[str], entries: Mapping[str, Entry]) -> list[ClassLine]:
-    """How often each class is tagged, how large it is there, how often it has no pixel; untagged ones are left out."""
-    tagged, empty, area = [0] * len(names), [0] * len(names), [0.0] * len(names)
-    index_of = {name: index for index, name in enumerate(names)}
-    for entry in entries.values():
-        shares = entry.get("area")
-        for index in indices(entry.get("classes"), index_of):
-            tagged[index] += 1
-            share = shares.get(names[index], 0) if isinstance(shares, dict) else 0
-            area[index] += share if isinstance(share, int | float) and 0 <= share <= 1 else 0
-        for index in indices(entry.get("empty"), index_of):
-            empty[index] += 1
-    return [
-        ClassLine(index=index, name=name, images=tagged[index], area=area[index] / tagged[index], empty=empty[index])
-        for index, name in enumerate(names)
-        if tagged[index]
-    ]
+def _tag_rows(coverage: Coverage) -> list[TagRow]:
+    """How often each class is tagged, its mean area, and how often it misses or fills the photo; the worst first."""
+    found = sorted(coverage.classes.items(), key=lambda one: (-one[1].spoiled, one[0]))
+    return [TagRow(name, one.tagged, one.area / one.tagged, one.empty, one.filled) for name, one in found]

@@ -1,4 +1,4 @@
-"""Small pictures of one image, as data URIs: photo, scores as heat map, mask and truth in VOC's colours."""
+"""Thumbnails of one image, as data URIs: photo, scores as a heat map, mask and truth in VOC's colours."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MaskReader = Callable[[Path], np.ndarray]
 class Maker:
     """Makes the thumbnails of a panel.
 
-    read_mask: the label map in a panel's mask file, or with `from_scores` in its score file.
+    read_mask: reads the label map of a panel's mask file, or of its score file with `from_scores`.
     """
 
     folders: Folders
@@ -41,7 +41,7 @@ class Maker:
     reading: Reading = AS_IT_COMES
 
     def __call__(self, panel: Panel) -> dict[str, str]:
-        """Data URIs by kind (photo, scores, mask, truth); a file that is absent or cannot be read has none."""
+        """Data URIs by kind (photo, scores, mask, truth); none for files that are missing or cannot be read."""
         found: dict[str, str] = {}
         with suppress(PseudomaskError, OSError):
             if path := _path(self.folders.photo, panel.photo):
@@ -60,7 +60,7 @@ class Maker:
 
 
 def photo_uri(photo: np.ndarray) -> str:
-    """uint8 (H, W, 3) RGB as a small photo."""
+    """uint8 (H, W, 3) RGB as a thumbnail."""
     return _lossy(_reduced(photo, cv2.INTER_AREA))
 
 

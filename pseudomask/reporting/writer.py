@@ -1,4 +1,4 @@
-"""The page's file: templates filled piece by piece, thumbnails last and only as many as fit."""
+"""Write the page's file: templates filled piece by piece, then as many thumbnails as fit."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from markupsafe import Markup
 
 from pseudomask.masks import palette
 from pseudomask.measuring.counting import in_order
+from pseudomask.quoting import count, printable
 from pseudomask.reporting import plots
 from pseudomask.reporting.page import MOST_FAILURES, Page, percent, sorts
 from pseudomask.reporting.panels import Panel, present
-from pseudomask.reporting.text import clean, folder_url
+from pseudomask.reporting.urls import folder_url
 from pseudomask.running.atomic import atomic_write
 
-_CHUNK = 500  # rows a data island
+_CHUNK = 500  # rows per data island
 _TAIL = 64  # bytes that follow the last thumbnail
 
 MakeThumbs = Callable[[Panel], dict[str, str]]
@@ -30,7 +31,7 @@ MakeThumbs = Callable[[Panel], dict[str, str]]
 
 @dataclass(frozen=True)
 class Written:
-    """The page: its file, its size in bytes, and how many images have their thumbnails inside."""
+    """The page: its file, its size in bytes, its number of images, and how many have thumbnails inside the file."""
 
     path: Path
     size: int
@@ -38,22 +39,24 @@ class Written:
     inside: int
 
     def line(self) -> str:
-        pictures = f"thumbnails of {self.inside} of {self.images} images inside" if self.images else "no images"
+        total = count(self.images, "image")
+        pictures = f"thumbnails of {self.inside:,} of {total} inside" if self.images else "no images"
         return f"{self.path} ({self.size / 1e6:.1f} MB, {pictures})"
 
 
 def write_page(
     path: Path, page: Page, make_thumbs: MakeThumbs, *, budget: int, workers: int = 1, advance: Callable[[], None]
 ) -> Written:
-    """Write `page` atomically, with thumbnails of its first panels as long as the file stays within `budget` bytes.
+    """Write `page` atomically, with thumbnails for its first panels while the file stays within `budget` bytes.
 
-    What the page holds beside thumbnails (about 150 bytes an image) is written whatever the budget. `advance` is called
-    after each thumbnail. Raises `PseudomaskError` where the file cannot be written.
+    Everything else (about 150 bytes per image) is written regardless of the budget. `advance` is called after each
+    thumbnail. Raises `PseudomaskError` if the file cannot be written.
     """
     with atomic_write(path) as stream:
         out = _Counted(stream)
         thumbs = _Thumbs(page.panels, make_thumbs, out, budget - _TAIL, workers, advance)
-        for piece in _template("page.html").generate(**_context(page, path), thumbs=thumbs.islands()):
+        template = _environment().get_template("page.html")
+        for piece in template.generate(**_context(page, path), thumbs=thumbs.islands()):
             out.write(piece)
     return Written(path, out.size, len(page.panels), thumbs.inside)
 
@@ -69,7 +72,7 @@ class _Counted:
 
 @dataclass
 class _Thumbs:
-    """Data islands of thumbnails in the panels' order, until one would not fit."""
+    """Data islands with thumbnails, in the panels' order, until one does not fit."""
 
     panels: Sequence[Panel]
     make: MakeThumbs
@@ -120,7 +123,7 @@ def _meta(page: Page, path: Path) -> dict[str, object]:
     at = page.folders
     folders = {"photo": at.photo, "scores": at.scores, "mask": at.mask, "truth": at.truth}
     return {
-        "names": [clean(name) for name in page.names],
+        "names": [printable(name) for name in page.names],
         "colours": _colours(page.names),
         "truth": page.with_truth,
         "folders": {kind: folder_url(folder, path) for kind, folder in folders.items() if folder is not None},
@@ -143,7 +146,7 @@ def _bar(iou: float, false_positive: float, false_negative: float) -> Markup:
 
 
 def _digest(text: str) -> str:
-    """How a Content-Security-Policy names an inline style or script."""
+    """The hash that names an inline style or script in a Content-Security-Policy."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
 
 
@@ -156,12 +159,8 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters.update(percent=percent, clean=clean, bar=_bar)
+    found.filters.update(percent=percent, printable=printable, bar=_bar)
     return found
-
-
-def _template(name: str) -> jinja2.Template:
-    return _environment().get_template(name)
 
 
 def _asset(name: str) -> str:

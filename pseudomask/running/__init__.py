@@ -1,1 +1,1 @@
-"""Running over a folder: whole files, manifest, run record, output layout, signals, progress."""
+"""Running over a folder: atomic writes, manifest, run record, output layout, locks, signals, progress."""

@@ -155,15 +155,18 @@ def _sweep_folders(parent: Path) -> None:
 def _is_dead(host: str, process: int, leftover: Path) -> bool:
     if host != _HOST:
         return time.time() - leftover.stat().st_mtime > _FOREIGN_AGE
-    if process == os.getpid():
-        return False  # another thread of this run may be writing it now
+    return not is_running(process)
+
+
+def is_running(process: int) -> bool:
+    """Whether a process with this id runs on this machine; not for Windows, where asking could end it."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
-        return True
-    except OSError:
         return False
-    return False
+    except OSError:  # it belongs to another user
+        return True
+    return True
 
 
 def _is_ours(error: OSError, path: Path, temporary: Path) -> bool:

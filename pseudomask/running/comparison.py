@@ -1,4 +1,4 @@
-"""What has become of the photos whose masks are there when a run begins."""
+"""Compare the photos with which existing masks were made with those of today."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pseudomask.errors import RecordMismatch
+from pseudomask.quoting import count
 from pseudomask.running.inputs import Inputs, Line
 from pseudomask.running.made import MadeFolder
 from pseudomask.running.manifest import DONE, Entry
@@ -13,13 +14,13 @@ from pseudomask.running.manifest import DONE, Entry
 
 @dataclass
 class Comparison:
-    """What has become of the photos whose masks are there when a run begins.
+    """The photos of existing masks, as they are when a run starts.
 
     Attributes:
         gone: keys of photos that are gone, and whether they have a mask.
-        changed: keys of photos that are not what their mask was made from, with their paths.
-        others: how many masks are of photos that this run is not asked for.
-        undated: how many were made by version 0.1.0, which noted nothing of the photo, and seem to be unchanged.
+        changed: keys of photos that changed since their masks were made, with their paths.
+        others: number of masks of photos outside this run.
+        undated: number of masks by version 0.1.0, which recorded nothing about photos; they seem to be unchanged.
     """
 
     gone: dict[str, bool] = field(default_factory=dict)
@@ -29,39 +30,38 @@ class Comparison:
 
     @property
     def lost(self) -> int:
-        """How many masks are of photos that are gone."""
+        """Number of masks whose photos are gone."""
         return sum(self.gone.values())
 
-    def news(self) -> Iterator[str]:
-        """In words for people."""
-        if any(self.gone.values()):
-            lost = [key for key, made in self.gone.items() if made]
-            yield f"--prune removes {len(lost)} masks of photos that are gone (first: {lost[0]})"
+    def messages(self) -> Iterator[str]:
+        """What to report about it."""
+        if lost := [key for key, done in self.gone.items() if done]:
+            yield f"--prune removes {count(len(lost), 'mask')} of photos that are gone (first: {lost[0]})"
         if self.changed:
             first = next(iter(self.changed.values()))
             yield (
-                f"{len(self.changed)} photos, or their tags or seeds, changed since their masks were made (first: "
-                f"{first}); these masks are outdated, and this run remakes those it was asked for"
+                f"{count(len(self.changed), 'photo')} changed (or tags or seeds did) since the masks were made (first: "
+                f"{first}); these masks are outdated, and those in this run are remade"
             )
         if self.others:
-            yield f"{self.others} masks of photos outside this run are kept"
+            yield f"keeping {count(self.others, 'mask')} of photos outside this run"
         if self.undated:
             yield (
-                f"{self.undated} masks were made by a version that did not record their photos; photos that are not "
-                "newer than their masks count as unchanged"
+                f"{count(self.undated, 'mask')} by a version that did not record photos; photos that are not newer "
+                "than their masks count as unchanged"
             )
 
 
 def compare(
     made: MadeFolder, entries: Mapping[str, Entry], inputs: Inputs, *, own: Collection[str], prune: bool
 ) -> Comparison:
-    """Compare the inputs of a folder's masks, as its manifest tells them, with those of today.
+    """Compare the inputs of a folder's masks, from its manifest, with those of today.
 
     Args:
         entries: status of each image by key.
-        own: keys of the images that the run is asked for.
+        own: keys of the images in this run.
 
-    Raises `RecordMismatch` where photos of masks are gone, unless they may be removed (`prune`).
+    Raises `RecordMismatch` if photos of masks are gone, unless these masks may be removed (`prune`).
     """
     lines = {entry["key"]: Line.of(entry) for entry in made.lines()}
     found = Comparison()
@@ -78,7 +78,7 @@ def compare(
     lost = [key for key, done in found.gone.items() if done]
     if lost and not prune:
         raise RecordMismatch(
-            f"{made.path} holds masks of {len(lost)} photos that are not {inputs.where} any more (first: {lost[0]})",
+            f"{made.path} contains masks of {count(len(lost), 'photo')} no longer {inputs.where} (first: {lost[0]})",
             advice="add --prune to remove these masks, or choose another output folder",
         )
     return found

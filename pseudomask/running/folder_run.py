@@ -1,8 +1,8 @@
-"""A run that fills an output folder image by image: record, manifest, what is done, what is left."""
+"""A run that fills an output folder image by image: its record, its manifest, and what is still to do."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,11 @@ CHANGED = "the photo, its tags or its seed changed since its mask was made; run 
 
 
 class FolderRun:
-    """A run of `record` in `out`, or the one that is there taken up again if its settings are the same.
+    """A run with `record` in `out`; resumes the run that is there if its settings are the same.
 
-    Raises `RecordMismatch` (a value of `fields` differs) or `CollisionError` (foreign files in the way).
-    Nothing is written before `start`. With `overwrite` the run begins anew. Of several processes (`ranks`) each notes
-    its own images, and the first does the rest.
+    Raises `RecordMismatch` (a value of `fields` differs) or `CollisionError` (foreign files in the way). Nothing is
+    written before `start`. `overwrite` starts over. With several processes (`ranks`), each records its own images, and
+    the first does the rest.
     """
 
     def __init__(
@@ -50,44 +50,44 @@ class FolderRun:
         self.manifest = Manifest(out / MANIFEST)
         self.own = Own(out / RECORD, record, fields, {"defaults": defaults, "earlier": earlier})
         self.holder: Holder | None = None
-        old = None if self.overwrite else self._recorded()
+        old = None if self.overwrite else self._old_record()
         if old is not None:
             check_resume(old, record, fields, where=out, **self.own.rules)
             record.timings = dict(old.timings)
-        self.entries: dict[str, Entry] = {} if self.overwrite else self._known()
+        self.entries: dict[str, Entry] = {} if self.overwrite else self._read_entries()
         self.comparison = Comparison()
         if inputs is not None and self.entries:
             self.comparison = compare(
                 MadeFolder(out), self.entries, inputs, own={one.key for one in outputs}, prune=prune
             )
 
-    def _known(self) -> dict[str, Entry]:
-        """What the manifest tells of each image, as much of it as a run needs."""
+    def _read_entries(self) -> dict[str, Entry]:
+        """What a run needs to know from the manifest's entries."""
         return {entry["key"]: brief(entry) for entry in MadeFolder(self.out).lines()}
 
-    def _recorded(self) -> RunRecord | None:
-        """The record of the run that is there; None, and no file in the way, where there is none."""
+    def _old_record(self) -> RunRecord | None:
+        """The record of the run that is there; if None, no file is in the way."""
         old = MadeFolder(self.out).record
         if old is None:
             try:
                 check_foreign(self.outputs)
             except CollisionError:
-                # A process started together with this one may have begun since: its record stands before its masks.
+                # A process that was started at the same time may have written its record, and masks, since.
                 old = MadeFolder(self.out).record
                 if old is None:
                     raise
         return old
 
     def start(self, stop: Stop | None = None) -> None:
-        """The first writing: the record. With `overwrite` the files of the run before are removed first.
+        """Write the record; with `overwrite`, the files of the earlier run are removed first.
 
-        From here until `close` no other run may fill the folder, only other processes of this one.
+        From here until `close`, no other run may write to the folder, only other processes of this one.
         """
         if self.team.first:
             self.holder = hold(self.out, share=not self.overwrite)
             self._begin()
             self.holder.share()
-            self.own.check()  # somebody may have come in between
+            self.own.check()  # another run may have started in between
         self.team.wait(stop)
         if not self.team.first:
             self.holder = hold(self.out, share=True)
@@ -96,36 +96,36 @@ class FolderRun:
         if self.overwrite:
             self._remove_old()
         else:
-            old = self._recorded()  # since the first look another run may have begun
+            old = self._old_record()  # another run may have started since
             if old is not None:
                 check_resume(old, self.record, self.own.fields, where=self.out, **self.own.rules)
         self.record.write(self.out / RECORD)
         sweep_leftovers(self.out)
-        self._settle()
+        self._discard_outdated()
 
     def close(self) -> None:
-        """Let others into the folder."""
+        """Release the folder."""
         if self.holder is not None:
             self.holder.release()
             self.holder = None
 
-    def _settle(self) -> None:
-        """Masks of photos that are gone go; those of changed photos count as missing from here on."""
+    def _discard_outdated(self) -> None:
+        """Remove masks of photos that are gone, and mark those of changed photos as failed."""
         if self.comparison.gone:
             self._remove(self.comparison.gone)
             self.manifest.compact([], drop=self.comparison.gone)
-        # Said before the first of them is made again: wherever this run stops, no old mask passes for a new one.
+        # All are marked before the first is remade, so that no old mask counts as new wherever this run stops.
         for key, image in self.comparison.changed.items():
             self.manifest.append({"key": key, "image": image, "status": FAILED, "reason": CHANGED})
 
     def _remove_old(self) -> None:
-        """Else masks made with other settings, of photos that are not asked for now, would stay among the new."""
-        with suppress(UsageError):  # a manifest that cannot be read tells of no files
+        """Remove the earlier run's files, or its masks of photos outside this run would stay among the new ones."""
+        with suppress(UsageError):  # a manifest that cannot be read names no files
             self._remove(self.manifest.load())
         self.manifest.path.unlink(missing_ok=True)
 
     def _remove(self, keys: Iterable[str]) -> None:
-        """The files of these images, as far as their names stay in this folder."""
+        """Remove the files of these images, except names that are paths out of this folder."""
         for key in keys:
             if not is_below(key):
                 continue
@@ -146,7 +146,7 @@ class FolderRun:
         return all(path.exists() for path in wanted)
 
     def note(self, entry: Entry) -> None:
-        """Record one image; call it when its files are in place. A changed photo that failed loses its old files."""
+        """Record one image, after its files are in place. If a changed photo failed, its old files are removed."""
         self.own.check()
         key = entry["key"]
         if entry["status"] == FAILED and key in self.comparison.changed:
@@ -155,35 +155,30 @@ class FolderRun:
         self.entries[key] = brief(entry)
 
     def count(self, status: str) -> int:
-        """How many images of this run have that status."""
-        return sum(self.entries.get(one.key, {}).get("status") == status for one in self.outputs)
-
-    def empty(self) -> int:
-        """How many images of this run have a tag without a pixel."""
-        return sum("empty" in self.entries.get(one.key, {}) for one in self.outputs)
+        """Number of images in this run with that status."""
+        return sum(entry.get("status") == status for entry in self._own_entries())
 
     def failures(self) -> dict[str, str]:
-        """Reason by image, for those of this run that have no mask."""
-        own = (self.entries.get(one.key, {}) for one in self.outputs)
-        return {entry["image"]: entry["reason"] for entry in own if entry.get("status") == FAILED}
+        """Reason by image, for images in this run without a mask."""
+        return {entry["image"]: entry["reason"] for entry in self._own_entries() if entry.get("status") == FAILED}
 
     def unrefined(self) -> dict[str, str]:
-        """Reason by image, for those of this run whose mask was to be refined and could not be."""
-        own = (self.entries.get(one.key, {}) for one in self.outputs)
-        return {entry["image"]: entry["unrefined"] for entry in own if "unrefined" in entry}
+        """Reason by image, for images in this run whose refinement failed."""
+        return {entry["image"]: entry["unrefined"] for entry in self._own_entries() if "unrefined" in entry}
+
+    def _own_entries(self) -> Iterator[Entry]:
+        return (self.entries.get(one.key, {}) for one in self.outputs)
 
     def finish(self, timings: dict[str, float]) -> None:
-        """Put the manifest in the images' order and complete the record; seconds of resumed runs add up."""
+        """Sort the manifest in the images' order and complete the record; seconds of resumed runs add up."""
         if not self.team.alone:
-            self.entries = self._known()  # what the others noted
+            self.entries = self._read_entries()  # those of the other processes
         if not self.team.first:
             return
         self.own.check()
         self.manifest.compact([one.key for one in self.outputs])
         if "images" in self.record.protocol:
-            self.record.protocol["images"] = len(
-                self.entries
-            )  # all that the folder is made of, whichever were asked for
+            self.record.protocol["images"] = len(self.entries)  # all in the folder, also those outside this run
         before = self.record.timings
         self.record.timings = before | {k: round(before.get(k, 0.0) + v, 3) for k, v in timings.items()}
         self.record.peak_memory = peak_memory()
@@ -191,15 +186,13 @@ class FolderRun:
 
 
 _BRIEF_DONE: Entry = {"status": DONE}
-_BRIEF_EMPTY: Entry = {"status": DONE, "empty": True}
 
 
 def brief(entry: Entry) -> Entry:
-    """Status, whether a tag has no pixel, and of an image that failed, or was not refined, its name and the reason.
+    """Status, and for an image that failed or was not refined its name and the reason.
 
-    A run over 100,000 images keeps no more of each line.
+    Nothing else of a line is kept, to save memory in runs over 100,000 images.
     """
     if entry.get("status") == DONE and "unrefined" not in entry:
-        return _BRIEF_EMPTY if entry.get("empty") else _BRIEF_DONE
-    found = {name: entry[name] for name in ("status", "image", "reason", "unrefined") if name in entry}
-    return found | ({"empty": True} if entry.get("empty") else {})
+        return _BRIEF_DONE
+    return {name: entry[name] for name in ("status", "image", "reason", "unrefined") if name in entry}

@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from pseudomask.errors import FolderInUse
-from pseudomask.running.atomic import write_error
+from pseudomask.running.atomic import is_running, write_error
 from pseudomask.running.locks import FileLock, fork_safe_lock
 from pseudomask.running.reporter import Reporter
 
 LOCK = ".pseudomask.lock"
 PATIENCE = 1.0  # seconds: starting and leaving take a moment
-_BEGINNING = 60.0  # seconds that a process waits for another of its run to start
-_LOOK = 0.02
+_STARTUP = 60.0  # seconds that a process waits for another of its run to start
+_POLL = 0.02  # seconds
 
 _mine: dict[str, Holder] = {}  # by the lock file's real path: a process holds each folder once
 _counting = fork_safe_lock()
@@ -110,14 +110,14 @@ def _take(path: Path, share: bool) -> Holder:
                 if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
                     raise
                 return _by_name(path, share)
-        if time.monotonic() - started > (_BEGINNING if share else PATIENCE):
+        if time.monotonic() - started > (_STARTUP if share else PATIENCE):
             raise _in_use(path)
-        time.sleep(_LOOK)
+        time.sleep(_POLL)
 
 
 def _by_name(path: Path, share: bool) -> Holder:
-    """Without locks: look for signatures of processes that still run on this machine."""
-    others = [one for one in _signed(path) if _lives(one)]
+    """Without locks: look for signatures of processes that are still running on this machine."""
+    others = [one for one in _signatures(path) if _is_alive(one)]
     if others and not share:
         raise _in_use(path)
     return Holder(path, None, alone=not others)
@@ -134,7 +134,7 @@ def _sign(path: Path) -> None:
         file.write(json.dumps(facts).encode() + b"\n")
 
 
-def _signed(path: Path) -> list[dict[str, Any]]:
+def _signatures(path: Path) -> list[dict[str, Any]]:
     try:
         lines = path.read_bytes().splitlines()
     except OSError:
@@ -148,25 +148,19 @@ def _signed(path: Path) -> list[dict[str, Any]]:
     return found
 
 
-def _lives(one: dict[str, Any]) -> bool:
-    """Whether the process still runs; always true for other machines, never on Windows."""
+def _is_alive(one: dict[str, Any]) -> bool:
+    """Whether the process is still running; always true for other machines, never on Windows."""
     pid = one.get("pid")
     if one.get("host") != socket.gethostname():
         return True
     if os.name == "nt" or not isinstance(pid, int) or pid <= 0 or pid == os.getpid():
         return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+    return is_running(pid)
 
 
 def who(path: Path) -> str:
     """A description of the first running process that signed the lock file at `path`."""
-    one = next((one for one in _signed(path) if _lives(one)), None)
+    one = next((one for one in _signatures(path) if _is_alive(one)), None)
     if one is None:
         return "another process"
     facts = {name: "".join(c if c.isprintable() else "?" for c in str(one.get(name, "?"))) for name in one}

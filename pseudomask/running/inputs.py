@@ -1,4 +1,4 @@
-"""What each mask of a folder was made from, as its manifest's line tells it, and whether that is still so."""
+"""What each mask of a folder was made from, according to its manifest, and whether that changed."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from pseudomask.quoting import count
 from pseudomask.running.identity import Identity, older
 from pseudomask.running.manifest import Entry
 from pseudomask.running.reporter import Reporter
 
 
 class Line(NamedTuple):
-    """What a manifest's line tells of a mask's inputs: as little of it as a run over 100,000 photos can hold.
+    """The inputs of a mask, from the manifest; kept small for runs over 100,000 photos.
 
     Attributes:
-        suffix: the photo's, which with the key makes its path.
+        suffix: the photo's suffix; its path is the key and the suffix.
         photo: None in lines of version 0.1.0.
-        tags: the given ones, sorted and joined by line breaks; None where the classifier chose them.
+        tags: the given tags, sorted and joined by line breaks; None if the classifier predicted them.
         seed: SHA-256 of the score file that was refined; None in lines of extract.
     """
 
@@ -40,7 +41,7 @@ class Line(NamedTuple):
         )
 
     def holds(self, path: Path, mask: Path, *, hashed: bool) -> bool:
-        """Whether the photo at `path` is what `mask` was made from; where nothing was noted, the mask's age decides."""
+        """Whether `mask` was made from the photo at `path`; if nothing was recorded, the mask's age decides."""
         if self.suffix != suffix_of(path.name):
             return False
         return older(path, mask) if self.photo is None else self.photo.holds(path, hashed=hashed)
@@ -50,8 +51,8 @@ class Inputs(Protocol):
     """The inputs of a folder's masks as they are now.
 
     Attributes:
-        keys: of all photos of which a mask can be made, whether this run was asked for them or not.
-        where: in words, where they are looked for.
+        keys: keys of all photos, including those outside this run.
+        where: where they are expected, for messages ("in photos/").
     """
 
     where: str
@@ -60,22 +61,23 @@ class Inputs(Protocol):
     def keys(self) -> Container[str]: ...
 
     def current(self, key: str, line: Line, mask: Path) -> bool:
-        """Whether a mask made from what `line` tells is still that of the photo `key`."""
+        """Whether a mask made from the inputs in `line` is still up to date for the photo `key`."""
         ...
 
 
 def report_changed(changed: Sequence[str], reporter: Reporter) -> None:
-    """A mask that does not belong to its photo looks like a bad mask."""
+    """Warn about photos that changed: their masks would look like bad masks."""
     if changed:
         reporter.warn(
-            f"{len(changed)} photos changed since their masks were made (first: {changed[0]}); make these masks again"
+            f"{count(len(changed), 'photo')} changed since the masks were made (first: {changed[0]}); make these masks "
+            "again"
         )
 
 
 def suffix_of(image: str) -> str:
-    return os.path.splitext(image)[1]  # noqa: PTH122 - 100,000 names, no Path wanted
+    return os.path.splitext(image)[1]  # noqa: PTH122 - a Path would be slow for 100,000 names
 
 
 def joined(names: Iterable[str]) -> str:
-    """Tags as one text to compare, in whatever order they came."""
+    """Tags as one text to compare, independent of their order."""
     return "\n".join(sorted(names))

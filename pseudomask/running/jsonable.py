@@ -38,6 +38,12 @@ def jsonable(value: object) -> Any:
     return _array(value)
 
 
+def json_object(value: Mapping[str, Any] | object) -> dict[str, Any]:
+    """`jsonable` of a mapping or data class."""
+    plain: dict[str, Any] = jsonable(value)
+    return plain
+
+
 def _array(value: object) -> Any:
     # Duck-typed, so that this module imports neither numpy nor torch.
     tolist = getattr(value, "tolist", None)
@@ -51,7 +57,13 @@ def is_text(value: object) -> bool:
 
     Surrogate escapes of file names that are not UTF-8 are accepted.
     """
+    return isinstance(value, str) and is_utf8(value, "surrogateescape")
+
+
+def is_utf8(text: str, errors: str = "strict") -> bool:
+    """Whether `text` can be encoded as UTF-8."""
     try:
-        return isinstance(value, str) and value.encode("utf-8", "surrogateescape") is not None
+        text.encode("utf-8", errors)
     except UnicodeEncodeError:
         return False
+    return True

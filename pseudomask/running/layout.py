@@ -1,4 +1,4 @@
-"""Plan where each image's outputs go, and check before any work that they may go there."""
+"""Plan the output files of each image, and check before any work that they may be written."""
 
 from __future__ import annotations
 
@@ -94,8 +94,8 @@ def check_folders(images_dir: Path, out_dir: Path, *, what: str = "image") -> No
 def check_foreign(outputs: Iterable[Outputs]) -> None:
     """Raise `CollisionError` if a file that this run would write exists.
 
-    For a fresh run only. Once the folder has the run's record, a mask without a manifest line is
-    the run's own (it was killed between the two) and may be overwritten.
+    Only for new runs: once the folder has the run's record, a mask without a manifest line was written by the same run
+    (which was killed before it wrote the line) and may be overwritten.
     """
     foreign = [path for one in outputs for path in (one.mask, one.scores, one.overlay) if os.path.lexists(path)]
     if foreign:

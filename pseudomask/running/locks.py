@@ -108,7 +108,7 @@ def locked(path: Path, *, wait: bool = True, flags: int = 0) -> Iterator[int]:
         lock.release()
 
 
-def _let_go() -> None:
+def _close_copies() -> None:
     """In a forked child: close the copies without unlocking, which would take the locks from the parent."""
     for lock in _held:
         os.close(lock.handle)
@@ -117,4 +117,4 @@ def _let_go() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_go)
+    os.register_at_fork(after_in_child=_close_copies)

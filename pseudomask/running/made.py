@@ -1,4 +1,4 @@
-"""A folder that extract or refine filled, or fills: the one reader of its record, manifest, masks and scores."""
+"""Read an output folder of extract or refine: its record, manifest, masks and scores."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from pseudomask.running.record import ABSENT, RunRecord, read_content
 
 @dataclass(frozen=True)
 class MadeFolder:
-    """A folder of masks and scores. What is asked for is read then, and once; make another one to look again.
+    """A folder of masks and scores. Everything is read when it is first used, and once.
 
     Attributes:
-        advice: what to do about a record or manifest that cannot be read; None for the usual advice of resuming.
+        advice: what to do about a record or manifest that cannot be read; by default the advice for resuming.
     """
 
     path: Path
@@ -31,23 +31,23 @@ class MadeFolder:
 
     @staticmethod
     def around(path: Path) -> Path:
-        """The made folder that `path` names: itself, or the one whose `scores` it is."""
+        """The made folder that `path` refers to: itself, or its parent if `path` is the `scores` folder in it."""
         inside = path.name == "scores" and not (path / "scores").is_dir() and not (path / RECORD).is_file()
         return path.parent if inside and (path.parent / RECORD).is_file() else path
 
     def holds_run(self) -> bool:
-        """Whether there is a record, whatever is in it."""
+        """Whether there is a record, valid or not."""
         return (self.path / RECORD).exists()
 
     @cached_property
     def record(self) -> RunRecord | None:
-        """The run's record; None where there is none. Raises `UsageError` for what is not a record of this schema."""
+        """The run's record, if there is one. Raises `UsageError` if it is not a record of this schema."""
         with self._advised():
             return None if self._content is ABSENT else RunRecord.parse(self._content, self.path / RECORD)
 
     @cached_property
     def facts(self) -> Mapping[str, Any]:
-        """What run.json holds, unchecked; empty without one. Raises `UsageError` where it is not JSON."""
+        """The content of run.json, unchecked; empty without one. Raises `UsageError` if it is not JSON."""
         with self._advised():
             return self._content if isinstance(self._content, dict) else {}
 
@@ -57,7 +57,7 @@ class MadeFolder:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The run's settings; like all that follows as far as the record tells them."""
+        """The run's settings; empty if the record does not have them, as in the properties below."""
         return self._table("config")
 
     @property
@@ -70,29 +70,36 @@ class MadeFolder:
 
     @property
     def classes(self) -> tuple[str, ...] | None:
-        """The names of mask values 1, 2, ...; None where there is no list of names."""
+        """The names of mask values 1, 2, ...; None without a valid list."""
         named = self.facts.get("classes")
         return tuple(named) if isinstance(named, list) and named and all(isinstance(n, str) for n in named) else None
 
     @property
     def threshold(self) -> float | None:
-        """The background threshold in [0, 1] of the scores; the masks are the scores cut there, unless `refined_by`."""
-        # A refiner may move that of its seeds, which `config` holds.
+        """The background threshold of the scores, in [0, 1]; masks are the scores cut there, unless `refined_by`."""
+        # A refiner may move the seeds' threshold, which is in `config`.
         return _share(self.protocol.get("scores_threshold", self.config.get("threshold")))
 
     @property
     def masks_threshold(self) -> float | None:
-        """That of the masks: `extract --refine` makes them from scores that it does not store."""
+        """The threshold of the masks: `extract --refine` makes them from scores that it does not store."""
         return _share(self.protocol.get("masks_threshold", self.threshold))
 
     @property
     def refined_by(self) -> str:
-        """The refiners that made these masks from these scores; empty where the masks are the scores cut."""
+        """The refiners that made these masks from these scores; empty if the masks are the scores cut."""
         return str(self.protocol.get("refined_by", ""))
 
     @property
+    def at_chance(self) -> tuple[str, ...]:
+        """Classes that the weights found in held-out photos no better than chance."""
+        seeds = self.protocol.get("seeds")
+        told = self.protocol.get("at_chance", seeds.get("at_chance") if isinstance(seeds, dict) else None)
+        return tuple(name for name in told if isinstance(name, str)) if isinstance(told, list) else ()
+
+    @property
     def masks_chosen(self) -> str:
-        """Who chose the threshold of the masks, in words."""
+        """How the masks' threshold was chosen, in words."""
         made, seeds = self.masks_threshold, self.threshold
         if made is None or seeds is None or made == seeds:
             return self.threshold_chosen
@@ -100,7 +107,7 @@ class MadeFolder:
 
     @property
     def threshold_chosen(self) -> str:
-        """Who chose the threshold, in words; empty where there is none."""
+        """How the threshold was chosen, in words; empty without one."""
         made, seeds = self.threshold, _share(self.config.get("threshold"))
         if made is None:
             return ""
@@ -111,31 +118,31 @@ class MadeFolder:
 
     @property
     def images(self) -> Path | None:
-        """The photos' folder, as the run was given it: a relative path is one from where it ran."""
+        """The photos' folder, as given to the run; a relative path is relative to the run's working directory."""
         named = self.config.get("images")
         return Path(named) if isinstance(named, str) and named and "\0" not in named else None
 
     def lines(self) -> Iterator[Entry]:
-        """The manifest's lines as they stand; the last one of a key counts. Raises `UsageError` for a foreign file."""
+        """The manifest's lines in file order; the last one of a key counts. Raises `UsageError` for a foreign file."""
         with self._advised():
             yield from Manifest(self.path / MANIFEST).lines()
 
     @cached_property
     def entries(self) -> Mapping[str, Entry]:
-        """The manifest's entries by key, whole: about 1 KB an image."""
+        """The manifest's entries by key; about 1 KB per image."""
         return {entry["key"]: entry for entry in self.lines()}
 
     def failures(self) -> list[tuple[str, str]]:
-        """(image, reason) of what the manifest calls failed."""
+        """(image, reason) of the failed entries."""
         failed = ((key, entry) for key, entry in self.entries.items() if entry.get("status") == FAILED)
         return [(str(entry.get("image", key)), str(entry.get("reason", ""))) for key, entry in failed]
 
     def outputs(self, key: str) -> Outputs:
-        """Where the files of an image are, or would be."""
+        """The paths of an image's files, which may not exist."""
         return Outputs(key, self.path)
 
     def masks(self) -> list[File]:
-        """The masks that are there. Raises `UsageError` where there is no folder."""
+        """The existing masks. Raises `UsageError` if there is no folder."""
         return find_files(self.path, ".png")
 
     @property
@@ -143,15 +150,15 @@ class MadeFolder:
         return self.path / "scores"
 
     def score_files(self) -> list[File]:
-        """The score files that are there; none where there is no folder of them."""
+        """The existing score files."""
         return find_files(self.scores, ".npz") if self.scores.is_dir() else []
 
     def made_from(self, images: Path) -> bool:
-        """Whether `images` is the very folder of photos; in a copy of it files have times of their own."""
+        """Whether `images` is the run's folder of photos, not a copy, whose files would have other times."""
         return self.images is not None and os.path.realpath(self.images) == os.path.realpath(images)
 
     def changed(self, photos: Iterable[tuple[str, str]], images: Path) -> list[str]:
-        """Names of photos below `images` that are no longer what their masks were made from.
+        """Names of photos below `images` that changed since their masks were made.
 
         photos: (key, name) of each.
         """

@@ -22,17 +22,17 @@ DONE, FAILED = "done", "failed"  # an entry's status
 class Manifest:
     """A growing file of JSON objects, each with the `key` of its image; the last entry of a key counts.
 
-    Two processes may append to one manifest: every access takes the file's lock. A line that a kill
-    cut off is dropped at the next append, so the file never has half a line in its middle.
+    Two processes may append to one manifest: every access takes the file's lock. A line truncated by a kill is removed
+    at the next append, so the file never has half a line in the middle.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def append(self, entry: Mapping[str, Any]) -> None:
-        """Add `entry` (it must hold `key`); the line is with the operating system when this returns.
+        """Add `entry`, which must have a `key`; the operating system has the line when this returns.
 
-        Raises `PseudomaskError` where it cannot be written; the file then ends as before.
+        Raises `PseudomaskError` if it cannot be written; the file is then unchanged.
         """
         if not isinstance(entry.get("key"), str):
             raise TypeError("a manifest entry needs its image's key")

@@ -1,4 +1,4 @@
-"""Whether a run's folder is still its own."""
+"""Check that an output folder still belongs to the current run."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pseudomask.running.record import RunRecord, check_resume
 
 @dataclass
 class Own:
-    """The record at `path` as that of a running run, to be looked at before each writing.
+    """The record at `path` of the current run, to be checked before each write.
 
     Attributes:
-        rules: what `check_resume` is given beside the two records.
+        rules: further arguments for `check_resume`.
     """
 
     path: Path
@@ -26,7 +26,7 @@ class Own:
     _seen: tuple[int, ...] = ()
 
     def check(self) -> None:
-        """Raise `PseudomaskError` where the record is gone, or another run's: then its folder is another run's too."""
+        """Raise `PseudomaskError` if the record is gone or belongs to another run."""
         try:
             facts = self.path.stat()
             seen = (facts.st_ino, facts.st_mtime_ns, facts.st_size)

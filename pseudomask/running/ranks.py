@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
-_LOOK = 0.02  # seconds between two polls of the store
+_POLL = 0.02  # seconds between two polls of the store
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def ranks() -> Ranks:
     rank, world = _number("RANK", 0), _number("WORLD_SIZE", 1)
     local, here = _number("LOCAL_RANK", rank), _number("LOCAL_WORLD_SIZE", 1)
     if not 0 <= rank < world:
-        raise UsageError(f"RANK {rank} is not below WORLD_SIZE {world}; start the processes with torchrun")
+        raise UsageError(f"RANK {rank} must be below WORLD_SIZE {world}; start the processes with torchrun")
     return Ranks(rank, world, local, here, _number("TORCHELASTIC_RESTART_COUNT", 0))
 
 
@@ -134,21 +134,21 @@ def agree_on_prefix(store: Store, rank: int, world: int) -> str:
     """
     own = os.urandom(8).hex()
     if rank:
-        store.set(f"word/{rank}", own)
-        while not store.check(["name"]) or (said := json.loads(store.get("name")))["heard"].get(str(rank)) != own:
-            time.sleep(_LOOK)
-        store.add(f"{said['name']}/met", 1)
-        return str(said["name"])
-    while store.add(f"{own}/met", 0) < world - 1:
-        words = {str(other): f"word/{other}" for other in range(1, world)}
-        heard = {other: store.get(word).decode() for other, word in words.items() if store.check([word])}
-        store.set("name", json.dumps({"name": own, "heard": heard}))
-        time.sleep(_LOOK)
+        store.set(f"token/{rank}", own)
+        while not store.check(["offer"]) or (offer := json.loads(store.get("offer")))["tokens"].get(str(rank)) != own:
+            time.sleep(_POLL)
+        store.add(f"{offer['prefix']}/agreed", 1)
+        return str(offer["prefix"])
+    while store.add(f"{own}/agreed", 0) < world - 1:
+        keys = {str(other): f"token/{other}" for other in range(1, world)}
+        tokens = {other: store.get(key).decode() for other, key in keys.items() if store.check([key])}
+        store.set("offer", json.dumps({"prefix": own, "tokens": tokens}))
+        time.sleep(_POLL)
     return own
 
 
-def speaker() -> str:
-    """The prefix of an error that any of several processes may have met: `process 1: `."""
+def error_prefix() -> str:
+    """The prefix of an error message if there are several processes: `process 1: `."""
     several = "RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
     return f"process {os.environ['RANK']}: " if several else ""
 
@@ -165,7 +165,7 @@ def _until(true: Callable[[], bool], stop: Stop | None) -> bool:
     while not true():
         if stop is not None and stop.requested:
             return False
-        time.sleep(_LOOK)
+        time.sleep(_POLL)
     return True
 
 

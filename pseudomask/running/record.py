@@ -17,15 +17,15 @@ from pseudomask._version import __version__
 from pseudomask.errors import RecordMismatch, UsageError
 from pseudomask.files import read_bytes
 from pseudomask.running.atomic import atomic_text
-from pseudomask.running.jsonable import is_text, jsonable
+from pseudomask.running.jsonable import is_text, json_object
 
 SCHEMA = 1
 ABSENT = object()
 _RESUMING = "use --overwrite or another output folder"
-START_ANEW = "add --overwrite to start over, or choose another output folder"
+START_OVER = "add --overwrite to start over, or choose another output folder"
 _PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pillow", "safetensors")
 _SHOWN = 60  # characters of a value in the difference
-# For hashes, people only need to know that they differ.
+# Hashes mean nothing to people, who only need to know that they differ.
 _IN_WORDS = {
     "images_hash": "the list of photos differs",
     "labels_hash": "the tags differ",
@@ -76,8 +76,7 @@ class RunRecord:
 
     def to_json(self) -> dict[str, Any]:
         """The record as plain JSON values."""
-        plain: dict[str, Any] = jsonable(self)
-        return plain
+        return json_object(self)
 
     @property
     def tagged(self) -> bool:
@@ -96,7 +95,7 @@ class RunRecord:
 
     @classmethod
     def parse(cls, content: Any, path: Path) -> RunRecord:
-        """The record that `path` holds as JSON. Raises `UsageError` where `content` is none of this schema."""
+        """The record in `content`, the JSON at `path`. Raises `UsageError` if it is not a record of this schema."""
         if not isinstance(content, dict) or not isinstance(content.get("config"), dict):
             raise _foreign(path, "it has no config")
         if content.get("schema") != SCHEMA:
@@ -119,7 +118,7 @@ class RunRecord:
 
 
 def read_content(path: Path) -> Any:
-    """What a file holds as JSON; `ABSENT` where there is none. Raises `UsageError` where it cannot be read."""
+    """The content of a JSON file; `ABSENT` if there is none. Raises `UsageError` if it cannot be read."""
     try:
         return json.loads(read_bytes(path))
     except FileNotFoundError:
@@ -154,8 +153,8 @@ def check_resume(
             continue
         differences += _differences(name, _lookup(before, name), _lookup(after, name))
     if differences:
-        folder = f"{where} holds" if where else "the output folder holds"
-        raise RecordMismatch(f"{folder} a run made with other settings: {'; '.join(differences)}", advice=START_ANEW)
+        folder = f"{where} contains" if where else "the output folder contains"
+        raise RecordMismatch(f"{folder} a run made with other settings: {'; '.join(differences)}", advice=START_OVER)
 
 
 def _lookup(content: Any, name: str) -> Any:

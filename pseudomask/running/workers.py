@@ -81,7 +81,7 @@ class _Pool(Generic[Job, Result]):
                 try:
                     kind, value = worker.link.recv()
                 except (EOFError, OSError):
-                    yield from self._bury(worker)
+                    yield from self._replace(worker)
                     continue
                 position = worker.position
                 self._hand_out(worker)  # before the result is used, so that the worker never waits
@@ -116,14 +116,14 @@ class _Pool(Generic[Job, Result]):
         worker.process.join()
         worker.link.close()
 
-    def _bury(self, worker: _Worker) -> Iterator[tuple[int, Lost]]:
+    def _replace(self, worker: _Worker) -> Iterator[tuple[int, Lost]]:
         self.workers.remove(worker)
         worker.process.join()
         worker.link.close()
         if not worker.ready:
-            raise PseudomaskError(f"{COULD_NOT_START} ({_ending(worker.process.exitcode)})")
+            raise PseudomaskError(f"{COULD_NOT_START} ({_cause(worker.process.exitcode)})")
         if worker.position is not None:
-            yield worker.position, Lost(f"its worker process died ({_ending(worker.process.exitcode)})")
+            yield worker.position, Lost(f"its worker process died ({_cause(worker.process.exitcode)})")
         if self.next < len(self.jobs) and not self.stop.requested:
             self._start()
 
@@ -136,7 +136,7 @@ class _Pool(Generic[Job, Result]):
         self.workers.clear()
 
 
-def _ending(code: int | None) -> str:
+def _cause(code: int | None) -> str:
     if code is not None and code < 0:
         try:
             name = signal.Signals(-code).name

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile, ImageOps
 
-from pseudomask.data.images import decode, image_size
+from pseudomask.data.decoding import decode, image_size
 from pseudomask.errors import ImageError
 
 
@@ -202,7 +202,7 @@ def test_extreme_shapes(tmp_path: Path, size: tuple[int, int]) -> None:
         ("head.gif", b"GIF89a", None),
         ("head.webp", b"RIFF\0\0\0\0WEBPVP8 ", None),
         ("head.tif", b"II*\0\x08\0\0\0", None),
-        ("phone.heic", b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC is not read; convert it to JPEG or PNG"),
+        ("phone.heic", b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC is not supported; convert it to JPEG or PNG"),
     ],
 )
 def test_bad_files_have_a_reason(tmp_path: Path, name: str, content: bytes, reason: str | None) -> None:

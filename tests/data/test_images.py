@@ -139,7 +139,7 @@ def test_select_never_crosses_folders_or_cuts_a_name() -> None:
 
 def test_select_reports_unknown_and_ambiguous_names() -> None:
     items = make_items("a/1.jpg", "b/1.jpg", "2.jpg")
-    with pytest.raises(UsageError, match=r"list: no image for 4 of 5 names: p, q, r, \.\.\."):
+    with pytest.raises(UsageError, match=r"list: no image for 4 of 5 names: p, q, r, …"):
         select(items, ["2", "p", "q", "r", "s"], source="list")
     with pytest.raises(UsageError, match=r"list: 1 is ambiguous: a/1\.jpg, b/1\.jpg"):
         select(items, ["1"], source="list")

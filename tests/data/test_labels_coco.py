@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from labels import read_labels
 
-from pseudomask.data.labels import match, read_labels
+from pseudomask.data.labels import match
 from pseudomask.errors import LabelError
 
 GOOD: dict[str, Any] = {
@@ -41,7 +42,7 @@ def test_ids_become_contiguous_in_id_order(tmp_path: Path) -> None:
     assert table.classes == ("person", "stop sign", "toothbrush")
     assert table.tags == {"x.jpg": (0, 2), "y.jpg": (), "z.jpg": ()}
     assert "category id -> position: 1->0, 13->1, 90->2" in table.notes
-    assert "1 crowd annotations were not used as tags (--crowd ignore)" in table.notes
+    assert "1 crowd annotation not used as tags (--crowd ignore)" in table.notes
 
 
 def test_crowds_can_count(tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from labels import read_labels
 from PIL import Image
 
-from pseudomask.data.labels import FORMATS, read_classes, read_labels
+from pseudomask.data.labels import FORMATS, read_classes
 from pseudomask.errors import LabelError, UsageError
 
 
@@ -27,7 +28,7 @@ def test_one_folder_a_class(tmp_path: Path) -> None:
     assert table.format == "folders"
     assert table.classes == ("cat", "dog")
     assert table.tags == {"dog/a.jpg": (1,), "cat/b.png": (0,), "cat/deep/c.jpg": (0,)}
-    assert "1 images outside the class folders have no tag" in table.notes
+    assert "1 image outside the class folders, without tags" in table.notes
     assert "folders without images: empty" in table.notes
 
 

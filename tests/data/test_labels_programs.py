@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from labels import read_labels
 
-from pseudomask.data.labels import read_labels
 from pseudomask.errors import LabelError
 
 
@@ -52,7 +52,7 @@ def test_one_table_in_many_dialects(tmp_path: Path, text: str) -> None:
 def test_one_row_a_tag(tmp_path: Path) -> None:
     text = "filename,width,class,xmin\na.jpg,1,cat,2\na.jpg,1,dog,3\nb.jpg,1,dog,3\na.jpg,1,cat,9\n"
     assert read(tmp_path, text) == {"a.jpg": ["cat", "dog"], "b.jpg": ["dog"]}
-    assert any("added up" in note for note in read_labels(tmp_path / "l.csv").notes)
+    assert any("one tag per row" in note for note in read_labels(tmp_path / "l.csv").notes)
     with pytest.raises(LabelError, match=r"line 4: a\.jpg is listed twice with different tags"):
         read(tmp_path, "filename,labels\na.jpg,cat\nb.jpg,cat;dog\na.jpg,dog\n")
     with pytest.raises(LabelError, match=r"line 3: a\.jpg is listed twice"):

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from labels import read_labels
 from PIL import Image
 
 from pseudomask.config import LabelOptions
 from pseudomask.data.collection import align_tags, collect, need_tags
-from pseudomask.data.labels import LabelTable, read_labels
+from pseudomask.data.labels import LabelTable
 from pseudomask.errors import LabelError
 
 

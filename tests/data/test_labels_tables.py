@@ -12,8 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from labels import read_labels
 
-from pseudomask.data.labels import LabelTable, read_labels
+from pseudomask.data.labels import LabelTable
 from pseudomask.errors import LabelError
 
 PETS = ("cat", "dog", "cow")
@@ -38,7 +39,7 @@ def test_csv_sorts_classes_without_a_list(tmp_path: Path) -> None:
     assert found.classes == ("cat", "cow", "dog")
     assert found.tags == {"b.jpg": (0, 2), "a.jpg": (1,), "c.jpg": ()}
     assert (found.format, found.source) == ("csv", str(tmp_path / "labels.csv"))
-    assert found.notes == ("1 of 3 images show no class",)
+    assert found.notes == ("1 of 3 images without a class",)
 
 
 def test_csv_keeps_a_given_class_order(tmp_path: Path) -> None:
@@ -124,7 +125,7 @@ def test_split_column(tmp_path: Path) -> None:
         ("x.jpg,xylophone\n", 2, "unknown class 'xylophone'; the classes are cat, dog, cow"),
         ("x.jpg,cat|dog\n", 2, "separate class names with ';'"),
         ("x.jpg,cat,dog\n", 2, "3 columns, but the header has 2; separate"),
-        ("x.jpg\n", 2, "1 columns, but the header has 2"),
+        ("x.jpg\n", 2, "1 column, but the header has 2"),
         ("x.jpg,-1\n", 2, "class index -1 is negative"),
         ("x.jpg,nan\n", 2, "'nan' is not a class"),
         ("x.jpg,NaN\n", 2, "'NaN' is not a class"),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from labels import read_labels
 
-from pseudomask.data.labels import read_labels
 from pseudomask.errors import LabelError
 
 
@@ -44,7 +44,7 @@ def test_tags_are_object_names_and_never_parts(voc: Path) -> None:
 def test_difficult_objects_can_be_dropped(voc: Path) -> None:
     table = read_labels(voc, difficult="drop", classes=["cat", "dog", "person"])
     assert table.tags == {"1": (1,), "2": (), "3": ()}
-    assert "2 objects marked difficult were dropped" in table.notes
+    assert "2 objects marked difficult and dropped" in table.notes
 
 
 def test_split(voc: Path) -> None:

@@ -163,7 +163,7 @@ def test_alpha_that_hides_or_is_no_alpha_is_warned_of(tmp_path: Path) -> None:
     Image.fromarray(values).save(tmp_path / "blank.png")
     _, _, heard = seen(tmp_path)
     assert any(
-        "wholly transparent" in line and "blank.png" in line and "--alpha ignore" in line for line in heard.warnings
+        "fully transparent" in line and "blank.png" in line and "--alpha ignore" in line for line in heard.warnings
     )
     assert any("near_infrared.tif" in line and "--alpha ignore" in line for line in heard.warnings)
     _, reading, heard = seen(tmp_path, alpha="ignore")

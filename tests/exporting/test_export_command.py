@@ -67,7 +67,7 @@ def test_mistakes_are_found_before_any_work(made: Made, call: Call) -> None:
         (("--overwrite",), {"dest": made.place / "full"}, "files that are not an export"),
         ((), {"dest": made.place / "full/mine.txt"}, "is a file"),
         (("--images", str(made.place / "nowhere")), {}, "no such folder of photos"),
-        (("--images", str(made.place / "bare")), {}, "none of the 6 photos, such as a.jpg, is in it"),
+        (("--images", str(made.place / "bare")), {}, "contains no photo of these masks, such as a.jpg"),
         (("--list", str(made.place / "list")), {}, "none of its names"),
         (("--val-list", str(made.place / "list")), {}, "none of its names"),
         (("--val-list", str(made.place / "list"), "--val-fraction", "0.5"), {}, "cannot be combined"),
@@ -159,7 +159,7 @@ def test_nothing_that_can_be_exported(made: Made, call: Call) -> None:
         (made.out / f"{key}.png").unlink()
     code, out, lines = call()
     assert (code, out) == (1, "")
-    assert "none of the 6 masks can be exported; the first, a.jpg: its mask: " in lines[-1]
+    assert "any of 6 masks; the first, a.jpg: its mask: " in lines[-1]
     assert not made.dest.exists()
 
 
@@ -172,12 +172,12 @@ def test_damaged_manifests(made: Made, call: Call) -> None:
     made.add("later.jpg")
     path.write_bytes(whole)
     code, _, lines = call(dest=made.place / "second")
-    assert any("skipped 1 masks in" in line for line in lines)
+    assert any("skipped 1 mask in" in line for line in lines)
     for damage, message in (
         (b"{]\n", "line 2: not a manifest line; run extract or refine again"),
-        (b'{"key": "../x", "image": "../x.jpg", "status": "done"}\n', "leads out of the folder"),
-        (b'{"key": "/etc/x", "image": "x.jpg", "status": "done"}\n', "leads out of the folder"),
-        (b'{"key": "x", "image": ["x.jpg"], "status": "done"}\n', "leads out of the folder"),
+        (b'{"key": "../x", "image": "../x.jpg", "status": "done"}\n', "out of the folder"),
+        (b'{"key": "/etc/x", "image": "x.jpg", "status": "done"}\n', "out of the folder"),
+        (b'{"key": "x", "image": ["x.jpg"], "status": "done"}\n', "out of the folder"),
     ):
         first, rest = whole.split(b"\n", 1)
         path.write_bytes(first + b"\n" + damage + rest)
@@ -265,7 +265,7 @@ def test_more_classes_than_8_bits_hold(tmp_path: Path) -> None:
     made.export("coco")
     content = json.loads((made.dest / "annotations/instances_train.json").read_text())
     assert [one["category_id"] for one in content["annotations"]] == [299, 300]
-    assert made.export("yolo", dest=tmp_path / "yolo").lost[-1] == "8 pixels marked ignore: left out"
+    assert made.export("yolo", dest=tmp_path / "yolo").lost[-1] == "8 ignored pixels were left out"
 
 
 def test_overwrite_replaces_all_of_an_export(made: Made, call: Call) -> None:
@@ -332,7 +332,7 @@ def test_names_of_one_system_alone_are_told_and_kept(tmp_path: Path) -> None:
         made.add(name)
     made.record()
     result = made.export("cvat")
-    assert [line for line in result.lost if "Windows" in line] == ["3 names are not valid on Windows, such as 12:30"]
+    assert [line for line in result.lost if "Windows" in line] == ["not valid on Windows: 3 names, such as 12:30"]
     with zipfile.ZipFile(made.dest / "annotations.zip") as archive:
         assert "SegmentationClass/12:30.png" in archive.namelist()
 

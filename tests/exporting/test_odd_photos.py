@@ -144,7 +144,7 @@ def test_what_is_rewritten_is_counted_with_its_reason(tmp_path: Path) -> None:
     result = made.export("yolo")
     assert result.photos == {"rewritten": 3, "copied": 1}
     told = dict(result.summary())["rewritten"]
-    for word in ("1 TIFF that not all readers open alike", "1 turned by EXIF", "1 PNG that"):
+    for word in ("1 TIFF that not all programs read alike", "1 rotated by EXIF", "1 PNG that"):
         assert word in told
     assert result.to_json()["rewritten"] == result.rewritten
 
@@ -161,7 +161,7 @@ def test_photos_that_were_cut_off_are_whole_in_the_export(tmp_path: Path) -> Non
     put(made, {"a.jpg": SOUND["a.JPG"], "cut.jpg": lambda: stored("JPEG")[:-60]})
     made.record(config={"images": str(tmp_path / "photos"), "allow_truncated": True})
     result = made.export("coco")
-    assert (result.photos, result.rewritten) == ({"copied": 1, "rewritten": 1}, {"cut off": 1})
+    assert (result.photos, result.rewritten) == ({"copied": 1, "rewritten": 1}, {"truncated": 1})
     with Image.open(exported(made, "01/cut", "coco")) as image:
         image.load()
 

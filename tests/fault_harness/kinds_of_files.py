@@ -16,6 +16,7 @@ import numpy as np
 import tiny
 import torch
 import wide
+from labels import read_labels
 from PIL import Image
 
 from fault_harness import torture
@@ -23,7 +24,7 @@ from pseudomask.config import ExtractConfig, RefineConfig, sources
 from pseudomask.config.settings import settings
 from pseudomask.data.decoding import decode, image_size
 from pseudomask.data.images import ImageItem, read_list
-from pseudomask.data.labels import read_classes, read_labels
+from pseudomask.data.labels import read_classes
 from pseudomask.data.survey import settle
 from pseudomask.errors import PseudomaskError
 from pseudomask.masks import load_mask

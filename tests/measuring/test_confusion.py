@@ -94,17 +94,6 @@ def test_an_image_that_is_ignored_throughout() -> None:
     assert np.isnan(confusion.measures().mean_iou())
 
 
-def test_counts_of_parts_merge() -> None:
-    rng = np.random.default_rng(3)
-    whole, one, two = Confusion(5), Confusion(5), Confusion(5)
-    for part in (one, two):
-        pred, truth = random_pair(rng, 5)
-        whole.update(pred, truth)
-        part.update(pred, truth)
-    one.merge(two)
-    np.testing.assert_array_equal(one.table, whole.table)
-
-
 def test_counts_go_beyond_32_bits() -> None:
     confusion = Confusion(2)
     confusion.table[1, 1] = 2**40

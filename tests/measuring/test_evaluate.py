@@ -133,7 +133,7 @@ def test_ignore_survives_renumbering(pred: Path, truth: Path) -> None:
 def test_unknown_class_names_the_nearest(pred: Path, truth: Path) -> None:
     with pytest.raises(UsageError, match="unknown class 'dgo'; did you mean 'dog'"):
         evaluate(pred, truth, class_names=NAMES, classes=["dgo"])
-    with pytest.raises(UsageError, match="it holds background, cat"):
+    with pytest.raises(UsageError, match="background, cat"):
         evaluate(pred, truth, class_names=NAMES, classes=["zzz"])
     with pytest.raises(UsageError, match="--classes names no class"):
         evaluate(pred, truth, class_names=NAMES, classes=[])
@@ -259,9 +259,9 @@ def test_a_list_file(pred: Path, truth: Path, tmp_path: Path) -> None:
 def test_listed_images_must_be_there(pred: Path, truth: Path) -> None:
     write(truth, {"x": [[0]]})
     write(pred, {"y": [[0]]})
-    with pytest.raises(UsageError, match="1 of 2 listed images have no prediction: x"):
+    with pytest.raises(UsageError, match=r"no prediction for 1 of 2 .*: x"):
         evaluate(pred, truth, list=["a", "x"])
-    with pytest.raises(UsageError, match="1 of 2 listed images have no truth: y"):
+    with pytest.raises(UsageError, match=r"no truth for 1 of 2 .*: y"):
         evaluate(pred, truth, list=["a", "y"])
     protocol = evaluate(pred, truth, list=["a", "x", "y", "z"], missing="skip").protocol
     assert protocol.images == 1

@@ -14,7 +14,7 @@ from PIL import Image
 from pseudomask.cli import app
 from pseudomask.errors import LabelError, UsageError
 from pseudomask.masks import load_mask, palette, save_mask
-from pseudomask.measuring.coding import make_coding
+from pseudomask.measuring.coding_options import make_coding
 from pseudomask.measuring.evaluate import evaluate
 from pseudomask.measuring.reports import Report
 
@@ -57,7 +57,7 @@ def test_black_and_white_truth_is_refused_with_the_option_that_settles_it(pred: 
 
 def test_black_and_white_predictions_are_refused_but_our_own_are_not(pred: Path, tmp_path: Path) -> None:
     truth, white = put(tmp_path / "gt", CAT), put(tmp_path / "white", CAT * 255)
-    with pytest.raises(UsageError, match=r"predictions hold only 0 and 255.*--pred-map 255=cat"):
+    with pytest.raises(UsageError, match=r"predictions .*only 0 and 255.*--pred-map 255=cat"):
         evaluate(white, truth, class_names=ONE_CLASS)
     assert evaluate(white, truth, class_names=ONE_CLASS, pred_map="255=cat").mean_iou == 1
     (white / "run.json").write_text(json.dumps({"classes": ["cat"]}))
@@ -80,7 +80,7 @@ def blurred(mask: np.ndarray) -> np.ndarray:
     ("pixels", "names", "way_out"),
     [
         (TWO * 50, TWO_CLASSES, "--truth-map 50=CLASS,100=CLASS"),
-        (np.where(CAT, 255, TWO * 64).astype(np.uint8), TWO_CLASSES, "--truth-map 128=CLASS .*stays out"),
+        (np.where(CAT, 255, TWO * 64).astype(np.uint8), TWO_CLASSES, "--truth-map 128=CLASS .*ignored"),
         (np.where(TWO == 2, 254, CAT).astype(np.uint8), TWO_CLASSES, "--truth-map 254=ignore"),
         (TWO.astype(np.uint16) * 257, TWO_CLASSES, "--truth-map 257=CLASS,514=CLASS"),
         (np.where(TWO == 2, np.uint16(65_535), CAT), TWO_CLASSES, "--ignore 65535"),
@@ -96,7 +96,7 @@ def test_values_outside_the_class_list_name_their_way_out(
     with pytest.raises(UsageError, match=way_out):
         evaluate(pred, put(tmp_path / "gt", pixels), class_names=names)
     if len(names) < 3 and pixels.dtype == np.uint8:
-        swapped = way_out.replace("truth", "pred").removesuffix(" .*stays out")
+        swapped = way_out.replace("truth", "pred").removesuffix(" .*ignored")
         with pytest.raises(UsageError, match=swapped):
             evaluate(put(tmp_path / "other", pixels), pred, class_names=names)
 
@@ -260,7 +260,7 @@ def test_folders_that_hold_no_masks(pred: Path, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     Image.new("RGB", (16, 12), (200, 10, 30)).save(tmp_path / "photos/a.jpg")
     for one, other in ((pred, tmp_path / "photos"), (tmp_path / "photos", pred)):
-        with pytest.raises(UsageError, match=r"1 \.jpg files"):
+        with pytest.raises(UsageError, match=r"1 \.jpg file"):
             evaluate(one, other)
     rng = np.random.default_rng(0)
     photo = put(tmp_path / "photo", rng.integers(0, 255, (12, 16, 3), np.uint8).repeat(3, 0).repeat(2, 1))
@@ -365,7 +365,7 @@ def test_black_and_white_truth_among_class_indices(pred: Path, tmp_path: Path) -
 def test_truth_in_arrays_is_named(pred: Path, tmp_path: Path) -> None:
     (tmp_path / "gt").mkdir()
     np.save(tmp_path / "gt/a.npy", CAT)
-    with pytest.raises(UsageError, match=r"1 \.npy files.*PNG"):
+    with pytest.raises(UsageError, match=r"1 \.npy file.*PNG"):
         evaluate(pred, tmp_path / "gt", class_names=ONE_CLASS)
 
 

@@ -90,7 +90,7 @@ def test_protocol_lines_count_long_lists(report: Report) -> None:
         listed="val.txt",
     )
     lines = dict(protocol.lines())
-    assert lines["without truth"] == "6: a, b, c, ..."
+    assert lines["without truth"] == "6: a, b, c, …"
     assert lines["without prediction"] == "1: x"
     assert lines["threshold"] == "0.31, chosen on this truth among 100"
     assert lines["images"] == "1 (val.txt)"

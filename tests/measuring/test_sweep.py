@@ -40,8 +40,7 @@ def test_every_threshold_equals_the_mask_made_at_it(seed: int, bits) -> None:
         confusion = Confusion(5)
         for (scores, truth), counts in zip(images, histograms, strict=True):
             alone = Confusion(5)
-            alone.update(scores.mask(threshold), truth)
-            confusion.merge(alone)
+            confusion.add(alone.update(scores.mask(threshold), truth))
             at = np.ix_(counts.labels, counts.labels)
             np.testing.assert_array_equal(tables(counts.table)[index], alone.table[at])
         np.testing.assert_array_equal(fixed.table(index), confusion.table)

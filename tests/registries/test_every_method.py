@@ -1,8 +1,12 @@
-"""What every CAM method of the registry must do; a new one is covered by its line in `METHODS`."""
+"""What every CAM method must do with every kind of class map; a new one is covered by its line in `METHODS` or `CAMS`.
+
+Methods run with plain maps, and `recam` and `cpmc` with each of the others.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +22,12 @@ from pseudomask.errors import WeightsError
 from pseudomask.extracting.engine import Engine
 from pseudomask.extracting.photos import Photo
 from pseudomask.maps import METHODS, make_method
+from pseudomask.maps.cams import CAMS
+from pseudomask.maps.cams.lpcam import Prototypes
 from pseudomask.maps.method import MapMethod
 from pseudomask.maps.multiscale import multiscale_maps, recording, see
 from pseudomask.networks.card import Card
-from pseudomask.networks.features import Features
+from pseudomask.networks.edge_weights import backbone_hash
 from pseudomask.networks.network import CamNetwork
 from pseudomask.running.reporter import SilentReporter
 
@@ -32,17 +38,38 @@ VALID = torch.tensor([[True, False, False], [True, True, True], [True, False, Fa
 ALL = torch.ones_like(VALID)
 
 
-@pytest.fixture(params=taught.names(METHODS))
-def make(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Make:
+MORE: dict[str, dict[str, Any]] = {
+    "advcam": {"advcam_iterations": 3},  # fast
+    "layercam 2": {"layercam_stages": 2},
+}
+"""Settings other than the defaults, by kind of class map."""
+KINDS = [f"{method}-{cam}" for method in ("recam", "cpmc") for cam in (*CAMS, *MORE) if cam != "plain"]
+
+
+@pytest.fixture(params=[*taught.names(METHODS), *dict.fromkeys(KINDS)])
+def make(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Make:
     """Makes the method for weights of these classes, with its default settings."""
-    if request.param not in METHODS:
-        taught.teach(monkeypatch, request.param)
-    config = ExtractConfig(images=Path("unused"), out=Path("unused"), method=request.param)
+    name, _, cam = request.param.partition("-")
+    if name not in METHODS:
+        taught.teach(monkeypatch, name)
+    more = {"cam": cam.partition(" ")[0] or "plain"} | MORE.get(cam, {})
+    config = ExtractConfig(images=Path("unused"), out=Path("unused"), method=name, **more)
 
     def made(classes: tuple[str, ...] = tiny.CLASSES) -> MapMethod:
-        return make_method(config, Card(classes=classes, method=request.param, backbone=tiny.NARROW))
+        own = {"lpcam_prototypes": prototypes(tmp_path, classes)} if cam == "lpcam" else {}
+        return make_method(replace(config, **own), Card(classes=classes, method=name, backbone=tiny.NARROW))
 
     return made
+
+
+def prototypes(place: Path, classes: tuple[str, ...]) -> Path:
+    """A file for the weights of `build`."""
+    generator = torch.Generator().manual_seed(1)
+    parts = tuple(torch.rand(4, 64, generator=generator) for _ in classes)
+    context = tuple(torch.zeros(0, 64) for _ in classes)  # so that random features have some score
+    rule = "product" if len(classes) > 1 else "first"
+    Prototypes(parts, context, classes, rule, backbone_hash(build().backbone), {}).save(place / "p.safetensors")
+    return place / "p.safetensors"
 
 
 @pytest.fixture
@@ -155,12 +182,12 @@ def test_photos_without_tags_have_no_map_and_disturb_none(method: MapMethod, net
         plain_scale=0, mirrored=True, max_side=640, stride=4, largest=4, reporter=SilentReporter(),
     )  # fmt: skip
     photos = [Photo(i, (48, 64), (one,)) for i, one in enumerate(pixels)]
-    none, one, judged = engine.scores(photos, [(), (1,), None])
-    (alone,) = engine.scores(photos[1:2], [(1,)])
+    none, one, judged = (made.scores for made in engine.make(photos, [(), (1,), None]))
+    alone = engine.make(photos[1:2], [(1,)])[0].scores
     assert (none.classes, none.values.shape) == ((), (0, 12, 16))
     assert (one.classes, judged.classes) == ((2,), (1, 2, 3))
     assert np.abs(one.values - alone.values).max() < 1e-3
-    assert [found.classes for found in engine.scores(photos, [()] * 3)] == [()] * 3
+    assert [made.scores.classes for made in engine.make(photos, [()] * 3)] == [()] * 3
 
 
 def test_weights_of_one_class_will_do(make: Make) -> None:
@@ -202,9 +229,13 @@ def test_it_asks_for_what_it_uses_and_no_more(method: MapMethod, network: CamNet
     """Gradients cost speed and earlier stages memory, so neither is declared in vain."""
     features = see(network, method, draw(), (False,), amp=None)
     if method.pyramid:
-        alone = Features(features.outputs[-1:], features.strides[-1:], features.size)
+        alone = replace(features, outputs=features.outputs[-1:], strides=features.strides[-1:])
         with recording(method), pytest.raises(ValueError, match="pyramid"):
             method.activate(network, alone, INDEX, ALL)
     if method.gradients:
         with torch.inference_mode(), pytest.raises(RuntimeError, match="grad"):
             method.activate(network, features.detach(), INDEX, ALL)
+    assert (features.image is not None) == method.image
+    if method.image:
+        with recording(method), pytest.raises(AssertionError):
+            method.activate(network, replace(features, image=None), INDEX, ALL)

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from pseudomask.masks import save_mask, save_picture
-from pseudomask.reporting.page import ClassLine, Page
-from pseudomask.reporting.panels import Folders, Panel, Signs
+from pseudomask.measuring.reports import ClassRow
+from pseudomask.reporting.page import Page
+from pseudomask.reporting.panels import Folders, Indicators, Panel
 
 HOSTILE = '</script><img src=x onerror="document.title=1">\u2028&amp;{{7*7}}'
 
@@ -55,7 +56,7 @@ def made_page(count: int, **more: Any) -> Page:
             classes=(0, 1, 2) if number % 3 == 0 else (0, 1),
             ious=(0.9, number / count, 0.5) if number % 3 == 0 else (0.9, number / count),
             iou=number / count,
-            signs=Signs((2,) if number % 5 == 0 else (), 1 - number / count, 0.0, (number * 7 % count) / count),
+            signs=Indicators((2,) if number % 5 == 0 else (), 1 - number / count, 0.0, (number * 7 % count) / count),
         )
         for number in range(count)
     ]
@@ -64,7 +65,7 @@ def made_page(count: int, **more: Any) -> Page:
         "hero": ("mean IoU", "50.0"),
         "with_truth": True,
         "names": ("background", "cat", "dog"),
-        "classes": [ClassLine(index=1, name="cat", iou=0.5, false_positive=0.3, false_negative=0.2)],
+        "classes": [ClassRow(1, "cat", 0.5, 0.6, 0.7, 0.3, 0.2, 100, 100, True)],
         "panels": panels,
     }
     return Page(**given | more)

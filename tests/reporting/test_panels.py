@@ -7,9 +7,10 @@ import random
 
 import pytest
 
+from pseudomask.quoting import printable
 from pseudomask.reporting.page import Page, sorts
-from pseudomask.reporting.panels import Panel, Signs, present, signs_of, worst_first
-from pseudomask.reporting.text import clean, folder_url, url
+from pseudomask.reporting.panels import Indicators, Panel, present, signs_of, worst_first
+from pseudomask.reporting.urls import folder_url, url
 
 INDEX = {"background": 0, "cat": 1, "dog": 2}
 
@@ -22,13 +23,13 @@ def test_by_iou_the_lowest_is_first_and_what_has_none_last() -> None:
 
 def test_by_signs_each_counts_only_where_those_before_it_are_equal() -> None:
     panels = [
-        Panel("two tags empty", signs=Signs((1, 2), 0.9, 0.0, 0.9)),
-        Panel("one tag empty", signs=Signs((1,), 0.1, 0.0, 0.9)),
-        Panel("small margin", signs=Signs((), 0.05, 0.0, 0.9)),
-        Panel("much ignored", signs=Signs((), 0.2, 0.8, 0.9)),
-        Panel("small", signs=Signs((), 0.2, 0.1, 0.01)),
-        Panel("large", signs=Signs((), 0.2, 0.1, 0.5)),
-        Panel("nothing known", signs=Signs()),
+        Panel("two tags empty", signs=Indicators((1, 2), 0.9, 0.0, 0.9)),
+        Panel("one tag empty", signs=Indicators((1,), 0.1, 0.0, 0.9)),
+        Panel("small margin", signs=Indicators((), 0.05, 0.0, 0.9)),
+        Panel("much ignored", signs=Indicators((), 0.2, 0.8, 0.9)),
+        Panel("small", signs=Indicators((), 0.2, 0.1, 0.01)),
+        Panel("large", signs=Indicators((), 0.2, 0.1, 0.5)),
+        Panel("nothing known", signs=Indicators()),
     ]
     told = [one.key for one in panels]
     random.Random(2).shuffle(panels)
@@ -37,7 +38,7 @@ def test_by_signs_each_counts_only_where_those_before_it_are_equal() -> None:
 
 def test_signs_are_read() -> None:
     entry = {"empty": ["dog"], "margin": 0.25, "ignored": 0.5, "area": {"cat": 0.125, "dog": 0.25}}
-    assert signs_of(entry, INDEX) == Signs((2,), 0.25, 0.5, 0.375)
+    assert signs_of(entry, INDEX) == Indicators((2,), 0.25, 0.5, 0.375)
 
 
 @pytest.mark.parametrize(
@@ -49,13 +50,13 @@ def test_signs_are_read() -> None:
     ],
 )
 def test_signs_of_a_foreign_manifest_are_unknown(entry: dict[str, object]) -> None:
-    assert signs_of(entry, INDEX) == Signs()
+    assert signs_of(entry, INDEX) == Indicators()
 
 
 def test_orders_are_offered_only_where_there_is_what_they_sort_by() -> None:
     bare = Page(title="t", hero=("masks", "1"), panels=[Panel("a")])
     assert [value for value, _ in sorts(bare)] == ["worst", "name"]
-    full = Page(title="t", hero=("", ""), with_truth=True, panels=[Panel("a", signs=Signs((1,), 0.1, 0.2, 0.3))])
+    full = Page(title="t", hero=("", ""), with_truth=True, panels=[Panel("a", signs=Indicators((1,), 0.1, 0.2, 0.3))])
     assert [value for value, _ in sorts(full)] == [
         *("worst", "best", "empty", "margin", "ignored", "small", "large", "name")
     ]
@@ -74,9 +75,9 @@ def test_present() -> None:
 
 
 def test_names_on_one_line() -> None:
-    assert clean("plain ä 漢") == "plain ä 漢"
-    assert clean("a\nb\u2028c\x1b[1m\udcff") == "a\\nb\\u2028c\\x1b[1m\\xff"
-    assert clean("\ud800").isprintable()
+    assert printable("plain ä 漢") == "plain ä 漢"
+    assert printable("a\nb\u2028c\x1b[1m\udcff") == "a\\nb\\u2028c\\x1b[1m\\xff"
+    assert printable("\ud800").isprintable()
 
 
 def test_no_url_is_a_scheme(tmp_path) -> None:  # type: ignore[no-untyped-def]

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from pages import HOSTILE, Reader, made_page
 
+from pseudomask.measuring.reports import ClassRow
 from pseudomask.reporting import writer
-from pseudomask.reporting.page import ClassLine, Page
+from pseudomask.reporting.page import Page
 from pseudomask.reporting.panels import Panel
 from pseudomask.reporting.writer import Written, write_page
 
@@ -36,7 +37,7 @@ def test_names_are_only_ever_text(tmp_path: Path) -> None:
         0,
         title=HOSTILE,
         names=("background", HOSTILE),
-        classes=[ClassLine(index=1, name=HOSTILE, iou=0.5, false_positive=0.0, false_negative=0.5)],
+        classes=[ClassRow(1, HOSTILE, 0.5, 1.0, 0.5, 0.0, 0.5, 100, 50, True)],
         facts=[(HOSTILE, HOSTILE)],
         protocol=[(HOSTILE, HOSTILE)],
         config=HOSTILE,

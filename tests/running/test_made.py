@@ -97,8 +97,8 @@ def test_errors_carry_reason_and_advice_through_processes() -> None:
     with pytest.raises(RecordMismatch) as caught:
         check_resume(old, new, ["config.threshold"], where="out")
     error = pickle.loads(pickle.dumps(caught.value))
-    assert error.reason == "out holds a run made with other settings: threshold was 0.1, now 0.2"
-    assert error.advice == record_module.START_ANEW
+    assert error.reason == "out contains a run made with other settings: threshold was 0.1, now 0.2"
+    assert error.advice == record_module.START_OVER
     assert str(error) == str(caught.value) == f"{error.reason}; {error.advice}"
     assert ImageError("a.jpg", "cut off").reason == "cut off"
     assert (

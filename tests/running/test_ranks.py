@@ -15,7 +15,7 @@ from torch.distributed import HashStore
 
 from pseudomask.errors import PseudomaskError, UsageError
 from pseudomask.running import machine
-from pseudomask.running.ranks import ALONE, Ranks, agree_on_prefix, ranks, speaker
+from pseudomask.running.ranks import ALONE, Ranks, agree_on_prefix, error_prefix, ranks
 from pseudomask.running.signals import Stop
 
 
@@ -36,7 +36,7 @@ def test_alone() -> None:
     assert ALONE.gather(b"x") == [b"x"]
     assert ALONE.broadcast([1]) == [1]
     assert ALONE.label("extracting") == "extracting"
-    assert speaker() == ""
+    assert error_prefix() == ""
     ALONE.wait()
 
 
@@ -52,7 +52,7 @@ def test_the_environment_tells(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("RANK", "3"), ("WORLD_SIZE", "8"), ("LOCAL_RANK", "1"), ("LOCAL_WORLD_SIZE", "2")):
         monkeypatch.setenv(name, value)
     assert ranks.__wrapped__() == Ranks(3, 8, 1, 2, 0)
-    assert speaker() == "process 3: "
+    assert error_prefix() == "process 3: "
     monkeypatch.setenv("RANK", "8")
     with pytest.raises(UsageError, match="RANK 8 is not below WORLD_SIZE 8"):
         ranks.__wrapped__()

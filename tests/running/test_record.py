@@ -79,7 +79,7 @@ def test_each_difference_is_told(changes: dict[str, Any], expected: str) -> None
     with pytest.raises(RecordMismatch, match=re.escape(expected)) as caught:
         check_resume(record(), record(**changes), ["config", "weights", "classes"], where="out")
     message = str(caught.value)
-    assert message.startswith("out holds a run")
+    assert message.startswith("out contains a run")
     assert "--overwrite" in message
     assert "\n" not in message
     assert ";" not in message.removesuffix("; add --overwrite to start over, or choose another output folder")

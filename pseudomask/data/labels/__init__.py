@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
+from pseudomask.config.common import TagOptions
 from pseudomask.data.labels.class_file import read_classes
 from pseudomask.data.labels.coco import read_coco
 from pseudomask.data.labels.csv_file import read_csv, read_imagefolder
@@ -13,7 +14,8 @@ from pseudomask.data.labels.detect import detect
 from pseudomask.data.labels.folders import read_folders
 from pseudomask.data.labels.foreign import foreign_bytes, foreign_name
 from pseudomask.data.labels.matching import Matched, match
-from pseudomask.data.labels.table import LabelTable, ReadOptions, check_classes
+from pseudomask.data.labels.renaming import read_map
+from pseudomask.data.labels.table import LabelTable, ReadOptions
 from pseudomask.data.labels.text_file import read_per_image, read_text_lines
 from pseudomask.data.labels.voc_main import read_voc_main
 from pseudomask.data.labels.voc_xml import read_voc
@@ -27,14 +29,14 @@ __all__ = ["FORMATS", "LabelTable", "Matched", "match", "read_classes", "read_la
 
 
 def _refuse_pickle(path: Path, options: ReadOptions) -> LabelTable:
-    # -P: without it `python -c` would take its numpy from the current folder.
+    # -P: without it, `python -c` would import numpy from the current folder.
     convert = (
         "import sys, numpy as n; d=n.load(sys.argv[1],allow_pickle=1).item(); print('filename,labels'); "
         "[print(f'{k},'+';'.join(str(i+1) for i in n.flatnonzero(v))) for k,v in d.items()]"
     )
     raise LabelError(
-        "is a pickle, which can run any code when opened, and is refused; if you trust its source, convert "
-        f'it once: python -P -c "{convert}" {shell_word(path)} > labels.csv',
+        "is a pickle, which can run code when opened, and is refused; if you trust its source, convert it once: "
+        f'python -P -c "{convert}" {shell_word(path)} > labels.csv',
         path,
     )
 
@@ -58,54 +60,20 @@ _FILES = frozenset({"csv", "coco", "text", "imagefolder", "npy"})
 
 
 def read_labels(
-    path: Path,
-    *,
-    format: str = "auto",
-    classes: Sequence[str] | None = None,
-    difficult: Literal["keep", "drop"] = "keep",
-    crowd: Literal["ignore", "keep"] = "ignore",
-    split: str | None = None,
-    separator: str | None = None,
-    no_class: Sequence[str] = (),
-    skip_tag: Sequence[str] = (),
-    merge_names: bool = False,
-    count_from: int | None = None,
-    image_column: str | None = None,
-    label_column: Sequence[str] = (),
-    images: Path | None = None,
+    path: Path, tags: TagOptions, *, classes: Sequence[str] | None = None, images: Path | None = None
 ) -> LabelTable:
-    """Read image tags from a file or folder in one of `FORMATS`; `auto` detects the format.
+    """Read image tags from a file or folder in one of `FORMATS`.
 
     Args:
+        tags: how to read them; `--label-format auto` detects the format.
         classes: the only foreground names allowed, in order; by default the source's own (COCO: by category id,
-            one-hot columns: in their order, else sorted by name).
-        difficult: whether VOC objects marked difficult count as tags.
-        crowd: whether COCO crowd annotations count as tags.
-        split: split of a VOC folder, or of a table's `split` column.
-        separator: separator of several tags in one cell; by default `;`, or `,` if `;` separates the columns.
-        no_class: tags that mean that a photo shows no class.
-        skip_tag: tags whose rows are skipped.
-        merge_names: whether names that differ only in case, spaces, `_` or `-` are one class.
-        count_from: number (0 or 1) of the first of `classes` if tags are numbers; by default the format's.
-        image_column, label_column: names of a table's columns; several label columns are 0/1 columns, one per class.
+            one-hot columns: in their order, otherwise sorted by name).
         images: the image folder; absolute names are made relative to it.
 
     Raises LabelError, with the file and line if known.
     """
-    options = ReadOptions(
-        classes=None if classes is None else check_classes(classes),
-        difficult=difficult,
-        crowd=crowd,
-        split=split,
-        separator=separator or None,
-        no_class=frozenset(name.casefold() for name in no_class),
-        skip_tag=frozenset(name.casefold() for name in skip_tag),
-        merge_names=merge_names,
-        count_from=count_from,
-        image_column=image_column,
-        label_column=tuple(label_column),
-        images=images,
-    )
+    options, format = ReadOptions.of(tags, classes, images), str(tags.label_format)
+    options = replace(options, renames=read_map(tags.map))
     if not path.exists():
         raise LabelError(f"no such label file or folder{did_you_mean_path(path)}", path)
     if path.is_file() and format != "npy":
@@ -123,9 +91,9 @@ def read_labels(
     if format not in (_FOLDERS if path.is_dir() else _FILES):
         kind = "folder" if path.is_dir() else "file"
         raise LabelError(f"is a {kind}, but the label format '{format}' is not", path)
-    if split is not None and format not in _WITH_SPLITS:
-        raise LabelError(f"the label format '{format}' has no splits, so there is no '{split}'; use --list", path)
-    if (image_column is not None or label_column) and format not in _TABLES:
+    if options.split is not None and format not in _WITH_SPLITS:
+        raise LabelError(f"the format '{format}' has no splits, so there is no '{options.split}'; use --list", path)
+    if (options.image_column is not None or options.label_column) and format not in _TABLES:
         raise LabelError(f"is not a table but '{format}'; leave out --image-column and --label-column", path)
     return FORMATS[format](path, options)
 

@@ -12,12 +12,13 @@ from pseudomask.data.labels.class_names import LEFT_OUT, ClassNames
 from pseudomask.data.labels.row_names import RowNames, is_plain
 from pseudomask.data.labels.table import LabelTable, ReadOptions
 from pseudomask.errors import LabelError
+from pseudomask.quoting import count
 
 CELL_FORMATS = frozenset({"csv", "imagefolder", "text", "per-image"})
 """Formats whose names come from a cell or line, which may hold several names or none."""
 
 TABLES = frozenset({"csv", "imagefolder"})
-"""Where options name columns."""
+"""Formats whose columns can be chosen by options."""
 
 
 class TableBuilder:
@@ -59,7 +60,7 @@ class TableBuilder:
         cell = cell.strip()
         if not cell:
             return ()
-        if cell in self.classes and self.classes.given is not None:
+        if self.classes.knows(cell):
             return (cell,)
         listed = read_list_cell(cell)
         if listed is not None:
@@ -110,8 +111,8 @@ class TableBuilder:
     def _add_up(self, name: str, before: tuple[int, ...], tags: tuple[int, ...], line: int | None, where: Path) -> None:
         if self._conflict is None:
             first = self._lines[list(self._tags).index(name)]
-            told = f" (first on line {first})" if first else ""
-            message = f"{name} is listed twice with different tags{told}"
+            where_first = f" (first on line {first})" if first else ""
+            message = f"{name} is listed twice with different tags{where_first}"
             if self._one_tag_rows:
                 message += ", and some rows have several tags; write one row per photo, or one tag per row"
             self._conflict = LabelError(message, where, line)
@@ -129,20 +130,20 @@ class TableBuilder:
         classes, tags = self.classes.finish(), self._tags
         if not classes:
             raise LabelError("names no class", self.path)
-        place = [self.classes.position(name, (None, self.path)) for name in classes]
-        if place != list(range(len(classes))):
-            new = {old: i for i, old in enumerate(place)}
+        order = [self.classes.index(name) for name in classes]
+        if order != list(range(len(classes))):
+            new = {old: i for i, old in enumerate(order)}
             moved = {old: tuple(sorted(new[i] for i in old)) for old in set(tags.values())}
             tags = {name: moved[old] for name, old in tags.items()}
         empty = sum(not positions for positions in tags.values())
-        told = (
-            (self._lists, "cells were read as lists (['cat', 'dog'])"),
-            (self._lines_in_cells, "cells were split at line breaks or tabs"),
-            (self._added_up, "further rows of the same photos; their tags were added up (one tag per row)"),
-            (self._left_out, "rows were skipped (--skip-tag)"),
-            (self._names.changed, "absolute paths (or paths with ..) were made relative to the image folder"),
+        counted = (
+            (self._lists, "cell", "read as a list, such as ['cat', 'dog']"),
+            (self._lines_in_cells, "cell", "split at line breaks or tabs"),
+            (self._added_up, "row", "added to an earlier row of the same photo (one tag per row)"),
+            (self._left_out, "row", "skipped (--skip-tag)"),
+            (self._names.changed, "absolute path", "(or path with ..) made relative to the image folder"),
         )
-        notes = [*self.notes, *self.classes.notes, *(f"{count:,} {what}" for count, what in told if count)]
+        notes = [*self.notes, *self.classes.notes, *(f"{count(n, noun)} {what}" for n, noun, what in counted if n)]
         if empty:
-            notes.append(f"{empty:,} of {len(tags):,} images show no class")
+            notes.append(f"{empty:,} of {count(len(tags), 'image')} without a class")
         return LabelTable(classes, tags, self.format, str(self.path), tuple(notes))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +9,16 @@ from pseudomask.data.labels.builder import TableBuilder
 from pseudomask.data.labels.coco_ids import Ids
 from pseudomask.data.labels.coco_ids import number as whole_number
 from pseudomask.data.labels.foreign import foreign_json, other_coco
-from pseudomask.data.labels.table import LabelTable, ReadOptions, read_text
+from pseudomask.data.labels.table import LabelTable, ReadOptions, read_json
 from pseudomask.errors import LabelError
+from pseudomask.quoting import count
 
 
 def read_coco(path: Path, options: ReadOptions) -> LabelTable:
-    """COCO json. Classes in the order of their category ids, unless a class list is given.
+    """COCO JSON. Classes are in the order of their category ids, unless a class list is given.
 
-    Crowds (`iscrowd` 1) count as tags only if `options.crowd` is `keep`. An image without
-    annotations is in the table, with no tag. The notes give the id of each class.
+    Crowds (`iscrowd` 1) count as tags only if `options.crowd` is `keep`. Images without annotations have no tag. The
+    notes give the id of each class.
     """
     data = _load(path)
     builder = TableBuilder(path, "coco", options)
@@ -48,25 +48,21 @@ def read_coco(path: Path, options: ReadOptions) -> LabelTable:
             continue
         name, position = positions[int(category)]
         tags[image].update(position if position is not None else builder.resolve((name,), None))
-    if images.matched or categories.matched:
-        count = max(images.matched, categories.matched)
-        builder.notes.append(f"{count:,} ids written once as text and once as number were matched by value")
-    if named:
-        builder.notes.append(f"{named:,} annotations give the name of their category instead of its id")
-    if crowds:
-        builder.notes.append(f"{crowds:,} crowd annotations were not used as tags (--crowd ignore)")
+    matched = max(images.matched, categories.matched)
+    for n, noun, what in (
+        (matched, "id", "matched by value: written as text in one place and as a number in another"),
+        (named, "annotation", "with the name of a category instead of its id"),
+        (crowds, "crowd annotation", "not used as tags (--crowd ignore)"),
+    ):
+        if n:
+            builder.notes.append(f"{count(n, noun)} {what}")
     for image, name in names.items():
         builder.add_positions(name, tuple(sorted(tags[image])))
     return builder.finish()
 
 
 def _load(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(read_text(path), parse_constant=_no_constant)
-    except json.JSONDecodeError as error:
-        raise LabelError(f"not JSON ({error.msg})", path, error.lineno) from error
-    except (ValueError, RecursionError) as error:
-        raise LabelError(f"invalid JSON ({error})", path) from error
+    data = read_json(path)
     what = foreign_json(data)
     if what:
         raise LabelError(f"is {what}", path)
@@ -80,10 +76,6 @@ def _load(path: Path) -> dict[str, Any]:
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise LabelError(f"not a COCO instances file ('{key}' is not a list of objects)", path)
     return data
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON number")
 
 
 def _categories(data: dict[str, Any], builder: TableBuilder) -> dict[int, tuple[str, tuple[int, ...] | None]]:
@@ -108,7 +100,7 @@ def _categories(data: dict[str, Any], builder: TableBuilder) -> dict[int, tuple[
     known = {
         number: (
             names[number],
-            builder.resolve((names[number],), None) if given is None or names[number] in given else None,
+            builder.resolve((names[number],), None) if given is None or builder.classes.knows(names[number]) else None,
         )
         for number in order
     }

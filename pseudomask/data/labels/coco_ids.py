@@ -1,4 +1,4 @@
-"""Ids of COCO's images and categories, which some programs write as text (`"1"`) or with a point (`1.0`)."""
+"""Ids of COCO's images and categories, which some programs write as text (`"1"`) or as floats (`1.0`)."""
 
 from __future__ import annotations
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from pseudomask.data.labels.builder import TableBuilder
 from pseudomask.data.labels.class_names import LEFT_OUT
 from pseudomask.data.labels.foreign import foreign_header
-from pseudomask.data.labels.suspects import is_missing, quote, words
+from pseudomask.data.labels.suspects import is_missing, words
 from pseudomask.errors import LabelError
+from pseudomask.quoting import shell_word
 from pseudomask.suggest import nearest
 
 FILE_COLUMNS = (
@@ -68,7 +69,7 @@ class Columns:
 
 
 def understand(header: list[str], builder: TableBuilder, line: int) -> Columns:
-    """The role of each column. Raises LabelError, naming the option that settles it, if that is unclear."""
+    """The role of each column. Raises LabelError, naming the option that settles it, if it is unclear."""
     names = [plain(name) for name in header]
     options = builder.options
     what = foreign_header(name.lower() for name in header)
@@ -80,13 +81,7 @@ def understand(header: list[str], builder: TableBuilder, line: int) -> Columns:
     chosen = [_named(name, header, builder.path, line, "--label-column") for name in options.label_column]
     tags = chosen or [i for i, name in enumerate(names) if name in (*TAG_COLUMNS, *_MORE_TAG_COLUMNS) and i != file]
     if len(tags) > 1 and not chosen:
-        first, second = header[tags[0]], header[tags[1]]
-        raise LabelError(
-            f"'{first}' and '{second}' could both hold the tags; give --label-column {quote(first)} or --label-column "
-            f"{quote(second)}",
-            builder.path,
-            line,
-        )
+        raise LabelError(two_columns(header[tags[0]], header[tags[1]]), builder.path, line)
     scores = [i for i, name in enumerate(names) if name in _SCORE_COLUMNS and i not in tags] if not chosen else []
     one_hot = len(tags) != 1
     if not tags:
@@ -98,6 +93,14 @@ def understand(header: list[str], builder: TableBuilder, line: int) -> Columns:
         raise LabelError(f"no label column found; write 'filename,labels'{hint}", builder.path, line)
     unread = tuple(header[i] for i in range(len(header)) if header[i] and i not in (file, split, *tags, *scores))
     return Columns(file, split, scores[0] if scores else None, tuple(tags), one_hot, unread)
+
+
+def two_columns(first: str, second: str) -> str:
+    """The message about two columns that could both contain the tags."""
+    return (
+        f"'{first}' and '{second}' could both contain the tags; give --label-column {shell_word(first)} or "
+        f"--label-column {shell_word(second)}"
+    )
 
 
 def _check_doubled(header: list[str], path: Path, line: int) -> None:
@@ -132,8 +135,7 @@ def _named(name: str, header: list[str], path: Path, line: int, option: str) -> 
 
 
 def _may_be_class(name: str, builder: TableBuilder) -> bool:
-    given = builder.options.classes
-    if given is not None and name in given:
+    if builder.classes.knows(name):
         return True
     return bool(name) and plain(name) not in _OTHER_COLUMNS and plain(name) not in FILE_COLUMNS
 
@@ -182,19 +184,17 @@ def one_hot_row(header: list[str], columns: Sequence[int], builder: TableBuilder
 
 def _neither(cell: str, column: int, header: list[str], columns: Sequence[int]) -> str:
     name, others = header[column], ",".join(header[i] for i in columns if i != column)
-    told = f"'{cell[:60]}' in column '{name}' is neither 0 nor 1: "
+    advice = f"give --label-column {shell_word(name)} if it contains the tags"
     if is_missing(cell.strip()) or _plain_cell(cell) == "-1":
-        word = quote(cell.strip())
-        return told + f"give --no-class {word} to count it as 0, or --skip-tag {word} to leave such rows out"
-    if re.fullmatch(r"-?\d*[.,]?\d+([eE][+-]?\d+)?", cell.strip()):
-        if re.fullmatch(r"0?[.,]\d+", cell.strip()):
-            return told + "is it a score? Write 1 if the photo shows the class, else 0"
-        if not others:
-            return told + f"give --label-column {quote(name)} if it holds the tags"
-        return told + f"name the class columns, such as --label-column {quote(others)}"
-    return (
-        told + f"give --label-column {quote(name)} if it holds the tags, or name the class columns with --label-column"
-    )
+        word = shell_word(cell.strip())
+        advice = f"give --no-class {word} to count it as 0, or --skip-tag {word} to skip such rows"
+    elif re.fullmatch(r"0?[.,]\d+", cell.strip()):
+        advice = "is it a score? Write 1 if the photo shows the class, otherwise 0"
+    elif not re.fullmatch(r"-?\d*[.,]?\d+([eE][+-]?\d+)?", cell.strip()):
+        advice += ", or name the class columns with --label-column"
+    elif others:
+        advice = f"name the class columns, such as --label-column {shell_word(others)}"
+    return f"'{cell[:60]}' in column '{name}' is neither 0 nor 1: {advice}"
 
 
 RowReader = Callable[[list[str], int], tuple[int, ...]]

@@ -11,10 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from pseudomask.data.labels.builder import TableBuilder
-from pseudomask.data.labels.columns import TAG_COLUMNS, Columns, RowReader, is_header, one_hot_row, understand
-from pseudomask.data.labels.suspects import quote
+from pseudomask.data.labels.columns import (
+    TAG_COLUMNS,
+    Columns,
+    RowReader,
+    is_header,
+    one_hot_row,
+    two_columns,
+    understand,
+)
 from pseudomask.data.labels.table import LabelTable, ReadOptions, read_text
 from pseudomask.errors import LabelError
+from pseudomask.quoting import count, listed
 
 _DELIMITERS = ",\t;|"
 _EXCEL_LINE = re.compile(r'"?sep=([^"\r\n])"?\r?\n', re.IGNORECASE)
@@ -92,7 +100,7 @@ def _read_rows(reader: Any, before: int, builder: TableBuilder, *, several: bool
         raise LabelError(f"no 'split' column, so there is no split '{split}'", path, before + 1)
     for cells in reader:
         if not any(map(str.strip, cells)):
-            continue  # spreadsheets write the borders of empty cells
+            continue  # spreadsheets write rows of formatted but empty cells
         line = before + reader.line_num
         if len(cells) != width:
             _fit(cells, width, path, line, several)
@@ -106,7 +114,11 @@ def _read_rows(reader: Any, before: int, builder: TableBuilder, *, several: bool
         builder.add_positions(name, tags_of(cells, line), line)
     if not rows:
         raise LabelError("has a header but no rows", path)
-    _tell(columns, len(absent), header, builder)
+    if columns.unread:
+        builder.notes.append(f"ignored columns: {listed(columns.unread, 5)}")
+    if columns.score is not None:
+        absent_in = count(len(absent), "photo")
+        builder.notes.append(f"rows with 0 in '{header[columns.score]}' were not used as tags (in {absent_in})")
     builder.add_absent(absent)
 
 
@@ -132,7 +144,7 @@ def _fit(cells: list[str], width: int, path: Path, line: int, several: bool) -> 
         cells.pop()
     if len(cells) != width:
         hint = "; separate class names with ';'" if there > width and several else ""
-        raise LabelError(f"{there} columns, but the header has {width}{hint}", path, line)
+        raise LabelError(f"{count(there, 'column')}, but the header has {width}{hint}", path, line)
 
 
 def _counts(score: str, column: str, path: Path, line: int) -> bool:
@@ -149,14 +161,6 @@ def _counts(score: str, column: str, path: Path, line: int) -> bool:
             line,
         )
     return value == 1.0
-
-
-def _tell(columns: Columns, absent: int, header: list[str], builder: TableBuilder) -> None:
-    if columns.unread:
-        names = ", ".join(columns.unread[:5]) + (", …" if len(columns.unread) > 5 else "")
-        builder.notes.append(f"ignored columns: {names}")
-    if columns.score is not None:
-        builder.notes.append(f"rows with 0 in '{header[columns.score]}' were not used as tags (in {absent:,} photos)")
 
 
 def _read_json_lines(text: str, builder: TableBuilder) -> None:
@@ -185,10 +189,5 @@ def _json_rows(text: str, path: Path, wanted: tuple[str, ...]) -> Iterator[tuple
         if not columns:
             raise LabelError(f"has neither {' nor '.join(map(repr, wanted or ('label', 'labels')))}", path, line)
         if len(columns) > 1:
-            raise LabelError(
-                f"'{columns[0]}' and '{columns[1]}' could both hold the tags; give --label-column {quote(columns[0])} "
-                f"or --label-column {quote(columns[1])}",
-                path,
-                line,
-            )
+            raise LabelError(two_columns(columns[0], columns[1]), path, line)
         yield line, row["file_name"], row[columns[0]]

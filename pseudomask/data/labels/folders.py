@@ -6,9 +6,10 @@ from pathlib import Path
 
 from pseudomask.data.images import ImageItem, find_images
 from pseudomask.data.labels.builder import TableBuilder
-from pseudomask.data.labels.suspects import is_system, quote, shown, split_names, structure_names
+from pseudomask.data.labels.suspects import is_system, shown, split_names, structure_names
 from pseudomask.data.labels.table import LabelTable, ReadOptions
 from pseudomask.errors import LabelError, UsageError
+from pseudomask.quoting import count, listed, shell_word
 
 
 def read_folders(path: Path, options: ReadOptions) -> LabelTable:
@@ -31,21 +32,24 @@ def read_folders(path: Path, options: ReadOptions) -> LabelTable:
         builder.add(item.relative, builder.names(_class_of(item, options)))
     outside = len(items) - len(inside)
     if outside:
-        builder.notes.append(f"{outside:,} images outside the class folders have no tag")
+        builder.notes.append(f"{count(outside, 'image')} outside the class folders, without tags")
     empty = sorted(p.name for p in path.iterdir() if p.is_dir() and p.name not in found and p.name[0] != ".")
     empty = [name for name in empty if not is_system(name)]
     if empty:
-        builder.notes.append(f"folders without images: {', '.join(empty[:10])}")
+        builder.notes.append(f"folders without images: {listed(empty, 10)}")
     return builder.finish()
 
 
 def _class_of(item: ImageItem, options: ReadOptions) -> str:
     folders = item.relative.split("/")[:-1]
-    return next((name for name in folders if name in (options.classes or ())), folders[0])
+    if options.classes is None:
+        return folders[0]
+    known = (name for name in folders if name in options.classes or name.casefold() in options.renames)
+    return next(known, folders[0])
 
 
 def _is_settled(name: str, options: ReadOptions) -> bool:
-    return name.casefold() in options.skip_tag | options.no_class
+    return name.casefold() in {*options.skip_tag, *options.no_class, *options.renames}
 
 
 def _is_deep(top: str, inside: list[ImageItem]) -> bool:
@@ -64,7 +68,7 @@ def _check(path: Path, found: list[str], inside: list[ImageItem]) -> None:
     odd = splits or structure_names(found)
     if odd and len(odd) == len(found) and not splits:
         deeper = next((path / top for top in sorted(found) if _is_deep(top, inside)), None)
-        inner = f"{quote(str(deeper))} if its folders are the classes, or " if deeper else ""
+        inner = f"{shell_word(str(deeper))} if its folders are the classes, or " if deeper else ""
         raise LabelError(
             f"its folders ({', '.join(found[:4])}) are parts of a data set, not classes; give --labels {inner}with the "
             "file or folder of the tags, or a --class-file that lists the class folders",
@@ -73,8 +77,8 @@ def _check(path: Path, found: list[str], inside: list[ImageItem]) -> None:
     if odd:
         kind = "a system folder" if is_system(odd[0]) else "a split" if splits else "a part of a data set"
         raise LabelError(
-            f"the folder {shown(odd[0])} is {kind}, not a class; give --skip-tag {quote(','.join(odd))} to skip it, or "
-            "a --class-file that lists the class folders",
+            f"the folder {shown(odd[0])} is {kind}, not a class; give --skip-tag {shell_word(','.join(odd))} to skip "
+            "it, or a --class-file that lists the class folders",
             path,
         )
     direct = {item.relative.partition("/")[0] for item in inside if item.relative.count("/") == 1}
@@ -83,6 +87,6 @@ def _check(path: Path, found: list[str], inside: list[ImageItem]) -> None:
         if top in found and top not in direct and below != top:  # cat/cat: as archives are unpacked
             raise LabelError(
                 f"{top}/{below} could be class {shown(top)} or {shown(below)}; give a --class-file that lists the "
-                f"classes, or --labels {quote(str(path / top))}",
+                f"classes, or --labels {shell_word(str(path / top))}",
                 path,
             )

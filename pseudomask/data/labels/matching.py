@@ -9,6 +9,7 @@ from pseudomask.data.images import ImageItem
 from pseudomask.data.labels.table import LabelTable
 from pseudomask.data.names import NameIndex
 from pseudomask.errors import LabelError
+from pseudomask.quoting import listed
 
 
 @dataclass(frozen=True)
@@ -24,31 +25,37 @@ class Matched:
 
 
 def match(items: Sequence[ImageItem], table: LabelTable) -> Matched:
-    """Find each row's image: by relative path, else without extension, else by a unique tail.
+    """Find each row's image: by relative path, otherwise without extension, otherwise by a unique tail.
 
     Raises LabelError if a row matches several images, if two rows with different tags match one
     image, or if no row matches an image.
     """
     index = NameIndex(items)
     tags: dict[str, tuple[int, ...]] = {}
-    told_by: dict[str, str] = {}
+    row_of: dict[str, str] = {}
+
+    def put(key: str, name: str) -> None:
+        if tags.setdefault(key, table.tags[name]) != table.tags[name]:
+            raise LabelError(f"{row_of[key]} and {name} are the same image with different tags", table.source)
+        row_of.setdefault(key, name)
+
     inexact: list[str] = []
-    for name, positions in table.tags.items():
+    for name in table.tags:
         item = index.exact(name)
         if item is None:
             inexact.append(name)
         else:
-            _put(item.key, name, positions, tags, told_by, table)
+            put(item.key, name)
     exact = frozenset(tags)  # an exact match is not also matched by the tail of another name
     orphans: list[str] = []
     for name in inexact:
         found = [item for item in index.find(name) if item.key not in exact]
         if len(found) > 1:
-            listed = ", ".join(item.relative for item in found[:3])
-            message = f"{name} is ambiguous: {listed}; write its path within the image folder"
+            several = listed([item.relative for item in found])
+            message = f"{name} is ambiguous: {several}; write its path within the image folder"
             raise LabelError(message, table.source)
         if found:
-            _put(found[0].key, name, table.tags[name], tags, told_by, table)
+            put(found[0].key, name)
         else:
             orphans.append(name)
     if not tags:
@@ -59,16 +66,3 @@ def match(items: Sequence[ImageItem], table: LabelTable) -> Matched:
             table.source,
         )
     return Matched(tags, [item.key for item in items if item.key not in tags], orphans)
-
-
-def _put(
-    key: str,
-    name: str,
-    positions: tuple[int, ...],
-    tags: dict[str, tuple[int, ...]],
-    told_by: dict[str, str],
-    table: LabelTable,
-) -> None:
-    if tags.setdefault(key, positions) != positions:
-        raise LabelError(f"{told_by[key]} and {name} are the same image with different tags", table.source)
-    told_by.setdefault(key, name)

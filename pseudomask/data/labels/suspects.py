@@ -107,7 +107,7 @@ def clean(name: str) -> str:
     return quoted[2].strip() if quoted and quoted[2].strip() else name
 
 
-def is_told(name: str, tidy: str) -> bool:
+def is_cleaned(name: str, tidy: str) -> bool:
     """Whether `clean` did more than compose Unicode."""
     return unicodedata.normalize("NFC", name) != tidy
 
@@ -125,13 +125,8 @@ def shown(name: str) -> str:
     return text if len(text) <= 62 else f"{text[:60]}…'"
 
 
-def quote(name: str) -> str:
-    """A name quoted for a shell."""
-    return shell_word(name)
-
-
 def is_missing(name: str) -> bool:
-    """Whether people or programs write this for a missing value."""
+    """Whether the name is a common placeholder for a missing value."""
     return name.casefold() in _MISSING
 
 
@@ -139,7 +134,7 @@ def missing(names: Sequence[str]) -> str:
     """One message about all such names."""
     listed = " and ".join(map(shown, names[:3])) + (" and others" if len(names) > 3 else "")
     are = "is not a class but looks" if len(names) == 1 else "are not classes but look"
-    word = quote(",".join(names))
+    word = shell_word(",".join(names))
     return (
         f"{listed} {are} like a missing value; give --no-class {word} if these photos show no class, --skip-tag {word} "
         f"to skip them, or {_CLASS_FILE}"
@@ -149,17 +144,17 @@ def missing(names: Sequence[str]) -> str:
 def judge(name: str, *, in_cell: bool, separator: str | None, columns: bool = True) -> str | None:
     """What is wrong with a name, and what settles it; None for a plausible class name.
 
-    `in_cell`: the name comes from a cell or line that may hold several names, or something else; `separator`:
+    `in_cell`: the name comes from a cell or line that may contain several names, or something else; `separator`:
     the one given by the user; `columns`: whether the source is a table.
     """
     if len(name) > _LONGEST:
-        return _say(name, "is too long for a class name", _COLUMN, columns)
+        return _message(name, "is too long for a class name", _COLUMN, columns)
     if not name.isprintable():
-        return _say(name, "contains a control character", "clean text")
+        return _message(name, "contains a control character", "clean text")
     for table in (_ALWAYS_JUDGED, _CELLS_JUDGED if in_cell else ()):
         for pattern, why, settles in table:
             if pattern.fullmatch(name):
-                return _say(name, why, settles, columns)
+                return _message(name, why, settles, columns)
     found = re.search(r"[,|;/]", name) if in_cell and separator is None else None
     return several(name, found[0]) if found else None
 
@@ -169,10 +164,10 @@ def several(name: str, separator: str) -> str:
     return f"{shown(name)} looks like several tags; give --tag-separator '{separator}', or {_CLASS_FILE}"
 
 
-def _say(name: str, why: str, settles: str, columns: bool = True) -> str:
+def _message(name: str, why: str, settles: str, columns: bool = True) -> str:
     separator = next((one for one in ",;|" if one in name), " " if " " in name else ",")
     column = _OF_A_TABLE if columns else _OF_A_LINE
-    return f"{shown(name)} {why}; give {settles.format(quote(name), name, separator, column)}"
+    return f"{shown(name)} {why}; give {settles.format(shell_word(name), name, separator, column)}"
 
 
 def combined(classes: Iterable[str], *, in_cell: bool) -> Iterator[tuple[str, str]]:
@@ -195,10 +190,10 @@ def combined(classes: Iterable[str], *, in_cell: bool) -> Iterator[tuple[str, st
 
 
 def _sets_of_words(names: Iterable[str]) -> list[str]:
-    """Names of several words with those of another among them, and more words that stand elsewhere too.
+    """Names that contain all words of another name, plus words that occur in other names too.
 
-    So are tags with blanks between, of which none ever stands alone: `clear primary`, `haze primary water`,
-    `clear primary water`. A kind of a thing begins with the more special words: `red traffic light` is one.
+    They are probably several tags separated by spaces, none of which ever occurs alone: `clear primary`,
+    `haze primary water`, `clear primary water`. A more specific class adds words in front, as in `red traffic light`.
     """
     sets = {name: parts for name in names if len(parts := name.split()) > 1}
     uses = Counter(word for parts in sets.values() for word in set(parts))
@@ -226,7 +221,7 @@ def split_names(names: Iterable[str]) -> list[str]:
 
 
 def is_system(name: str) -> bool:
-    """Whether an operating system or a program creates folders of that name."""
+    """Whether operating systems or programs create folders with this name."""
     return name.casefold() in _SYSTEM
 
 

@@ -1,14 +1,17 @@
-"""The table that every label format is read into, the options of readers, and reading a label file's text."""
+"""The table that every label format is read into, the options of readers, and the text of label files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from pseudomask.config.common import TagOptions
 from pseudomask.errors import LabelError
 from pseudomask.files import read_bytes
+from pseudomask.quoting import listed
 from pseudomask.suggest import nearest as nearest_name
 
 MAX_CLASSES = 65_534
@@ -21,9 +24,10 @@ BACKGROUND_NAMES = frozenset({"background", "__background__", "_background_", "b
 class LabelTable:
     """Tags of images from one label source.
 
-    `classes` are the foreground names in order; `tags` maps an image's name, as written in the
-    source, to the sorted positions in `classes` of the classes shown (empty: none of them).
-    `notes` say what was mapped or left out, for people.
+    Attributes:
+        classes: the foreground names, in order.
+        tags: sorted positions in `classes` (empty: none of them), by image name as written in the source.
+        notes: what was mapped or left out, as sentences.
     """
 
     classes: tuple[str, ...]
@@ -35,7 +39,7 @@ class LabelTable:
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """Options of a reader; see `read_labels`."""
+    """`TagOptions` as readers need them; names in `no_class` and `skip_tag` are in lower case."""
 
     classes: tuple[str, ...] | None = None
     difficult: Literal["keep", "drop"] = "keep"
@@ -45,10 +49,35 @@ class ReadOptions:
     no_class: frozenset[str] = frozenset()
     skip_tag: frozenset[str] = frozenset()
     merge_names: bool = False
+    renames: Mapping[str, str] = field(default_factory=dict)
+    drop_unknown: bool = False
     count_from: int | None = None
     image_column: str | None = None
     label_column: tuple[str, ...] = ()
     images: Path | None = None
+
+    @classmethod
+    def of(cls, tags: TagOptions, classes: Sequence[str] | None, images: Path | None) -> ReadOptions:
+        """Raises LabelError for invalid `classes`."""
+        return cls(
+            classes=None if classes is None else check_classes(classes),
+            difficult=tags.difficult,
+            crowd=tags.crowd,
+            split=tags.label_split,
+            separator=tags.tag_separator or None,
+            no_class=frozenset(name.casefold() for name in _split(tags.no_class)),
+            skip_tag=frozenset(name.casefold() for name in _split(tags.skip_tag)),
+            merge_names=tags.merge_names,
+            drop_unknown=tags.unknown_tags == "drop",
+            count_from=tags.count_from,
+            image_column=tags.image_column,
+            label_column=_split(tags.label_column),
+            images=images,
+        )
+
+
+def _split(words: str | None) -> tuple[str, ...]:
+    return tuple(word.strip() for word in (words or "").split(",") if word.strip())
 
 
 def check_classes(names: Iterable[str], path: Path | str | None = None) -> tuple[str, ...]:
@@ -69,7 +98,7 @@ def check_classes(names: Iterable[str], path: Path | str | None = None) -> tuple
 
 
 def nearest(name: str, valid: Sequence[str]) -> str:
-    """`: did you mean 'cat'?` or, if none is close, the first valid names."""
+    """`: did you mean 'cat'?`, or the first valid names if none is close."""
     for separator in ",|/ ":
         parts = [part.strip() in valid for part in name.split(separator)]
         if len(parts) > 1 and (all(parts) if separator == " " else parts[0]):
@@ -77,7 +106,21 @@ def nearest(name: str, valid: Sequence[str]) -> str:
     close = nearest_name(name, valid)
     if close:
         return f": did you mean '{close}'?"
-    return f"; the classes are {', '.join(valid[:5])}{', ...' if len(valid) > 5 else ''}"
+    return f"; the classes are {listed(valid, 5)}"
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file. Raises LabelError, with the line if known; NaN and infinity are refused."""
+    try:
+        return json.loads(read_text(path), parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        raise LabelError(f"not JSON ({error.msg})", path, error.lineno) from error
+    except (ValueError, RecursionError) as error:
+        raise LabelError(f"invalid JSON ({error})", path) from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def read_text(path: Path) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 from pseudomask.data.images import find_images
 from pseudomask.data.labels.builder import TableBuilder
 from pseudomask.data.labels.cells import read_list_cell
-from pseudomask.data.labels.table import LabelTable, ReadOptions, read_text
+from pseudomask.data.labels.table import LabelTable, ReadOptions, read_json, read_text
+from pseudomask.data.names import is_comment
 from pseudomask.errors import LabelError, UsageError
 
 Row = tuple[int, str, list[str]]
@@ -19,9 +19,9 @@ _NOT_LABELS = frozenset({"classes.txt", "labels.txt", "readme.txt", "class_names
 
 
 def read_text_lines(path: Path, options: ReadOptions) -> LabelTable:
-    """One line per image: its path, then its classes, separated by tabs if the line has one, else by spaces.
+    """One line per image: its path, then its classes, separated by tabs if the line has one, otherwise by spaces.
 
-    Or, after a line of all classes, -1 or 1 (0 or 1) for each (CelebA's `list_attr`).
+    Or, after a line with all classes, -1 or 1 (0 or 1) for each class (CelebA's `list_attr`).
 
     Tabs allow spaces in paths and class names. A path alone shows no class. Blank lines and lines
     starting with `# ` are skipped.
@@ -30,7 +30,7 @@ def read_text_lines(path: Path, options: ReadOptions) -> LabelTable:
     rows: list[Row] = []
     for line, content in enumerate(read_text(path).split("\n"), start=1):
         content = content.strip(" \r")
-        if not content.strip() or content == "#" or content.startswith(("# ", "#\t")):
+        if not content.strip() or is_comment(content):
             continue
         name, *names = _fields(content, options)
         rows.append((line, name.strip(), [tag for tag in names if tag]))
@@ -79,9 +79,9 @@ def _one_hot_width(rows: list[Row]) -> int:
 
 
 def _attribute_names(rows: list[Row]) -> list[str]:
-    """The names of the columns, where a line of them stands before the rows, as in CelebA; else none.
+    """The column names in a line before the rows, as in CelebA; otherwise none.
 
-    CelebA's first line is the number of the rows.
+    CelebA's first line is the number of rows.
     """
     counted = rows[0][1].isdigit() and not rows[0][2]
     (_, first, more), body = rows[counted], rows[counted + 1 :]
@@ -127,12 +127,7 @@ def read_per_image(path: Path, options: ReadOptions) -> LabelTable:
 
 def _labelme(file: Path) -> tuple[str, ...]:
     """Class names of one labelme file, each once."""
-    try:
-        data = json.loads(read_text(file))
-    except json.JSONDecodeError as error:
-        raise LabelError(f"not JSON ({error.msg})", file, error.lineno) from error
-    except (ValueError, RecursionError) as error:
-        raise LabelError("invalid JSON", file) from error
+    data = read_json(file)
     if not isinstance(data, dict) or not ("flags" in data or "shapes" in data):
         raise LabelError("is not a labelme file (no 'flags' and no 'shapes')", file)
     flags, shapes = data.get("flags") or {}, data.get("shapes") or []

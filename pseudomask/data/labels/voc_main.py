@@ -10,6 +10,7 @@ from pseudomask.data.labels.builder import TableBuilder
 from pseudomask.data.labels.table import LabelTable, ReadOptions, read_text
 from pseudomask.data.labels.voc_xml import voc_root
 from pseudomask.errors import LabelError
+from pseudomask.quoting import count
 
 SPLITS = ("trainval", "train", "val", "test")
 
@@ -18,7 +19,7 @@ def read_voc_main(path: Path, options: ReadOptions) -> LabelTable:
     """A folder of such lists, or a VOC folder with ImageSets/Main.
 
     1 tags the image; 0 (only difficult objects) tags it unless `options.difficult` is `drop`; -1
-    does not. Without `options.split`: trainval if it exists, else every split found.
+    does not. Without `options.split`: trainval if it exists, otherwise all splits found.
     """
     folder = path if path.name == "Main" else voc_root(path) / "ImageSets" / "Main"
     if not folder.is_dir():
@@ -35,7 +36,7 @@ def read_voc_main(path: Path, options: ReadOptions) -> LabelTable:
         what = f"<class>_{options.split}.txt" if options.split else "<class>_<split>.txt"
         raise LabelError(f"contains no {what}", folder)
     builder = TableBuilder(folder, "voc-main", options)
-    builder.notes.append(f"split {', '.join(sorted(wanted))}: {len(chosen)} class lists")
+    builder.notes.append(f"split {', '.join(sorted(wanted))}: {count(len(chosen), 'class list')}")
     tags: dict[str, set[str]] = {}
     for name, file in chosen:
         builder.resolve((name,), None, file)

@@ -11,6 +11,7 @@ from pseudomask.data.labels.foreign import foreign_bytes
 from pseudomask.data.labels.table import LabelTable, ReadOptions
 from pseudomask.errors import LabelError
 from pseudomask.files import read_bytes
+from pseudomask.quoting import count
 
 Objects = list[tuple[str, bool]]
 """(class name, is difficult) of each annotated object."""
@@ -52,7 +53,7 @@ def read_voc(path: Path, options: ReadOptions) -> LabelTable:
         dropped += len(objects) - len(kept)
         builder.add(name, tuple(part for tag in dict.fromkeys(kept) for part in builder.names(tag)), where=file)
     if dropped:
-        builder.notes.append(f"{dropped:,} objects marked difficult were dropped")
+        builder.notes.append(f"{count(dropped, 'object')} marked difficult and dropped")
     return builder.finish()
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from pseudomask.config import WeightRule
 from pseudomask.errors import WeightsError
-from pseudomask.maps.cam import present_class_maps
+from pseudomask.maps.cam import key_of
+from pseudomask.maps.cams.plain import Plain
+from pseudomask.maps.cams.variant import Cam
 from pseudomask.maps.cpmc.affinity import pool, unit
 from pseudomask.maps.cpmc.settings import CpmcSettings
 from pseudomask.maps.cpmc.stages import Stages, refined_map, run_stages
@@ -61,16 +64,26 @@ class Cpmc(MapMethod):
 
     Attributes:
         recommended: the rule behind `auto` where the network has a second classifier.
+        cam: the kind of classifier's map that is calibrated.
     """
 
     pyramid = True
 
     settings: CpmcSettings = field(default_factory=CpmcSettings)
     recommended: WeightRule = "product"
+    cam: Cam = field(default_factory=Plain)
+
+    @property
+    def gradients(self) -> bool:
+        return self.cam.gradients
+
+    @property
+    def image(self) -> bool:
+        return self.cam.image
 
     @property
     def threshold_key(self) -> str:
-        return "cpmc"
+        return key_of("cpmc", self.cam)
 
     @property
     def default_threshold(self) -> float:
@@ -89,24 +102,45 @@ class Cpmc(MapMethod):
 
     def check(self, network: CamNetwork) -> None:
         network.map_weights(self.rule(network))
+        self.cam.check(network, self.rule(network))
         if self.settings.features == "heads" and network.side_heads is None:
             raise WeightsError(
                 "these weights have no heads for --cpmc-features heads; train them with `pseudomask calibrate`, or "
                 "leave out the flag"
             )
 
+    def facts(self) -> Mapping[str, str]:
+        return self.cam.facts()
+
     def activate(self, network: CamNetwork, features: Features, index: Tensor, valid: Tensor) -> Tensor:
         """Max-normalised maps, so that all sizes and both mirrors weigh the same in the sum."""
         if self.settings.output == "calibrated":
             return self.stages(network, features, index, valid).output
-        context = context_of(features)
-        maps = present_class_maps(context, network.map_weights(self.rule(network)), index)
-        return refined_map(maps, context, valid, self.settings)[1]
+        context, maps = self.start(network, features, index, valid)
+        with torch.no_grad():
+            return refined_map(maps, context, valid, self.settings)[1]
 
     def stages(self, network: CamNetwork, features: Features, index: Tensor, valid: Tensor) -> Stages:
         """What every step makes of photos at one size; arguments as for `activate`."""
-        context = context_of(features)
-        maps = present_class_maps(context, network.map_weights(self.rule(network)), index)
+        context, maps = self.start(network, features, index, valid)
         alone = self.settings.features in ("last", "layer4")  # the second is the first's name of 0.1.0
-        h = context if alone else hierarchical(features, self.heads(network))
-        return run_stages(maps, context, h, valid, self.settings)
+        with torch.no_grad():
+            h = context if alone else hierarchical(features, self.heads(network))
+            return run_stages(maps, context, h, valid, self.settings)
+
+    def start(self, network: CamNetwork, features: Features, index: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """The last stage's features on the grid, and the classifier's raw maps there; neither has a graph."""
+        context = context_of(features)
+        weights = network.map_weights(self.rule(network))
+        maps = classifier_maps(self.cam, network, features, context, weights, index, valid)
+        return context.detach(), maps.detach()
+
+
+def classifier_maps(
+    cam: Cam, network: CamNetwork, features: Features, context: Tensor, weights: Tensor, index: Tensor, valid: Tensor
+) -> Tensor:
+    """S0 before its scaling, (B, N, h, w): made from `context`, and averaged where it comes on a finer grid."""
+    on_grid = replace(features, outputs=(*features.outputs[:-1], context))
+    maps = cam.maps(network, on_grid, weights, index, valid)
+    size = context.shape[-2], context.shape[-1]
+    return maps if maps.shape[-2:] == size else F.adaptive_avg_pool2d(maps, size)

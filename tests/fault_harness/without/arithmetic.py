@@ -38,11 +38,11 @@ def new_refiners(patch: Patch) -> None:
     from pseudomask.errors import PseudomaskError
     from pseudomask.running.workers import _Pool
 
-    def bury(self: Any, worker: Any) -> Iterator[Any]:
+    def replace(self: Any, worker: Any) -> Iterator[Any]:
         raise PseudomaskError("a worker died")
         yield
 
-    patch(_Pool, "_bury", bury)
+    patch(_Pool, "_replace", replace)
 
 
 def ignored_truth(patch: Patch) -> None:

@@ -178,7 +178,7 @@ def one_walk_a_folder(patch: Patch) -> None:
     """each folder is walked once, however many links lead there"""
     import itertools
 
-    from pseudomask.data import walking
+    from pseudomask.running import walking
 
     count = itertools.count()
     patch(walking, "identity_of", lambda path: (0, next(count)))

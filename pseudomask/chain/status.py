@@ -19,20 +19,20 @@ from pseudomask.errors import PseudomaskError, RecordMismatch, UsageError
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.layout import MANIFEST
 from pseudomask.running.made import MadeFolder
-from pseudomask.running.record import START_ANEW, hash_file, hash_lines
+from pseudomask.running.record import START_OVER, hash_file, hash_lines
 from pseudomask.running.reporter import SilentReporter
 
-State = Literal["done", "new", "goes on", "anew", "waits"]
+State = Literal["done", "new", "resume", "redo", "wait"]
 _IDLE = {"workers", "overwrite", "max_failures"}  # settings that do not affect any output
 
 
 @dataclass(frozen=True)
-class Standing:
+class StepStatus:
     """What a step will do.
 
     Attributes:
-        state: done (nothing), new, goes on, anew (over what it made with other settings), or waits: that is asked
-            when the steps before it are done.
+        state: done (nothing to do), new, resume, redo (because settings differ), or wait (to be checked when the
+            steps before it are done).
         why: what changed, if it is redone.
         result: of the dry run, if there was one.
     """
@@ -44,84 +44,80 @@ class Standing:
 
 @dataclass
 class Survey:
-    """The standing of each step, before the first one runs.
+    """Finds the status of each step, before the first one runs.
 
-    `overwrite`: steps may be made anew; `before`: the chain's record, by label.
+    `overwrite`: steps may be redone; `before`: the chain's record, by label.
     """
 
     overwrite: bool
     before: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    def __call__(self, steps: Sequence[Step]) -> dict[str, Standing]:
-        """Raises what any step would raise, as far as that can be known now."""
-        found: dict[str, Standing] = {}
-        other: dict[str, str] = {}  # step → the one whose new weights or seeds it will have to follow
+    def __call__(self, steps: Sequence[Step]) -> dict[str, StepStatus]:
+        """Raises the errors of all steps that can be known now."""
+        found: dict[str, StepStatus] = {}
+        replaced = set[str]()  # steps whose product will be another one
         products = {step.verb.product(step.config).resolve() for step in steps}
         for step in steps:
             check_inputs(step, products)
         for step in steps:
             waits = [label for label in step.needs if label in found and found[label].state != "done"]
-            causes = sorted(label for label in waits if label in other)
+            causes = sorted(replaced.intersection(waits))
             if not waits:
-                found[step.label] = self.ask(step)
+                found[step.label] = self.check(step)
             else:
                 check_later(step)
-                found[step.label] = Standing("waits")
-                if causes and _holds_run(step) and not self._may(step):
-                    raise named(_stale(step, causes[0]), step)
+                found[step.label] = StepStatus("wait")
+                if causes and _needs_overwrite(step) and not self._may_overwrite(step):
+                    reason = f"{step.output} is outdated, because {causes[0]} will redo its input"
+                    raise named(RecordMismatch(reason, advice=START_OVER), step)
             state = found[step.label].state
-            if state == "anew" or causes or (step.verb.trains and state != "done"):
-                other[step.label] = step.label
+            if state == "redo" or causes or (step.verb.trains and state != "done"):
+                replaced.add(step.label)
         return found
 
-    def ask_late(self, step: Step) -> Standing:
-        """The same of a step that had to wait; where there is nothing of it, it need not be asked."""
-        there = step.output.is_file() or (step.output.is_dir() and any(step.output.iterdir()))
-        return self.ask(step) if there else Standing("new")
+    def check_late(self, step: Step) -> StepStatus:
+        """The status of a step that had to wait."""
+        exists = step.output.is_file() or (step.output.is_dir() and any(step.output.iterdir()))
+        return self.check(step) if exists else StepStatus("new")
 
-    def ask(self, step: Step) -> Standing:
-        """What the step would do now. Raises what it would raise."""
+    def check(self, step: Step) -> StepStatus:
+        """What the step would do now. Raises the errors that it would raise."""
         try:
             if not hasattr(step.config, "dry_run"):
-                return self._ask_of_record(step)
+                return self._from_record(step)
             try:
                 result = _dry(step, overwrite=False)
             except UsageError as error:
-                if not self._may(step):
+                if not self._may_overwrite(step):
                     raise
-                result = _dry(step, overwrite=True)  # raises again what --overwrite does not help against
-                return Standing("anew", error.reason, result)
+                result = _dry(step, overwrite=True)  # raises the error again if --overwrite does not help
+                return StepStatus("redo", error.reason, result)
         except PseudomaskError as error:
             raise named(error, step) from error
         whole = step.verb.product(step.config).exists() if step.verb.trains else not (result.pending or result.pruned)
         if whole:
-            return Standing("done", result=result)
-        return Standing("goes on" if MadeFolder(step.output).holds_run() else "new", result=result)
+            return StepStatus("done", result=result)
+        return StepStatus("resume" if MadeFolder(step.output).holds_run() else "new", result=result)
 
-    def _ask_of_record(self, step: Step) -> Standing:
+    def _from_record(self, step: Step) -> StepStatus:
         old = self.before.get(step.label, {})
         files = [step.output, *(getattr(step.config, name, None) for name in ("html", "csv", "markdown"))]
-        there = all(path.exists() for path in files if path is not None)
-        if there and old.get("fingerprint") == fingerprint(step, old.get("config")):
-            return Standing("done")
-        if not _holds_run(step):
-            return Standing("new")
-        if not self._may(step):
-            reason = f"{step.output} holds an export of other masks or with other settings"
-            raise RecordMismatch(reason, advice=START_ANEW)
-        return Standing("anew", "the masks or the settings differ")
+        complete = all(path.exists() for path in files if path is not None)
+        if complete and old.get("fingerprint") == fingerprint(step, old.get("config")):
+            return StepStatus("done")
+        if not _needs_overwrite(step):
+            return StepStatus("new")
+        if not self._may_overwrite(step):
+            reason = f"{step.output} contains an export of other masks or with other settings"
+            raise RecordMismatch(reason, advice=START_OVER)
+        return StepStatus("redo", "the masks or the settings differ")
 
-    def _may(self, step: Step) -> bool:
+    def _may_overwrite(self, step: Step) -> bool:
         return self.overwrite or bool(getattr(step.config, "overwrite", False))
 
 
-def _stale(step: Step, cause: str) -> RecordMismatch:
-    reason = f"{step.output} is outdated, because {cause} will redo its input"
-    return RecordMismatch(reason, advice=START_ANEW)
-
-
-def _holds_run(step: Step) -> bool:
-    """Whether there is something that the step would not write over without being told to."""
+def _needs_overwrite(step: Step) -> bool:
+    """Whether the output has something that the step would not replace without --overwrite."""
     if step.verb.name == "export":
         return step.output.is_dir() and any(step.output.iterdir())
     return hasattr(step.config, "dry_run") and MadeFolder(step.output).holds_run()
@@ -130,14 +126,14 @@ def _holds_run(step: Step) -> bool:
 def _dry(step: Step, *, overwrite: bool) -> Any:
     config = ready(step.config, dry_run=True, overwrite=overwrite)
     if getattr(config, "threshold", None) == "auto" and not MadeFolder(step.output).holds_run():
-        config = ready(config, threshold=None)  # there is no record that a chosen threshold could differ from
+        config = ready(config, threshold=None)  # without a record, there is nothing to compare a threshold with
     return step.verb.run(config, SilentReporter())
 
 
 def fingerprint(step: Step, known: Mapping[str, Any] | None = None) -> str:
-    """A hash of what decides the files of evaluate, report or export.
+    """A hash of everything that decides the files of evaluate, report or export.
 
-    known: the settings of the version that made them: others count only where they are not at their default.
+    known: the settings of the version that made them; other settings count only if they differ from their default.
     """
     config = jsonable(step.config)
     names = deciding(step.verb.config, roles=("result", "masks", "machine", "place"))
@@ -154,7 +150,7 @@ def fingerprint(step: Step, known: Mapping[str, Any] | None = None) -> str:
 
 
 def _of_folder(folder: Path) -> list[str]:
-    """What decides the masks in a folder: its manifest and record, else the files themselves."""
+    """What decides the masks in a folder: its manifest and record, or without them the files themselves."""
     made = MadeFolder(folder)
     if not (made.holds_run() and (folder / MANIFEST).is_file()):
         return _listing(folder)

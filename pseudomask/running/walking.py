@@ -1,4 +1,4 @@
-"""Every visible file below a folder, each folder once, however many links lead to it."""
+"""Walk through all visible files below a folder, visiting each folder once, however many links lead to it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ from pathlib import Path
 from pseudomask.errors import UsageError
 
 
-def walk(folder: Path, skipped: tuple[int, int] | None) -> Iterator[tuple[str, str]]:
-    """(relative, full) path of every visible regular file; real folders before linked ones."""
+def walk(folder: Path, skipped: tuple[int, int] | None = None) -> Iterator[tuple[str, str]]:
+    """(relative, full) path of every visible regular file; real folders before linked ones.
+
+    `skipped`: identity of a folder that is not visited, unless it is `folder`. Raises `UsageError` for a folder that
+    cannot be read.
+    """
     seen = set() if skipped is None or skipped == identity_of(folder) else {skipped}
     real, linked = [("", str(folder))], list[tuple[str, str]]()
     while real or linked:

@@ -1,0 +1,53 @@
+"""Cosine k-means with a seed and an end."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+MOST_ROUNDS = 50
+"""On a background without clear clusters k-means may move for very long; the centres hardly change after these."""
+
+
+def cluster(vectors: Tensor, count: int, generator: torch.Generator, rounds: int = MOST_ROUNDS) -> Tensor:
+    """Spherical k-means, begun by k-means++ (Arthur & Vassilvitskii, SODA 2007).
+
+    Args:
+        vectors: (M, D), any lengths.
+        count: clusters wanted; fewer come back where there are fewer vectors, or a cluster loses all of its own.
+
+    Returns:
+        (K, D), K ≤ count: each the mean of its vectors as they are. Empty for no vectors.
+    """
+    if len(vectors) == 0:
+        return vectors
+    unit = F.normalize(vectors.float(), dim=1)
+    centres = _begin(unit, min(count, len(vectors)), generator)
+    labels = torch.full((len(unit),), -1)
+    for _ in range(rounds):
+        new = (unit @ centres.T).argmax(1)
+        if torch.equal(new, labels):
+            break
+        labels = new
+        centres = F.normalize(_means(unit, labels, len(centres)), dim=1)
+    found = _means(vectors.float(), labels, len(centres))
+    return found[torch.bincount(labels, minlength=len(centres)) > 0]
+
+
+def _begin(unit: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Vectors far from each other: each is drawn in proportion to its distance from those before it."""
+    chosen = [int(torch.randint(len(unit), (1,), generator=generator))]
+    far = torch.full((len(unit),), torch.inf)
+    while len(chosen) < count:
+        far = torch.minimum(far, (1 - unit @ unit[chosen[-1]]).clamp(min=0))
+        if not bool((far > 1e-6).any()):  # all others are copies of these
+            break
+        chosen.append(int(torch.multinomial(far, 1, generator=generator)))
+    return unit[chosen]
+
+
+def _means(vectors: Tensor, labels: Tensor, count: int) -> Tensor:
+    """(M, D), (M,) → (count, D); 0 for a cluster without vectors."""
+    total = torch.zeros(count, vectors.shape[1]).index_add_(0, labels, vectors)
+    return total / torch.bincount(labels, minlength=count).clamp(min=1)[:, None]
