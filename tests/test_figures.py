@@ -175,6 +175,17 @@ def test_the_recipe_that_closes_the_loop() -> None:
         same(cell, value)
 
 
+def test_quality_against_time() -> None:
+    rows, found = table("docs/quality.md", "method:chain:tta"), results("quality")
+    for row, one in zip(rows, found, strict=True):
+        assert row[0] == one["row"]
+        splits = one["train"], one["val"]
+        same(row[1], *(split["photos"] for split in splits))
+        for cell, split in zip(row[2:4], splits, strict=True):
+            same(cell, split["miou"])
+        same(row[4], *(split["person"] for split in splits))
+
+
 def test_what_the_disagreements_of_maps_are() -> None:
     rows, found = table("docs/methods-cpmc.md", "reading | FN, share of grid"), results("cpmc_regions")
     for row, one in zip(rows, found, strict=True):
