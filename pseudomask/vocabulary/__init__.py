@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pseudomask.errors import LabelError
 from pseudomask.networks.card import Card
@@ -25,6 +25,8 @@ from pseudomask.networks.network import CamNetwork
 from pseudomask.quoting import count, quoted
 
 TABLE = Path(__file__).with_name("imagenet.json.gz")
+LEAST_PROBABILITY = 0.3
+"""From which a class counts as present in a photo without tags."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,11 @@ def fold(name: str) -> str:
 def _table() -> dict[str, Meaning]:
     entries = json.loads(gzip.decompress(TABLE.read_bytes()))
     return {name: Meaning(tuple(one["in"]), one["as"], one.get("near", False)) for name, one in entries.items()}
+
+
+def known(tags: Sequence[str]) -> tuple[str, ...]:
+    """The tags that stand for something."""
+    return tuple(tag for tag in tags if meaning(tag) is not None)
 
 
 def meaning(tag: str) -> Meaning | None:
@@ -92,8 +99,29 @@ def network_for(network: CamNetwork, card: Card, tags: Sequence[str]) -> tuple[C
     breed need not speak against a dog. The rule was chosen on train photos (docs/imagenet.md). Raises `LabelError` as
     `meanings`.
     """
-    rows = network.classifier.weight.detach()
-    groups = [rows[list(one.classes)].mean(0).clamp(min=0) for one in meanings(tags)]
+    found, rows = meanings(tags), network.classifier.weight.detach()
+    groups = [rows[list(one.classes)].mean(0).clamp(min=0) for one in found]
+    network.tagger = GroupLogits(rows.flatten(1), [one.classes for one in found])
     network.classifier = nn.Conv2d(rows.shape[1], len(groups), 1, bias=False)
     network.classifier.weight = nn.Parameter(torch.stack(groups))
-    return network, replace(card, classes=tuple(tags), tag_thresholds=())
+    return network, replace(card, classes=tuple(tags), tag_thresholds=(LEAST_PROBABILITY,) * len(groups))
+
+
+class GroupLogits(nn.Module):
+    """Logits of groups of classes: the log odds of their probability, a sum of softmax over the whole vocabulary."""
+
+    rows: Tensor
+    groups: Tensor
+
+    def __init__(self, rows: Tensor, groups: Sequence[Sequence[int]]) -> None:
+        super().__init__()
+        self.register_buffer("rows", rows)
+        members = torch.zeros(len(groups), len(rows))
+        for row, group in zip(members, groups, strict=True):
+            row[list(group)] = 1
+        self.register_buffer("groups", members)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """(B, D) pooled features → (B, groups), float32."""
+        probability = (pooled @ self.rows.T).softmax(1) @ self.groups.T
+        return torch.logit(probability, eps=1e-6)
