@@ -10,7 +10,7 @@ import torch
 
 from pseudomask.config import ExtractConfig
 from pseudomask.config.quality import in_words, settle_quality
-from pseudomask.data.collection import Collection, align_tags, collect, report_ignored, report_labels
+from pseudomask.data.collection import Collection, align_tags, collect, report_ignored
 from pseudomask.data.images import ImagePaths
 from pseudomask.data.reading import Reading
 from pseudomask.data.survey import recorded_config, settle
@@ -20,6 +20,7 @@ from pseudomask.extracting.engine import Engine
 from pseudomask.extracting.photos import Photos
 from pseudomask.extracting.refinement import Refinement
 from pseudomask.extracting.result import ExtractResult
+from pseudomask.extracting.tags import classes_of_tags, report_tags
 from pseudomask.maps import check_method, make_method, weight_rule
 from pseudomask.maps.cams import check_cam
 from pseudomask.maps.method import MapMethod
@@ -34,8 +35,6 @@ from pseudomask.running.jsonable import jsonable
 from pseudomask.running.layout import Outputs, plan_outputs
 from pseudomask.running.record import RunRecord, hash_file
 from pseudomask.running.reporter import Reporter
-
-_WELL_SEEN = 100  # photos of a class in training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,6 +194,8 @@ def make_plan(config: ExtractConfig, reporter: Reporter) -> Plan:
     device = pick_device(config.device)
     amp = pick_amp(config.amp, device)
     network, card = load_network(weights)
+    if card.vocabulary:
+        network, card = classes_of_tags(collection, network, card, reporter)
     method = make_method(config, card)
     method.check(network)
     if config.method != "cam" and card.reactivated is not None and not card.second_taught:
@@ -241,23 +242,3 @@ def _threshold(config: ExtractConfig, card: Card, method: MapMethod) -> tuple[fl
     if method.threshold_key in card.thresholds:
         return card.thresholds[method.threshold_key], "from the weights' card"
     return method.default_threshold, "the method's default"
-
-
-def report_tags(collection: Collection, card: Card, reporter: Reporter) -> str:
-    """Warn of photos whose tags the classifier chooses; returns where the tags come from."""
-    if collection.tags is None:
-        reporter.warn(
-            "no --labels; using the classifier's confident predictions as tags, of which many are wrong where photos "
-            "differ from those of its training"
-        )
-        seen = card.training.get("photos_per_class")
-        counts = seen if isinstance(seen, dict) else {}
-        rare = [name for name, n in counts.items() if isinstance(n, int) and n < _WELL_SEEN]
-        if 0 < len(rare) < len(counts):
-            reporter.warn(
-                f"these weights saw fewer than {_WELL_SEEN} photos of {', '.join(rare[:8])}"
-                f"{f' and {len(rare) - 8} more' if len(rare) > 8 else ''}: their predicted tags are the least reliable"
-            )
-        return "the classifier"
-    report_labels(collection, reporter, "the classifier's confident predictions are used as their tags")
-    return collection.labels

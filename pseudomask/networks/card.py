@@ -33,6 +33,7 @@ class Card:
         backbone_sha256: for a boundary head, `edge_weights.backbone_hash` of the backbone it was trained on.
         weight_rule: the rule with the best measured maps, or None (then `product`).
         thresholds: background threshold by the method's `threshold_key` (`first`, `product`, …).
+        vocabulary: name of the table that tags are looked up in (`pseudomask.vocabulary`); empty if they name classes.
         tag_thresholds: probability above which a class counts as present, one per class.
         training: data, images, epochs, hyper-parameters.
         measured: list of {what, value, protocol}.
@@ -46,6 +47,7 @@ class Card:
     output_stride: int = 16
     backbone_sha256: str = ""
     weight_rule: str | None = None
+    vocabulary: str = ""
     thresholds: dict[str, float] = field(default_factory=dict)
     tag_thresholds: tuple[float, ...] = ()
     training: dict[str, Any] = field(default_factory=dict)
@@ -154,6 +156,7 @@ _KINDS: dict[str, type] = {
     "backbone": str,
     "style": str,
     "backbone_sha256": str,
+    "vocabulary": str,
     "thresholds": dict,
     "training": dict,
     "measured": list,
