@@ -22,7 +22,7 @@ class Point(NamedTuple):
 
 USUAL: Quality = "balanced"
 QUALITIES: dict[Quality, Point] = {
-    "fast": Point("recam", ("crf",), "fast"),
+    "fast": Point("recam", ("walk", "crf"), "fast"),
     "balanced": Point("cpmc", ("walk", "crf"), "fast"),
     "best": Point("cpmc", ("walk", "crf"), "full"),
 }
