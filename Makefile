@@ -20,7 +20,7 @@ $(BIN)/pseudomask: pyproject.toml
 env: $(BIN)/pseudomask ## Create the environment only
 
 demo: $(BIN)/pseudomask ## Make masks for examples/photos with the bundled weights
-	@$(BIN)/pseudomask extract --method recam examples/photos $(OUT) --labels examples/photos.csv --overlay --overwrite
+	@$(BIN)/pseudomask extract examples/photos $(OUT) --labels examples/photos.csv --overlay --overwrite
 	@echo "masks are in $(OUT)/, photos with masks on top in $(OUT)/overlays/"
 
 test: $(BIN)/pseudomask lint ## Run linter, type checker and tests with coverage
