@@ -153,7 +153,8 @@ def agreement(first: list[Path], second: list[Path]) -> float:
 
 def verb(options: argparse.Namespace, room: Path, out: str, *more: str) -> Path:
     """`extract` over the copies, as a process."""
-    command = [sys.executable, "-m", "pseudomask", "extract", "--method", "recam", "--tta", "full", "--overwrite"]
+    command = [sys.executable, "-m", "pseudomask", "extract", "--method", "recam", "--refine", "none"]
+    command += ["--tta", "full", "--overwrite"]
     command += [str(room / "photos"), str(room / out), "--labels", str(options.labels), "--device", options.device]
     command += ["--weights", str(options.weights), *more]  # of a flag given twice the last counts
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)

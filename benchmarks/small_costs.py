@@ -52,7 +52,11 @@ def seeds(room: Path, count: int) -> Path:
     for i in range(count):
         source = photos[i % len(photos)]
         shutil.copy(source, room / "photos" / f"{i:04d}{source.suffix}")
-    extract(ExtractConfig(images=room / "photos", out=room / "out", scales="1.0", flip=False))
+    extract(
+        ExtractConfig(
+            images=room / "photos", out=room / "out", scales="1.0", flip=False, method="recam", refine=("none",)
+        )
+    )
     return room / "out"
 
 

@@ -76,6 +76,7 @@ def draw(folder: Path, count: int, dice: random.Random) -> dict[str, tuple[int, 
 def disturb(fault: str, photos: Path, out: Path, weights: Path | None, dice: random.Random) -> int:
     """`extract` as a process, disturbed at a random moment of its work; returns its exit code."""
     command = [sys.executable, "-m", "pseudomask", "extract", "--method", "cam", "--scales", "1.0"]
+    command += ["--refine", "none"]
     command += ["--device", "cpu", "--amp", "off", "--workers", "1", *(["--weights", str(weights)] if weights else [])]
 
     def limit() -> None:
@@ -123,7 +124,7 @@ def one_round(place: Path, count: int, weights: Path | None, dice: random.Random
             if code not in (0, 1, 130, 143, -signal.SIGKILL):
                 tally.failures.append(f"round {tally.rounds}: exit code {code} after {fault}")
         settings: dict[str, Any] = {"images": photos, "out": masks, "weights": weights, "method": "cam"}
-        made = extract(ExtractConfig(**settings, scales="1.0", device="cpu", amp="off", workers=0))
+        made = extract(ExtractConfig(**settings, method="cam", scales="1.0", device="cpu", amp="off", workers=0))
         better = refine(
             RefineConfig(images=photos, seeds=masks, out=refined, method=("pamr",), device="cpu", workers=0)
         )

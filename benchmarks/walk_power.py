@@ -29,9 +29,9 @@ from pseudomask.measuring.confusion import Counts
 from pseudomask.measuring.sweep import Sweep, best_index, count_scores
 from pseudomask.networks.edges import EDGE_STRIDE
 from pseudomask.refining.auto_threshold import THRESHOLDS
-from pseudomask.refining.grid import scores_on_grid, shrink
+from pseudomask.refining.grid import on_grid, scaled, scores_on_grid
 from pseudomask.refining.seeds import match_photos, read_seeds
-from pseudomask.refining.walk import Walk, power_of, random_walk, scaled, threshold_of
+from pseudomask.refining.walk import Walk, power_of, random_walk, threshold_of
 from pseudomask.running.machine import cores
 from pseudomask.scores import load_scores, quantise
 
@@ -59,7 +59,7 @@ class Work:
         reduced = -(-max(scores.size) // self.walk.side)
         stride = EDGE_STRIDE * reduced
         with torch.inference_mode():
-            edges = self.walk.edges(shrink(photo, reduced))
+            edges = on_grid(self.walk.see(photo)[:1].sigmoid(), scores.size, stride)[0]
             grid = torch.from_numpy(scores_on_grid(scores, stride))
             planes = torch.cat([grid.pow(power) for power in self.powers])  # they do not mix: one walk for all
             how = {"radius": self.walk.radius, "beta": self.walk.beta, "exponent": self.walk.exponent}

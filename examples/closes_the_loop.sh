@@ -17,7 +17,7 @@ style=${STYLE:-caffe} epochs=${EPOCHS:-6} crop=${CROP:-225} workers=${WORKERS:-0
 classes=${CLASSES:-background,cat,cow,dog,horse,sheep,person}
 here=$(dirname "$0")
 
-pseudomask extract "$data/JPEGImages" "$out/seeds" --method cpmc --labels "$data/labels.csv" \
+pseudomask extract "$data/JPEGImages" "$out/seeds" --method cpmc --tta balanced --refine none --labels "$data/labels.csv" \
   --class-file "$data/classes.txt" --list "$data/ImageSets/train.txt"
 pseudomask refine "$data/JPEGImages" "$out/seeds" "$out/masks" --method crf --threshold auto
 pseudomask export "$out/masks" "$out/exported" --format voc --link --overwrite

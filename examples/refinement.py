@@ -1,6 +1,6 @@
 """One photo through refinement: photo, seed, random walk, CRF on top of it.
 
-    pseudomask extract --method cpmc examples/photos seeds --labels examples/photos.csv
+    pseudomask extract --method cpmc --refine none examples/photos seeds --labels examples/photos.csv
     python examples/refinement.py seeds examples/photos docs/refinement.jpg --affinity runs/affinity/weights.safetensors
 
 The affinity weights are those of `train-affinity`; without them the walk's column is left out.

@@ -37,8 +37,8 @@ from pseudomask.networks.checkpoint import load_network, new_backbone, read_tens
 from pseudomask.running.atomic import atomic_text
 from pseudomask.running.memory import keep_pages
 from pseudomask.training.samples import Window, batch_plan
+from pseudomask.training.schedule import learning_rate_factor
 from pseudomask.training.state import Log, load_state, save_state
-from pseudomask.training.trainer import learning_rate_factor
 
 STRIDES = {"layer2": (2, 1), "layer3": (2, 1), "layer4": (1, 2)}
 """Stride and dilation of each stage; the last would have stride 2."""

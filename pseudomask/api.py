@@ -13,9 +13,12 @@ from __future__ import annotations
 
 from pseudomask.chain.run import RunResult as RunResult
 from pseudomask.chain.run import run as run
+from pseudomask.checking.check import check as check
+from pseudomask.checking.result import CheckResult as CheckResult
 from pseudomask.checkup import DoctorResult as DoctorResult
 from pseudomask.checkup import doctor as doctor
 from pseudomask.config import CalibrateConfig as CalibrateConfig
+from pseudomask.config import CheckConfig as CheckConfig
 from pseudomask.config import DoctorConfig as DoctorConfig
 from pseudomask.config import EvaluateConfig as EvaluateConfig
 from pseudomask.config import ExportConfig as ExportConfig

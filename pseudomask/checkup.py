@@ -1,6 +1,6 @@
-"""The verb `doctor`: check this machine, and make a mask of one photo.
+"""The verb `doctor`: check this machine, and make one mask.
 
-Nothing heavy is imported at the top: a broken torch is a finding here, not a crash.
+Nothing heavy is imported at the top, so that a broken torch is reported instead of raising an error.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class DoctorResult:
 
     Attributes:
         checks: in the order in which they ran.
-        versions, system, devices, weights: the same for programs; `weights` is empty if none can be read.
+        versions, system, devices, weights: the details, for programs; `weights` is empty if they cannot be read.
     """
 
     checks: list[Check] = field(default_factory=list)
@@ -92,7 +92,7 @@ def doctor(config: DoctorConfig, reporter: Reporter | None = None) -> DoctorResu
             if error.exit_code == 2:
                 raise
             found = Check(name, False, str(error), essential)
-        except Exception as error:  # whatever a broken installation raises
+        except Exception as error:  # a broken installation can raise anything
             found = Check(name, False, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}", essential)
         result.checks.append(found)
         return found.ok
@@ -105,6 +105,8 @@ def doctor(config: DoctorConfig, reporter: Reporter | None = None) -> DoctorResu
     if all(whole):
         ready = check("device", lambda: _device(config, result))
         ready &= check("weights", lambda: _weights(config, result))
+        if ready:
+            check("boundary head", lambda: _head(config), essential=False)
         if ready and config.smoke:
             reporter.info("making a mask of one synthetic photo")
             check("one photo", lambda: _smoke(config))
@@ -181,11 +183,21 @@ def _weights(config: DoctorConfig, result: DoctorResult) -> str:
     return f"{path} ({made}), SHA-256 {result.weights['sha256']}"
 
 
+def _head(config: DoctorConfig) -> str:
+    from pseudomask.networks.edge_weights import HOW_TO_TRAIN, bundled_head
+    from pseudomask.networks.store import find_weights
+
+    head = bundled_head(find_weights(config.weights))
+    if head is None:
+        raise PseudomaskError(f"none for these weights, so extract refines with crf alone; {HOW_TO_TRAIN}")
+    return str(head)
+
+
 def _smoke(config: DoctorConfig) -> str:
     """Run `extract` on one synthetic photo, with one worker process."""
     import numpy as np
 
-    from pseudomask.extracting.extract import extract
+    from pseudomask.extraction import extract
     from pseudomask.masks import load_mask, save_picture
 
     photo = np.full((96, 128, 3), 120, np.uint8)
@@ -197,15 +209,14 @@ def _smoke(config: DoctorConfig) -> str:
             ExtractConfig(
                 images=place / "photos",
                 out=place / "out",
-                method="cam",
                 weights=config.weights,
                 device=config.device,
                 workers=1,
                 scales="1.0",
             )
         )
-        if done.failures:
-            raise PseudomaskError(f"the synthetic photo failed: {done.failures['synthetic.jpg']}")
+        if failed := done.failures | done.unrefined:
+            raise PseudomaskError(f"the synthetic photo failed: {failed['synthetic.jpg']}")
         size = load_mask(place / "out" / "synthetic.png").shape
     if size != photo.shape[:2]:
         raise PseudomaskError(f"the mask has size {size}, not {photo.shape[:2]}")

@@ -2,62 +2,132 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
 
 from pseudomask.config import ExtractConfig, RefineConfig
 from pseudomask.config.refiners import RefinerOptions
+from pseudomask.errors import WeightsError
 from pseudomask.extracting import extract as extracting
 from pseudomask.extracting.plan import Plan
 from pseudomask.extracting.refinement import Refinement
 from pseudomask.extracting.result import ExtractResult
-from pseudomask.networks.edge_weights import stands_on
+from pseudomask.networks.edge_weights import load_head, stands_on, with_head
+from pseudomask.networks.edges import EdgeHead, seen_in
+from pseudomask.quoting import command
 from pseudomask.refining import REFINERS, check_names
-from pseudomask.refining.work import refine_one, with_levels
+from pseudomask.refining.refiner import Refiner, check_photos
+from pseudomask.refining.walk import Walk, sparse_at
+from pseudomask.refining.work import LevelledRefiner, refine_one, with_levels
 from pseudomask.running.ranks import ranks
 from pseudomask.running.record import hash_file
-from pseudomask.running.reporter import Reporter
+from pseudomask.running.reporter import Reporter, SilentReporter
+from pseudomask.scores import ScoreMap
 
 
 def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractResult:
     """Make a mask and scores for every photo of a folder (see `ExtractConfig`).
 
-    With `refine` the masks are those that the verb `refine` would make from the scores, which stay unrefined.
+    The masks are those that the verb `refine` would make from the scores, which stay unrefined, by the refiners of
+    `refine` or of the quality; with `refine=("none",)` they are the scores cut at the threshold.
 
     Raises `UsageError` and its kin before anything is written, `SetupError` when weights or device are
     missing, `PseudomaskError` when the disk fails. An unreadable photo only marks its manifest line; one whose
     refinement fails keeps the mask of its scores. With `dry_run` all is checked and nothing is made. Started by
     torchrun, it does this process's share of the photos and returns when all are done.
     """
-    names = check_chain(config)
-    if reporter is not None and config.affinity is not None and "walk" not in names:
-        ranks().once(reporter).warn("--affinity has no effect without --refine walk")
-    return extracting.extract(config, reporter, make_refinement)
+    check_chain(config)
+    lead = ranks().once(reporter or SilentReporter())
+    return extracting.extract(config, reporter, partial(make_refinement, reporter=lead))
 
 
 def check_chain(config: ExtractConfig) -> tuple[str, ...]:
-    """The refiners in turn; empty for `none`. Raises `UsageError` for a name that is no refiner."""
+    """The refiners asked for; empty for `none` and where none are named. Raises `UsageError` for an unknown one."""
     return () if config.refine == ("none",) else check_names(config.refine, "--refine")
 
 
-def make_refinement(plan: Plan) -> Refinement | None:
-    """The refiners that a run asks for; None without. Raises what they raise where something is amiss or missing."""
-    names = check_chain(plan.config)
+def make_refinement(plan: Plan, reporter: Reporter) -> Refinement | None:
+    """The refiners of a run; None without. Raises what they raise where something is amiss or missing."""
+    settings = _settings(plan)
+    names = _names(plan, settings, reporter)
     if not names:
         return None
-    settings = _settings(plan)
-    refiners = with_levels([REFINERS[name](settings) for name in names], plan.threshold)
+    refiners: list[Refiner] = [REFINERS[name](settings) for name in names]
+    check_photos(refiners, [(item.key, item.path) for item in plan.collection.items])
+    head = _head(plan, settings) if "walk" in names and _shares_features(plan, settings) else None
+    known = refiners if head is None else _knowing(refiners, torch.zeros(head.planes, 8, 8))
+    levelled = with_levels(known, plan.threshold, plan.collection.classes)
     return Refinement(
         names,
-        refiners[-1].level,
-        lambda photo, scores: refine_one(refiners, photo, scores, plan.threshold).scores,
+        levelled[-1].level,
+        partial(_refine, levelled, plan.threshold),
+        None if head is None else partial(seen_in, head, amp=plan.amp),
         hash_file(settings.affinity) if settings.affinity is not None and "walk" in names else None,
     )
 
 
+def _refine(
+    levelled: tuple[LevelledRefiner, ...],
+    threshold: float,
+    key: str,
+    photo: np.ndarray,
+    scores: ScoreMap,
+    seen: Tensor | None,
+) -> ScoreMap:
+    if seen is not None:
+        known = _knowing([one.refiner for one in levelled], sparse_at(seen))
+        levelled = tuple(replace(one, refiner=walk) for one, walk in zip(levelled, known, strict=True))
+    return refine_one(levelled, photo, scores, threshold, key).scores
+
+
+def _knowing(refiners: list[Refiner], seen: Tensor) -> list[Refiner]:
+    return [replace(one, known=seen) if isinstance(one, Walk) else one for one in refiners]
+
+
 def _settings(plan: Plan) -> RefineConfig:
-    """The refiners' settings as `refine` would have them."""
-    config, weights = plan.config, plan.config.walk_weights
-    if weights is None and config.affinity is not None and stands_on(config.affinity, plan.weights):
-        weights = plan.weights
-    shared = {one.name: getattr(config, one.name) for one in fields(RefinerOptions)} | {"walk_weights": weights}
-    return RefineConfig(images=config.images, seeds=config.out, out=config.out, device=str(plan.device), **shared)
+    """The refiners' settings as `refine` would have them, with the boundary head that comes with pseudomask."""
+    config = plan.config
+    shared = {one.name: getattr(config, one.name) for one in fields(RefinerOptions)}
+    options = RefineConfig(images=config.images, seeds=config.out, out=config.out, device=str(plan.device), **shared)
+    return with_head(options, plan.weights)
+
+
+def _names(plan: Plan, settings: RefineConfig, reporter: Reporter) -> tuple[str, ...]:
+    """The refiners in turn: those asked for, else those of the quality as far as these weights have what they need."""
+    config = plan.config
+    names = check_chain(config) if config.refine else tuple(name for name in plan.usual_refiners if name != "none")
+    if config.affinity is not None and "walk" not in names:
+        reporter.warn("--affinity has no effect without --refine walk")
+    if "walk" not in names or settings.affinity is not None:
+        return names
+    train = ["train-affinity", config.images, "SEEDS", "RUN", "--labels", config.labels or "LABELS"]
+    train += [] if config.weights is None else ["--weights", config.weights]
+    better = f"`{command(*train)}` trains one for --affinity RUN/weights.safetensors"
+    lacking = f"no boundary head comes with pseudomask for the backbone of {plan.weights.name}"
+    if config.refine:
+        raise WeightsError(f"--refine walk: {lacking}; {better}")
+    left = tuple(name for name in names if name != "walk") or ("crf",)
+    reporter.warn(f"{lacking}, so masks are refined by {','.join(left)} alone; {better}, and better masks")
+    return left
+
+
+def _shares_features(plan: Plan, settings: RefineConfig) -> bool:
+    """Whether the maps' network sees photos as the walk's would: then it need not run."""
+    config, head = plan.config, settings.affinity
+    return (
+        head is not None
+        and stands_on(head, plan.weights)
+        and settings.walk_weights == plan.weights
+        and config.walk_side == config.max_side
+        and plan.whole_view is not None
+        and not plan.method.gradients
+    )
+
+
+def _head(plan: Plan, settings: RefineConfig) -> EdgeHead:
+    assert settings.affinity is not None
+    return load_head(settings.affinity).to(plan.device)

@@ -71,9 +71,9 @@ def save_mask(path: Path, mask: np.ndarray, *, mode: MaskMode = "palette") -> No
 class MaskFile:
     """The content of a mask PNG.
 
-    mode: Pillow's; values: uint8 or uint16 (H, W) indices or grey levels, None for colours; colours: of an image in
-    colours, uint8 (H, W, 3) RGB, else None; palette: uint8 (n, 3) RGB of a palette image, else None.
-    by_alpha: whether all pixels have one colour, and only their transparency tells them apart.
+    mode: Pillow's; values: uint8 or uint16 (H, W) indices or grey levels, None for a colour image; colours: uint8
+    (H, W, 3) RGB of a colour image, otherwise None; palette: uint8 (n, 3) RGB of a palette image, otherwise None.
+    by_alpha: whether all pixels have one colour and differ only in transparency.
     """
 
     mode: str

@@ -81,6 +81,12 @@ def count(n: int, noun: str) -> str:
     return f"{n:,} {noun}{ending}"
 
 
+def some(names: Sequence[str], most: int, rest: str) -> str:
+    """`a, b, c`, or `a, b and 5 more (REST)`, where `rest` says where the others are listed."""
+    left = len(names) - most
+    return ", ".join(names[:most]) + (f" and {left:,} more ({rest})" if left > 0 else "")
+
+
 def listed(names: Sequence[str], most: int = 3) -> str:
     """The first `most` names: `a, b, c, …`."""
     return ", ".join(names[:most]) + (", …" if len(names) > most else "")

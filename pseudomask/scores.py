@@ -16,11 +16,8 @@ A 500 x 375 image with 3 classes takes about 22 KB where no map is zero anywhere
 
 from __future__ import annotations
 
-import bz2
 import io
 import math
-import re
-import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -33,6 +30,7 @@ import numpy as np
 
 from pseudomask.errors import UsageError
 from pseudomask.files import open_file
+from pseudomask.npz import read_array
 from pseudomask.running.atomic import atomic_write
 
 Bits = Literal[8, 16]
@@ -41,9 +39,6 @@ _VERSION = 1
 _MAX_CLASS = 65_534  # 65,535 is the ignore index of 16-bit masks
 MAX_SIDE = 1 << 20  # pixels of a photo's side
 _MAX_VALUES = 1 << 28  # elements of `values`: 1 GiB once they are float32
-_MAX_HEADER = 1 << 10  # bytes of an .npy header: ours take 128
-# Matched without spaces. numpy's reader passes this text to Python's parser, which raises all kinds of errors.
-_HEADER = re.compile(rb"\{'descr':'([|<>]u[124])','fortran_order':(True|False),'shape':\(([\d,]*)\),?\}\n?")
 _MEMBERS = ("version", "classes", "values", "size", "stride")
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same scores give the same bytes
 
@@ -210,7 +205,9 @@ def _read(file: BinaryIO, archive: zipfile.ZipFile) -> ScoreMap:
         raise ValueError(f"no array {missing[0]!r}")
 
     def array(name: str, dtypes: str, shape: tuple[int, ...] | None = None) -> np.ndarray:
-        return _read_member(file, members[f"{name}.npy"], dtypes, shape)
+        if shape is not None and math.prod(shape) > _MAX_VALUES:
+            raise ValueError(f"{name}: {math.prod(shape)} values exceed the limit of {_MAX_VALUES}")
+        return read_array(file, members[f"{name}.npy"], dtypes, shape, most=_MAX_CLASS)
 
     version = int(array("version", "B", ()))
     if version != _VERSION:
@@ -223,47 +220,3 @@ def _read(file: BinaryIO, archive: zipfile.ZipFile) -> ScoreMap:
     shape = (len(classes), -(-height // stride), -(-width // stride))
     _check_geometry(classes, shape, (height, width), stride)
     return ScoreMap(classes, _decode(array("values", "BH", shape)), (height, width), stride)
-
-
-def _read_member(file: BinaryIO, info: zipfile.ZipInfo, dtypes: str, shape: tuple[int, ...] | None) -> np.ndarray:
-    """One array with a dtype in `dtypes` and this shape (None: a vector with at most one item per class)."""
-    count = _MAX_CLASS if shape is None else math.prod(shape)
-    if count > _MAX_VALUES:
-        raise ValueError(f"{info.filename}: {count} values exceed the limit of {_MAX_VALUES}")
-    data = _decompress(file, info, _MAX_HEADER + count * max(np.dtype(d).itemsize for d in dtypes) + 1)
-    start = 10 + int.from_bytes(data[8:10], "little")
-    header = _HEADER.fullmatch(data[10:start].replace(b" ", b"")) if start <= _MAX_HEADER else None
-    if data[:8] != b"\x93NUMPY\x01\x00" or header is None:
-        raise ValueError(f"{info.filename}: not a version 1.0 array of unsigned integers")
-    dtype, fortran = np.dtype(header[1].decode()), header[2] == b"True"
-    stored = tuple(int(side) for side in header[3].split(b",") if side)
-    if dtype.char not in dtypes or not dtype.isnative or (fortran and len(stored) > 1):
-        raise ValueError(f"{info.filename}: unexpected dtype {dtype} or order")
-    if stored != shape if shape is not None else len(stored) != 1 or stored[0] > _MAX_CLASS:
-        raise ValueError(f"{info.filename}: unexpected shape {stored}")
-    count = math.prod(stored)
-    if len(data) != start + count * dtype.itemsize or zlib.crc32(data) != info.CRC:
-        raise ValueError(f"{info.filename}: damaged")
-    return np.frombuffer(data, dtype, count, start).reshape(stored)
-
-
-def _decompress(file: BinaryIO, info: zipfile.ZipInfo, limit: int) -> bytes:
-    """The first `limit` bytes of a member.
-
-    Does not use zipfile's reader, which expands whole bzip2 blocks before it checks the limit, so that a few
-    kilobytes could expand to gigabytes.
-    """
-    file.seek(info.header_offset)
-    local = file.read(30)
-    if len(local) != 30 or local[:4] != b"PK\x03\x04" or info.flag_bits & 0x1:
-        raise ValueError(f"{info.filename}: damaged or encrypted")
-    name_length, extra_length = struct.unpack("<HH", local[26:30])
-    file.seek(name_length + extra_length, io.SEEK_CUR)
-    if info.compress_type == zipfile.ZIP_STORED:
-        return file.read(min(limit, info.file_size))
-    raw = file.read(min(info.compress_size, 2 * limit + (1 << 16)))  # neither method doubles its input
-    if info.compress_type == zipfile.ZIP_BZIP2:
-        return bz2.BZ2Decompressor().decompress(raw, limit)
-    if info.compress_type == zipfile.ZIP_DEFLATED:
-        return zlib.decompressobj(-15).decompress(raw, limit)
-    raise ValueError(f"{info.filename}: unknown compression {info.compress_type}")

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from pseudomask.config import (
     CalibrateConfig,
+    CheckConfig,
     DoctorConfig,
     EvaluateConfig,
     ExportConfig,
@@ -71,7 +72,8 @@ class Verb:
         configurable: whether `--config` can hold its settings.
         stdout: (settings, result) → the lines printed on stdout without `--json`.
         next: the usual next command, if the summary does not name it; may contain settings in braces, and {weights},
-            the weights just written.
+            the weights just written; settings that it shares with this verb are added (`carried`).
+        varies: what other settings than the defaults change of `next` and `method`.
 
     For the verbs that can be a step of a chain (`pseudomask run`):
         writes: the setting that names its output.
@@ -92,6 +94,7 @@ class Verb:
     configurable: bool = True
     stdout: Callable[[Any, Any], Sequence[object]] = lambda config, result: ()
     next: str = ""
+    varies: Callable[[Any], Mapping[str, Any]] = lambda config: {}
     writes: str = ""
     below: str = ""
     inputs: tuple[str, ...] = ()
@@ -99,6 +102,10 @@ class Verb:
     method: str | None = None
     aliases: Mapping[str, str] = field(default_factory=dict)
     several: bool = False
+
+    def of(self, config: Any) -> Verb:
+        """The verb as it is with these settings."""
+        return replace(self, **self.varies(config))
 
     @property
     def run(self) -> Callable[[Any, Reporter], Result]:
@@ -131,12 +138,19 @@ def _out(config: Any, result: Any) -> Sequence[object]:
     return () if config.dry_run else (result.out,)
 
 
-_EXTRACT_NEXT = "extract {images} MASKS --labels {labels} --weights {weights}"
+_EXTRACT_NEXT = "extract {images} MASKS --labels {labels} --weights {weights} --method cpmc"
 _MASKS = {"masks": "out"}
 
 VERBS = {
     verb.name: verb
     for verb in (
+        Verb(
+            name="check",
+            config=CheckConfig,
+            function="pseudomask.checking.check:check",
+            help="Say which classes can be learned from photos and tags, before training.",
+            group=TRAIN,
+        ),
         Verb(
             name="train-cls",
             config=TrainClsConfig,
@@ -146,6 +160,7 @@ VERBS = {
             shared=True,
             stdout=_weights,
             next="reactivate {images} RUN --labels {labels} --weights {weights}",
+            varies=lambda config: {"next": _EXTRACT_NEXT, "method": "recam"} if config.fit == "lda" else {},
             writes="run",
             below="cls",
             inputs=("images",),
@@ -211,7 +226,7 @@ VERBS = {
             group=TRAIN,
             shared=True,
             stdout=_weights,
-            next="refine {images} {seeds} REFINED --affinity {weights}",
+            next="refine {images} {seeds} REFINED --affinity {weights} --method walk,crf",
             writes="run",
             below="affinity",
             inputs=("images", "seeds", "weights"),

@@ -53,7 +53,13 @@ def test_train_reactivate_extract_evaluate_on_coco(shared: Path, tmp_path: Path)
     )
     made = pseudomask.extract(
         pseudomask.ExtractConfig(
-            **common, out=tmp_path / "masks", weights=second.weights, scales="0.5", flip=False, method="recam"
+            **common,
+            out=tmp_path / "masks",
+            weights=second.weights,
+            scales="0.5",
+            flip=False,
+            method="recam",
+            refine=("none",),
         )
     )
     assert (made.done, made.failed, made.exit_code) == (PHOTOS, 0, 0)

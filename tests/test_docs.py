@@ -246,6 +246,7 @@ def test_the_gradient_example_runs_through_extract(layercam: types.ModuleType, t
     ear = tiny.Ear()
     config = ExtractConfig(
         images=tmp_path / "photos", out=tmp_path / "out", labels=labels, weights=weights, method="layercam",
+        refine=("none",),
         workers=0, device="cpu",
     )  # fmt: skip
     done = extract(config, ear)

@@ -77,6 +77,15 @@ def test_refiners() -> None:
             same(cell, one[name])
 
 
+def test_what_regions_gain() -> None:
+    rows, found = table("docs/refinement-regions.md", "77 + 77 photos"), results("regions")
+    assert len(rows) == len(found)
+    for row, one in zip(rows, found, strict=True):
+        assert row[0] == {"": "none", "true": "true regions"}.get(one["chain"], one["chain"])
+        for cell, what in zip(row[1:], ("train", "val", "seconds"), strict=True):
+            same(cell, one[what])
+
+
 def test_how_far_the_automatic_threshold_falls_short() -> None:
     for row, one in zip(table("docs/refinement.md", "seeds | photos"), results("auto_threshold"), strict=True):
         assert row[0].lower().replace(", ", "_") == one["seeds"]
@@ -164,6 +173,23 @@ def test_the_recipe_that_closes_the_loop() -> None:
             same(cell, mean(one["iou"][name] for one in found["networks"][which]))
     for cell, value in zip(rows[-1][1:], (found["masks"]["miou"], *found["miou"].values()), strict=True):
         same(cell, value)
+
+
+def test_quality_against_time() -> None:
+    rows, found = table("docs/quality.md", "method:chain:tta"), results("quality")
+    for row, one in zip(rows, found, strict=True):
+        assert row[0] == one["row"]
+        splits = one["train"], one["val"]
+        same(row[1], *(split["photos"] for split in splits))
+        for cell, split in zip(row[2:4], splits, strict=True):
+            same(cell, split["miou"])
+        same(row[4], *(split["person"] for split in splits))
+    rows, found = table("docs/quality.md", "command | time"), results("quality_cost")
+    for row, one in zip(rows, found, strict=True):
+        assert row[0] == one["row"]
+        same(row[1], one["seconds_a_photo"] / found[0]["seconds_a_photo"])
+        for cell, value in zip(row[2:], (one["memory"], one["train"]["miou"], one["val"]["miou"]), strict=True):
+            same(cell, value)
 
 
 def test_what_the_disagreements_of_maps_are() -> None:

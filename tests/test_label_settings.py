@@ -38,7 +38,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def extraction(place: Path, out: Path, **more: Any) -> ExtractConfig:
     same = {"labels": place / "photos.csv", "weights": place / "weights.safetensors", "device": "cpu", "amp": "off"}
-    same |= {"label_column": "tags", "scales": "1.0", "workers": 0}
+    same |= {"label_column": "tags", "scales": "1.0", "workers": 0, "method": "recam", "refine": ("none",)}
     return ExtractConfig(**{"images": place / "photos", "out": out, **same, **more})
 
 

@@ -19,7 +19,7 @@ from pseudomask.chain.run import run
 from pseudomask.config import EvaluateConfig, ExportConfig, ExtractConfig, RefineConfig, RunConfig
 from pseudomask.errors import FolderInUse, PseudomaskError
 from pseudomask.evaluation import evaluate
-from pseudomask.exporting.export import _alone, export
+from pseudomask.exporting.export import _dest_locked, export
 from pseudomask.extracting.extract import extract
 from pseudomask.refining.refine import refine
 from pseudomask.running.holder import LOCK
@@ -72,6 +72,8 @@ def extraction(place: Path, out: Path) -> ExtractConfig:
         amp="off",
         workers=0,
         scales="1.0",
+        method="recam",
+        refine=("none",),
     )
 
 
@@ -118,7 +120,7 @@ def test_a_folder_that_another_process_fills(place: Path, tmp_path: Path, verb: 
 
 def test_an_export_that_another_process_makes(place: Path, tmp_path: Path) -> None:
     config = ExportConfig(out=place / "masks", dest=tmp_path / "set", format="voc")
-    with _alone(config.dest):
+    with _dest_locked(config.dest):
         name = next(path.name for path in tmp_path.iterdir())
     with held(tmp_path, name) as pid, pytest.raises(FolderInUse, match=f"process {pid}"):
         export(config)

@@ -9,7 +9,6 @@ import pseudomask
 LINES = 250
 LONGER = {
     "verbs.py": "one table, an argument a line",
-    "scores.py": "the score map, and the reader of its file that trusts nothing",
 }
 """File → why it is longer all the same."""
 

@@ -13,7 +13,7 @@ import pytest
 import tiny
 
 from pseudomask.api import train_affinity, train_cls
-from pseudomask.chain import standing
+from pseudomask.chain import status
 from pseudomask.chain.plan import plan
 from pseudomask.chain.run import run
 from pseudomask.config import ExtractConfig, RefineConfig, RunConfig, TrainClsConfig
@@ -35,7 +35,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def extraction(place: Path, out: Path, **more: Any) -> ExtractConfig:
     same = {"labels": place / "photos.csv", "weights": place / "weights.safetensors", "device": "cpu", "amp": "off"}
-    return ExtractConfig(**{"images": place / "photos", "out": out, "scales": "1.0", "workers": 0, **same, **more})
+    same |= {"scales": "1.0", "workers": 0, "method": "recam", "refine": ("none",)}
+    return ExtractConfig(**{"images": place / "photos", "out": out, **same, **more})
 
 
 def forget(record: Path, names: Collection[str]) -> None:
@@ -141,8 +142,8 @@ def test_a_chain_takes_the_export_of_an_earlier_version(place: Path, tmp_path: P
     step = next(one for one in plan(file, {}).steps if one.label == "export")
     with pytest.MonkeyPatch.context() as patch:
         known = [name for name in entry["config"] if name not in ("max_failures", "overwrite")]
-        patch.setattr(standing, "deciding", lambda *_, **__: known)
-        entry["fingerprint"] = standing.fingerprint(step)
+        patch.setattr(status, "deciding", lambda *_, **__: known)
+        entry["fingerprint"] = status.fingerprint(step)
     summary.write_text(json.dumps(content))
     again = run(RunConfig(config=file))
     assert {one["step"]: one["status"] for one in again.steps} == {"extract": "skipped", "export": "skipped"}

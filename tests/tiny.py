@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
@@ -128,15 +129,45 @@ def write_weights(path: Path, backbone: str = NARROW, *, reactivated: bool = Tru
     return path
 
 
-def write_affinity(place: Path, seed: int = 0) -> Path:
-    """An untrained boundary head, beside the weights whose backbone it stands on and a record that names them."""
+def write_affinity(place: Path, seed: int = 0, *, knows: bool = False) -> Path:
+    """An untrained boundary head, beside the weights whose backbone it stands on and a record that names them.
+
+    `knows`: it tells the classes apart too.
+    """
     weights = write_weights(place / "cam.safetensors")
     backbone = load_network(weights)[0].backbone
     torch.manual_seed(seed)
     card = Card(classes=CLASSES, method="affinity", backbone=NARROW, backbone_sha256=backbone_hash(backbone))
-    save_network(place / "edges.safetensors", EdgeNetwork(backbone), card, torch.float32)
+    save_network(place / "edges.safetensors", EdgeNetwork(backbone, len(CLASSES) if knows else 0), card, torch.float32)
     RunRecord(command="train-affinity", config={"weights": str(weights)}, classes=CLASSES).write(place / RECORD)
     return place / "edges.safetensors"
+
+
+def write_sam(folder: Path, seed: int = 0) -> str:
+    """A Segment Anything model of 13,000 random weights; the test is skipped without the extra [foundation]."""
+    pytest.importorskip("transformers", reason="needs the extra [foundation]")
+    from transformers import SamConfig, SamImageProcessor, SamModel
+
+    torch.manual_seed(seed)
+    small = {"hidden_size": 8, "mlp_dim": 8, "num_attention_heads": 2}
+    photo = {"image_size": 64, "patch_size": 16}
+    network = SamConfig(
+        vision_config=small | photo | {
+            "output_channels": 8, "num_hidden_layers": 1, "window_size": 2, "global_attn_indexes": [0],
+            "num_pos_feats": 4,
+        },
+        prompt_encoder_config=photo | {"hidden_size": 8, "mask_input_channels": 4},
+        mask_decoder_config=small | {"num_hidden_layers": 1, "iou_head_hidden_dim": 8, "iou_head_depth": 2},
+    )  # fmt: skip
+    SamModel(network).save_pretrained(folder)
+    side, mask = 64, 16
+    SamImageProcessor(
+        size={"longest_edge": side},
+        pad_size={"height": side, "width": side},
+        mask_size={"longest_edge": mask},
+        mask_pad_size={"height": mask, "width": mask},
+    ).save_pretrained(folder)
+    return str(folder)
 
 
 def training(place: Path, run: Path, **more: Any) -> TrainClsConfig:

@@ -50,12 +50,12 @@ def _check(step: Step) -> None:
     if step.verb.trains:
         _ = config.sides
     if isinstance(config, TrainingOptions):
-        from pseudomask.training.reactivate import check_teachable
+        from pseudomask.training.reactivate import settled
         from pseudomask.training.split import gather
 
         split = gather(config)
         if isinstance(config, ReactivateConfig):
-            check_teachable(config, split.training)
+            settled(config, split.training)
     elif step.verb.name == "extract":
         from pseudomask.data.collection import collect
         from pseudomask.extraction import check_chain
@@ -65,7 +65,8 @@ def _check(step: Step) -> None:
         from pseudomask.running.layout import plan_outputs
 
         passes(config)
-        check_method(config.method)
+        if config.method is not None:
+            check_method(config.method)
         check_cam(config.cam)
         check_chain(config)
         plan_outputs(collect(config.images, config, exclude=config.out).items, config.images, config.out)

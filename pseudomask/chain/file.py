@@ -32,6 +32,16 @@ class ChainFile:
     top: Entries
     tables: tuple[Table, ...]
 
+    @property
+    def refined_later(self) -> bool:
+        """Whether a step of its own refines what extract makes: then extract refines only if it is told to."""
+        return any(table.verb == "refine" for table in self.tables)
+
+    def extract_refines(self, own: Mapping[str, tuple[object, str]]) -> bool:
+        """Whether extract, whose table holds `own`, runs refiners."""
+        given = own.get("refine", self.top.get("refine"))
+        return not self.refined_later if given is None else given[0] not in ("none", ["none"])
+
 
 def read_file(path: Path) -> ChainFile:
     """Read a chain file. Raises `UsageError` if it is missing, not TOML, or has no tables or unknown ones."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from pseudomask.chain.file import ChainFile, Entries, Table, read_file
 from pseudomask.chain.steps import STEPS, Chain, Step
+from pseudomask.config.common import TagOptions
 from pseudomask.config.refiners import NAMES as REFINERS
 from pseudomask.config.settings import Setting, settings
 from pseudomask.config.sources import resolve, variables
@@ -17,8 +18,9 @@ from pseudomask.suggest import did_you_mean
 from pseudomask.verbs import Verb
 
 OUT = "out"
-# At the top of the file, these select the photos; a step that starts from an earlier one uses its output.
-_PHOTOS = ("images", "list", "limit")
+_TAGS = {one.name.replace("_", "-") for one in fields(TagOptions)} - {"class-file"}
+# At the top of the file, these select the photos and tags; a step that starts from an earlier one uses its output.
+_PHOTOS = {"images", "list", "limit", *_TAGS}
 # Settings with different meanings in different verbs, and names of single files.
 _OWN = {"method", "threshold", "val-list", "val-fraction", "html", "json-file", "csv", "markdown"}
 _OWN |= {"run", "dest"}
@@ -56,7 +58,7 @@ class _Products:
                 self.masks[verb.name] = verb.product(config)
             else:
                 self.products[name] = verb.product(config)
-        self.method = verb.method or self.method
+        self.method = verb.of(config).method or self.method
         if verb.name == "extract":
             self.images = config.images
             if config.weights is not None:
@@ -147,8 +149,8 @@ def _step(
         setting = _setting(verb, known, key)
         if setting is None or setting.name in wired or (key in _PHOTOS and verb.source in wired):
             continue
-        if verb.name == "extract" and {*setting.of} & {*REFINERS} and not {"refine"} & {*own, *file.top}:
-            continue  # it runs no refiner
+        if verb.name == "extract" and {*setting.of} & {*REFINERS} and not file.extract_refines(own):
+            continue
         taken[key].append(label)
         if setting.name not in own:
             shared[setting.name] = file.top[key]
@@ -166,6 +168,8 @@ def _step(
     values = resolve(verb.name, rest, {}, environment, given)
     if verb.name == "extract" and wired.get("weights") is not None and made.method is not None:
         values.setdefault("method", made.method)
+    if verb.name == "extract" and file.refined_later:
+        values.setdefault("refine", ("none",))
     try:
         return Step(verb, label, verb.config(**(values | fixed)), name)
     except ValueError as error:

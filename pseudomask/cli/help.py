@@ -10,16 +10,17 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
 from pseudomask.cli import console
+from pseudomask.config.settings import settings
 from pseudomask.config.values import nearest
 from pseudomask.errors import UsageError
 from pseudomask.quoting import printable
-from pseudomask.verbs import GROUPS
+from pseudomask.verbs import GROUPS, VERBS
 
 EVERYDAY = """\
 pseudomask extract images/ masks/ --labels labels.csv --overlay
@@ -38,6 +39,10 @@ class Command(TyperCommand):
     """A verb."""
 
     def get_help(self, ctx: Any) -> str:
+        return _shown(page(self, ctx, _width(), whole=False))
+
+    def whole_help(self, ctx: Any) -> str:
+        """The help with all settings (`--help-all`)."""
         return _shown(page(self, ctx, _width()))
 
 
@@ -56,21 +61,34 @@ class Group(TyperGroup):
         return found
 
 
-def page(command: Any, ctx: Any, width: int) -> str:
-    """The help of a command in lines of at most `width` characters; headings end with a colon."""
+def page(command: Any, ctx: Any, width: int, *, whole: bool = True) -> str:
+    """The help of a command in lines of at most `width` characters; headings end with a colon.
+
+    `whole`: with all settings, not only those that people use first.
+    """
+    hidden = set[str]() if whole else later(command)
     lines = [
         *textwrap.wrap(_usage(command, ctx), width, subsequent_indent="  "),
         "",
         *textwrap.wrap(command.help, width),
     ]
-    for title, rows in sections(command, ctx):
+    for title, rows in sections(command, ctx, hidden):
         lines += ["", f"{title}:", *(line for row in rows for line in _entry(*row, width))]
+    if hidden:
+        lines += ["", *textwrap.wrap(f"{len(hidden)} more settings: {ctx.command_path} --help-all", width)]
     if hasattr(command, "commands"):
         lines += ["", "Start with:", *(f"  {line}" for line in EVERYDAY.splitlines())]
     return "\n".join(lines)
 
 
-def sections(command: Any, ctx: Any) -> list[tuple[str, list[Row]]]:
+def later(command: Any) -> set[str]:
+    """The settings of a verb that people need less; none where no setting is marked as among the first."""
+    found = settings(VERBS[command.name].config) if command.name in VERBS else []
+    shown = any(one.first for one in found)
+    return {one.name for one in found if shown and not (one.first or one.positional or one.required or one.needed)}
+
+
+def sections(command: Any, ctx: Any, hidden: Collection[str] = ()) -> list[tuple[str, list[Row]]]:
     """Headings with their rows: arguments, then groups in order of appearance, then the flags common to all verbs."""
     found: dict[str, list[Row]] = {"Arguments": []}
     for name, verb in getattr(command, "commands", {}).items():
@@ -78,7 +96,7 @@ def sections(command: Any, ctx: Any) -> list[tuple[str, list[Row]]]:
     for one in command.get_params(ctx):
         if one.param_type_name == "argument":
             found["Arguments"].append((one.metavar, one.help or ""))
-        else:
+        elif one.name not in hidden:
             panel = getattr(one, "rich_help_panel", None) or ("Program" if _is_typers(one) else "Options")
             found.setdefault(panel, []).append(_option(one))
     titles = sorted(found, key=lambda title: (title == "Program", GROUPS.index(title) if title in GROUPS else 0))

@@ -80,7 +80,7 @@ def describe(setting: Setting) -> str:
             notes.append(f"default: {setting.key}")
     elif shown := values.show(setting.default):
         notes.append(f"default: {shown}")
-    if setting.required and not setting.positional:
+    if (setting.required or setting.needed) and not setting.positional:
         notes.append("required")
     return " ".join([setting.help, *([f"[{'; '.join(notes)}]"] if notes else [])]).strip()
 

@@ -121,8 +121,8 @@ class _PlainLines:
         parts = [count, f"{rate:.3g} {self.unit}/s"]
         if not left:
             parts.append(f"in {duration(passed)}")
-        elif self.total and rate > 0:
-            parts.append(f"{duration((self.total - self.done) / rate)} left")
+        elif (told := forecast(self.done, self.total, passed)) and rate > 0:
+            parts.append(told)
         return f"{self.label}: " + ", ".join(parts + format_fields(self.fields))
 
 
@@ -144,24 +144,35 @@ def _display() -> RichProgress:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn
     from rich.progress import Progress as Bars
-    from rich.progress import TimeRemainingColumn as Remaining
     from rich.text import Text
 
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:
-            speed = task.finished_speed or task.speed
-            unit = task.fields["unit"]
-            return Text(unit if speed is None else f"{speed:.3g} {unit}/s")
+            unit, passed = task.fields["unit"], task.elapsed
+            return Text(f"{task.completed / passed:.3g} {unit}/s" if passed and task.completed else unit)
+
+    class Left(ProgressColumn):
+        """By the mean rate of this run: Rich's own forecast forgets steps that take long."""
+
+        def render(self, task: Task) -> Text:
+            return Text(forecast(task.completed, task.total, task.elapsed or 0.0))
 
     return Bars(
         TextColumn("{task.description}", markup=False),
         BarColumn(complete_style="cyan", finished_style="green"),
         MofNCompleteColumn(),
         Rate(),
-        Remaining(compact=True),
+        Left(),
         TextColumn("{task.fields[extra]}", markup=False),
         console=Console(stderr=True),
     )
+
+
+def forecast(done: float, total: float | None, passed: float) -> str:
+    """`3 min 20 s left` after `passed` seconds; how long it took where all is done; "" where nothing is known."""
+    if not total or not done:
+        return ""
+    return f"{duration((total - done) * passed / done)} left" if done < total else duration(passed)
 
 
 def format_fields(fields: dict[str, object]) -> list[str]:

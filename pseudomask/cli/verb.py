@@ -12,6 +12,7 @@ from typing import Any
 
 import typer
 
+from pseudomask.carried import carried
 from pseudomask.cli import console, options
 from pseudomask.cli.help import Command
 from pseudomask.cli.progress import ConsoleReporter
@@ -21,7 +22,7 @@ from pseudomask.errors import UsageError
 from pseudomask.quoting import command
 from pseudomask.running.ranks import ranks
 from pseudomask.running.reporter import Bad
-from pseudomask.verbs import Verb
+from pseudomask.verbs import VERBS, Verb
 
 
 def add(app: typer.Typer, verb: Verb, verbs: Sequence[str]) -> None:
@@ -112,10 +113,19 @@ def _show_summary(rows: Sequence[tuple[str, object]]) -> None:
 def _rows(verb: Verb, config: Any, result: Any) -> list[tuple[str, object]]:
     """The result's summary, and the usual next command."""
     rows: list[tuple[str, object]] = list(result.summary())
+    verb = verb.of(config)
     if verb.next and result.weights is not None:
         known = vars(config) | {"weights": result.weights}
-        rows.append(("next", command(*(word.format_map(known) for word in verb.next.split()))))
+        first, *words = (known[word[1:-1]] if word[:1] == "{" else word for word in verb.next.split())
+        rows.append(("next", command(first, *words, *carried(config, VERBS[str(first)].config))))
     return rows
+
+
+def _show_all(context: typer.Context, wanted: bool) -> None:
+    if wanted:
+        shown: Any = context.command
+        console.out(shown.whole_help(context))
+        raise typer.Exit
 
 
 def _common(*, with_json: bool, with_config: bool) -> list[inspect.Parameter]:
@@ -135,11 +145,21 @@ def _common(*, with_json: bool, with_config: bool) -> list[inspect.Parameter]:
         show_default=False,
         parser=str,
     )
+    every = typer.Option(
+        False,
+        "--help-all",
+        help="Show all settings and exit.",
+        rich_help_panel=panel,
+        show_default=False,
+        is_eager=True,
+        callback=_show_all,
+    )
     common = [
         *([options.keyword("cli_config", str | None, config)] if with_config else []),
         switch("cli_quiet", "--quiet", "-q", help="Print only warnings and errors to stderr."),
         switch("cli_debug", "--debug", help="Show the traceback of an error."),
+        options.keyword("cli_help_all", bool, every),
     ]
     if with_json:
-        common.insert(-2, switch("cli_json", "--json", help="Print the result as one JSON document."))
+        common.insert(-3, switch("cli_json", "--json", help="Print the result as one JSON document."))
     return common

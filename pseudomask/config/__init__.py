@@ -8,6 +8,7 @@ its own.
 
 from __future__ import annotations
 
+from pseudomask.config.check import CheckConfig as CheckConfig
 from pseudomask.config.common import Amp as Amp
 from pseudomask.config.common import LabelOptions as LabelOptions
 from pseudomask.config.doctor import DoctorConfig as DoctorConfig
@@ -16,6 +17,7 @@ from pseudomask.config.export import ExportConfig as ExportConfig
 from pseudomask.config.export import ExportFormat as ExportFormat
 from pseudomask.config.extract import ExtractConfig as ExtractConfig
 from pseudomask.config.extract import MapOptions as MapOptions
+from pseudomask.config.extract import Quality as Quality
 from pseudomask.config.extract import Tta as Tta
 from pseudomask.config.methods.cpmc import CalibTarget as CalibTarget
 from pseudomask.config.methods.cpmc import CpmcCalibration as CpmcCalibration
@@ -37,6 +39,7 @@ from pseudomask.config.run import RunConfig as RunConfig
 from pseudomask.config.training import CalibrateConfig as CalibrateConfig
 from pseudomask.config.training import ReactivateConfig as ReactivateConfig
 from pseudomask.config.training import ScheduleOptions as ScheduleOptions
+from pseudomask.config.training import SplitOptions as SplitOptions
 from pseudomask.config.training import Style as Style
 from pseudomask.config.training import TrainAffinityConfig as TrainAffinityConfig
 from pseudomask.config.training import TrainClsConfig as TrainClsConfig

@@ -17,7 +17,8 @@ LabelFormat = Literal["auto", "csv", "voc", "voc-main", "coco", "folders", "text
 def option(
     default: Any, help: str, panel: str = "Options", *, role: Role = "result", of: tuple[str, ...] = (), **more: Any
 ) -> Any:
-    """A field with its help; `panel` is its heading in the help; for `role` and `of` see `config.roles`."""
+    """A field with its help; `panel` is its heading in the help; for `role`, `of` and `before` see `config.roles`, for
+    the rest (`first`: among the few that --help shows) `config.settings`."""
     return field(default=default, metadata={"help": help, "panel": panel, "role": role, "of": of, **more})
 
 
@@ -34,7 +35,9 @@ class TagOptions:
     """Where tags come from, and how they are read: on resume the tags themselves are compared."""
 
     labels: Path | None = _of_tags(
-        None, "Tags of the photos: a CSV/TSV file, a VOC or COCO data set, one folder per class, or a text file."
+        None,
+        "Tags of the photos: a CSV/TSV file, a VOC or COCO data set, one folder per class, or a text file.",
+        first=True,
     )
     label_format: LabelFormat = _of_tags("auto", "Format of --labels; auto detects it.")
     class_file: Path | None = _of_tags(None, "Class names, one per line, `background` first; sets the class order.")
@@ -53,6 +56,14 @@ class TagOptions:
         None, "Tags that mean unknown, comma-separated (NA,unknown); their rows are skipped."
     )
     merge_names: bool = _of_tags(False, "Merge class names that differ only in case, spaces, `_` or `-`.")
+    map: str | None = _of_tags(
+        None,
+        "Tags that are classes by another name (airplane=aeroplane,couch=sofa), or a file of such lines.",
+        metavar="TAG=CLASS,...|FILE",
+    )
+    unknown_tags: Literal["error", "drop"] = _of_tags(
+        "error", "What to do with tags that are none of the weights' or the --class-file's classes."
+    )
     count_from: int | None = _of_tags(
         None,
         "Number of the first class of --class-file if tags are numbers: 0 or 1; by default 1, or 0 for a Hugging Face "
@@ -133,7 +144,11 @@ class DeviceOptions:
     """Device, precision and worker processes."""
 
     device: str = option(
-        "auto", "Device: auto, cpu, cuda, cuda:1 or mps; a missing one is an error.", "Machine", role="machine"
+        "auto",
+        "Device: auto, cpu, cuda, cuda:1 or mps; a missing one is an error.",
+        "Machine",
+        role="machine",
+        first=True,
     )
     amp: Amp = option(
         "auto", "Mixed precision; auto uses bf16 on GPUs and CPUs that support it, else off.", "Machine", role="machine"
@@ -166,11 +181,11 @@ class FolderOptions:
         role="free",
     )
     overlay: bool = option(
-        False, "Also write OUT/overlays/….jpg: each photo with its mask on top.", "Output", role="free"
+        False, "Also write OUT/overlays/….jpg: each photo with its mask on top.", "Output", role="free", first=True
     )
     max_failures: int = option(0, "Exit 0 if at most N photos are unreadable.", "Run", min=0, role="free")
-    overwrite: bool = option(False, "Start over and replace what is in OUT.", "Run", role="free")
+    overwrite: bool = option(False, "Start over and replace what is in OUT.", "Run", role="free", first=True)
     prune: bool = option(
         False, "Remove masks, scores and overlays of photos that are no longer in IMAGES.", "Run", role="free"
     )
-    dry_run: bool = option(False, "Print what would be done, and stop.", "Run", role="free")
+    dry_run: bool = option(False, "Print what would be done, and stop.", "Run", role="free", first=True)

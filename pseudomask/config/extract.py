@@ -13,15 +13,27 @@ from pseudomask.config.methods.cpmc import WeightRule
 from pseudomask.config.refiners import NAMES, RefinerOptions
 
 Tta = Literal["full", "balanced", "fast"]
+Quality = Literal["fast", "balanced", "best"]
+"""Points between speed and quality; `config.quality` has what each stands for."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MapOptions(SingleMethodOptions, CamOptions):
     """How maps are made and stored."""
 
-    method: str = option("recam", "Method that makes the maps: cam, recam or cpmc.", "Method")
+    method: str | None = option(
+        None,
+        "Method that makes the maps: cam, recam or cpmc; by default that of --quality.",
+        "Method",
+        before="recam",
+        first=True,
+    )
     weights: Path | None = option(
-        None, "Weights file; by default $PSEUDOMASK_WEIGHTS, else the bundled weights.", "Method", role="place"
+        None,
+        "Weights file; by default $PSEUDOMASK_WEIGHTS, else the bundled weights.",
+        "Method",
+        role="place",
+        first=True,
     )
     recam_weights: WeightRule | None = option(
         None,
@@ -30,17 +42,17 @@ class MapOptions(SingleMethodOptions, CamOptions):
         "Method",
         of=("recam", "cpmc"),
     )
-    threshold: float | None = option(
+    threshold: float | Literal["auto"] | None = option(
         None,
         "Background threshold: pixels where no class scores above this are background; by default the weights' own.",
         "Method",
         min=0.0,
         max=1.0,
     )
-    tta: Tta = option(
-        "balanced",
+    tta: Tta | None = option(
+        None,
         "Test-time augmentation: full (four sizes, each also mirrored, as in the papers), balanced (every second size "
-        "mirrored, half the time) or fast (two sizes).",
+        "mirrored, half the time) or fast (two sizes); by default that of --quality.",
         "Method",
         role="free",
     )
@@ -66,12 +78,21 @@ class ExtractConfig(FolderOptions, MapOptions, LabelOptions, DeviceOptions, Refi
 
     images: Path = argument("Folder of photos, searched with its subfolders.")
     out: Path = argument("Folder for masks, scores, manifest.jsonl and run.json.", role="free")
+    quality: Quality | None = option(
+        None,
+        "What --method, --tta and --refine are unless you give them: fast (recam), balanced (the default: cpmc), both with "
+        "walk,crf at --tta fast, or best (balanced at --tta full).",
+        "Method",
+        role="free",
+        first=True,
+    )
     refine: tuple[str, ...] = option(
         (),
-        f"Refiners to apply in the same pass, in order: none (the default), {', '.join(NAMES)}, or a list such as "
-        "walk,crf; the masks are the refined ones, scores/ keep the unrefined scores.",
+        f"Refiners to apply in the same pass, in order: none, {', '.join(NAMES)}, or a list such as walk,crf; by "
+        "default those of --quality. The masks are the refined ones, scores/ keep the unrefined scores.",
         "Method",
         role="masks",
+        first=True,
     )
     scores: bool = option(True, "Write OUT/scores/….npz, for evaluate's sweep and for refine.", "Output")
     batch_size: int = option(4, "Photos of equal size per batch.", "Machine", min=1, role="free")

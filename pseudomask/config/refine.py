@@ -19,12 +19,14 @@ class MethodOptions:
         f"Refiners to apply in order: {', '.join(NAMES)}, or a list such as walk,crf; by default walk with --affinity, "
         "else crf. pamr is coarser and much faster.",
         "Method",
+        first=True,
     )
     threshold: float | Literal["auto"] | None = option(
         None,
         "Background threshold for the scores of SEEDS; by default that of SEEDS' masks; auto: chosen from photos and "
         "scores, without true masks.",
         "Method",
+        first=True,
         min=0.0,
         max=1.0,
     )
@@ -40,11 +42,11 @@ class RefineConfig(FolderOptions, SeedOptions, RefinerOptions, MethodOptions):
     seeds: Path = argument("Output folder of extract or of refine --scores; must contain scores/.")
     out: Path = argument("Folder for masks, manifest.jsonl and run.json.", role="free")
     scores: bool = option(
-        False, "Also write OUT/scores/….npz, for evaluate or a further refine.", "Output", role="free"
+        False, "Also write OUT/scores/….npz, for evaluate or a further refine.", "Output", role="free", first=True
     )
     score_bits: Literal["8", "16"] = option("8", "Bits per stored score.", "Output")
     device: str = option(
-        "auto", "Device: auto, cpu, cuda, cuda:1 or mps; a missing one is an error.", "Machine", role="free"
+        "auto", "Device: auto, cpu, cuda, cuda:1 or mps; a missing one is an error.", "Machine", role="free", first=True
     )
     workers: int = option(
         -1,

@@ -1,4 +1,4 @@
-"""What each setting affects, declared at its field by `option(..., role=…, of=…)`.
+"""What each setting affects, declared at its field by `option(..., role=…, of=…, before=…)`.
 
 Resuming, later steps and chains all need to know whether a changed setting changes the result.
 """
@@ -38,8 +38,11 @@ def deciding(
 
 
 def defaults(config: type) -> dict[str, Any]:
-    """Each setting's default as JSON represents it; settings without a default are left out."""
-    found = {field.name: field.default for field in dataclasses.fields(config)}
+    """Each setting's default as JSON represents it; settings without a default are left out.
+
+    Where a default changed, it is the former one, `before`: what a record means that does not tell of the setting.
+    """
+    found = {field.name: field.metadata.get("before", field.default) for field in dataclasses.fields(config)}
     return {
         name: json.loads(json.dumps(value, default=str))
         for name, value in found.items()

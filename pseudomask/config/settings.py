@@ -2,7 +2,8 @@
 
 A field's metadata may hold: `help`; `positional` (an argument, not a flag); `flag` (another name than
 the field's); `short` (`-m`); `panel` (heading in the help); `metavar`; `min` and `max` (inclusive);
-`env` (False: no variable sets it); `cli` (False: no flag at all); `of` (the methods that it is for).
+`env` (False: no variable sets it); `cli` (False: no flag at all); `of` (the methods that it is for); `first` (among
+those that `--help` shows, where `--help-all` shows all); `needed` (there is a default, but the verb refuses it).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, get_type_hints
 from pseudomask.config import values
 from pseudomask.errors import UsageError
 
+_OF_SEVERAL = ("Regions",)  # groups of several refiners
 _LAST = ("Output", "Run", "Machine")  # groups that people need least, apart from those of single methods
 
 
@@ -34,6 +36,8 @@ class Setting:
     max: float | None = None
     env: bool = True
     of: tuple[str, ...] = ()
+    first: bool = False
+    needed: bool = False
 
     def parse(self, value: object, where: str) -> Any:
         """`value` as this field's type and within its bounds. Raises `UsageError`."""
@@ -54,9 +58,9 @@ class Setting:
 
     @property
     def position(self) -> tuple[int, str]:
-        """Where its group stands in the help: one that is named after a method comes last, by name."""
+        """Where its group stands in the help: one that is named after a method, or is of several, comes last."""
         group = self.panel or ""
-        if group.lower() in self.of:
+        if group.lower() in self.of or group in _OF_SEVERAL:
             return len(_LAST), group.lower()
         return _LAST.index(group) if group in _LAST else -1, ""
 
@@ -91,5 +95,9 @@ def _setting(one: dataclasses.Field[Any], annotation: Any) -> Setting:
         positional=bool(meta.get("positional")),
         flag="--" + flag.removeprefix("--"),
         help=meta.get("help", ""),
-        **{key: meta[key] for key in ("short", "panel", "metavar", "min", "max", "env", "of") if key in meta},
+        **{
+            key: meta[key]
+            for key in ("short", "panel", "metavar", "min", "max", "env", "of", "first", "needed")
+            if key in meta
+        },
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from pseudomask.config.cams import TrainingCamOptions
-from pseudomask.config.common import DeviceOptions, LabelOptions, SeedOptions, argument, option
+from pseudomask.config.common import DeviceOptions, LabelOptions, SeedOptions, TagOptions, argument, option
 from pseudomask.config.methods.cpmc import CpmcOptions
 from pseudomask.errors import UsageError
 
@@ -19,9 +19,9 @@ Style = Literal["pytorch", "caffe"]
 class ScheduleOptions(DeviceOptions):
     """Settings shared by all training verbs (the schedule of IRN's and ReCAM's public code)."""
 
-    epochs: int = option(5, "Passes over the photos.", "Training", min=1)
-    batch_size: int = option(16, "Photos per step.", "Training", min=1)
-    crop: int = option(512, "Side of the square training crop, in pixels.", "Training", min=32)
+    epochs: int = option(5, "Passes over the photos.", "Training", min=1, first=True)
+    batch_size: int = option(16, "Photos per step.", "Training", min=1, first=True)
+    crop: int = option(512, "Side of the square training crop, in pixels.", "Training", min=32, first=True)
     min_side: int | None = option(
         None,
         "Minimum of the random long side that a photo is scaled to before the crop; by default 0.625 × crop.",
@@ -34,7 +34,7 @@ class ScheduleOptions(DeviceOptions):
         "Training",
         min=16,
     )
-    lr: float = option(0.02, "Learning rate of the backbone.", "Training", min=0.0)
+    lr: float = option(0.02, "Learning rate of the backbone.", "Training", min=0.0, first=True)
     momentum: float = option(
         0.0,
         "Momentum of SGD. The published ReCAM and IRN results use about 0; for 0.9, divide --lr by 10.",
@@ -53,8 +53,15 @@ class ScheduleOptions(DeviceOptions):
     weights_dtype: Literal["fp16", "fp32"] = option("fp16", "Precision of the saved weights.", "Training")
     license: str = option("unknown", "License of the weights, written to their card.", "Training")
     data_name: str | None = option(None, "Name of the training data, written to the weights' card.", "Training")
-    overwrite: bool = option(False, "Start over and replace the training in RUN.", "Run", role="free")
-    dry_run: bool = option(False, "Print what would be done, and stop.", "Run", role="free")
+    overwrite: bool = option(False, "Start over and replace the training in RUN.", "Run", role="free", first=True)
+    finish: bool = option(
+        False,
+        "End a stopped training now: write weights of its last checkpoint, without further steps.",
+        "Run",
+        role="free",
+        first=True,
+    )
+    dry_run: bool = option(False, "Print what would be done, and stop.", "Run", role="free", first=True)
 
     @property
     def sides(self) -> tuple[int, int]:
@@ -70,17 +77,32 @@ class ScheduleOptions(DeviceOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingOptions(LabelOptions, ScheduleOptions):
-    """Settings shared by the verbs that train on photos with tags."""
+class SplitOptions(LabelOptions):
+    """Photos with tags, and which of them are held out; the rest is drawn with `seed`."""
 
     images: Path = argument("Folder of photos, searched with its subfolders.")
-    run: Path = argument("Folder for the weights, the checkpoint and the log.", role="free")
+    labels: Path | None = option(
+        None,
+        "Tags of the photos: a CSV/TSV file, a VOC or COCO data set, one folder per class, or a text file.",
+        "Input",
+        role="place",
+        first=True,
+        needed=True,
+    )
     val_list: Path | None = option(
         None, "File of held-out photos, used to measure loss and average precision.", "Input", role="place"
     )
     val_fraction: float = option(
         0.05, "Fraction of photos held out if --val-list is not given.", "Input", min=0.0, max=0.9
     )
+    seed: int = option(0, "Random seed.", "Training", min=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions(SplitOptions, ScheduleOptions):
+    """Settings shared by the verbs that train on photos with tags."""
+
+    run: Path = argument("Folder for the weights, the checkpoint and the log.", role="free")
     lr_head: float | None = option(
         None, "Learning rate of the newest classifier; by default 10 × --lr.", "Training", min=0.0
     )
@@ -101,6 +123,12 @@ class TrainingOptions(LabelOptions, ScheduleOptions):
 class TrainClsConfig(TrainingOptions):
     """Train the multi-label classifier whose weights make class activation maps."""
 
+    fit: Literal["sgd", "lda"] = option(
+        "sgd",
+        "sgd trains the network; lda leaves it as it is and computes both classifiers in one pass over the photos, in "
+        "seconds to minutes; it needs no reactivate.",
+        "Training",
+    )
     backbone: str = option("resnet50", "Backbone: a torchvision ResNet, such as resnet18 or resnet101.", "Network")
     backbone_weights: Path | None = option(
         None,
@@ -108,6 +136,7 @@ class TrainClsConfig(TrainingOptions):
         "weights.",
         "Network",
         role="place",
+        first=True,
     )
     backbone_style: Style = option(
         "pytorch", "Convolution that has the stride: the 3×3 (pytorch) or the first 1×1 (caffe).", "Network"
@@ -121,11 +150,20 @@ class TrainClsConfig(TrainingOptions):
 class ReactivateConfig(TrainingOptions, TrainingCamOptions):
     """Train ReCAM's second classifier on features pooled under each class's map."""
 
-    weights: Path | None = option(None, "Weights from train-cls.", "Network", role="place")
+    weights: Path | None = option(None, "Weights from train-cls.", "Network", role="place", first=True, needed=True)
     sce_weight: float = option(
         1.0, "λ: weight of the softmax loss; the paper uses 1 for VOC, 0.1 for COCO.", "Training", min=0.0
     )
-    epochs: int = option(2, "Passes over the photos.", "Training", min=1)
+    contrast: bool | None = option(
+        None,
+        "Make the background a further class of the softmax; by default only if the tags leave nothing else to tell "
+        "apart, as with one class.",
+        "Training",
+    )
+    min_steps: int = option(
+        100, "With --contrast: epochs are added until there are this many steps.", "Training", min=1
+    )
+    epochs: int = option(2, "Passes over the photos.", "Training", min=1, first=True)
     lr: float = option(5e-5, "Learning rate of the first classifier and the unfrozen backbone.", "Training", min=0.0)
     lr_head: float | None = option(0.1, "Learning rate of the second classifier.", "Training", min=0.0)
     freeze: str = option(
@@ -140,9 +178,11 @@ class ReactivateConfig(TrainingOptions, TrainingCamOptions):
 class CalibrateConfig(TrainingOptions, CpmcOptions, TrainingCamOptions):
     """Train CPMC's heads, whose features make the prototypes, to agree with the classifier's refined map."""
 
-    weights: Path | None = option(None, "Weights from train-cls or reactivate.", "Network", role="place")
+    weights: Path | None = option(
+        None, "Weights from train-cls or reactivate.", "Network", role="place", first=True, needed=True
+    )
     consistency: float = option(1.0, "α: weight of the consistency loss between the two maps.", "Training", min=0.0)
-    epochs: int = option(2, "Passes over the photos.", "Training", min=1)
+    epochs: int = option(2, "Passes over the photos.", "Training", min=1, first=True)
     lr: float = option(5e-5, "Learning rate of the classifier and the unfrozen backbone.", "Training", min=0.0)
     lr_head: float | None = option(1.0, "Learning rate of the heads.", "Training", min=0.0)
     freeze: str = option(
@@ -162,9 +202,12 @@ class AffinityScheduleOptions(ScheduleOptions):
         "Weights whose backbone is used, unchanged; by default $PSEUDOMASK_WEIGHTS, else the bundled weights.",
         "Network",
         role="place",
+        first=True,
     )
-    epochs: int = option(3, "Passes over the photos.", "Training", min=1)
-    crop: int = option(320, "Side of the square training crop, in pixels; IRN uses 512.", "Training", min=32)
+    epochs: int = option(3, "Passes over the photos.", "Training", min=1, first=True)
+    crop: int = option(
+        320, "Side of the square training crop, in pixels; IRN uses 512.", "Training", min=32, first=True
+    )
     min_side: int = option(
         250, "Minimum of the random long side that a photo is scaled to before the crop.", "Training", min=16
     )
@@ -175,10 +218,13 @@ class AffinityScheduleOptions(ScheduleOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainAffinityConfig(SeedOptions, AffinityScheduleOptions):
-    """Train the boundary head of `refine --method walk` on the confident parts of seeds."""
+class TrainAffinityConfig(SeedOptions, TagOptions, AffinityScheduleOptions):
+    """Train the boundary head of `refine --method walk` on the confident parts of seeds.
 
-    seeds: Path = argument("Output folder of extract; must contain scores/.")
+    With `labels` the seeds that are missing are made first.
+    """
+
+    seeds: Path = argument("Output folder of extract with scores/; with --labels, what it lacks is made first.")
     run: Path = argument("Folder for the confident labels, the weights, the checkpoint and the log.", role="free")
     confident_foreground: float | None = option(
         None,
@@ -198,4 +244,7 @@ class TrainAffinityConfig(SeedOptions, AffinityScheduleOptions):
     confident_crf: bool = option(True, "Refine the confident labels with the CRF.", "Labels")
     radius: int = option(
         10, "Maximum distance of compared pixel pairs, in cells of 4 × 4 pixels.", "Training", min=2, max=32
+    )
+    class_weight: float = option(
+        1.0, "Weight of the loss that teaches the head the classes; 0: boundaries alone.", "Training", min=0, before=0.0
     )

@@ -10,12 +10,12 @@ from pathlib import Path
 from pseudomask.config import LabelOptions
 from pseudomask.data.images import ImageItem, PassedOver, look_through, passed_over_line, read_list, select
 from pseudomask.data.labels import match, read_classes, read_labels
+from pseudomask.data.labels.renaming import advice, check_targets, dropped, names_of, read_map
 from pseudomask.data.labels.suspects import fold
 from pseudomask.errors import LabelError, UsageError
 from pseudomask.quoting import count, listed
 from pseudomask.running.record import hash_lines
 from pseudomask.running.reporter import Reporter
-from pseudomask.suggest import did_you_mean
 
 _OWN_CLASSES = 20  # fewer may be a small data set with one photo per class
 
@@ -32,6 +32,7 @@ class Collection:
         labels: the source of the tags, for people ("labels.csv (csv)").
         notes: what the label reader mapped or left out, as sentences.
         classes_given: whether a class file names the classes; `merge_names`: see `TagOptions`.
+        drop_unknown: whether tags that the weights do not know are left out; `renamed`: names that --map gave.
         passed_over: image files of unsupported kinds in the folder.
         found: the collection of all photos in the folder, if `items` are only some of them.
     """
@@ -45,6 +46,8 @@ class Collection:
     notes: tuple[str, ...] = ()
     classes_given: bool = False
     merge_names: bool = False
+    drop_unknown: bool = False
+    renamed: frozenset[str] = frozenset()
     passed_over: tuple[PassedOver, ...] = ()
     found: Collection | None = None
 
@@ -127,8 +130,14 @@ def collect(folder: Path, options: LabelOptions, *, exclude: Path | None = None)
         notes=table.notes,
         classes_given=names is not None,
         merge_names=options.merge_names,
+        drop_unknown=options.unknown_tags == "drop",
+        renamed=frozenset(read_map(options.map).values()),
         passed_over=seen.passed_over,
-        found=Collection(tuple(found), table.classes, matched.tags) if len(items) < len(found) else None,
+        found=(
+            Collection(tuple(found), table.classes, matched.tags, merge_names=options.merge_names)
+            if len(items) < len(found)
+            else None
+        ),
     )
 
 
@@ -145,13 +154,19 @@ def align_tags(collection: Collection, classes: tuple[str, ...]) -> Collection:
         position = {name: by_fold[fold(name)] for name in collection.classes if fold(name) in by_fold} | position
     used = {i for tags in collection.tags.values() for i in tags}
     unknown = [collection.classes[i] for i in sorted(used) if collection.classes[i] not in position]
-    if unknown:
+    check_targets(unknown, collection.renamed, classes)
+    if unknown and not collection.drop_unknown:
         raise LabelError(
-            f"{collection.labels}: the weights have no class "
-            f"{', '.join(map(repr, unknown[:3]))}{did_you_mean(unknown[0], classes)}; they have {listed(classes, 6)}"
+            f"{collection.labels}: the weights have no class {names_of(unknown)}; they have "
+            f"{listed(classes, 6)}; {advice(unknown, classes)}"
         )
-    moved = {key: tuple(sorted(position[collection.classes[i]] for i in tags)) for key, tags in collection.tags.items()}
-    return replace(collection, classes=classes, tags=moved)
+    moved = {old: position.get(name) for old, name in enumerate(collection.classes)}
+    tags = {
+        key: tuple(sorted({new for i in old if (new := moved[i]) is not None})) for key, old in collection.tags.items()
+    }
+    notes = (*collection.notes, *([dropped(unknown)] if unknown else []))
+    found = collection.found and align_tags(replace(collection.found, drop_unknown=True), classes)
+    return replace(collection, classes=classes, tags=tags, notes=notes, found=found)
 
 
 def report_ignored(collection: Collection, reporter: Reporter) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from PIL import ImageFile
+from PIL import Image, ImageFile
 
 from pseudomask.data.deep_png import read_deep_png
 from pseudomask.data.headers import PnmHeader, precision
@@ -43,6 +43,21 @@ def decode(
     with opened(path, max_pixels=max_pixels, allow_truncated=allow_truncated, reading=reading) as photo:
         raw = _values(photo, path, reading, allow_truncated, _BYTES_A_PIXEL * max_pixels)
         return upright(render(raw, reading), photo.orientation)
+
+
+def glance(
+    path: Path, side: int, *, max_pixels: int = MAX_PIXELS, reading: Reading = AS_IT_COMES
+) -> tuple[tuple[int, int], np.ndarray]:
+    """A photo's (H, W), and all of it upright in a square, uint8 (side, side, 3); much faster than `decode` for JPEG.
+
+    The whole file is read, so that a damaged one is found. Raises ImageError as `decode` does.
+    """
+    with opened(path, max_pixels=max_pixels, reading=reading) as photo:
+        if photo.kind == "JPEG" and photo.image is not None:
+            photo.image.draft(photo.image.mode, (2 * side, 2 * side))  # of 8x8 coefficients the lowest few
+        raw = _values(photo, path, reading, False, _BYTES_A_PIXEL * max_pixels)
+        pixels = upright(render(raw, reading), photo.orientation)
+        return _upright_size(photo), np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BOX))
 
 
 def read_raw(path: Path, *, max_pixels: int = MAX_PIXELS, reading: Reading = AS_IT_COMES) -> Raw | None:

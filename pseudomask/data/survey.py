@@ -20,6 +20,7 @@ from pseudomask.data.reading import Reading
 from pseudomask.errors import ImageError, UsageError
 from pseudomask.quoting import count
 from pseudomask.running.made import MadeFolder
+from pseudomask.running.record import RunRecord
 from pseudomask.running.reporter import Reporter
 
 _USUAL = (".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".heic", ".heif", ".pbm")
@@ -151,10 +152,15 @@ def _report_alpha(photos: Sequence[_Photo], options: PhotoReadingOptions, report
         reporter.info(f"{photos_have(len(with_alpha))} an alpha band: transparent pixels become white (--alpha)")
 
 
-def recorded_config(folder: Path) -> Mapping[str, Any] | None:
-    """The config in the record of an earlier run in `folder`, if it can be read."""
+def earlier_record(folder: Path) -> RunRecord | None:
+    """The record of an earlier run in `folder`, if there is a readable one."""
     try:
-        record = MadeFolder(folder).record
+        return MadeFolder(folder).record
     except UsageError:
         return None
+
+
+def recorded_config(folder: Path) -> Mapping[str, Any] | None:
+    """The config in the record of an earlier run in `folder`, if it can be read."""
+    record = earlier_record(folder)
     return None if record is None else record.config

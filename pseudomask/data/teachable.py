@@ -9,23 +9,102 @@ import numpy as np
 
 from pseudomask.quoting import count
 
-FEW = 20
-"""With fewer photos of a class, or fewer without it, a classifier can hardly learn the class."""
+HOPELESS, DOUBTFUL, WORKS = VERDICTS = ("hopeless", "doubtful", "will work")
+"""What becomes of a class, the worst first."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Rules of thumb, the only place where they stand.
+
+    Attributes:
+        hopeless: with fewer photos of a class it cannot be learned; with fewer than `few` that is doubtful.
+        without: with fewer photos that lack a class it is doubtful, with none hopeless.
+        together: two classes come together if this share of each one's photos also shows the other.
+        tiny: side of a photo in pixels; a smaller one is 3 × 3 cells of the network's map at most.
+    """
+
+    hopeless: int = 5
+    few: int = 40
+    without: int = 10
+    together: float = 0.98
+    tiny: int = 64
+
+
+LIMITS = Limits()
 _SHOWN = 8
 
-# Verbs in braces agree with the number of classes.
-_TEXTS = {
-    "absent": "{has} no photo: {names}; add photos, or leave it out",
-    "held_out": "{has} no photo to train on, because all are held out: {names}; choose others with --val-list, or give "
-    "--val-fraction 0",
-    "few": "{has} fewer than 20 photos: {names}",
-    "everywhere": "{is_} in every photo: {names}; it cannot be told from its surroundings, so add photos without it",
-    "nearly_everywhere": "{is_} in all but fewer than 20 photos: {names}; add photos without it",
-    "together": "of classes always {come} together: {names}; they cannot be told apart, so add photos of one without "
-    "the other, or merge them",
-    "implied": "{is_} only in photos of another class: {names}; add photos without the other class, or leave it out",
-    "never_alone": "{is_} in no photo alone: {names}; add photos that show no other class",
+
+@dataclass(frozen=True)
+class Rule:
+    """One kind of problem.
+
+    Attributes:
+        verdict: of a class that has it, unless it also has a worse one.
+        text: what classes have in common; the verbs in braces agree with their number.
+        why: the same of one class, short; {others} are the classes that it comes with.
+        advice: what would help.
+        rarity: it matters wherever a class is learned, also from masks.
+    """
+
+    verdict: str
+    text: str
+    why: str
+    advice: str
+    rarity: bool = False
+
+
+RULES = {
+    "absent": Rule(HOPELESS, "{has} no photo", "no photo", "add photos, or leave it out", True),
+    "held_out": Rule(
+        HOPELESS,
+        "{has} no photo to train on, because all are held out",
+        "all its photos are held out",
+        "choose others with --val-list, or give --val-fraction 0",
+    ),
+    "hardly_any": Rule(
+        HOPELESS,
+        f"{{has}} fewer than {LIMITS.hopeless} photos",
+        f"fewer than {LIMITS.hopeless} photos",
+        f"add photos ({LIMITS.few} or more), merge it with a similar class, or leave it out",
+        True,
+    ),
+    "everywhere": Rule(
+        HOPELESS,
+        "{is_} in every photo",
+        "in every photo, so it cannot be told from its surroundings",
+        "add photos without it",
+    ),
+    "together": Rule(
+        DOUBTFUL,
+        "of classes (nearly) always {come} together",
+        "(nearly) always together with {others}: they cannot be told apart",
+        "add photos of one without the other, or merge them",
+    ),
+    "nearly_everywhere": Rule(
+        DOUBTFUL,
+        f"{{is_}} in all but fewer than {LIMITS.without} photos",
+        f"fewer than {LIMITS.without} photos without it",
+        "add photos without it",
+    ),
+    "implied": Rule(
+        DOUBTFUL,
+        "{is_} (nearly) only in photos of another class",
+        "(nearly) only in photos of {others}",
+        "add photos without the other class, or leave it out",
+    ),
+    "few": Rule(
+        DOUBTFUL,
+        f"{{has}} fewer than {LIMITS.few} photos",
+        f"fewer than {LIMITS.few} photos",
+        "add photos, or merge it with a similar class",
+        True,
+    ),
+    "never_alone": Rule(
+        WORKS, "{is_} in no photo alone", "in no photo alone", "photos that show no other class would help"
+    ),
 }
+"""Every kind of problem, in the order of harm."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +112,9 @@ class Finding:
     """One kind of problem, with all classes that have it.
 
     Attributes:
-        kind: `absent`, `held_out`, `few`, `everywhere`, `nearly_everywhere`, `together`, `implied` or `never_alone`.
-        classes: names: of one class; of a group that always comes together; of a class and what its photos also show.
-        photos: how many photos each has; for `held_out` how many are held out, for `nearly_everywhere` how many lack
-            it.
+        kind: a key of `RULES`.
+        classes: names: of one class; of a group that comes together; of a class and what its photos also show.
+        photos: how many photos each has; for `nearly_everywhere` how many lack it.
         text: one line for people.
     """
 
@@ -45,32 +123,68 @@ class Finding:
     photos: tuple[int, ...]
 
     @property
+    def rule(self) -> Rule:
+        return RULES[self.kind]
+
+    @property
+    def _head(self) -> str:
+        one, what = len(self.classes) == 1, "group" if self.kind == "together" else "class"
+        words = {"has": "has" if one else "have", "is_": "is" if one else "are", "come": "comes" if one else "come"}
+        return f"{count(len(self.classes), what)} {self.rule.text.format(**words)}"
+
+    @property
+    def remedy(self) -> str:
+        """One line without the names: how many classes, and what would help."""
+        return f"{self._head}: {self.rule.advice}"
+
+    @property
     def text(self) -> str:
-        one, several = len(self.classes) == 1, self.kind in ("together", "implied")
+        several = self.kind in ("together", "implied")
         shown = [self._written(*pair) for pair in zip(self.classes, self.photos, strict=True)][:_SHOWN]
         names = ", ".join(shown)
         if not several and any(self.photos):
             names += f" ({', '.join(map(str, self.photos[:_SHOWN]))})"
         if len(self.classes) > _SHOWN:
-            names += f" and {len(self.classes) - _SHOWN} more (--json lists all)"
-        number = count(len(self.classes), "group" if self.kind == "together" else "class")
-        words = {"has": "has" if one else "have", "is_": "is" if one else "are", "come": "comes" if one else "come"}
-        return f"{number} {_TEXTS[self.kind].format(names=names, **words)}"
+            names += f" and {len(self.classes) - _SHOWN} more (pseudomask check lists all)"
+        judged = "" if self.rule.verdict == WORKS else f"{self.rule.verdict}: "
+        return f"{judged}{self._head}: {names}; {self.rule.advice}"
+
+    def why(self, name: str) -> str:
+        """What is wrong with one of its classes."""
+        return self.rule.why.format(others=" and ".join(self.others(name)))
+
+    def others(self, name: str) -> tuple[str, ...]:
+        """The classes that one of its classes comes with."""
+        group = next(group for group in self.classes if self._tells(group, name))
+        return tuple(one for one in group if one != name)
+
+    def concerns(self, name: str) -> bool:
+        """Whether a class has the problem."""
+        return any(self._tells(group, name) for group in self.classes)
+
+    def _tells(self, group: tuple[str, ...], name: str) -> bool:
+        return name in group if self.kind == "together" else name == group[0]
 
     def _written(self, group: tuple[str, ...], photos: int) -> str:
         if self.kind == "together":
             return f"{' = '.join(group)} ({photos})"
-        return group[0] if len(group) == 1 else f"{group[0]} ({photos}, always with {' and '.join(group[1:])})"
+        return group[0] if len(group) == 1 else f"{group[0]} ({photos}, with {' and '.join(group[1:])})"
 
     def to_json(self) -> dict[str, object]:
         groups = [list(group) for group in self.classes]
         return {"kind": self.kind, "classes": groups, "photos": list(self.photos), "text": self.text}
 
 
-def examine(tags: np.ndarray, classes: Sequence[str], held_out: np.ndarray | None = None) -> list[Finding]:
-    """The problems of these tags that training cannot solve: at most one finding per kind.
+def verdict(findings: Sequence[Finding], name: str) -> str:
+    """The worst that any finding says of a class."""
+    return min((one.rule.verdict for one in findings if one.concerns(name)), key=VERDICTS.index, default=WORKS)
 
-    A class with a single photo always comes with what else the photo shows; it is reported as `few` only.
+
+def examine(tags: np.ndarray, classes: Sequence[str], held_out: np.ndarray | None = None) -> list[Finding]:
+    """The problems of these tags that training cannot solve: at most one finding per kind, the worst first.
+
+    Photos are counted whether held out or not: their share is small, and people count all. A class with hardly any
+    photos always comes with what else they show; it is reported as `hardly_any` only.
 
     Args:
         tags: (N, C) of 0 and 1, the photos to train on.
@@ -78,34 +192,47 @@ def examine(tags: np.ndarray, classes: Sequence[str], held_out: np.ndarray | Non
     """
     if not len(classes):
         return []
-    shown = np.asarray(tags, np.float32)
+    trained = np.asarray(tags, np.float32)
+    shown = trained if held_out is None else np.concatenate([trained, np.asarray(held_out, np.float32)])
     counts = shown.sum(0).astype(int)  # (C,)
-    lacking = len(shown) - counts
-    elsewhere = np.zeros_like(counts) if held_out is None else np.asarray(held_out).sum(0).astype(int)
+    taught = trained.sum(0).astype(int)
+    lacking, everywhere = len(shown) - counts, (taught == len(trained)) & (taught > 0)
     groups, implied, never_alone = _company(shown, counts)
-    here = counts > 0
-    found = [
-        _single("absent", ~here & (elsewhere == 0), counts, classes),
-        _single("held_out", ~here & (elsewhere > 0), elsewhere, classes),
-        _single("few", here & (counts < FEW), counts, classes),
-        _single("everywhere", here & (lacking == 0), counts, classes),
-        _single("nearly_everywhere", (counts >= FEW) & (lacking > 0) & (lacking < FEW), lacking, classes),
-        _several("together", groups, counts, classes),
-        _several("implied", implied, counts, classes),
-        _single("never_alone", never_alone, counts, classes),
+    here = taught > 0
+    found = {
+        "absent": _single(counts == 0),
+        "held_out": _single(~here & (counts > 0)),
+        "hardly_any": _single(here & (counts < LIMITS.hopeless)),
+        "everywhere": _single(everywhere),
+        "together": groups,
+        "nearly_everywhere": _single((counts >= LIMITS.few) & ~everywhere & (lacking < LIMITS.without)),
+        "implied": implied,
+        "few": _single(here & (counts >= LIMITS.hopeless) & (counts < LIMITS.few)),
+        "never_alone": _single(never_alone),
+    }
+    return [
+        Finding(
+            kind,
+            tuple(tuple(classes[c] for c in group) for group in found[kind]),
+            tuple(int((lacking if kind == "nearly_everywhere" else counts)[group[0]]) for group in found[kind]),
+        )
+        for kind in RULES
+        if found[kind]
     ]
-    return [finding for finding in found if finding.classes]
 
 
 def _company(shown: np.ndarray, counts: np.ndarray) -> tuple[list[list[int]], list[list[int]], np.ndarray]:
-    """Groups of equal columns; each class with the classes that all its photos also show; those never alone (C,).
+    """Groups of (nearly) equal columns; each class with those that (nearly) all its photos also show; those never
+    alone (C,).
 
     A class in every photo does not count as company; each class or group is in the first of the three that applies.
     """
-    usual = (counts > 1) & (counts < len(shown))
+    usual = (counts >= LIMITS.hopeless) & (counts < len(shown))
     pairs = shown.T @ shown  # (C, C): photos that show both
-    within = (pairs == counts[:, None]) & usual[:, None] & usual  # [a, b]: all photos of a show b
+    within = (pairs >= LIMITS.together * counts[:, None]) & usual[:, None] & usual  # [a, b]: photos of a show b
     equal = within & within.T
+    for _ in range(len(counts).bit_length()):  # a chain of equals is one group
+        equal = equal @ equal
     first = equal.argmax(1)  # of those equal to it, itself included
     groups = [np.flatnonzero(equal[c]).tolist() for c in np.flatnonzero(usual) if first[c] == c and equal[c].sum() > 1]
     grouped = np.zeros(len(counts), bool)
@@ -114,13 +241,8 @@ def _company(shown: np.ndarray, counts: np.ndarray) -> tuple[list[list[int]], li
     implied = [[int(c), *np.flatnonzero(others[c]).tolist()] for c in np.flatnonzero(~grouped & others.any(1))]
     telling = shown * (counts < len(shown))
     alone = telling[telling.sum(1) == 1].sum(0)  # (C,)
-    return groups, implied, usual & (counts >= FEW) & (alone == 0) & ~grouped & ~others.any(1)
+    return groups, implied, usual & (counts >= LIMITS.few) & (alone == 0) & ~grouped & ~others.any(1)
 
 
-def _single(kind: str, which: np.ndarray, counts: np.ndarray, classes: Sequence[str]) -> Finding:
-    return _several(kind, [[int(c)] for c in np.flatnonzero(which)], counts, classes)
-
-
-def _several(kind: str, groups: Sequence[Sequence[int]], counts: np.ndarray, classes: Sequence[str]) -> Finding:
-    names = tuple(tuple(classes[c] for c in group) for group in groups)
-    return Finding(kind, names, tuple(int(counts[group[0]]) for group in groups))
+def _single(which: np.ndarray) -> list[list[int]]:
+    return [[int(c)] for c in np.flatnonzero(which)]

@@ -10,6 +10,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from pseudomask._version import __version__
+from pseudomask.data.run_lengths import encode
 from pseudomask.exporting.source import Piece
 from pseudomask.exporting.writer import Writer
 
@@ -75,9 +76,3 @@ class Coco(Writer):
 
     def losses(self) -> list[str]:
         return self.ignored_pixels()
-
-
-def encode(region: np.ndarray) -> dict[str, Any]:
-    """bool (H, W) → `{"size": [H, W], "counts": "…"}`, COCO's compressed run-length code as text."""
-    code = coco_mask.encode(np.asfortranarray(region, dtype=np.uint8))
-    return {"size": list(region.shape), "counts": code["counts"].decode("ascii")}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,12 +21,21 @@ from pseudomask.running.reporter import Reporter
 from pseudomask.scores import ScoreMap
 
 
+class Made(NamedTuple):
+    """A photo's score map, and what `Engine.look` found in its features."""
+
+    scores: ScoreMap
+    found: Tensor | None = None
+
+
 @dataclass
 class Engine:
     """Network, method and machine; `largest` shrinks when the device's memory runs out.
 
     Attributes:
         tag_thresholds: (C,) probability above which a class counts as present where no tags are given.
+        look: from the features of photos, all stages of the backbone, something of each photo that has a class; it is
+            shown the view `look_at`, which is not mirrored or mirrored too.
         plain_scale: which view the classifier judges tags by (the one nearest to the photo's own size).
     """
 
@@ -40,8 +50,10 @@ class Engine:
     stride: int
     largest: int
     reporter: Reporter
+    look: Callable[[Features], Tensor] | None = None
+    look_at: int = 0
 
-    def scores(self, photos: Sequence[Photo], tags: Sequence[tuple[int, ...] | None]) -> list[ScoreMap]:
+    def make(self, photos: Sequence[Photo], tags: Sequence[tuple[int, ...] | None]) -> list[Made]:
         """Score maps of photos of equal shape.
 
         Args:
@@ -57,17 +69,17 @@ class Engine:
             ) from error
         return done
 
-    def _work(self, pairs: Sequence[tuple[Photo, tuple[int, ...] | None]]) -> list[ScoreMap]:
-        return self._scores(*zip(*pairs, strict=True))
+    def _work(self, pairs: Sequence[tuple[Photo, tuple[int, ...] | None]]) -> list[Made]:
+        return self._make(*zip(*pairs, strict=True))
 
     def _tell(self, tried: int, left: int) -> None:
         self.reporter.warn(f"out of memory with batches of {tried}; continuing with {left}")
 
-    def _scores(self, photos: Sequence[Photo], tags: Sequence[tuple[int, ...] | None]) -> list[ScoreMap]:
+    def _make(self, photos: Sequence[Photo], tags: Sequence[tuple[int, ...] | None]) -> list[Made]:
         size = photos[0].size
         # Photos of equal working shape may differ in full size; each then gets a grid of its own.
         if any(photo.size != size for photo in photos):
-            return [self._scores([photo], [one])[0] for photo, one in zip(photos, tags, strict=True)]
+            return [self._make([photo], [one])[0] for photo, one in zip(photos, tags, strict=True)]
         views = [
             torch.stack([photo.views[s] for photo in photos]).to(self.device, non_blocking=True)
             for s in range(len(photos[0].views))
@@ -77,15 +89,30 @@ class Engine:
         grid = (-(-size[0] // stride), -(-size[1] // stride))
         if not any(present):
             empty = torch.zeros(0, *grid).numpy()
-            return [ScoreMap((), empty, size, stride) for _ in photos]
+            return [Made(ScoreMap((), empty, size, stride)) for _ in photos]
         index, valid = pack(present, self.device)
+        looked = self._look(views, seen)
         maps = multiscale_maps(
             self.network, self.method, views, index, valid, grid=grid, mirrored=self.mirrored, amp=self.amp, seen=seen
         ).cpu()
         return [
-            ScoreMap(tuple(c + 1 for c in one), maps[i, : len(one)].numpy(), size, stride)
-            for i, one in enumerate(present)
+            Made(ScoreMap(tuple(c + 1 for c in one), maps[i, : len(one)].numpy(), size, stride), found)
+            for i, (one, found) in enumerate(zip(present, looked, strict=True))
         ]
+
+    def _look(self, views: Sequence[Tensor], seen: dict[int, Features]) -> Sequence[Tensor | None]:
+        """What `look` finds in each photo. The view that it is shown is seen now, and not again for the maps."""
+        count, place = len(views[0]), self.look_at
+        if self.look is None:
+            return [None] * count
+        if place not in seen:
+            seen[place] = self._see(views, place)
+        return list(self.look(seen[place].first(count)))
+
+    def _see(self, views: Sequence[Tensor], place: int) -> Features:
+        wanted = self.look is not None and place == self.look_at
+        sides = ways(self.mirrored, place)
+        return see(self.network, self.method, views[place], sides, amp=self.amp, pyramid=wanted)
 
     def _present(
         self, views: Sequence[Tensor], tags: Sequence[tuple[int, ...] | None]
@@ -94,7 +121,7 @@ class Engine:
         if None not in tags:
             return [one or () for one in tags], {}
         scale = self.plain_scale
-        seen = see(self.network, self.method, views[scale], ways(self.mirrored, scale), amp=self.amp)
+        seen = self._see(views, scale)
         confident = tag_probabilities(self.network, seen.first(len(tags))).cpu() > self.tag_thresholds
         found = [tuple(row.nonzero().flatten().tolist()) for row in confident]
         return [own if one is None else one for one, own in zip(tags, found, strict=True)], {scale: seen}

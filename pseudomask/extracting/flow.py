@@ -13,10 +13,16 @@ from pseudomask.extracting.outputs import write_outputs
 from pseudomask.extracting.photos import Photo
 from pseudomask.extracting.plan import Plan
 from pseudomask.running.folder_run import FolderRun
-from pseudomask.running.helpers import lower_thread_priority
+from pseudomask.running.helpers import compute_alone, lower_thread_priority
 from pseudomask.running.manifest import FAILED
 from pseudomask.running.reporter import Reporter
 from pseudomask.running.signals import Stop
+
+
+def _behind_the_network() -> None:
+    """One thread of torch's each, of low priority: its threads wait for each other, so do not take a core from them."""
+    lower_thread_priority()
+    compute_alone()
 
 
 @dataclass
@@ -33,7 +39,7 @@ class Flow:
 
     def run(self, batches: Iterator[list[Photo]], total: int, label: str) -> None:
         with (
-            ThreadPoolExecutor(2, "write", lower_thread_priority) as pool,
+            ThreadPoolExecutor(2, "write", _behind_the_network) as pool,
             self.reporter.progress(total, label) as progress,
         ):
             for batch in batches:
@@ -56,7 +62,7 @@ class Flow:
         collection = self.plan.collection
         given = collection.tags
         tags = [None if given is None else given.get(collection.items[photo.index].key) for photo in batch]
-        for photo, one, scores in zip(batch, tags, self.engine.scores(batch, tags), strict=True):
+        for photo, one, made in zip(batch, tags, self.engine.make(batch, tags), strict=True):
             if photo.white:
                 name = collection.items[photo.index].relative
                 self.reporter.warn(f"{name}: all of it is white; if it is transparent, try --alpha ignore")
@@ -65,7 +71,7 @@ class Flow:
                     self._write,
                     self.plan.outputs[photo.index],
                     collection.items[photo.index].relative,
-                    scores,
+                    made.scores,
                     self.plan.config,
                     threshold=self.plan.threshold,
                     names=collection.classes,
@@ -73,6 +79,7 @@ class Flow:
                     inputs={"photo": photo.file.to_json()} if photo.file else {},
                     photo=photo.whole,
                     refinement=self.plan.refinement,
+                    found=made.found,
                 )
             )
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from pseudomask.config import ExtractConfig, RefineConfig
 from pseudomask.extracting.refinement import Refinement
@@ -47,18 +48,19 @@ def write_outputs(
     inputs: Mapping[str, Any],
     photo: np.ndarray | None,
     refinement: Refinement | None = None,
+    found: Tensor | None = None,
 ) -> dict[str, Any]:
     """Write an image's files, the mask last, and return its manifest entry.
 
     The mask is made from the scores as they are stored, so that it can be made again from them. `inputs` goes into the
     entry: what photo and seed were when they were read. `photo`: uint8 (H, W, 3), for overlay and `refinement`, which
-    makes the mask from better scores than are stored.
+    makes the mask from better scores than are stored, with what it `found` in the photo's features.
     """
     bits = 8 if config.score_bits == "8" else 16
     stored = quantise(scores, bits)  # type: ignore[arg-type]
     shown, level, refined = stored, threshold, dict[str, Any]()
     if refinement is not None and photo is not None:
-        shown, level, refined = refinement.apply(photo, stored, threshold)
+        shown, level, refined = refinement.apply(outputs.key, photo, stored, threshold, found)
         shown = quantise(shown, bits)  # type: ignore[arg-type]
     mask = shown.mask(level)
     if config.scores:

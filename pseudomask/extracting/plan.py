@@ -9,29 +9,32 @@ from pathlib import Path
 import torch
 
 from pseudomask.config import ExtractConfig
-from pseudomask.data.collection import Collection, align_tags, collect, report_ignored, report_labels
+from pseudomask.config.quality import in_words, settle_quality
+from pseudomask.data.collection import Collection, align_tags, collect, report_ignored
 from pseudomask.data.images import ImagePaths
 from pseudomask.data.reading import Reading
 from pseudomask.data.survey import recorded_config, settle
 from pseudomask.devices import pick_amp, pick_device
+from pseudomask.errors import UsageError
 from pseudomask.extracting.engine import Engine
 from pseudomask.extracting.photos import Photos
 from pseudomask.extracting.refinement import Refinement
 from pseudomask.extracting.result import ExtractResult
+from pseudomask.extracting.tags import classes_of_tags, report_tags
 from pseudomask.maps import check_method, make_method, weight_rule
 from pseudomask.maps.cams import check_cam
 from pseudomask.maps.method import MapMethod
+from pseudomask.maps.multiscale import ways
 from pseudomask.maps.passes import Passes, passes
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import load_network
 from pseudomask.networks.network import CamNetwork
 from pseudomask.networks.store import find_weights
+from pseudomask.quoting import command, count
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.layout import Outputs, plan_outputs
 from pseudomask.running.record import RunRecord, hash_file
 from pseudomask.running.reporter import Reporter
-
-_WELL_SEEN = 100  # photos of a class in training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +42,13 @@ class Plan:
     """Photos, network and settings of one run.
 
     Attributes:
-        config: what was asked for, with how the photos' numbers are read filled in; `reading` is that.
+        config: what was `given`, with the quality's settings and how the photos' numbers are read filled in; `reading`
+            is the latter.
         passes: at which scales and how mirrored each photo is seen.
         collection: photos and tags, the classes as the weights number them; `outputs`: their files, in its order.
         amp: precision of the network, None for float32.
         threshold: the background threshold, `threshold_from` who chose it; `tags_from`: where the tags come from.
+        usual_refiners: those that run where `config.refine` names none.
         refinement: what is done with each photo's scores before its mask is made.
     """
 
@@ -61,6 +66,8 @@ class Plan:
     threshold: float
     threshold_from: str
     tags_from: str
+    given: ExtractConfig
+    usual_refiners: tuple[str, ...] = ()
     refinement: Refinement | None = None
 
     def result(self) -> ExtractResult:
@@ -78,6 +85,8 @@ class Plan:
             passed_over=self.collection.passed_over,
             refined_by=self.refinement.names if self.refinement else (),
             masks_threshold=self.refinement.threshold if self.refinement else self.threshold,
+            own_weights=self.config.weights,
+            quality=in_words(self.config.quality, self.given),
         )
 
     def understood(self) -> list[tuple[str, str]]:
@@ -86,6 +95,7 @@ class Plan:
         return [
             *self.collection.describe(),
             ("tags", self.tags_from),
+            *([("quality", quality)] if (quality := in_words(self.config.quality, self.given)) else []),
             ("weights", f"{self.weights} ({self.card.method}, {self.card.backbone})"),
             ("method", f"{self.config.method}{f' ({rule})' if rule else ''}, {self.config.cam} maps, {self.passes}"),
             ("threshold", f"{self.threshold:g}, {self.threshold_from}"),
@@ -117,6 +127,7 @@ class Plan:
                 "images": len(self.collection.items),
                 "untagged": len(self.collection.untagged),
             }
+            | ({"at_chance": list(found)} if (found := self.card.at_chance()) else {})
             | dict(self.method.facts())
             | (chain.protocol() if chain else {}),
         )
@@ -142,7 +153,16 @@ class Plan:
             stride=self.config.score_stride,
             largest=self.config.batch_size,
             reporter=reporter,
+            look=self.refinement.look if self.refinement else None,
+            look_at=self.whole_view or 0,
         )
+
+    @property
+    def whole_view(self) -> int | None:
+        """The view that shows photos at their working size and not mirrored; None where there is none."""
+        scales = self.passes.scales
+        straight = (i for i, scale in enumerate(scales) if scale == 1 and not ways(self.passes.mirrored, i)[0])
+        return next(straight, None)
 
     def photos(self, indices: Sequence[int]) -> Photos:
         """The photos at `indices` of the collection, to be decoded."""
@@ -161,7 +181,11 @@ class Plan:
 
 def make_plan(config: ExtractConfig, reporter: Reporter) -> Plan:
     """Raises `UsageError` and its kin, `SetupError` when weights or device are missing."""
+    earlier = None if config.overwrite else recorded_config(config.out)
+    given = config
+    config, usual_refiners = settle_quality(config, earlier)
     seen = passes(config)
+    assert config.method is not None
     check_method(config.method)
     check_cam(config.cam)
     collection = collect(config.images, config, exclude=config.out)
@@ -170,15 +194,21 @@ def make_plan(config: ExtractConfig, reporter: Reporter) -> Plan:
     device = pick_device(config.device)
     amp = pick_amp(config.amp, device)
     network, card = load_network(weights)
+    if card.vocabulary:
+        network, card = classes_of_tags(collection, network, card, reporter)
     method = make_method(config, card)
     method.check(network)
+    if config.method != "cam" and card.reactivated is not None and not card.second_taught:
+        reporter.warn(
+            f"{weights.name}: its second classifier is not used, because it was trained on one class alone and learned "
+            "nothing; train it again with `pseudomask reactivate`"
+        )
     collection = align_tags(collection, card.classes)
     report_ignored(collection, reporter)
-    earlier = None if config.overwrite else recorded_config(config.out)
     config, reading = settle(config, collection.items, reporter, recorded=earlier)
     threshold, threshold_from = _threshold(config, card, method)
     tags_from = report_tags(collection, card, reporter)
-    reporter.info(f"{len(collection.items)} photos, {config.method} with {weights.name} on {device}")
+    reporter.info(f"{count(len(collection.items), 'photo')}, {config.method} with {weights.name} on {device}")
     return Plan(
         config=config,
         reading=reading,
@@ -194,31 +224,21 @@ def make_plan(config: ExtractConfig, reporter: Reporter) -> Plan:
         threshold=threshold,
         threshold_from=threshold_from,
         tags_from=tags_from,
+        given=given,
+        usual_refiners=usual_refiners,
     )
 
 
 def _threshold(config: ExtractConfig, card: Card, method: MapMethod) -> tuple[float, str]:
     """The background threshold, and who chose it."""
+    if config.threshold == "auto":
+        first = command("extract", config.images, "SEEDS", "--refine", "none")
+        then = command("refine", config.images, "SEEDS", config.out, "--threshold", "auto")
+        raise UsageError(
+            f"--threshold auto needs all photos' scores first: run `{first}` with your other settings, then `{then}`"
+        )
     if config.threshold is not None:
         return config.threshold, "given"
     if method.threshold_key in card.thresholds:
         return card.thresholds[method.threshold_key], "from the weights' card"
     return method.default_threshold, "the method's default"
-
-
-def report_tags(collection: Collection, card: Card, reporter: Reporter) -> str:
-    """Warn of photos whose tags the classifier chooses; returns where the tags come from."""
-    if collection.tags is None:
-        reporter.warn("no --labels; using the classifier's confident predictions as tags")
-        seen = card.training.get("photos_per_class")
-        counts = seen if isinstance(seen, dict) else {}
-        well = [name for name, n in counts.items() if isinstance(n, int) and n >= _WELL_SEEN]
-        if well and len(well) < len(counts):
-            reporter.warn(
-                f"these weights learned {', '.join(well[:8])}{', …' if len(well) > 8 else ''} from at least "
-                f"{_WELL_SEEN} photos each; {len(counts) - len(well)} classes had fewer, so their predicted tags are "
-                "unreliable"
-            )
-        return "the classifier"
-    report_labels(collection, reporter, "the classifier's confident predictions are used as their tags")
-    return collection.labels

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from torch import Tensor
 
 from pseudomask.errors import PseudomaskError
+from pseudomask.networks.features import Features
 from pseudomask.running.halving import OUT_OF_MEMORY
 from pseudomask.scores import ScoreMap
 
@@ -23,13 +25,17 @@ class Refinement:
     Attributes:
         names: the refiners in turn.
         threshold: the background's height in what they make, in [0, 1]; the same for all photos.
-        refine: (photo uint8 (H, W, 3), scores as they are stored) → refined scores. Called from several threads.
+        refine: (the photo's key, photo uint8 (H, W, 3), scores as they are stored, what `look` found) → refined scores.
+            Called from several threads.
+        look: from the features of photos at scale 1, all stages and not mirrored, what `refine` needs of each; None
+            if it needs nothing, or runs the backbone itself.
         affinity_sha256: of the boundary head's file; None without walk.
     """
 
     names: tuple[str, ...]
     threshold: float
-    refine: Callable[[np.ndarray, ScoreMap], ScoreMap]
+    refine: Callable[[str, np.ndarray, ScoreMap, Tensor | None], ScoreMap]
+    look: Callable[[Features], Tensor] | None = None
     affinity_sha256: str | None = None
 
     def __str__(self) -> str:
@@ -43,13 +49,15 @@ class Refinement:
             "boundary_sha256": self.affinity_sha256,
         }
 
-    def apply(self, photo: np.ndarray, seed: ScoreMap, threshold: float) -> tuple[ScoreMap, float, dict[str, Any]]:
+    def apply(
+        self, key: str, photo: np.ndarray, seed: ScoreMap, threshold: float, found: Tensor | None
+    ) -> tuple[ScoreMap, float, dict[str, Any]]:
         """What the mask is made from: refined scores and their threshold, or those of the seed if that fails.
 
         The third value is for the manifest: the threshold of scores and mask, and what was done or why it was not.
         """
         try:
-            refined, level, done = self.refine(photo, seed), self.threshold, {"refined": str(self)}
+            refined, level, done = self.refine(key, photo, seed, found), self.threshold, {"refined": str(self)}
         except OUT_OF_MEMORY:
             refined, level, done = seed, threshold, {"unrefined": "not enough memory to refine it"}
         except (PseudomaskError, ValueError, ArithmeticError) as error:

@@ -19,8 +19,10 @@ class ExtractResult(FolderResult):
         untagged: keys of photos without a row of labels; `orphans`: rows without a photo.
         passed_over: files of `images` that hold pictures of kinds that are not read.
         images, with_scores: the photos' folder, and whether scores lie beside the masks.
+        quality: the quality and what it stands for.
         refined_by: the refiners that made the masks from the scores; `masks_threshold`: the background's height there,
             while `threshold` is that of the scores.
+        own_weights: the weights that were given.
     """
 
     tags_from: str
@@ -31,9 +33,11 @@ class ExtractResult(FolderResult):
     passed_over: tuple[PassedOver, ...] = ()
     refined_by: tuple[str, ...] = ()
     masks_threshold: float = 0.5
+    own_weights: Path | None = None
+    quality: str = ""
 
     def details(self) -> list[tuple[str, str]]:
-        return [("tags", self.tags_from)]
+        return [*([("quality", self.quality)] if self.quality else []), ("tags", self.tags_from)]
 
     def made_with(self) -> list[tuple[str, str]]:
         refined = ("refined by", f"{', then '.join(self.refined_by)} (threshold afterwards {self.masks_threshold:g})")
@@ -47,4 +51,7 @@ class ExtractResult(FolderResult):
         if not self.with_scores or self.refined_by:
             return super().next_steps()
         measure = f"with true masks: {command('evaluate', self.out, 'TRUE_MASKS', '--sweep')}"
-        return [("next", command("refine", self.images, self.out, "REFINED")), ("or", measure)]
+        refine: tuple[object, ...] = ("refine", self.images, self.out, "REFINED")
+        if self.own_weights is not None:  # the walk is the best refiner, but needs a boundary head on their backbone
+            refine = ("train-affinity", self.images, self.out, "RUN", "--weights", self.own_weights)
+        return [("next", command(*refine)), ("or", measure)]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import get_args
 
 from pseudomask.config import ExtractConfig, WeightRule
+from pseudomask.config.quality import QUALITIES, USUAL
 from pseudomask.errors import UsageError
 from pseudomask.maps.cam import LinearMaps
 from pseudomask.maps.cams import make_cam
@@ -25,8 +26,9 @@ METHODS: dict[str, MakeMethod] = {
 
 def make_method(config: ExtractConfig, card: Card) -> MapMethod:
     """The method that `config.method` names, for the weights of `card`."""
-    check_method(config.method)
-    return METHODS[config.method](config, card)
+    method = config.method or QUALITIES[USUAL].method
+    check_method(method)
+    return METHODS[method](config, card)
 
 
 def check_method(name: str) -> None:
@@ -41,8 +43,8 @@ def weight_rule(config: ExtractConfig, card: Card) -> WeightRule:
 
 
 def card_rule(card: Card) -> WeightRule:
-    """What the card recommends, else the paper's product; `first` for one class, of which a softmax learns nothing."""
-    rule = "first" if len(card.classes) == 1 else card.weight_rule or "product"
+    """What the card recommends, else the paper's product; `first` where a softmax had nothing to tell apart."""
+    rule = card.weight_rule or "product" if card.second_taught else "first"
     if rule not in get_args(WeightRule):
         raise UsageError(f"weight rule {rule!r} in the weights' card is unknown; give --recam-weights")
     return rule  # type: ignore[return-value]

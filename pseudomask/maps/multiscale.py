@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -30,13 +30,22 @@ def recording(method: MapMethod) -> Iterator[None]:
 
 
 def see(
-    network: CamNetwork, method: MapMethod, pixels: Tensor, ways: Sequence[bool], *, amp: torch.dtype | None
+    network: CamNetwork,
+    method: MapMethod,
+    pixels: Tensor,
+    ways: Sequence[bool],
+    *,
+    amp: torch.dtype | None,
+    pyramid: bool = False,
 ) -> Features:
-    """What the backbone makes of photos, uint8 (B, h, w, 3), seen once for each of `ways`: features of all of them."""
+    """What the backbone makes of photos, uint8 (B, h, w, 3), seen once for each of `ways`: features of all of them.
+
+    `pyramid`: every stage's, even if the method reads the last alone.
+    """
     with recording(method), torch.autocast(pixels.device.type, amp, enabled=amp is not None):
         x = network.backbone.normalisation.to_input(pixels, amp, ways)
         with torch.set_grad_enabled(method.gradients and not method.image):
-            features: Features = network.backbone(x, pyramid=method.pyramid)
+            features: Features = network.backbone(x, pyramid=pyramid or method.pyramid)
         return replace(features, image=x) if method.image else features
 
 
@@ -56,7 +65,7 @@ def multiscale_maps(
     grid: tuple[int, int],
     mirrored: Mirrored = True,
     amp: torch.dtype | None = None,
-    seen: Mapping[int, Features] | None = None,
+    seen: dict[int, Features] | None = None,
 ) -> Tensor:
     """Sum over sizes (each map plus its mirror's, or one of them), divided by each class's maximum + 1e-5.
 
@@ -66,7 +75,7 @@ def multiscale_maps(
         grid: (h, w) of the result; each map is resampled to it bilinearly (half-pixel centres).
         mirrored: whether views are seen mirrored: each as well (True), none (False), every second one ("alternately").
         amp: autocast type for the backbone; the maps themselves are float32.
-        seen: what `see` made of some of the views, by their place, so that no view is seen twice.
+        seen: what `see` made of some of the views, by their place, so that no view is seen twice; it is emptied.
 
     Returns:
         (B, N, h, w) float32 in [0, 1).
@@ -74,7 +83,7 @@ def multiscale_maps(
     total = torch.zeros((*index.shape, *grid), device=index.device)
     for i, pixels in enumerate(views):
         sides = ways(mirrored, i)
-        features = (seen or {}).get(i) or see(network, method, pixels, sides, amp=amp)
+        features = (seen or {}).pop(i, None) or see(network, method, pixels, sides, amp=amp)
         with recording(method), torch.autocast(pixels.device.type, amp, enabled=amp is not None):
             places, used = index.repeat(len(sides), 1), valid.repeat(len(sides), 1)
             maps = method.activate(network, features, places, used).detach()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from pseudomask.config import MapOptions, Tta
+from pseudomask.config.quality import QUALITIES, USUAL
 from pseudomask.errors import UsageError
 
 Mirrored = bool | Literal["alternately"]
@@ -37,7 +38,7 @@ PRESETS: dict[Tta, Passes] = {
 
 def passes(options: MapOptions) -> Passes:
     """The preset, changed by what `--scales` and `--flip` say. `UsageError` for scales that make no sense."""
-    preset = PRESETS[options.tta]
+    preset = PRESETS[options.tta or QUALITIES[USUAL].tta]
     scales = preset.scales if options.scales is None else parse_scales(options.scales)
     return Passes(scales, preset.mirrored if options.flip is None else options.flip)
 

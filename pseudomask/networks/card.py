@@ -12,6 +12,12 @@ from pseudomask.running.jsonable import is_text
 AFFINITY = "affinity"
 """Method in the card of a boundary head, which makes no maps; pass it to `refine --affinity`."""
 
+ENOUGH = 5
+"""Held-out photos of a class from which its average precision says something."""
+
+CLOSED = "lda"
+"""The `fit` of weights whose classifiers are both in closed form."""
+
 FORMAT = 1
 """Version of the card's layout; a file with a higher one is refused."""
 
@@ -27,6 +33,7 @@ class Card:
         backbone_sha256: for a boundary head, `edge_weights.backbone_hash` of the backbone it was trained on.
         weight_rule: the rule with the best measured maps, or None (then `product`).
         thresholds: background threshold by the method's `threshold_key` (`first`, `product`, …).
+        vocabulary: name of the table that tags are looked up in (`pseudomask.vocabulary`); empty if they name classes.
         tag_thresholds: probability above which a class counts as present, one per class.
         training: data, images, epochs, hyper-parameters.
         measured: list of {what, value, protocol}.
@@ -40,6 +47,7 @@ class Card:
     output_stride: int = 16
     backbone_sha256: str = ""
     weight_rule: str | None = None
+    vocabulary: str = ""
     thresholds: dict[str, float] = field(default_factory=dict)
     tag_thresholds: tuple[float, ...] = ()
     training: dict[str, Any] = field(default_factory=dict)
@@ -47,6 +55,29 @@ class Card:
     license: str = "unknown"
     versions: dict[str, str] = field(default_factory=dict)
     notes: str = ""
+
+    @property
+    def reactivated(self) -> dict[str, Any] | None:
+        """What the card says of the training that made the second classifier; None if there was none."""
+        history = self.training.get("history")
+        steps = [self.training, *(reversed(history) if isinstance(history, list) else ())]
+        for one in (step for step in steps if isinstance(step, dict)):
+            source = one.get("starts_from")
+            if one.get("fit") == CLOSED or (isinstance(source, dict) and "sce_weight" in source):
+                return one
+        return {} if self.method == "recam" else None
+
+    @property
+    def second_taught(self) -> bool:
+        """Whether a second classifier had anything to tell apart: two classes, or the background.
+
+        Version 0.1.0 could train one on photos of a single class; it then stayed random.
+        """
+        training = self.reactivated or {}
+        counts = training.get("photos_per_class")
+        shown = sum(1 for n in counts.values() if n) if isinstance(counts, dict) and counts else len(self.classes)
+        with_background = training.get("contrast") or training.get("fit") == CLOSED
+        return bool(with_background) or min(shown, len(self.classes)) > 1
 
     def to_metadata(self) -> dict[str, str]:
         """The safetensors metadata: one JSON document under the key `pseudomask`."""
@@ -56,6 +87,16 @@ class Card:
     def network(self) -> dict[str, Any]:
         """The fields that identify the backbone: arguments of `make_backbone`, values of `Backbone.card_facts`."""
         return {"backbone": self.backbone, "style": self.style, "output_stride": self.output_stride}
+
+    def at_chance(self) -> tuple[str, ...]:
+        """Classes whose average precision on held-out photos is no better than that of a random order.
+
+        Those that fewer than `ENOUGH` held-out photos show are left out: luck alone decides there.
+        """
+        told = [
+            one["classes"] for one in self.measured if isinstance(one, dict) and isinstance(one.get("classes"), dict)
+        ]
+        return tuple(name for name in self.classes if told and _is_at_chance(told[0].get(name)))
 
     @classmethod
     def from_metadata(cls, metadata: dict[str, str] | None, source: str) -> Card:
@@ -79,6 +120,16 @@ class Card:
             raise WeightsError(f"{source}: its card is damaged (nested too deep)") from None
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             raise WeightsError(f"{source}: its card is damaged ({error})") from None
+
+
+def _is_at_chance(one: object) -> bool:
+    """Whether what is measured of a class, {precision, chance, photos}, says that it was not learned."""
+    names = ("precision", "chance", "photos")
+    values: list[Any] = [one.get(name) for name in names] if isinstance(one, dict) else []
+    if not values or not all(isinstance(value, int | float) for value in values):
+        return False
+    precision, chance, photos = values
+    return bool(photos >= ENOUGH and precision <= chance)
 
 
 def _checked(card: Card) -> Card:
@@ -105,6 +156,7 @@ _KINDS: dict[str, type] = {
     "backbone": str,
     "style": str,
     "backbone_sha256": str,
+    "vocabulary": str,
     "thresholds": dict,
     "training": dict,
     "measured": list,

@@ -86,7 +86,8 @@ def read_card(path: Path) -> Card:
 
 
 def load_network(path: Path) -> tuple[CamNetwork, Card]:
-    """The network in float32 on the CPU, in evaluation mode, and its card.
+    """The network in float32 on the CPU, in evaluation mode, and its card; without a second classifier that could not
+    learn (`Card.second_taught`).
 
     Raises `WeightsError` when the file is missing, damaged, foreign, or does not fit its card.
     """
@@ -96,6 +97,8 @@ def load_network(path: Path) -> tuple[CamNetwork, Card]:
         raise WeightsError(
             f"{path}: contains a boundary head, not a classifier; use it with `pseudomask refine --affinity`"
         )
+    if not card.second_taught:
+        tensors.pop("reclassifier.weight", None)  # random
     heads: dict[str, Any] = {
         "reactivated": "reclassifier.weight" in tensors,
         "calibrated": "side_heads.0.weight" in tensors,

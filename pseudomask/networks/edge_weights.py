@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from pseudomask.config import RefineConfig
 from pseudomask.errors import UsageError, WeightsError
 from pseudomask.networks.backbones import make_backbone
 from pseudomask.networks.backbones.backbone import Backbone
 from pseudomask.networks.card import AFFINITY, Card
 from pseudomask.networks.checkpoint import load_network, load_tensors, read_card, read_tensors
 from pseudomask.networks.edges import EdgeHead, EdgeNetwork, with_heads_names
-from pseudomask.networks.store import find_weights
+from pseudomask.networks.store import bundled_heads, find_weights
 from pseudomask.running.made import MadeFolder
+
+HOW_TO_TRAIN = (
+    "train one with `pseudomask train-affinity IMAGES SEEDS RUN --labels LABELS --weights WEIGHTS` and give --affinity "
+    "RUN/weights.safetensors"
+)
 
 
 def backbone_hash(backbone: Backbone) -> str:
@@ -43,7 +50,6 @@ def load_edges(path: Path, weights: Path | None = None) -> tuple[EdgeNetwork, Ca
     if _holds_backbone(tensors):
         whole = with_heads_names(tensors)
         return load_tensors(card, str(path), lambda: EdgeNetwork(make_backbone(**card.network)), whole), card
-    head = load_tensors(card, str(path), lambda: EdgeHead(make_backbone(**card.network)), tensors)
     if weights is None:
         raise WeightsError(f"{path}: contains only the head; the weights with its backbone are needed too")
     network, theirs = load_network(weights)
@@ -51,8 +57,15 @@ def load_edges(path: Path, weights: Path | None = None) -> tuple[EdgeNetwork, Ca
         raise WeightsError(f"{weights}: not the backbone that {path} was trained on, which is {_source(card)}")
     with torch.device("meta"):  # its head is replaced at once
         found = EdgeNetwork(network.backbone)
-    found.head = head
+    found.head = load_head(path)
     return found.eval(), card
+
+
+def load_head(path: Path) -> EdgeHead:
+    """The head alone, in float32 on the CPU, for features of its backbone. Raises `WeightsError` as `load_edges`."""
+    tensors, card = _read(path)
+    classes = len(card.classes) if "classes.weight" in tensors else 0
+    return load_tensors(card, str(path), lambda: EdgeHead(make_backbone(**card.network), classes), tensors).eval()
 
 
 def find_backbone(path: Path, named: Path | None, seeds: Path | None = None) -> Path | None:
@@ -67,7 +80,8 @@ def find_backbone(path: Path, named: Path | None, seeds: Path | None = None) -> 
     if _holds_backbone(tensors):
         return None
     if named is not None:
-        load_edges(path, named)
+        if not named.is_file() or not _matches(named, card):
+            load_edges(path, named)  # says what is wrong
         return named
     tried = list(_likely(path, seeds))
     for weights in tried:
@@ -78,6 +92,37 @@ def find_backbone(path: Path, named: Path | None, seeds: Path | None = None) -> 
         f"{path}: its backbone, from {_source(card)}, was not found (searched: {places}); give that file with "
         "--walk-weights FILE"
     )
+
+
+def knows_classes(path: Path, names: Sequence[str]) -> bool:
+    """Whether the head in `path` tells these classes apart, in this order. `WeightsError` if `path` is not a head."""
+    tensors, card = _read(path)
+    return "classes.weight" in tensors and card.classes == tuple(names)
+
+
+def bundled_head(weights: Path) -> Path | None:
+    """The boundary head that comes with pseudomask for the backbone of these weights; None where there is none."""
+    return next((head for head in bundled_heads() if stands_on(head, weights)), None)
+
+
+def with_head(options: RefineConfig, weights: Path | None) -> RefineConfig:
+    """`options` with the boundary head that comes with pseudomask for these weights, where they name none.
+
+    Where the head stands on these weights' backbone, they are named too.
+    """
+    weights = options.walk_weights or weights
+    if weights is None or not weights.is_file():
+        return options
+    head = options.affinity or bundled_head(weights)
+    if head is None or not stands_on(head, weights):
+        return options
+    return replace(options, affinity=head, walk_weights=weights)
+
+
+def weights_of(seeds: Path) -> Path | None:
+    """What the seeds in a folder were made with, as its record tells, else the usual weights; None if they are gone."""
+    recorded = _recorded(seeds) or _default()
+    return recorded if recorded is not None and recorded.is_file() else None
 
 
 def stands_on(path: Path, weights: Path) -> bool:

@@ -23,20 +23,34 @@ _GROUPS = 4
 
 
 class EdgeHead(nn.Module):
-    """A head on the outputs of a backbone's stem and stages, saved in a file of its own.
+    """A head on the outputs of a backbone's stem and stages; its weights are a file of their own.
+
+    Args:
+        classes: how many classes it tells apart, beside finding boundaries; 0: none.
 
     Attributes:
-        taps: for each output, a bias-free 1×1 convolution to 32 channels, group norm and ReLU.
-        edge: 1×1 convolution with bias from all taps at stride 4 to one logit, (1, 32 · outputs, 1, 1).
+        taps: for each output a bias-free 1×1 convolution to 32 channels, group norm and ReLU.
+        edge: (1, 32 · outputs, 1, 1), with bias, on all of them at stride 4.
+        classes: (1 + C, 32 · outputs, 1, 1), likewise, background first; or None. Ours: IRN has no such part.
     """
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, backbone: Backbone, classes: int = 0) -> None:
         super().__init__()
         self.taps = nn.ModuleList(_tap(dim) for dim in backbone.channels)
         self.edge = nn.Conv2d(len(self.taps) * _WIDTH, 1, 1)
+        self.classes = nn.Conv2d(len(self.taps) * _WIDTH, 1 + classes, 1) if classes else None
+
+    @property
+    def planes(self) -> int:
+        """How many logits `see` finds at each place."""
+        return 1 + (0 if self.classes is None else self.classes.out_channels)
 
     def forward(self, features: Features) -> Tensor:
-        """Features of photos (H, W) → logits (B, ⌈H/4⌉, ⌈W/4⌉)."""
+        """Features of photos (H, W) → logits of the boundary alone (B, ⌈H/4⌉, ⌈W/4⌉)."""
+        return self.see(features)[:, 0]
+
+    def see(self, features: Features) -> Tensor:
+        """Logits (B, 1 or 2 + C, ⌈H/4⌉, ⌈W/4⌉): the boundary's and, if it knows classes, background's and theirs."""
         h, w = (-(-side // EDGE_STRIDE) for side in features.size)
         planes = []
         for tap, output, stride in zip(self.taps, features.outputs, features.strides, strict=True):
@@ -45,8 +59,9 @@ class EdgeHead(nn.Module):
                 size = [-(-side * stride // EDGE_STRIDE) for side in plane.shape[-2:]]
                 plane = F.interpolate(plane, size=size, mode="bilinear", align_corners=False)
             planes.append(plane[..., :h, :w])
-        logits: Tensor = self.edge(torch.cat(planes, 1))  # (B, 1, h, w)
-        return logits[:, 0]
+        joined = torch.cat(planes, 1)  # (B, 32 · outputs, h, w)
+        edges: Tensor = self.edge(joined)
+        return edges if self.classes is None else torch.cat([edges, self.classes(joined)], 1)
 
 
 def _tap(dim: int) -> nn.Sequential:
@@ -56,11 +71,11 @@ def _tap(dim: int) -> nn.Sequential:
 class EdgeNetwork(OnBackbone):
     """A frozen backbone with a boundary head, for training and for the walk."""
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, backbone: Backbone, classes: int = 0) -> None:
         super().__init__()
         self.backbone = backbone
         self.backbone.freeze("all")
-        self.head = EdgeHead(backbone)
+        self.head = EdgeHead(backbone, classes)
 
     def train(self, mode: bool = True) -> EdgeNetwork:
         super().train(mode)
@@ -72,11 +87,14 @@ class EdgeNetwork(OnBackbone):
         return super().load_state_dict(with_heads_names(dict(state_dict)), strict, assign)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) → logits (B, ⌈H/4⌉, ⌈W/4⌉). No gradient reaches the backbone."""
+        """(B, 3, H, W), normalised → logits of the boundary (B, ⌈H/4⌉, ⌈W/4⌉). No gradient reaches the backbone."""
+        return self.see(x)[:, 0]
+
+    def see(self, x: Tensor) -> Tensor:
+        """All logits of the head, as `EdgeHead.see`."""
         with torch.no_grad():
             features = self.backbone(x)
-        logits: Tensor = self.head(features)
-        return logits
+        return self.head.see(features)
 
 
 def with_heads_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -85,7 +103,7 @@ def with_heads_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def boundaries(network: EdgeNetwork, x: Tensor) -> Tensor:
-    """Boundary probabilities, from the mean logit of photos and their mirror images.
+    """The boundary's probability.
 
     Args:
         x: (B, 3, H, W), normalised.
@@ -93,5 +111,16 @@ def boundaries(network: EdgeNetwork, x: Tensor) -> Tensor:
     Returns:
         (B, ⌈H/4⌉, ⌈W/4⌉) float32 in [0, 1].
     """
-    mirrored = network(x.flip(-1)).flip(-1)
-    return torch.sigmoid((network(x) + mirrored).float() / 2)
+    return torch.sigmoid(network(x).float())
+
+
+def seen_in(head: EdgeHead, features: Features, amp: torch.dtype | None) -> Tensor:
+    """The head's logits, float32, one photo at a time, so that a photo's company changes nothing (see `EdgeHead.see`).
+
+    Args:
+        features: those of the head's backbone.
+        amp: the precision that made the features.
+    """
+    device = features.last.device.type
+    with torch.inference_mode(), torch.autocast(device, amp, enabled=amp is not None):
+        return torch.cat([head.see(features.part(i)).float() for i in range(len(features.last))])

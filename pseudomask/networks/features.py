@@ -40,6 +40,10 @@ class Features:
         image = None if self.image is None else self.image[:photos]
         return replace(self, outputs=tuple(one[:photos] for one in self.outputs), image=image)
 
+    def part(self, photo: int) -> Features:
+        """Those of one photo."""
+        return Features(tuple(one[photo : photo + 1] for one in self.outputs), self.strides, self.size)
+
     def detach(self) -> Features:
         """The same values, detached from the graph."""
         return replace(self, outputs=tuple(one.detach() for one in self.outputs))

@@ -23,6 +23,7 @@ class CamNetwork(OnBackbone):
     Attributes:
         classifier: w, (C, D, 1, 1); trained with binary cross-entropy on pooled features.
         reclassifier: w″, same shape, or None; trained with softmax cross-entropy on class features.
+        tagger: (B, D) pooled features → logits, if these are not the products with `classifier` (`vocabulary`).
         side_heads: after `calibrate`, a bias-free 1×1 projection of each stage (SIPE, Chen et al., CVPR 2022);
             else None.
     """
@@ -40,6 +41,7 @@ class CamNetwork(OnBackbone):
         super().__init__()
         self.backbone = make_backbone(backbone, style=style, output_stride=output_stride)
         self.classifier = nn.Conv2d(self.backbone.dim, n_classes, 1, bias=False)
+        self.tagger: nn.Module | None = None
         self.reclassifier: nn.Conv2d | None = None
         self.side_heads: nn.ModuleList | None = None
         if reactivated:
@@ -69,20 +71,18 @@ class CamNetwork(OnBackbone):
         """Logits (B, C) in float32; the pooled product is too small to gain from mixed precision."""
         with torch.autocast(features.last.device.type, enabled=False):
             pooled = features.last.mean((2, 3), dtype=torch.float32)  # (B, D)
+            if self.tagger is not None:
+                found: Tensor = self.tagger(pooled)
+                return found
             return pooled @ self.classifier.weight.flatten(1).T
 
     def map_weights(self, rule: WeightRule) -> Tensor:
         """The (C, D, 1, 1) weights that `rule` makes of w and w″.
 
-        Raises `WeightsError` when the rule needs the second classifier and there is none, or none that could learn.
+        Raises `WeightsError` when the rule needs the second classifier and there is none.
         """
         if rule == "first":
             return self.classifier.weight
-        if self.n_classes == 1:
-            raise WeightsError(
-                "the second classifier of these weights is random, because they have only one class; give --method "
-                "cam, or the weight rule `first`"
-            )
         if self.reclassifier is None:
             raise WeightsError(
                 "these weights have no second classifier; train one with `pseudomask reactivate`, or give --method cam"

@@ -10,6 +10,10 @@ from pseudomask.suggest import did_you_mean_path
 
 VARIABLE = "PSEUDOMASK_WEIGHTS"
 BUNDLED = "recam_resnet50_voc_animals.safetensors"
+NAMED = {"imagenet": "imagenet_resnet50.safetensors"}
+"""Bundled weights that `--weights` takes by name."""
+HEADS = "boundaries_*.safetensors"
+"""Boundary heads that come with pseudomask, each for one backbone."""
 
 
 def bundled_folders() -> tuple[Path, ...]:
@@ -18,12 +22,21 @@ def bundled_folders() -> tuple[Path, ...]:
     return package / "weights", package.parent / "weights"
 
 
+def bundled_heads() -> list[Path]:
+    """The boundary heads that come with pseudomask; those of the first folder that has any."""
+    found = (sorted(folder.glob(HEADS)) for folder in bundled_folders())
+    return next((heads for heads in found if heads), [])
+
+
 def find_weights(named: Path | None) -> Path:
-    """`named`, else $PSEUDOMASK_WEIGHTS, else the bundled weights.
+    """`named` (a file, or a key of `NAMED`), else $PSEUDOMASK_WEIGHTS, else the bundled weights.
 
     Raises `WeightsError` if there are none.
     """
     if named is not None:
+        bundled = NAMED.get(str(named))
+        if bundled is not None and not named.exists():
+            return _bundled(bundled)
         if not named.is_file():
             raise WeightsError(f"{named}: no such weights file{did_you_mean_path(named)}")
         return named
@@ -32,7 +45,13 @@ def find_weights(named: Path | None) -> Path:
         if not Path(variable).is_file():
             raise WeightsError(f"{variable}: no such weights file ({VARIABLE} names it)")
         return Path(variable)
+    return _bundled(BUNDLED)
+
+
+def _bundled(name: str) -> Path:
     for folder in bundled_folders():
-        if (folder / BUNDLED).is_file():
-            return folder / BUNDLED
-    raise WeightsError(f"no weights: give --weights FILE or set {VARIABLE}; `pseudomask train-cls` makes weights")
+        if (folder / name).is_file():
+            return folder / name
+    raise WeightsError(
+        f"{name} is not installed: give --weights FILE or set {VARIABLE}; `pseudomask train-cls` makes weights"
+    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import torch.nn.functional as F
+from torch import Tensor
 
 from pseudomask.scores import ScoreMap
 
@@ -30,3 +32,23 @@ def scores_on_grid(scores: ScoreMap, stride: int) -> np.ndarray:
     for i, plane in enumerate(scores.planes()):
         out[i] = shrink(plane, stride)
     return out
+
+
+def on_grid(planes: Tensor, size: tuple[int, int], stride: int) -> Tensor:
+    """Planes of any size over a photo of `size`, at this stride: (n, h, w) → (n, ⌈H/stride⌉, ⌈W/stride⌉), bilinear."""
+    grid = (-(-size[0] // stride), -(-size[1] // stride))
+    if planes.shape[1:] == grid:
+        return planes
+    return F.interpolate(planes[None], grid, mode="bilinear", align_corners=False)[0]
+
+
+def scaled(scores: ScoreMap, values: np.ndarray, stride: int) -> ScoreMap:
+    """Planes divided by the highest value that they have at the photo's size; what lies above is cut to 1.
+
+    Args:
+        scores: whose classes and size they have.
+        values: (n, h, w), ≥ 0, not all 0.
+    """
+    unit = ScoreMap(scores.classes, (values / values.max()).astype(np.float32), scores.size, stride)
+    highest = max(float(plane.max()) for plane in unit.planes())
+    return ScoreMap(unit.classes, np.minimum(unit.values / np.float32(highest), 1), unit.size, stride)

@@ -17,8 +17,10 @@ from pseudomask.data.images import PassedOver
 from pseudomask.data.reading import Reading
 from pseudomask.data.survey import inherit, not_decided, recorded_config, settle
 from pseudomask.devices import pick_device
+from pseudomask.networks.edge_weights import weights_of, with_head
 from pseudomask.refining import REFINERS, check_names
 from pseudomask.refining.batching import pick_batch, plan_batches
+from pseudomask.refining.refiner import check_photos
 from pseudomask.refining.seeds import PhotosAndSeeds, SeededPhotos, Seeds, match_photos, problems, read_seeds, tags_of
 from pseudomask.refining.thresholds import choose_threshold
 from pseudomask.refining.work import Job, Work, Worked, failed, with_levels
@@ -87,7 +89,10 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
     config, reading = settle(inherit(config, seeds.config), seeded.items, lead)
     outputs = plan_outputs(seeded.items, config.images, config.out)
     device = pick_device(config.device)
+    if "walk" in methods:
+        config = with_head(config, weights_of(config.seeds))
     refiners = [REFINERS[name](config) for name in methods]  # what is missing is reported now
+    check_photos(refiners, [(item.key, item.path) for item in seeded.items if item.key not in seeded.orphans])
     workers = (cores() if device.type == "cpu" else 1) if config.workers < 0 else config.workers
     jobs = _jobs(config, seeded, outputs, seeds, reading)
     report_filling(seeds.path, lead)
@@ -110,7 +115,7 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
             result.exit_code = stop.exit_code
             return result
         batch = pick_batch(config, device)
-        work = Work(config, with_levels(refiners, threshold), seeds.classes, threshold, batch)
+        work = Work(config, with_levels(refiners, threshold, seeds.classes), seeds.classes, threshold, batch)
         result.scores_threshold = work.refiners[-1].level
         record = _record(config, methods, seeds, seeded, device, result)
         fields = [*_COMPARED, *(f"config.{name}" for name in deciding(RefineConfig, methods))]

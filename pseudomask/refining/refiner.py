@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -40,6 +41,38 @@ class BatchRefiner(Refiner, Protocol):
     def refine_batch(self, photos: Sequence[np.ndarray], scores: Sequence[ScoreMap], threshold: float) -> list[Refined]:
         """What `refine` gives for each, to rounding; photos may be of any sizes."""
         ...
+
+
+@runtime_checkable
+class PhotoRefiner(Refiner, Protocol):
+    """A refiner that knows more of a photo than its pixels: files of its own, by the photo's key.
+
+    Its `refine` alone, for a photo without a key, leaves the background's height as it is.
+    """
+
+    def of_photo(self, key: str) -> Refiner:
+        """The refiner of this photo. Its `refine` raises `ImageError` where what it needs is amiss."""
+        ...
+
+    def check(self, photos: Iterable[tuple[str, Path]]) -> None:
+        """Raise `UsageError` before the work starts if one of these photos, given as key and path, cannot be done."""
+        ...
+
+
+@runtime_checkable
+class ClassRefiner(Refiner, Protocol):
+    """A refiner that gains from knowing which classes the scores are of."""
+
+    def for_classes(self, names: Sequence[str]) -> Refiner:
+        """The refiner for scores whose class of mask index i is names[i - 1]."""
+        ...
+
+
+def check_photos(refiners: Iterable[Refiner], photos: Sequence[tuple[str, Path]]) -> None:
+    """`check` of those that have one."""
+    for refiner in refiners:
+        if isinstance(refiner, PhotoRefiner):
+            refiner.check(photos)
 
 
 def alike(kinds: Sequence[Kind | None]) -> list[tuple[Kind, list[int]]]:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pseudomask.config import Amp, RefineConfig, WalkOptions
+from pseudomask.data.pixels import resize
 from pseudomask.devices import pick_amp
 from pseudomask.errors import WeightsError
-from pseudomask.networks.edge_weights import find_backbone, load_edges
-from pseudomask.networks.edges import EDGE_STRIDE, EdgeNetwork, boundaries
-from pseudomask.refining.grid import scores_on_grid, shrink
+from pseudomask.extracting.photos import working_size
+from pseudomask.networks.edge_weights import HOW_TO_TRAIN, find_backbone, knows_classes, load_edges
+from pseudomask.networks.edges import EDGE_STRIDE, EdgeNetwork
+from pseudomask.refining.evidence import LEVEL, POWER, joined
+from pseudomask.refining.grid import on_grid, scaled, scores_on_grid
 from pseudomask.refining.paths import affinities, steps
 from pseudomask.refining.refiner import Refined
 from pseudomask.scores import ScoreMap
@@ -117,7 +121,9 @@ class Walk:
     Holds the paths of its weights, not the network: each process loads it when its first photo comes.
 
     Attributes:
+        known: what the head says of the photo that comes next, as `see` would find it.
         affinity: the boundary head; `weights`: whose backbone it stands on, None where `affinity` holds a copy.
+        class_weight: weight of what the head knows of the classes; `by_class`: whether it does (see `for_classes`).
     """
 
     affinity: Path
@@ -130,6 +136,9 @@ class Walk:
     side: int = 640
     device: str = "cpu"
     amp: Amp = "off"
+    class_weight: float = 1.0
+    by_class: bool = False
+    known: Tensor | None = None
 
     @classmethod
     def of(cls, options: WalkOptions, device: str = "cpu", seeds: Path | None = None) -> Walk:
@@ -141,7 +150,7 @@ class Walk:
         path = options.affinity
         if path is None:
             raise WeightsError(
-                "walk needs the weights of a boundary head; give --affinity FILE from `pseudomask train-affinity`"
+                f"walk needs --affinity FILE: no boundary head comes with pseudomask for these weights; {HOW_TO_TRAIN}"
             )
         return cls(
             affinity=path,
@@ -154,7 +163,12 @@ class Walk:
             side=options.walk_side,
             device=device,
             amp=options.amp,
+            class_weight=options.walk_classes,
         )
+
+    def for_classes(self, names: Sequence[str]) -> Walk:
+        """The refiner for scores of these classes: if the head knows them, its knowledge is joined to the scores."""
+        return replace(self, by_class=self.class_weight > 0 and knows_classes(self.affinity, names))
 
     @cached_property
     def _network(self) -> EdgeNetwork:
@@ -167,36 +181,48 @@ class Walk:
     def refine(self, photo: np.ndarray, scores: ScoreMap, threshold: float) -> Refined:
         """Power means of the scores, at the walk's grid, their highest 1 once they are at the photo's size.
 
-        Power and threshold that are not given follow from `threshold` (`power_of`, `threshold_of`). A photo without
-        classes, or without any score off its boundaries, passes through.
+        Power and threshold that are not given follow from `threshold` (`power_of`, `threshold_of`), or are those of
+        joined scores (`evidence`). A photo without classes, or without any score off its boundaries, passes through.
         """
         if not scores.classes:
             return Refined(scores, threshold)
-        power = power_of(threshold) if self.power is None else self.power
         reduced = -(-max(scores.size) // self.side)
-        small = shrink(photo, reduced)
         with torch.inference_mode():
-            edges = self.edges(small)
-            grid = torch.from_numpy(scores_on_grid(scores, EDGE_STRIDE * reduced)).pow(power)
+            seen = self.see(photo) if self.known is None else self.known
+            edges, logits = on_grid(seen[:1].sigmoid(), scores.size, EDGE_STRIDE * reduced)[0], seen[1:]
+            grid = torch.from_numpy(scores_on_grid(scores, EDGE_STRIDE * reduced)).to(edges.device)
+            power, level = power_of(threshold), threshold_of(threshold)
+            if self.by_class and scores.classes[-1] < len(logits):
+                told = on_grid(logits[[0, *scores.classes]], scores.size, EDGE_STRIDE * reduced)
+                grid = joined(grid, told, threshold, self.class_weight)
+                power, level = POWER, LEVEL
+            power = power if self.power is None else self.power
             walked = random_walk(
-                grid.to(edges.device), edges, radius=self.radius, beta=self.beta, exponent=self.exponent
+                grid.pow(power), edges, radius=self.radius, beta=self.beta, exponent=self.exponent
             ).pow(1 / power)
         values = walked.cpu().numpy()
         if not values.any():
             return Refined(scores, threshold)
-        level = threshold_of(threshold) if self.threshold is None else self.threshold
+        level = level if self.threshold is None else self.threshold
         return Refined(scaled(scores, values, EDGE_STRIDE * reduced), level)
 
-    def edges(self, image: np.ndarray) -> Tensor:
-        """The boundary's probability, where the walk is to be: (H, W, 3) in [0, 255] → (⌈H/4⌉, ⌈W/4⌉)."""
+    def see(self, photo: np.ndarray) -> Tensor:
+        """The head's logits on the photo at its `working_size`: (H, W, 3) uint8 → (1 or 2 + C, ⌈h/4⌉, ⌈w/4⌉) float32.
+
+        It is the view that extract sees at scale 1, so that one pass of the backbone can serve both.
+        """
         device = torch.device(self.device)
         amp = pick_amp(self.amp, device)
-        x = torch.from_numpy(self._network.backbone.normalisation.normalise(image))[None].to(
-            device, memory_format=torch.channels_last
-        )
-        with torch.autocast(device.type, amp, enabled=amp is not None):
-            found = boundaries(self._network, x)[0]
-        return found if device.type == "cuda" else found.cpu()  # no sparse float64 elsewhere
+        view = torch.from_numpy(np.array(resize(photo, working_size(photo.shape[:2], self.side))))
+        with torch.inference_mode(), torch.autocast(device.type, amp, enabled=amp is not None):
+            x = self._network.backbone.normalisation.to_input(view[None].to(device), amp)
+            found = self._network.see(x)[0].float()
+        return sparse_at(found)
+
+
+def sparse_at(seen: Tensor) -> Tensor:
+    """Where the walk runs: sparse float64 exists on CPU and CUDA alone."""
+    return seen if seen.device.type == "cuda" else seen.cpu()
 
 
 def power_of(threshold: float) -> float:
@@ -214,18 +240,6 @@ def threshold_of(threshold: float) -> float:
     Ours; the published settings lie 0.07 (ReCAM) and 0.10 (IRN) above the seeds' own.
     """
     return round(threshold + 0.12 * (1 - threshold), 6)
-
-
-def scaled(scores: ScoreMap, values: np.ndarray, stride: int) -> ScoreMap:
-    """Planes divided by the highest value that they have at the photo's size; what lies above is cut to 1.
-
-    Args:
-        scores: whose classes and size they have.
-        values: (n, h, w), ≥ 0, not all 0.
-    """
-    unit = ScoreMap(scores.classes, (values / values.max()).astype(np.float32), scores.size, stride)
-    highest = max(float(plane.max()) for plane in unit.planes())
-    return ScoreMap(unit.classes, np.minimum(unit.values / np.float32(highest), 1), unit.size, stride)
 
 
 def make(config: RefineConfig, device: str) -> Walk:

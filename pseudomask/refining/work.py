@@ -14,7 +14,7 @@ from pseudomask.data.decoding import decode
 from pseudomask.data.reading import AS_IT_COMES, Reading
 from pseudomask.errors import ImageError, UsageError
 from pseudomask.extracting.outputs import write_outputs
-from pseudomask.refining.refiner import BatchRefiner, Refined, Refiner
+from pseudomask.refining.refiner import BatchRefiner, ClassRefiner, PhotoRefiner, Refined, Refiner
 from pseudomask.running.halving import OUT_OF_MEMORY, halving
 from pseudomask.running.identity import TOUCHED, identify
 from pseudomask.running.layout import Outputs
@@ -59,33 +59,43 @@ class LevelledRefiner:
     level: float
 
 
-def with_levels(refiners: Sequence[Refiner], threshold: float) -> tuple[LevelledRefiner, ...]:
-    """Each refiner's level, found on a small photo of two classes."""
+def with_levels(refiners: Sequence[Refiner], threshold: float, names: Sequence[str]) -> tuple[LevelledRefiner, ...]:
+    """Each refiner, for scores of the classes `names`, and its level, found on a small photo of two classes."""
     photo = np.zeros((32, 32, 3), np.uint8)
     photo[8:24, 4:12, 0] = photo[8:24, 20:28, 1] = 255
     values = np.stack([photo[..., 0], photo[..., 1]]).astype(np.float32) / 255
     levelled: list[LevelledRefiner] = []
     for refiner in refiners:
-        threshold = refiner.refine(photo, ScoreMap((1, 2), values, (32, 32), 1), threshold).threshold
+        refiner = refiner.for_classes(names) if isinstance(refiner, ClassRefiner) else refiner
+        if not isinstance(refiner, PhotoRefiner):  # those leave it as it is
+            threshold = refiner.refine(photo, ScoreMap((1, 2), values, (32, 32), 1), threshold).threshold
         levelled.append(LevelledRefiner(refiner, threshold))
     return tuple(levelled)
 
 
-def refine_one(refiners: Sequence[LevelledRefiner], photo: np.ndarray, scores: ScoreMap, threshold: float) -> Refined:
-    """The refiners in turn, each on what the one before it made."""
-    return refine_together(refiners, [photo], [scores], threshold)[0]
+def refine_one(
+    refiners: Sequence[LevelledRefiner], photo: np.ndarray, scores: ScoreMap, threshold: float, key: str = ""
+) -> Refined:
+    """The refiners in turn, each on what the one before it made; `key` is the photo's."""
+    return refine_together(refiners, [photo], [scores], threshold, [key])[0]
 
 
 def refine_together(
-    refiners: Sequence[LevelledRefiner], photos: Sequence[np.ndarray], scores: Sequence[ScoreMap], threshold: float
+    refiners: Sequence[LevelledRefiner],
+    photos: Sequence[np.ndarray],
+    scores: Sequence[ScoreMap],
+    threshold: float,
+    keys: Sequence[str],
 ) -> list[Refined]:
     """`refine_one` of each photo; refiners that can take those of equal size at once."""
     for levelled in refiners:
-        if isinstance(levelled.refiner, BatchRefiner):
-            refined = levelled.refiner.refine_batch(photos, scores, threshold)
+        refiner = levelled.refiner
+        if isinstance(refiner, BatchRefiner):
+            refined = refiner.refine_batch(photos, scores, threshold)
         else:
-            pairs = zip(photos, scores, strict=True)
-            refined = [levelled.refiner.refine(photo, one, threshold) for photo, one in pairs]
+            each = [refiner.of_photo(key) if isinstance(refiner, PhotoRefiner) else refiner for key in keys]
+            triples = zip(each, photos, scores, strict=True)
+            refined = [one.refine(photo, seed, threshold) for one, photo, seed in triples]
         scores = [at_level(one, levelled.level) for one in refined]
         threshold = levelled.level
     return [Refined(one, threshold) for one in scores]
@@ -179,11 +189,15 @@ class Work:
         """Refine and write; where memory is too small for a single photo, that one has failed."""
         jobs, inputs, photos, scores = zip(*read, strict=True)
         try:
-            found = refine_together(self.refiners, photos, scores, self.threshold)
+            found = refine_together(self.refiners, photos, scores, self.threshold, [job.outputs.key for job in jobs])
         except OUT_OF_MEMORY:
             if len(read) > 1:
                 raise
             return [failed(jobs[0], _TOO_LARGE)]
+        except ImageError as error:
+            if len(read) > 1:
+                return [entry for one in read for entry in self._make([one])]
+            return [failed(jobs[0], error.reason)]
         return [self._write(*one) for one in zip(jobs, inputs, photos, found, strict=True)]
 
     def _write(self, job: Job, inputs: dict[str, Any], photo: np.ndarray, refined: Refined) -> Entry:

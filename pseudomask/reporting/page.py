@@ -22,13 +22,14 @@ class TagRow:
     """One class in a page without truth.
 
     images: number with the tag; area: its mean share of their pixels, in [0, 1]; empty: images with the tag but no
-    pixel of the class.
+    pixel of the class; filled: images that it covers.
     """
 
     name: str
     images: int
     area: float
     empty: int
+    filled: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from pseudomask.quoting import printable
 from pseudomask.reporting.urls import url
+from pseudomask.running.quality import FILLED
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,16 @@ class Folders:
 
 @dataclass(frozen=True, slots=True)
 class Indicators:
-    """Signs of a doubtful mask, from the manifest: `empty` tags, mean margin, shares ignored and foreground."""
+    """Signs of a doubtful mask, from the manifest: `empty` tags, mean margin, shares ignored and foreground.
+
+    `unrefined`: it was to be refined and could not be.
+    """
 
     empty: tuple[int, ...] = ()
     margin: float | None = None
     ignored: float | None = None
     area: float | None = None
+    unrefined: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,7 @@ class Panel:
             _rounded(signs.area),
             list(signs.empty),
             *(None if file is None else url(file) for file in files),
+            *([1] if signs.unrefined else []),
         ]
 
 
@@ -77,6 +83,7 @@ def signs_of(entry: Mapping[str, Any], index: Mapping[str, int]) -> Indicators:
         margin=_number(entry.get("margin")),
         ignored=_number(entry.get("ignored")),
         area=None if shares is None else math.fsum(one or 0.0 for one in shares),
+        unrefined="unrefined" in entry,
     )
 
 
@@ -90,7 +97,7 @@ def indices(names: object, index: Mapping[str, int]) -> tuple[int, ...]:
 def worst_first(panels: Iterable[Panel], *, by_iou: bool) -> list[Panel]:
     """Sorted by IoU, those without one last; or by the indicators, the most informative first.
 
-    Their order: tags without a pixel, small margin, many ignored pixels, small area.
+    Their order: not refined, tags without a pixel, no background, small margin, many ignored pixels, small area.
     """
     return sorted(panels, key=_by_iou if by_iou else _by_signs)
 
@@ -99,11 +106,12 @@ def _by_iou(panel: Panel) -> tuple[float, str]:
     return (math.inf if panel.iou is None else panel.iou, panel.key)
 
 
-def _by_signs(panel: Panel) -> tuple[float, float, float, float, str]:
+def _by_signs(panel: Panel) -> tuple[bool, float, bool, float, float, float, str]:
     signs = panel.signs
     margin = math.inf if signs.margin is None else signs.margin
     area = math.inf if signs.area is None else signs.area
-    return (-len(signs.empty), margin, -(signs.ignored or 0.0), area, panel.key)
+    filled = (signs.area or 0) >= FILLED
+    return (not signs.unrefined, -len(signs.empty), not filled, margin, -(signs.ignored or 0.0), area, panel.key)
 
 
 def present(panels: Sequence[Panel]) -> list[int]:

@@ -21,7 +21,7 @@ from pseudomask.running.inputs import report_changed
 from pseudomask.running.jsonable import json_object
 from pseudomask.running.listing import File, find_files
 from pseudomask.running.machine import cores
-from pseudomask.running.manifest import Entry
+from pseudomask.running.quality import Coverage
 from pseudomask.running.reporter import Bad, Reporter, SilentReporter
 
 
@@ -81,11 +81,17 @@ def folder_page(made: PageFolder, masks: Sequence[File]) -> Page:
     names = (BACKGROUND, *(made.classes or ()))
     index_of = {name: index for index, name in enumerate(names)}
     panels = worst_first([_panel(file, made, index_of) for file in masks], by_iou=False)
+    coverage = Coverage.of(made.entries.values())
     failures = made.failures()
     margins = [panel.signs.margin for panel in panels if panel.signs.margin is not None]
-    facts = [("with a tag that has no pixel", f"{sum(bool(panel.signs.empty) for panel in panels):,}")]
+    facts = [
+        ("with a tag that has no pixel", f"{sum(bool(panel.signs.empty) for panel in panels):,}"),
+        ("without background", f"{coverage.full:,}"),
+    ]
     if margins:
         facts.append(("mean margin", f"{sum(margins) / len(margins):.2f}"))
+    if unrefined := sum(panel.signs.unrefined for panel in panels):
+        facts.append(("not refined", f"{unrefined:,}"))
     facts.append(("without a mask", f"{len(failures):,}"))
     return Page(
         title=str(made.path),
@@ -93,7 +99,8 @@ def folder_page(made: PageFolder, masks: Sequence[File]) -> Page:
         facts=facts,
         record=record_lines(made.facts),
         config=made.settings(),
-        classes=_tag_rows(names, made.entries),
+        classes=_tag_rows(coverage),
+        notes=[doubt.text for doubt in coverage.doubts(made.at_chance, "listed below")],
         failures=failures,
         names=names,
         panels=panels,
@@ -115,20 +122,7 @@ def _panel(file: File, made: PageFolder, index: Mapping[str, int]) -> Panel:
     )
 
 
-def _tag_rows(names: Sequence[str], entries: Mapping[str, Entry]) -> list[TagRow]:
-    """How often each class is tagged, its mean area, and how often it has no pixel; other classes are omitted."""
-    tagged, empty, area = [0] * len(names), [0] * len(names), [0.0] * len(names)
-    index_of = {name: index for index, name in enumerate(names)}
-    for entry in entries.values():
-        shares = entry.get("area")
-        for index in indices(entry.get("classes"), index_of):
-            tagged[index] += 1
-            share = shares.get(names[index], 0) if isinstance(shares, dict) else 0
-            area[index] += share if isinstance(share, int | float) and 0 <= share <= 1 else 0
-        for index in indices(entry.get("empty"), index_of):
-            empty[index] += 1
-    return [
-        TagRow(name, tagged[index], area[index] / tagged[index], empty[index])
-        for index, name in enumerate(names)
-        if tagged[index]
-    ]
+def _tag_rows(coverage: Coverage) -> list[TagRow]:
+    """How often each class is tagged, its mean area, and how often it misses or fills the photo; the worst first."""
+    found = sorted(coverage.classes.items(), key=lambda one: (-one[1].spoiled, one[0]))
+    return [TagRow(name, one.tagged, one.area / one.tagged, one.empty, one.filled) for name, one in found]

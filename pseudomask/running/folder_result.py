@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -12,7 +12,9 @@ from pseudomask.quoting import command, count
 from pseudomask.running.folder_run import FolderRun
 from pseudomask.running.jsonable import json_object
 from pseudomask.running.layout import MANIFEST
+from pseudomask.running.made import MadeFolder
 from pseudomask.running.manifest import DONE, FAILED
+from pseudomask.running.quality import MANY, Coverage, Doubt
 from pseudomask.running.reporter import Bad, Reporter
 from pseudomask.running.signals import Stop
 
@@ -27,6 +29,7 @@ class FolderResult:
         done, failed: images with and without a mask; `skipped`: finished by an earlier run; `pending`: left to do
             when this run began; `pruned`: removed, or to be removed, because their photos are gone.
         empty: images with a tag that has no pixel.
+        doubts: what speaks against the masks, the most harmful first.
         seconds: spent on photos, without startup.
         threshold: the background threshold used; `threshold_from`: where it came from.
         failures: reason by photo, for photos without a mask; `unrefined`: for those whose refinement failed, so that
@@ -45,6 +48,7 @@ class FolderResult:
     pending: int = 0
     pruned: int = 0
     empty: int = 0
+    doubts: list[Doubt] = field(default_factory=list)
     seconds: float = 0.0
     failures: dict[str, str] = field(default_factory=dict)
     unrefined: dict[str, str] = field(default_factory=dict)
@@ -67,11 +71,18 @@ class FolderResult:
 
     def finish(self, run: FolderRun, stop: Stop, reporter: Reporter, *, max_failures: int) -> None:
         """Fill in the counts from the run's manifest, and the exit code."""
-        self.done, self.failed, self.empty = run.count(DONE), run.count(FAILED), run.empty()
+        self.done, self.failed = run.count(DONE), run.count(FAILED)
+        if run.team.first:
+            self._judge(MadeFolder(run.out), {one.key for one in run.outputs})
         self.failures, self.unrefined = run.failures(), run.unrefined()
         self.exit_code = stop.exit_code or int(self.failed + len(self.unrefined) > max_failures)
         if stop.requested:
             reporter.warn("stopped; run the same command again to resume")
+
+    def _judge(self, made: MadeFolder, keys: Container[str]) -> None:
+        coverage = Coverage.of(entry for entry in made.lines() if entry["key"] in keys)
+        self.empty = coverage.with_empty
+        self.doubts = coverage.doubts(made.at_chance, f"{command('report', self.out)} lists all")
 
     def details(self) -> list[tuple[str, str]]:
         """How masks were made, apart from the threshold."""
@@ -90,7 +101,7 @@ class FolderResult:
         rows = [("done", f"{count(self.done, 'mask')}{speed}{before}"), *self._failed(), ("where", str(self.out))]
         rows.append(("made with", "; ".join(f"{what} {value}" for what, value in self.made_with())))
         if self.done:
-            rows += [("quality", self._quality()), *self.next_steps()]
+            rows += [*self._quality(), *self.next_steps()]
         return rows
 
     def _failed(self) -> list[tuple[str, str]]:
@@ -106,14 +117,14 @@ class FolderResult:
         rest = [("", f"and {more} more; see {self.out / MANIFEST} for the reasons")] if more else []
         return [("failed", Bad(self.failed)), *shown, *rest]
 
-    def _quality(self) -> str:
-        """What is known without true masks."""
-        if not self.empty:
-            return "not measured; every tag has pixels in its mask"
-        return (
-            f"not measured; tags without pixels in {self.empty} of {count(self.done, 'mask')}, see "
-            f"{command('report', self.out)}"
-        )
+    def _quality(self) -> list[tuple[str, str]]:
+        """What speaks against the masks, as far as that shows without true ones."""
+        look = command("report", self.out)
+        if not self.doubts:
+            return [("quality", f"not measured; to look at the masks: {look}")]
+        many = self.doubts[0].masks >= MANY * self.done
+        heading = f"not measured, but in doubt; to look at the worst masks first: {look}"
+        return [("quality", Bad(heading) if many else heading), *(("", doubt.text) for doubt in self.doubts)]
 
     def next_steps(self) -> list[tuple[str, str]]:
         """The usual next command."""

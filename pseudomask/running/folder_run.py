@@ -158,10 +158,6 @@ class FolderRun:
         """Number of images in this run with that status."""
         return sum(entry.get("status") == status for entry in self._own_entries())
 
-    def empty(self) -> int:
-        """Number of images in this run with a tag that has no pixel."""
-        return sum("empty" in entry for entry in self._own_entries())
-
     def failures(self) -> dict[str, str]:
         """Reason by image, for images in this run without a mask."""
         return {entry["image"]: entry["reason"] for entry in self._own_entries() if entry.get("status") == FAILED}
@@ -190,15 +186,13 @@ class FolderRun:
 
 
 _BRIEF_DONE: Entry = {"status": DONE}
-_BRIEF_EMPTY: Entry = {"status": DONE, "empty": True}
 
 
 def brief(entry: Entry) -> Entry:
-    """Status, whether a tag has no pixel, and for an image that failed or was not refined its name and the reason.
+    """Status, and for an image that failed or was not refined its name and the reason.
 
     Nothing else of a line is kept, to save memory in runs over 100,000 images.
     """
     if entry.get("status") == DONE and "unrefined" not in entry:
-        return _BRIEF_EMPTY if entry.get("empty") else _BRIEF_DONE
-    found = {name: entry[name] for name in ("status", "image", "reason", "unrefined") if name in entry}
-    return found | ({"empty": True} if entry.get("empty") else {})
+        return _BRIEF_DONE
+    return {name: entry[name] for name in ("status", "image", "reason", "unrefined") if name in entry}

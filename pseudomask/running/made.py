@@ -91,6 +91,13 @@ class MadeFolder:
         return str(self.protocol.get("refined_by", ""))
 
     @property
+    def at_chance(self) -> tuple[str, ...]:
+        """Classes that the weights found in held-out photos no better than chance."""
+        seeds = self.protocol.get("seeds")
+        told = self.protocol.get("at_chance", seeds.get("at_chance") if isinstance(seeds, dict) else None)
+        return tuple(name for name in told if isinstance(name, str)) if isinstance(told, list) else ()
+
+    @property
     def masks_chosen(self) -> str:
         """How the masks' threshold was chosen, in words."""
         made, seeds = self.masks_threshold, self.threshold

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pseudomask.config import ScheduleOptions
 from pseudomask.errors import NothingLearned, TrainingDiverged, UsageError, WeightsError
+from pseudomask.quoting import count
 from pseudomask.training.validation import Validation
 
 EXPLODED = 1e4
@@ -161,7 +162,7 @@ class Guard:
         if self.skipped:
             why = f"{self.skipped} gradients overflowed in fp16; give --amp bf16 or --amp off, or a lower --lr"
         elif unreadable:
-            why = f"{unreadable} photos could not be read; repair them, or leave them out with --list"
+            why = f"{count(unreadable, 'photo')} could not be read; repair or, with --list, leave out what is broken"
         else:
             why = "the loss gave it no gradient; check the tags and the loss weights"
         newest = len(self.optimizer.param_groups) - 1 in asleep

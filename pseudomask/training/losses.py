@@ -1,4 +1,4 @@
-"""The losses of ReCAM (Chen et al., CVPR 2022, §3.2), as pure tensor functions."""
+"""The losses of ReCAM (Chen et al., CVPR 2022, §3.2) and of the boundary head's classes, as pure tensor functions."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from torch.nn import functional as F
 from pseudomask.maps.cams.plain import Plain
 from pseudomask.maps.cams.variant import WeightedCam
 from pseudomask.maps.normalise import normalise_maps
+from pseudomask.running.ranks import ALONE, Ranks
+from pseudomask.training.team import mean, total
 
 PLAIN = Plain()
 
@@ -59,7 +61,13 @@ def class_features(features: Tensor, maps: Tensor) -> Tensor:
 
 
 def softmax_loss(
-    features: Tensor, first: Tensor, second: Tensor, tags: Tensor, cam: WeightedCam = PLAIN
+    features: Tensor,
+    first: Tensor,
+    second: Tensor,
+    tags: Tensor,
+    cam: WeightedCam = PLAIN,
+    *,
+    contrast: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """ReCAM's loss: softmax cross-entropy of each present class's pooled feature.
 
@@ -71,10 +79,12 @@ def softmax_loss(
         second: w″, (C, D, 1, 1), classifies the pooled features.
         tags: (B, C), 0 or 1.
         cam: the kind of map under which features are pooled.
+        contrast: the background is a further class of the softmax (ours): what lies beside the maps of the photo's
+            classes, the whole photo where it shows none. Its logit is 0, since a softmax only knows differences.
 
     Returns:
-        loss: scalar; the mean over images of the mean over an image's classes. An image without tags
-            adds nothing and still counts in the mean.
+        loss: scalar; the mean over images of the mean over an image's classes. Without `contrast`, an image
+            without tags adds nothing and still counts in the mean.
         accuracy: scalar in [0, 1], the share of pooled features classified right (no gradient).
     """
     index, valid = positive_index(tags)  # (B, N)
@@ -82,10 +92,32 @@ def softmax_loss(
     weights = cam.weigh(features, first.flatten(1), index)  # (B, N, D)
     maps = torch.relu(weights @ features.flatten(2))  # (B, N, hw)
     maps = normalise_maps(maps.unflatten(2, features.shape[-2:]))
+    if contrast:
+        beside = 1 - (maps * valid[..., None, None]).amax(1, keepdim=True)  # (B, 1, h, w)
+        maps = torch.cat([maps, beside], 1)
+        index = torch.cat([index, torch.full_like(index[:, :1], len(second))], 1)
+        valid = torch.cat([valid, torch.ones_like(valid[:, :1])], 1)
     pooled = class_features(features, maps)  # (B, N, D)
     with torch.autocast(features.device.type, enabled=False):
         logits = pooled.float() @ second.flatten(1).T  # (B, N, C)
+    if contrast:
+        logits = F.pad(logits, (0, 1))
     losses = F.cross_entropy(logits.flatten(0, 1), index.flatten(), reduction="none").view_as(valid)
     share = valid / valid.sum(1, keepdim=True).clamp(min=1)  # (B, N)
     right = (logits.argmax(2) == index) & valid
     return (losses * share).sum() / len(tags), right.sum() / valid.sum().clamp(min=1)
+
+
+def class_loss(logits: Tensor, labels: Tensor, team: Ranks = ALONE) -> Tensor:
+    """Cross entropy over the labelled places, each weighing 1 / √(share of its label among them).
+
+    Args:
+        logits: (B, 1 + C, h, w), background first.
+        labels: (B, h, w) integer, 0 ignore, 1 background, above it classes.
+    """
+    known = labels > 0
+    rows, wanted = logits.movedim(1, -1)[known], labels[known].long() - 1  # (n, 1 + C), (n,)
+    shares = total(torch.bincount(wanted, minlength=logits.shape[1]).double(), team)
+    weights = (shares / shares.sum().clamp(min=1)).clamp(min=1e-3).rsqrt().to(logits.dtype)[wanted]
+    found = F.cross_entropy(rows, wanted, reduction="none") * weights
+    return mean(found, team) / float(total(mean(weights, team).double(), team) / team.world or 1)

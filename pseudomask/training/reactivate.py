@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import torch
 from torch import Tensor
 
 from pseudomask.config import ReactivateConfig
@@ -17,9 +20,10 @@ from pseudomask.training.losses import PLAIN, classification_loss, softmax_loss
 from pseudomask.training.recipe import Recipe
 from pseudomask.training.result import TrainingResult
 from pseudomask.training.session import continued, file_facts, run_training
+from pseudomask.training.split import tag_matrix
 
 
-def recam_step(sce_weight: float, cam: WeightedCam = PLAIN) -> LossFunction:
+def recam_step(sce_weight: float, cam: WeightedCam = PLAIN, *, contrast: bool = False) -> LossFunction:
     """BCE + λ·SCE on one forward pass; logs both losses and the softmax accuracy."""
 
     def step(network: CamNetwork, images: Tensor, tags: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -27,22 +31,32 @@ def recam_step(sce_weight: float, cam: WeightedCam = PLAIN) -> LossFunction:
         features = network.backbone(images, pyramid=False)
         bce = classification_loss(network.logits(features), tags)
         first, second = network.classifier.weight, network.reclassifier.weight
-        sce, accuracy = softmax_loss(features.last, first, second, tags, cam)
+        sce, accuracy = softmax_loss(features.last, first, second, tags, cam, contrast=contrast)
         return bce + sce_weight * sce, {"bce": bce, "sce": sce, "accuracy": accuracy}
 
     return step
 
 
-def check_teachable(config: ReactivateConfig, training: Collection) -> None:
-    """Raise `UsageError` if the second classifier would stay random."""
-    shown = [name for name, n in training.tag_counts().items() if n]
-    if len(shown) < 2:
-        raise UsageError(
-            f"reactivate needs photos of at least two classes, but there are only photos of {shown[0]}; use extract "
-            "--method cam with the weights from train-cls"
-        )
+def settled(config: ReactivateConfig, training: Collection) -> ReactivateConfig:
+    """With `contrast` decided, and as many epochs as it needs. `UsageError` if the second classifier would stay random.
+
+    A softmax over classes learns nothing where all photos show the same ones.
+    """
     if not config.sce_weight:
         raise UsageError("--sce-weight 0 would leave the second classifier random; give more than 0")
+    columns = tag_matrix(training).T
+    alike = len({column.tobytes() for column in columns if column.any()}) < 2
+    contrast = alike if config.contrast is None else config.contrast
+    if not contrast:
+        if alike:
+            shown = ", ".join(name for name, n in training.tag_counts().items() if n)
+            raise UsageError(
+                f"there are only photos of {shown}, so that the softmax has nothing to tell apart; leave out "
+                "--no-contrast"
+            )
+        return replace(config, contrast=False)
+    steps = max(len(training.items) // config.batch_size, 1)
+    return replace(config, contrast=True, epochs=max(config.epochs, -(-config.min_steps // steps)))
 
 
 def reactivate(config: ReactivateConfig, reporter: Reporter | None = None) -> TrainingResult:
@@ -52,20 +66,30 @@ def reactivate(config: ReactivateConfig, reporter: Reporter | None = None) -> Tr
     """
     reporter = reporter or SilentReporter()
     config, weights, card, split = continued(config, "reactivate")
-    check_teachable(config, split.training)
+    config = settled(config, split.training)
+    contrast = bool(config.contrast)
     cam = training_cam(config, card)
 
     def build() -> Learner:
         network, _ = load_network(weights)
         network.add_reclassifier()
         assert network.reclassifier is not None
+        if contrast:  # what is drawn would outweigh what few photos teach
+            torch.nn.init.zeros_(network.reclassifier.weight)
         network.backbone.freeze(config.freeze)
         groups = [
             Group([*network.backbone.parameters(), network.classifier.weight], config.lr),
             Group([network.reclassifier.weight], config.head_rate),
         ]
-        return Learner(network, groups, recam_step(config.sce_weight, cam), card.network)
+        return Learner(network, groups, recam_step(config.sce_weight, cam, contrast=contrast), card.network)
 
     source = file_facts(weights) | {"sce_weight": config.sce_weight}
-    recipe = Recipe(command="reactivate", method="recam", source=source, build=build, base_card=card)
+    recipe = Recipe(
+        command="reactivate",
+        method="recam",
+        source=source,
+        build=build,
+        base_card=card,
+        earlier={} if contrast else {"config.contrast": None},
+    )
     return run_training(config, split, recipe, reporter)

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import torch
+
 from pseudomask._version import __version__
+from pseudomask.errors import TrainingDiverged
 from pseudomask.networks.card import Card
-from pseudomask.running.record import package_versions
+from pseudomask.networks.checkpoint import save_network
+from pseudomask.quoting import count
+from pseudomask.running.record import RunRecord, package_versions
 from pseudomask.running.signals import Stop
+from pseudomask.training.fitter import Fitter
 from pseudomask.training.learner import Learner
 from pseudomask.training.samples import Crops
 from pseudomask.training.split import Split
-from pseudomask.training.trainer import AnyOptions
+from pseudomask.training.state import LATEST
+from pseudomask.training.trainer import AnyOptions, Trainer
 from pseudomask.training.validation import Validation
 
-_ON_CARD = ("epochs", "batch_size", "crop", "lr", "lr_head", "momentum", "weight_decay", "freeze", "amp", "seed")
+_ON_CARD = (
+    *("epochs", "batch_size", "crop", "lr", "lr_head", "momentum", "weight_decay", "freeze", "amp", "seed"),
+    *("contrast", "fit"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +43,7 @@ class Recipe:
         prepare: what is done in RUN before the first step, by each process.
         crops: makes what is trained on from how photos are read and the colour `around` them; by default photos with
             their tags.
+        trainer: what trains; with the interface of a `Trainer`.
         mean_of_photos: the loss is a mean over photos; else it sees to the other processes itself.
         earlier: as `check_resume` takes it.
     """
@@ -43,21 +55,36 @@ class Recipe:
     base_card: Card | None = None
     prepare: Callable[[Stop], None] | None = None
     crops: Callable[..., Crops] | None = None
+    trainer: type[Trainer | Fitter] = Trainer
     mean_of_photos: bool = True
-    earlier: Mapping[str, str] = field(default_factory=dict)
+    earlier: Mapping[str, Any] = field(default_factory=dict)
 
 
 def card_of(
-    options: AnyOptions, split: Split, recipe: Recipe, network: dict[str, Any], validation: Validation | None
+    options: AnyOptions,
+    split: Split,
+    recipe: Recipe,
+    network: dict[str, Any],
+    validation: Validation | None,
+    schedule: dict[str, Any],
 ) -> Card:
-    """The card of the weights that a finished training wrote; `network`: its facts about the network."""
+    """The card of the weights that a training wrote.
+
+    Args:
+        network: facts about the network.
+        schedule: how far it came, where that is not all that was planned, and what was planned before.
+    """
     measured, base = list[dict[str, Any]](), recipe.base_card
     if validation and validation.precision:
         measured.append(
             {
                 "what": "mean average precision of the tags",
                 "value": round(validation.mean_precision, 4),
-                "protocol": f"{len(split.held_out.items)} held-out photos, {len(validation.precision)} classes",
+                "chance": round(validation.mean_chance, 4),
+                "protocol": f"{count(validation.photos, 'held-out photo')}, "
+                f"{count(len(validation.precision), 'class')}",
+                "classes": _by_class(validation, split),
+                "too_few_to_tell": list(validation.too_few),
             }
         )
     history = [*base.training.get("history", []), _without_history(base)] if base else []
@@ -71,8 +98,8 @@ def card_of(
             "photos": len(split.training.items),
             "photos_per_class": split.training.tag_counts(),
             "starts_from": recipe.source,
-            "long_side": list(options.sides),
-            **{name: getattr(options, name) for name in _ON_CARD if hasattr(options, name)},
+            **_settings(options),
+            **schedule,
             **({"history": history} if history else {}),
         },
         measured=measured,
@@ -81,5 +108,45 @@ def card_of(
     )
 
 
+def save_weights(
+    options: AnyOptions,
+    split: Split,
+    recipe: Recipe,
+    learner: Learner,
+    record: RunRecord,
+    path: Path,
+    steps: int,
+    validation: Validation | None,
+) -> None:
+    """Write weights with their card, also those of an epoch in the midst of the training."""
+    planned = options.epochs * max(len(split.training.items) // options.batch_size, 1)
+    schedule = {"schedules": record.protocol["schedules"]} if "schedules" in record.protocol else {}
+    if recipe.trainer is Trainer and steps < planned:
+        schedule |= {"steps": steps, "steps_planned": planned}
+    card = card_of(options, split, recipe, learner.card, validation, schedule)
+    dtype = torch.float16 if options.weights_dtype == "fp16" else torch.float32
+    try:
+        save_network(path, learner.network, card, dtype)
+    except TrainingDiverged:
+        if path.name != LATEST:  # those of an epoch may not fit the type yet
+            raise
+
+
+def _settings(options: AnyOptions) -> dict[str, Any]:
+    """Those that decided something: without an optimizer there are few."""
+    names = _ON_CARD if getattr(options, "fit", "sgd") == "sgd" else ("fit", "amp", "seed")
+    found = {name: getattr(options, name) for name in names if hasattr(options, name)}
+    return found if "epochs" not in names else {"long_side": list(options.sides), **found}
+
+
 def _without_history(card: Card) -> dict[str, Any]:
     return {name: value for name, value in card.training.items() if name != "history"}
+
+
+def _by_class(validation: Validation, split: Split) -> dict[str, dict[str, float]]:
+    """Average precision, its chance level and the held-out photos of each class that has them."""
+    photos = split.held_out.tag_counts()
+    return {
+        name: {"precision": round(validation.precision[name], 4), "chance": round(level, 4), "photos": photos[name]}
+        for name, level in validation.chance.items()
+    }

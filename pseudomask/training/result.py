@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pseudomask.data.teachable import Finding
+from pseudomask.quoting import count
 from pseudomask.running.jsonable import jsonable
 from pseudomask.training.validation import Validation
 
@@ -16,10 +17,12 @@ _TEXTS = {
     "steps": "{steps} of {steps_planned}",
     "steps_planned": "",
     "images_per_second": "{images_per_second} images/s",
-    "held_out_precision": "{held_out_precision} (mean over {held_out_classes} classes)",
+    "held_out_precision": "{held_out_precision}, by chance {held_out_chance} (mean over {measured_classes})",
+    "held_out_chance": "",
     "held_out_classes": "",
+    "held_out_too_few": "{held_out_too_few} of {measured_classes}",
 }
-_LABELS = {"images_per_second": "speed"}
+_LABELS = {"images_per_second": "speed", "held_out_too_few": "too few held out to tell"}
 
 
 @dataclass
@@ -33,10 +36,11 @@ class Trained:
     images_per_second: float
     lost: frozenset[int] = frozenset()  # numbers of the photos to train on that could not be read
     doubts: tuple[str, ...] = ()
+    ended: bool = False  # by --finish
 
     @property
     def finished(self) -> bool:
-        return self.steps >= self.total
+        return self.ended or self.steps >= self.total
 
     def facts(self) -> dict[str, Any]:
         """How far it came, for `TrainingResult`."""
@@ -54,7 +58,9 @@ class Trained:
         return {
             "held_out_loss": round(self.validation.loss, 4),
             "held_out_precision": round(self.validation.mean_precision, 3),
+            "held_out_chance": round(self.validation.mean_chance, 3),
             "held_out_classes": len(self.validation.precision),
+            "held_out_too_few": len(self.validation.too_few),
         }
 
 
@@ -66,7 +72,8 @@ class TrainingResult:
         weights: the file written, or None when the run was stopped early or only described.
         facts: what was trained, how far and how well, by name: photos, held_out, classes; steps of steps_planned and
             images_per_second; unreadable photos; of the held-out ones held_out_loss (cross-entropy) and
-            held_out_precision (mean average precision in [0, 1] over held_out_classes classes).
+            held_out_precision (mean average precision in [0, 1] over held_out_classes classes), held_out_chance (that
+            of a random order) and held_out_too_few (classes of which too few photos were held out to tell).
         understood: (label, value) lines instead of the facts, when only a description was asked for.
         exit_code: 0, or 130/143 after a signal.
         findings: what the tags leave no way to learn.
@@ -83,8 +90,13 @@ class TrainingResult:
     def summary(self) -> list[tuple[str, str]]:
         if self.understood:
             return self.understood
-        facts = {name: value for name, value in self.facts.items() if value not in (None, "")}
-        texts = {name: _TEXTS.get(name, f"{{{name}}}").format_map(facts) for name in facts}
+        facts = {
+            name: value
+            for name, value in self.facts.items()
+            if value not in (None, "") and (name != "held_out_too_few" or value)
+        }
+        words = facts | {"measured_classes": count(facts.get("held_out_classes", 0), "class")}
+        texts = {name: _TEXTS.get(name, f"{{{name}}}").format_map(words) for name in facts}
         return [(_LABELS.get(name, name.replace("_", " ")), text) for name, text in texts.items() if text]
 
     def to_json(self) -> dict[str, Any]:

@@ -21,7 +21,8 @@ from pseudomask.devices import pick_device, pick_workers
 from pseudomask.errors import UsageError
 from pseudomask.networks.backbones import make_backbone
 from pseudomask.networks.card import Card
-from pseudomask.networks.checkpoint import read_card, save_network, sketch
+from pseudomask.networks.checkpoint import read_card, sketch
+from pseudomask.quoting import count
 from pseudomask.running.atomic import sweep_leftovers
 from pseudomask.running.holder import holding
 from pseudomask.running.jsonable import jsonable
@@ -31,13 +32,14 @@ from pseudomask.running.record import RunRecord, check_resume, hash_file, peak_m
 from pseudomask.running.reporter import Reporter
 from pseudomask.running.signals import graceful
 from pseudomask.training.learner import Learner
-from pseudomask.training.recipe import Recipe, card_of
+from pseudomask.training.recipe import Recipe, save_weights
 from pseudomask.training.result import TrainingResult
 from pseudomask.training.samples import Crops, TrainingCrops
+from pseudomask.training.schedule import changed_schedule, check_start, schedules
 from pseudomask.training.split import Split, describe, find_problems, gather, paths, tag_matrix, untaught
-from pseudomask.training.state import CHECKPOINT, LOG, PREVIOUS
+from pseudomask.training.state import CHECKPOINT, LATEST, LOG, PREVIOUS, steps_done
 from pseudomask.training.team import agree, group
-from pseudomask.training.trainer import AnyOptions, Measure, Trainer
+from pseudomask.training.trainer import AnyOptions, Measure
 from pseudomask.training.validation import validate
 from pseudomask.verbs import WEIGHTS
 
@@ -84,6 +86,8 @@ def run_training(options: AnyOptions, split: Split, recipe: Recipe, reporter: Re
     device = pick_device(options.device)
     record = _new_record(options, split, recipe, result.findings, str(device))
     _check_record(options, record, recipe)
+    per_epoch = max(len(split.training.items) // options.batch_size, 1)
+    _check_schedule(options, record, per_epoch, lead)
     if options.dry_run:
         return replace(result, understood=_understood(options, split, recipe, str(device)))
     torch.manual_seed(options.seed)
@@ -92,7 +96,7 @@ def run_training(options: AnyOptions, split: Split, recipe: Recipe, reporter: Re
     own = Own(options.run / RECORD, record, _compared(options), rules)
     with ExitStack() as held:
         with graceful() as stop, group(team, device):
-            trainer = Trainer(
+            trainer = recipe.trainer(
                 learner,
                 options,
                 device=device,
@@ -107,6 +111,9 @@ def run_training(options: AnyOptions, split: Split, recipe: Recipe, reporter: Re
                 _check_record(options, record, recipe)  # since the first look another run may have begun
                 _open_folder(options, record)
                 trainer.before_saving = own.check
+                trainer.after_epoch = partial(
+                    save_weights, options, split, recipe, learner, record, options.run / LATEST
+                )
             team.wait(stop)
             if recipe.prepare is not None:
                 recipe.prepare(stop)
@@ -123,7 +130,10 @@ def run_training(options: AnyOptions, split: Split, recipe: Recipe, reporter: Re
             if team.first:
                 own.check()
                 record.write(options.run / RECORD)
-            lead.warn(f"stopped at step {trained.steps}; run the same command again to resume")
+            lead.warn(
+                f"stopped at step {trained.steps}; run the same command again to resume, or with --finish to end the "
+                "training here and get its weights"
+            )
             return replace(result, exit_code=stop.exit_code)
         doubts = [*trained.doubts, *untaught(split.training, trained.lost)]
         for doubt in doubts:
@@ -131,11 +141,10 @@ def run_training(options: AnyOptions, split: Split, recipe: Recipe, reporter: Re
         record.protocol["doubts"] = doubts
         target = options.run / WEIGHTS
         if team.first:
-            card = card_of(options, split, recipe, learner.card, trained.validation)
-            dtype = torch.float16 if options.weights_dtype == "fp16" else torch.float32
             own.check()
-            save_network(target, learner.network, card, dtype)
+            save_weights(options, split, recipe, learner, record, target, trained.steps, trained.validation)
             record.write(options.run / RECORD)
+            (options.run / LATEST).unlink(missing_ok=True)
         team.wait()
     facts = result.facts | trained.measured() | {"weights": str(target)}
     return replace(result, weights=target, facts=facts, doubts=doubts)
@@ -144,7 +153,7 @@ def run_training(options: AnyOptions, split: Split, recipe: Recipe, reporter: Re
 def _understood(options: AnyOptions, split: Split, recipe: Recipe, device: str) -> list[tuple[str, str]]:
     return [
         *split.training.describe(),
-        ("held out", f"{len(split.held_out.items)} photos"),
+        ("held out", count(len(split.held_out.items), "photo")),
         ("starts from", ", ".join(str(value) for value in recipe.source.values())),
         ("device", device),
         ("output", f"{options.run}; nothing was written"),
@@ -195,16 +204,32 @@ def _check_record(options: AnyOptions, record: RunRecord, recipe: Recipe) -> Non
     old = None if options.overwrite else RunRecord.read(options.run / RECORD)
     if old is not None:
         usual = defaults(type(options))
-        check_resume(old, record, _compared(options), where=options.run, defaults=usual, earlier=recipe.earlier)
+        fields = _compared(options)
+        if not (options.run / WEIGHTS).exists():
+            fields.remove("config.epochs")  # of a training that is not finished yet they may change
+        check_resume(old, record, fields, where=options.run, defaults=usual, earlier=recipe.earlier)
         record.timings = dict(old.timings)
+        told = {"protocol": old.protocol, "config": usual | old.config}
+        if changes := schedules(told, options.epochs, steps_done(options.run)):
+            record.protocol["schedules"] = changes
     elif not options.overwrite and ((options.run / WEIGHTS).exists() or (options.run / CHECKPOINT).exists()):
         raise UsageError(f"{options.run} holds weights but no {RECORD}; add --overwrite or choose another folder")
+
+
+def _check_schedule(options: AnyOptions, record: RunRecord, per_epoch: int, reporter: Reporter) -> None:
+    """Whether the training can go on, or be finished, with these epochs; tell what a change of them means."""
+    done = 0 if options.overwrite else steps_done(options.run)
+    check_start(options.run, done, options.epochs * per_epoch, options)
+    old = None if options.overwrite else RunRecord.read(options.run / RECORD)
+    before = options.epochs if old is None else old.config.get("epochs", options.epochs)
+    if before != options.epochs and done and not options.finish:
+        reporter.info(changed_schedule(before, options, done, per_epoch))
 
 
 def _open_folder(options: AnyOptions, record: RunRecord) -> None:
     """The first writing of a run: nothing that it was asked for can be wrong any more."""
     if options.overwrite:
-        for name in (WEIGHTS, CHECKPOINT, PREVIOUS, LOG):
+        for name in (WEIGHTS, LATEST, CHECKPOINT, PREVIOUS, LOG):
             (options.run / name).unlink(missing_ok=True)
     record.write(options.run / RECORD)
     sweep_leftovers(options.run)

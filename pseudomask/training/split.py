@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pseudomask.config import TrainingOptions
+from pseudomask.config import SplitOptions
 from pseudomask.data.collection import Collection, align_tags, collect, need_tags, report_ignored, report_labels
-from pseudomask.data.images import ImageItem, read_list, select
+from pseudomask.data.images import read_list, select
 from pseudomask.data.reading import Reading
+from pseudomask.data.survey import earlier_record
 from pseudomask.data.teachable import Finding, examine
 from pseudomask.networks.card import AFFINITY
+from pseudomask.quoting import count, some
 from pseudomask.running.reporter import Reporter
+from pseudomask.training.holding_out import at_random, stratified
 from pseudomask.training.samples import one_hot
 
 
@@ -28,23 +30,19 @@ class Split:
     reading: Reading | None = None
 
 
-def gather(options: TrainingOptions, classes: tuple[str, ...] | None = None) -> Split:
-    """Photos with tags, and the held-out ones: --val-list, else a share drawn with the seed.
+def gather(options: SplitOptions, classes: tuple[str, ...] | None = None) -> Split:
+    """Photos with tags, and the held-out ones: --val-list, else a share of each class's, drawn with the seed.
 
     `classes` is the weights' list, when training goes on from weights.
     """
-    collection = collect(options.images, options, exclude=options.run)
+    own = getattr(options, "run", None)
+    collection = collect(options.images, options, exclude=own)
     if classes is not None:
         collection = align_tags(collection, classes)
     if options.val_list is None:
-        tagged = need_tags(collection)
-        held = _draw(tagged.items, options.val_fraction, options.seed)
-        return Split(
-            need_tags(tagged.subset([i for i in tagged.items if i.key not in held])),
-            tagged.subset([i for i in tagged.items if i.key in held]),
-        )
+        return _drawn(options, need_tags(collection))
     # Held-out photos may lie outside --list, which names those to train on.
-    everything = collect(options.images, replace(options, list=None, limit=None), exclude=options.run)
+    everything = collect(options.images, replace(options, list=None, limit=None), exclude=own)
     everything = align_tags(everything, collection.classes)
     held_items = select(everything.items, read_list(options.val_list), source=str(options.val_list))
     held = {item.key for item in held_items}
@@ -55,10 +53,17 @@ def gather(options: TrainingOptions, classes: tuple[str, ...] | None = None) -> 
     )
 
 
-def _draw(items: Sequence[ImageItem], fraction: float, seed: int) -> set[str]:
-    count = min(round(fraction * len(items)), len(items) - 1)
-    order = np.random.default_rng([seed, 0x5E1D]).permutation(len(items))
-    return {items[int(i)].key for i in order[:count]}
+def _drawn(options: SplitOptions, tagged: Collection) -> Split:
+    """Stratified; as version 0.1.0 drew them where the training in RUN began that way."""
+    run: Path | None = getattr(options, "run", None)
+    begun = None if run is None or getattr(options, "overwrite", False) else earlier_record(run)
+    tags = tagged.tags or {}
+    for draw in (at_random, stratified):
+        held = set(draw([tags[item.key] for item in tagged.items], options.val_fraction, options.seed))
+        training = tagged.subset([item for i, item in enumerate(tagged.items) if i not in held])
+        if begun is not None and training.images_hash == begun.images_hash:
+            break
+    return Split(need_tags(training), tagged.subset([tagged.items[i] for i in sorted(held)]))
 
 
 def paths(collection: Collection) -> list[Path]:
@@ -76,8 +81,8 @@ def describe(split: Split, reporter: Reporter) -> dict[str, Any]:
     """Tell what was understood, with warnings for what was not. Returns the facts for the result."""
     training = split.training
     reporter.info(
-        f"{len(training.items)} photos to train on, {len(split.held_out.items)} held out, "
-        f"{len(training.classes)} classes, tags from {training.labels}"
+        f"{count(len(training.items), 'photo')} to train on, {len(split.held_out.items):,} held out, "
+        f"{count(len(training.classes), 'class')}, tags from {training.labels}"
     )
     report_ignored(training, reporter)
     report_labels(training, reporter, "they are not used for training")
@@ -93,7 +98,7 @@ def describe(split: Split, reporter: Reporter) -> dict[str, Any]:
 def find_problems(split: Split, method: str) -> list[Finding]:
     """What the tags leave no way to learn. Boundaries (`affinity`) are learned from masks: only rarity counts there."""
     found = examine(tag_matrix(split.training), split.training.classes, tag_matrix(split.held_out))
-    return [one for one in found if method != AFFINITY or one.kind in ("absent", "few")]
+    return [one for one in found if method != AFFINITY or one.rule.rarity]
 
 
 def untaught(training: Collection, lost: frozenset[int]) -> list[str]:
@@ -101,5 +106,6 @@ def untaught(training: Collection, lost: frozenset[int]) -> list[str]:
     readable = training.subset([item for i, item in enumerate(training.items) if i not in lost])
     before, after = training.tag_counts(), readable.tag_counts()
     names = [name for name, n in before.items() if n and not after[name]]
-    some = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-    return [f"nothing was learned about {some}: none of its photos could be read"] if names else []
+    if not names:
+        return []
+    return [f"nothing was learned about {some(names, 8, 'pseudomask check lists all')}: no photo of it could be read"]

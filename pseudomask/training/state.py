@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from pseudomask.errors import TrainingDiverged, WeightsError
@@ -17,6 +18,8 @@ from pseudomask.training.guard import Learning, broken, state_tensors
 
 CHECKPOINT = "checkpoint.safetensors"
 PREVIOUS = "checkpoint.previous.safetensors"
+LATEST = "weights.latest.safetensors"
+"""Weights of the last whole epoch, while the training is not finished."""
 LOG = "log.jsonl"
 
 
@@ -39,6 +42,17 @@ def save_state(
     scale = scaler.state_dict() if scaler is not None else {}
     asleep = sorted(learning.asleep) if learning is not None else []
     write_tensors(current, tensors, {"step": str(step), "scaler": json.dumps(scale), "asleep": json.dumps(asleep)})
+
+
+def steps_done(run: Path) -> int:
+    """Steps done of the newest checkpoint that can be opened, without reading its tensors; 0 if there is none."""
+    for name in (CHECKPOINT, PREVIOUS):
+        try:
+            with safe_open(run / name, framework="pt") as file:
+                return int((file.metadata() or {})["step"])
+        except (SafetensorError, OSError, KeyError, ValueError):
+            continue
+    return 0
 
 
 def load_state(

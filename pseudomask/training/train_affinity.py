@@ -22,6 +22,7 @@ from pseudomask.networks.checkpoint import load_network, read_card
 from pseudomask.networks.edge_weights import backbone_hash
 from pseudomask.networks.edges import EdgeNetwork
 from pseudomask.networks.store import find_weights
+from pseudomask.quoting import count
 from pseudomask.refining.crf import Crf
 from pseudomask.refining.paths import highest_points, pad, shifted
 from pseudomask.refining.seeds import Seeds, match_photos, problems, read_seeds
@@ -36,14 +37,18 @@ from pseudomask.running.signals import Stop
 from pseudomask.running.workers import Lost, run_jobs
 from pseudomask.training.confident import LabelledCrops, LabelWork, confident_thresholds
 from pseudomask.training.learner import Group, Learner, LossFunction
+from pseudomask.training.losses import class_loss
 from pseudomask.training.recipe import Recipe
 from pseudomask.training.result import TrainingResult
+from pseudomask.training.seeds import how_long, make_seeds
 from pseudomask.training.session import file_facts, run_training
 from pseudomask.training.split import Split, paths
 from pseudomask.training.team import mean
 
 LABELS = "confident"
 """The folder in RUN of the labels that are trained on, a PNG for each photo."""
+CLASS_RATE = 5.0
+"""Learning rate of the head's class scores, relative to the rest of it."""
 
 
 def affinity_loss(edges: Tensor, labels: Tensor, radius: int, team: Ranks = ALONE) -> tuple[Tensor, dict[str, Tensor]]:
@@ -77,13 +82,17 @@ def affinity_loss(edges: Tensor, labels: Tensor, radius: int, team: Ranks = ALON
     return loss, {"within": mean(torch.cat([background, same]), team), "across": mean(differ, team)}
 
 
-def affinity_step(radius: int, team: Ranks = ALONE) -> LossFunction:
-    """The affinity loss, in float32; no gradient reaches the backbone."""
+def affinity_step(radius: int, team: Ranks = ALONE, class_weight: float = 0.0) -> LossFunction:
+    """The affinity loss and, if it has a weight, that of the classes, in float32; no gradient reaches the backbone."""
 
     def step(network: EdgeNetwork, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        logits = network(images)
+        seen = network.see(images)
         with torch.autocast(images.device.type, enabled=False):
-            return affinity_loss(torch.sigmoid(logits.float()), labels, radius, team)
+            loss, parts = affinity_loss(torch.sigmoid(seen[:, 0].float()), labels, radius, team)
+            if not class_weight:
+                return loss, parts
+            classes = class_loss(seen[:, 1:].float(), labels, team)
+            return loss + class_weight * classes, parts | {"classes": classes}
 
     return step
 
@@ -97,6 +106,12 @@ def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None
     reporter = reporter or SilentReporter()
     lead = team.once(reporter)
     check_folders(config.seeds, config.run, what="seeds'")
+    if config.labels is not None:
+        made = make_seeds(config, reporter)
+        if made.exit_code >= 128:
+            return TrainingResult(None, {}, exit_code=made.exit_code)
+        if config.dry_run and made.pending:
+            return TrainingResult(None, {}, understood=[*made.understood, ("then", "a head is trained on these seeds")])
     seeds = read_seeds(config.seeds, config.class_file)
     foreground, background = _thresholds(config, seeds)
     seeded = match_photos(config, seeds, exclude=config.run)
@@ -130,13 +145,19 @@ def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None
     work = LabelWork(len(seeds.classes), foreground, background, crf)
     workers = (cores() if device.type == "cpu" else 1) if config.workers < 0 else config.workers
 
+    if not config.dry_run:
+        lead.info(how_long(config, weights, device, len(items)))
+
     def build() -> Learner:
         # Initialised first, so that a seed always gives the same head.
-        network = EdgeNetwork(make_backbone(**card.network))
+        network = EdgeNetwork(make_backbone(**card.network), len(seeds.classes) if config.class_weight else 0)
         network.backbone.load_state_dict(load_network(weights)[0].backbone.state_dict())
         facts = card.network | {"backbone_sha256": backbone_hash(network.backbone)}
-        groups = [Group(list(network.head.parameters()), config.lr)]
-        return Learner(network, groups, affinity_step(config.radius, team), facts)
+        of_class: list[Tensor] = [] if network.head.classes is None else list(network.head.classes.parameters())
+        ours = {id(one) for one in of_class}
+        rest: list[Tensor] = [one for one in network.head.parameters() if id(one) not in ours]
+        groups = [Group(rest, config.lr), *([Group(of_class, CLASS_RATE * config.lr)] if of_class else [])]
+        return Learner(network, groups, affinity_step(config.radius, team, config.class_weight), facts)
 
     source = file_facts(weights) | {
         "seeds": seeds.path.name,
@@ -213,4 +234,4 @@ def _label(work: LabelWork, jobs: Sequence[Job], workers: int, overwrite: bool, 
             progress.advance()
     team.wait(stop)
     if not stop.requested and not any(job.outputs.mask.exists() for job in jobs):
-        raise UsageError(f"none of {len(jobs)} photos could be labelled")
+        raise UsageError(f"none of {count(len(jobs), 'photo')} could be labelled")

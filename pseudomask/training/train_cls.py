@@ -11,15 +11,18 @@ from torch import Tensor
 from pseudomask.config import TrainClsConfig
 from pseudomask.errors import WeightsError
 from pseudomask.networks.backbones import make_backbone, spec_of
+from pseudomask.networks.card import CLOSED
 from pseudomask.networks.checkpoint import new_backbone
 from pseudomask.networks.network import CamNetwork
 from pseudomask.running.reporter import Reporter, SilentReporter
+from pseudomask.training.fitter import Fitter
 from pseudomask.training.learner import Group, Learner
 from pseudomask.training.losses import classification_loss
 from pseudomask.training.recipe import Recipe
 from pseudomask.training.result import TrainingResult
 from pseudomask.training.session import file_facts, run_training
 from pseudomask.training.split import gather
+from pseudomask.training.trainer import Trainer
 
 
 def bce_step(network: CamNetwork, images: Tensor, tags: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -35,6 +38,7 @@ def train_cls(config: TrainClsConfig, reporter: Reporter | None = None) -> Train
     """
     reporter = reporter or SilentReporter()
     split = gather(config)
+    closed = config.fit == CLOSED
     shape: dict[str, Any] = {
         "backbone": config.backbone,
         "style": config.backbone_style,
@@ -55,8 +59,11 @@ def train_cls(config: TrainClsConfig, reporter: Reporter | None = None) -> Train
         network = CamNetwork(len(split.training.classes), **shape)  # drawn second: a seed draws what it always drew
         network.backbone = backbone
         backbone.freeze(config.freeze)
+        if closed:
+            network.add_reclassifier()
         groups = [Group(list(backbone.parameters()), config.lr), Group([network.classifier.weight], config.head_rate)]
-        return Learner(network, groups, bce_step, shape)
+        return Learner(network, groups, bce_step, dict(shape))
 
-    recipe = Recipe(command="train-cls", method="cam", source=start, build=build)
+    method, trainer = ("recam", Fitter) if closed else ("cam", Trainer)
+    recipe = Recipe(command="train-cls", method=method, source=start, build=build, trainer=trainer)
     return run_training(config, split, recipe, reporter)

@@ -22,6 +22,7 @@ from pseudomask.training.learner import AnyNetwork, Learner
 from pseudomask.training.loading import Batch, load_batches
 from pseudomask.training.result import Trained
 from pseudomask.training.samples import Crops, batch_plan
+from pseudomask.training.schedule import check_start, learning_rate_factor
 from pseudomask.training.state import LOG, Log, load_state, save_state
 from pseudomask.training.team import WithLoss, agree, averaged, joined, split
 from pseudomask.training.validation import Validation
@@ -31,12 +32,6 @@ Measure = Callable[..., Validation | None]
 """Called with the network, `device` and `amp`; measures on held-out photos."""
 
 LOG_EVERY = 10
-
-
-def learning_rate_factor(step: int, total: int, *, power: float, warmup: int) -> float:
-    """(1 − t/T)^power, times a linear rise over the first `warmup` steps."""
-    rise = min(1.0, (step + 1) / warmup) if warmup else 1.0
-    return rise * float((1 - step / total) ** power)
 
 
 class Trainer:
@@ -80,7 +75,9 @@ class Trainer:
         self.unreadable: set[str] = set()
         self.lost: set[int] = set()
         self.guard = Guard(self.network, self.optimizer, self.scaler, options, self.amp, len(self.plan))
+        self.end = len(self.plan)  # the step after which it is finished
         self.before_saving: Callable[[], None] = lambda: None  # raises where RUN is another run's by now
+        self.after_epoch: Callable[[int, Validation | None], None] = lambda done, validation: None
 
     def train(self) -> Trained:
         """Run all steps that are left; a stop request ends it early.
@@ -94,9 +91,8 @@ class Trainer:
         self.network.train()
         started, first = time.monotonic(), done
         loaded = self._load(done)  # before a display starts a thread: processes may be forked here
-        with self.lead.progress(len(self.plan), "training", unit="steps") as progress:
-            if done:
-                progress.advance(done)
+        label = f"training from step {done}" if done else "training"  # the forecast knows only this run's own steps
+        with self.lead.progress(self.end - done, label, unit="steps") as progress:
             for images, tags, sound in self._batches(loaded, done):
                 weight, asked = agree(sound, self.stop, self.team, self.device)
                 seen = sound > 0 or weight == 0  # weight 0: others of the team have photos
@@ -115,8 +111,8 @@ class Trainer:
             problems, numbers = json.loads(message)
             self.unreadable.update(problems)
             self.lost.update(numbers)
-        if first == len(self.plan):  # all steps were done before; so was the log's line
-            validation = self._validate(done, self.options.epochs, None)
+        if first == self.end:  # all steps were done before; so was the log's line
+            validation = self._validate(done, done // self.per_epoch, None)
             self._must_be_sound(done, validation, None)
         self.guard.must_have_learned(done, len(self.unreadable))
         return Trained(
@@ -126,7 +122,8 @@ class Trainer:
             unreadable=len(self.unreadable),
             images_per_second=self._speed(done, started, first),
             lost=frozenset(self.lost),
-            doubts=tuple(self.guard.doubts(validation)) if done == len(self.plan) else (),
+            doubts=tuple(self.guard.doubts(validation)) if done == self.end else (),
+            ended=self.options.finish,
         )
 
     def _save(self, done: int, images: Tensor, validation: Validation | None) -> None:
@@ -136,11 +133,13 @@ class Trainer:
         if self.team.first:
             self.before_saving()
             save_state(self.run, self.network, self.optimizer, done, self.scaler, self.guard.learning)
+            if done % self.per_epoch == 0 and done < self.end:
+                self.after_epoch(done, validation)
         self.guard.kept = done
 
     def _must_be_sound(self, done: int, validation: Validation | None, images: Tensor | None) -> None:
         """Raise `TrainingDiverged`, in all processes."""
-        last = done == len(self.plan)
+        last = done == self.end
         found = self.guard.fault(validation, images, last=last) if self.team.first else ""
         problem = self.team.broadcast(found, self.stop)
         if problem:
@@ -149,7 +148,10 @@ class Trainer:
     def _resume(self) -> int:
         """Steps done. Raises `PseudomaskError` where the processes do not go on from one checkpoint."""
         done, warning = load_state(self.run, self.network, self.optimizer, self.scaler, self.guard.learning)
+        check_start(self.run, done, len(self.plan), self.options)
         self.guard.start(done)
+        if self.options.finish:
+            self.end = self.guard.steps = done
         if self.options.warmup >= len(self.plan):
             long = f"--warmup {self.options.warmup} is as long as the whole training of {len(self.plan)} steps"
             self.lead.warn(f"{long}: the full learning rate is never reached")
@@ -161,20 +163,20 @@ class Trainer:
                 f"{self.run}: the processes of this job found checkpoints of different steps ({min(steps)} and "
                 f"{max(steps)}); RUN must be a folder shared by all machines"
             )
-        if done:
+        if done and not self.options.finish:
             self.lead.info(f"resuming from step {done} of {len(self.plan)}")
         return done
 
     def _load(self, done: int) -> Iterator[Batch]:
         """The crops of this process's share of the steps that are left."""
-        if done >= len(self.plan):
+        if done >= self.end:
             return iter(())
         return load_batches(self.crops, self.shares[done:], workers=self.options.workers, device=self.device)
 
     def _batches(self, loaded: Iterator[Batch], done: int) -> Iterator[tuple[Tensor, Tensor, int]]:
         """What was loaded from step `done` on, on the device, and how many of its photos are sound."""
         normalise = self.network.backbone.normalisation.to_input
-        for (pixels, tags, problems), indices in zip(loaded, self.shares[done:], strict=True):
+        for (pixels, tags, problems), indices in zip(loaded, self.shares[done : self.end], strict=True):
             self.lost.update(photo for (_, photo), problem in zip(indices, problems, strict=True) if problem)
             for problem in set(problems) - {""} - self.unreadable:
                 self.unreadable.add(problem)
@@ -229,14 +231,6 @@ class Trainer:
         if result is None:
             return None
         if log is not None:
-            log.write(
-                step=done,
-                epoch=epoch,
-                val_loss=round(result.loss, 6),
-                val_map=round(result.mean_precision, 4),
-                val_ap={k: round(v, 4) for k, v in result.precision.items()},
-            )
-        self.reporter.info(
-            f"epoch {epoch}: held-out loss {result.loss:.4f}, mean average precision {result.mean_precision:.3f}"
-        )
+            log.write(step=done, epoch=epoch, **result.facts())
+        self.reporter.info(f"epoch {epoch}: {result.told()}")
         return result

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,12 @@ from pseudomask.data.decoding import decode
 from pseudomask.data.pixels import resize, with_long_side
 from pseudomask.data.reading import AS_IT_COMES, Reading
 from pseudomask.errors import ImageError
-from pseudomask.measuring.average_precision import average_precision, best_f1_threshold
+from pseudomask.measuring.average_precision import (
+    average_precision,
+    best_f1_threshold,
+    chance_precision,
+    lucky_precision,
+)
 from pseudomask.measuring.counting import in_order
 from pseudomask.networks.network import CamNetwork
 from pseudomask.running.helpers import lower_thread_priority
@@ -28,6 +34,10 @@ MAX_SIDE = 640
 
 LEAST_CONFIDENCE = 0.3
 """Lower limit of tag thresholds, however few photos they are chosen on."""
+
+
+LEAST = 3
+"""With fewer photos that show a class, or do not, its average precision says nothing, however high."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,7 @@ class Validation:
         photos: how many could be read.
         chance: the average precision to expect of a random order, by class name; classes that all photos show, or
             none, are left out.
+        positive: how many photos show each of the classes in `precision`.
         dead: every logit is exactly 0, whatever the photo.
     """
 
@@ -50,12 +61,58 @@ class Validation:
     tag_thresholds: tuple[float, ...]
     photos: int = 0
     chance: dict[str, float] = field(default_factory=dict)
+    positive: dict[str, int] = field(default_factory=dict)
     dead: bool = False
 
     @property
     def mean_precision(self) -> float:
         """Mean over the classes that have an average precision; NaN if there are none."""
         return float(np.mean(list(self.precision.values()))) if self.precision else math.nan
+
+    @property
+    def mean_chance(self) -> float:
+        """What a random order reaches on average, over the same classes; NaN if there are none."""
+        levels = [self.chance.get(name, 1.0) for name in self.precision]
+        return float(np.mean(levels)) if levels else math.nan
+
+    @property
+    def too_few(self) -> tuple[str, ...]:
+        """Classes whose precision says nothing: fewer than `LEAST` photos show them, or do not; or one random order in
+        twenty reaches it, and the photos are so few that such luck comes more than half the way from chance to 1."""
+        return tuple(name for name, reached in self.precision.items() if self._by_luck(name, reached))
+
+    def _by_luck(self, name: str, reached: float) -> bool:
+        if not LEAST <= self.positive.get(name, 0) <= self.photos - LEAST:
+            return True
+        lucky = lucky_precision(self.photos, self.positive[name])
+        return reached <= lucky and lucky > (1 + self.chance[name]) / 2
+
+    def told(self) -> str:
+        """One line for people."""
+        if not self.precision:
+            return f"held-out loss {self.loss:.4f} on {self.photos} photos, none of which shows a class"
+        text = (
+            f"held-out loss {self.loss:.4f}, mean average precision {self.mean_precision:.3f} (by chance "
+            f"{self.mean_chance:.3f}) on {self.photos} photos"
+        )
+        few = self.too_few
+        return text if not few else f"{text}; too few to tell" + ("" if len(few) == len(self.precision) else _some(few))
+
+    def facts(self) -> dict[str, Any]:
+        """For the log: unrounded what `told` says, by class."""
+        return {
+            "val_loss": round(self.loss, 6),
+            "val_map": round(self.mean_precision, 4),
+            "val_ap": {name: round(value, 4) for name, value in self.precision.items()},
+            "val_chance": {name: round(value, 4) for name, value in self.chance.items()},
+            "val_photos": {"all": self.photos, **self.positive},
+            "val_too_few": list(self.too_few),
+        }
+
+
+def _some(names: Sequence[str], most: int = 8) -> str:
+    rest = f" and {len(names) - most} more (log.jsonl lists all)" if len(names) > most else ""
+    return f" for {', '.join(names[:most])}{rest}"
 
 
 def whole_photo(path: Path, reading: Reading = AS_IT_COMES) -> Tensor | None:
@@ -120,14 +177,9 @@ def validate(
             for name, n in zip(classes, truth.sum(0), strict=True)
             if 0 < n < len(kept)
         },
+        positive={name: int(n) for name, n in zip(classes, truth.sum(0), strict=True) if n},
         dead=not bool(logits.any()),
     )
-
-
-def chance_precision(photos: int, positive: int) -> float:
-    """The average precision to expect of a random order (Bestgen, 2015): a little above the share of positives."""
-    harmonic = float(np.sum(1 / np.arange(1, photos + 1)))
-    return ((positive - 1) / (photos - 1) * (photos - harmonic) + harmonic) / photos
 
 
 def _tag_threshold(probability: np.ndarray, truth: np.ndarray) -> float:

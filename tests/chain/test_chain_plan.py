@@ -65,9 +65,9 @@ def test_steps_know_whom_they_need(chain: Write) -> None:
 
 
 @pytest.mark.parametrize(
-    ("trained", "method"), [(["train-cls"], "cam"), (["train-cls", "reactivate"], "recam"), ([], "recam")]
+    ("trained", "method"), [(["train-cls"], "cam"), (["train-cls", "reactivate"], "recam"), ([], None)]
 )
-def test_the_method_follows_from_the_weights(chain: Write, trained: list[str], method: str) -> None:
+def test_the_method_follows_from_the_weights(chain: Write, trained: list[str], method: str | None) -> None:
     assert configs(chain(*trained, "extract"))["extract"].method == method
 
 
@@ -173,7 +173,10 @@ MINIMAL = 'images = "photos"\nout = "OUT"\n'
         ("[extract]\n[export]\n", " [export]: export needs `format`: give `format`, such as format = 'voc'"),
         ("truth = 't'\n[extract]\n", ": truth: no step uses it; it is a setting of evaluate"),
         ("seeds = 's'\n[extract]\n[refine]\n", ": seeds: no step uses it; it is a setting of train"),
-        ("crf-side = 90\n[extract]\n", ": crf-side: no step uses it; it is a setting of extract, refine"),
+        (
+            "crf-side = 90\n[extract]\nrefine = 'none'\n",
+            ": crf-side: no step uses it; it is a setting of extract, refine",
+        ),
         (
             "method = 'cam'\n[extract]\n[refine]\n",
             ": method: it would apply to extract and refine",

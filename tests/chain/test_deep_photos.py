@@ -49,6 +49,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def extracting(place: Path, out: Path, **more: Any) -> ExtractConfig:
     usual: dict[str, Any] = {"device": "cpu", "amp": "off", "workers": 0, "scales": "1.0", "flip": False}
+    usual |= {"method": "recam", "refine": ("none",)}
     usual |= {"labels": place / "photos.csv", "weights": place / "weights.safetensors"}
     return ExtractConfig(images=place / "photos", out=out, **usual | more)
 

@@ -55,6 +55,41 @@ def test_rows_at_80_and_at_40_columns(program: Any) -> None:
 
 
 @pytest.mark.parametrize("verb", VERBS)
+def test_help_shows_the_first_settings_and_counts_the_rest(program: Any, verb: str) -> None:
+    context = typer.Context(program.commands[verb], typer.Context(program, info_name="pseudomask"), verb)
+    flat = WORDS.sub(" ", help.page(program.commands[verb], context, 80, whole=False))
+    found, hidden = settings(VERBS[verb].config), help.later(program.commands[verb])
+    for one in found:
+        assert (WORDS.sub(" ", options.describe(one)) in flat) == (one.name not in hidden), one.name
+    assert (f"{len(hidden)} more settings: pseudomask {verb} --help-all" in flat) == bool(hidden)
+    assert not [one.name for one in found if one.name in hidden and (one.required or one.needed)]
+
+
+def test_long_verbs_are_short(program: Any) -> None:
+    for verb in ("extract", "refine", "train-cls", "reactivate", "calibrate", "train-affinity"):
+        hidden = help.later(program.commands[verb])
+        found = {one.name for one in settings(VERBS[verb].config) if not one.positional}
+        assert 5 <= len(found - hidden) <= 10, verb
+        assert hidden
+
+
+def test_required_options_are_marked(program: Any) -> None:
+    for verb, needed in (("train-cls", 1), ("reactivate", 2), ("calibrate", 2), ("extract", 0)):
+        assert page(program, verb, 100).count("[required]") == needed, verb
+
+
+def test_help_all_shows_all(capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run(["extract", "--help"]) == 0
+    short = capsys.readouterr().out
+    assert app.run(["extract", "--help-all"]) == 0
+    whole = capsys.readouterr().out
+    assert "--labels" in short
+    for one in settings(VERBS["extract"].config):
+        assert one.positional or re.search(rf"--(\[no-\])?{one.key}\b", whole), one.name
+    assert len(short) < len(whole) / 2
+
+
+@pytest.mark.parametrize("verb", VERBS)
 def test_a_default_stays_in_one_piece(program: Any, verb: str) -> None:
     assert not re.search(r"\[(default|required)[^\]]*$", page(program, verb, 80), re.MULTILINE)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pseudomask.cli import progress
-from pseudomask.cli.progress import ConsoleReporter
+from pseudomask.cli.progress import ConsoleReporter, forecast
 from pseudomask.quoting import duration
 
 
@@ -90,3 +90,9 @@ def test_a_hint_goes_when_the_first_word_comes(capsys: pytest.CaptureFixture[str
 )
 def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_the_forecast_counts_all_of_this_run() -> None:
+    assert forecast(1, 11, 60.0) == "10 min 00 s left"
+    assert forecast(1, 11, 120.0) == "20 min 00 s left", "no step came for a minute"
+    assert (forecast(0, 11, 60.0), forecast(3, None, 60.0), forecast(11, 11, 60.0)) == ("", "", "1 min 00 s")

@@ -47,6 +47,8 @@ def extraction(place: Path, out: Path) -> ExtractConfig:
         weights=place / "weights.safetensors",
         batch_size=2,
         scales="1.0,0.5",
+        method="recam",
+        refine=("none",),
         max_failures=1,
         device="cpu",
         amp="off",

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from pseudomask.exporting.coco import encode
+from pseudomask.data.run_lengths import encode
 from pseudomask.exporting.polygons import outline
 
 

@@ -67,7 +67,7 @@ def test_a_photo_that_changed_under_its_name_is_done_again_and_only_that(begun: 
     keys, result, ear = redone(begun)
     assert (keys, result.done, result.skipped, result.exit_code) == (["p05"], 3, 2, 0)
     assert load_mask(begun.out / "p05.png").shape == (40, 40)
-    assert any("1 photos" in line and "p05.png" in line for line in ear.infos)
+    assert any("1 photo " in line and "p05.png" in line for line in ear.infos)
     assert redone(begun)[0] == []
 
 
@@ -222,7 +222,7 @@ def test_lines_of_the_first_version_go_by_the_masks_age(begun: ExtractConfig) ->
     path.write_text("".join(json.dumps(line) + "\n" for line in old))
     keys, result, ear = redone(begun)
     assert (keys, result.skipped) == ([], 3)
-    assert any("3 masks were made by a version" in line for line in ear.infos)
+    assert any("3 masks by a version" in line for line in ear.infos)
     repaint(begun.images / "p07.png")
     assert redone(begun)[0] == ["p07"]
 
@@ -282,4 +282,4 @@ def test_export_and_report_tell_masks_of_photos_that_changed_since(begun: Extrac
         repaint(begun.images / "p05.png", size=(photo.height, photo.width))
     export(ExportConfig(out=begun.out, dest=tmp_path / "c", format="mmseg"), ear)
     report(ReportConfig(out=begun.out, workers=0), ear)
-    assert sum("1 photos" in line and "p05.png" in line for line in ear.warnings) == 2
+    assert sum("1 photo " in line and "p05.png" in line for line in ear.warnings) == 2

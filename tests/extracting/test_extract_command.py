@@ -15,6 +15,7 @@ from pseudomask.cli import app
 def call(source: Path, tmp_path: Path) -> list[str]:
     weights = tiny.write_weights(tmp_path / "w.safetensors", "resnet18", tag_thresholds=(0.0, 0.0, 0.0))
     quick = ["--weights", str(weights), "--device", "cpu", "--amp", "off", "--workers", "0", "--scales", "1.0"]
+    quick += ["--method", "recam", "--refine", "none"]
     return ["extract", *quick, str(source / "photos"), "--limit", "3", str(tmp_path / "out")]
 
 

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from pseudomask.errors import PseudomaskError, UsageError
-from pseudomask.extracting.engine import Engine, pack
+from pseudomask.extracting.engine import Engine, Made, pack
 from pseudomask.extracting.loading import load
 from pseudomask.extracting.photos import (
     Photo,
@@ -28,7 +28,7 @@ from pseudomask.extracting.photos import (
 )
 from pseudomask.maps.cam import LinearMaps
 from pseudomask.maps.passes import parse_scales
-from pseudomask.scores import MAX_SIDE, ScoreMap
+from pseudomask.scores import MAX_SIDE
 
 
 def photo(index: int, shape: tuple[int, int] = (4, 6), problem: str = "") -> Photo:
@@ -244,7 +244,7 @@ def test_pack() -> None:
 
 
 def test_scores_have_the_tags_classes_and_the_photos_grid() -> None:
-    found = engine().scores(drawn(3), [(0, 2), (), (1,)])
+    found = [made.scores for made in engine().make(drawn(3), [(0, 2), (), (1,)])]
     assert [one.classes for one in found] == [(1, 3), (), (2,)]
     assert [one.values.shape for one in found] == [(2, 12, 16), (0, 12, 16), (1, 12, 16)]
     assert all((one.size, one.stride) == ((48, 64), 4) for one in found)
@@ -252,7 +252,7 @@ def test_scores_have_the_tags_classes_and_the_photos_grid() -> None:
 
 
 def test_no_tag_at_all_needs_no_network() -> None:
-    found = engine(method=None).scores(drawn(2), [(), ()])
+    found = [made.scores for made in engine(method=None).make(drawn(2), [(), ()])]
     assert [one.classes for one in found] == [(), ()]
 
 
@@ -260,7 +260,7 @@ def test_photos_of_equal_working_shape_keep_their_own_size() -> None:
     """Reduced from different sizes to one: together in a batch, yet each with its own grid."""
     one, two = drawn(2)
     two = Photo(1, (96, 128), two.views)
-    found = engine().scores([one, two], [(0,), None])
+    found = [made.scores for made in engine().make([one, two], [(0,), None])]
     assert [(s.size, s.stride, s.values.shape[1:]) for s in found] == [
         ((48, 64), 4, (12, 16)),
         ((96, 128), 8, (12, 16)),
@@ -269,26 +269,26 @@ def test_photos_of_equal_working_shape_keep_their_own_size() -> None:
 
 def test_r21_memory_that_runs_out_halves_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     photos, tags = drawn(7), [(0,), (1,), (2,), (0, 1), (1, 2), (), (0,)]
-    expected = engine().scores(photos, tags)
+    expected = [made.scores for made in engine().make(photos, tags)]
     small = engine()
-    true_scores = Engine._scores
+    true_make = Engine._make
 
-    def tight(self: Engine, some: list[Photo], their: list[tuple[int, ...]]) -> list[ScoreMap]:
+    def tight(self: Engine, some: list[Photo], their: list[tuple[int, ...]]) -> list[Made]:
         if len(some) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return true_scores(self, some, their)
+        return true_make(self, some, their)
 
-    monkeypatch.setattr(Engine, "_scores", tight)
-    found = small.scores(photos, tags)
+    monkeypatch.setattr(Engine, "_make", tight)
+    found = [made.scores for made in small.make(photos, tags)]
     told = [f"out of memory with batches of {n}; continuing with {left}" for n, left in ((7, 3), (3, 1))]
-    assert small.scores(photos[:3], tags[:3])[0].classes == (1,), "what was learnt holds for the next batch"
+    assert small.make(photos[:3], tags[:3])[0].scores.classes == (1,), "what was learnt holds for the next batch"
     assert (small.largest, small.reporter.warnings) == (1, told)  # type: ignore[attr-defined]
     assert [s.classes for s in found] == [s.classes for s in expected]
     assert all(np.allclose(a.values, b.values, atol=1e-4) for a, b in zip(found, expected, strict=True))
 
-    def full(self: Engine, some: list[Photo], their: list[tuple[int, ...]]) -> list[ScoreMap]:
+    def full(self: Engine, some: list[Photo], their: list[tuple[int, ...]]) -> list[Made]:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(Engine, "_scores", full)
+    monkeypatch.setattr(Engine, "_make", full)
     with pytest.raises(PseudomaskError, match="single photo; lower --max-side"):
-        engine().scores(photos, tags)
+        engine().make(photos, tags)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,9 +25,12 @@ from pseudomask.extracting import extract as bare
 from pseudomask.extraction import extract
 from pseudomask.measuring.evaluate import evaluate
 from pseudomask.refining import crf
+from pseudomask.refining.proposal_files import file_of, save_proposals
 from pseudomask.refining.refine import refine
 from pseudomask.refining.refiner import Refined
 from pseudomask.refining.seeds import read_seeds
+from pseudomask.reporting.folder import read_folder
+from pseudomask.reporting.report import folder_page
 from pseudomask.running.made import MadeFolder
 
 Settings = Callable[..., ExtractConfig]
@@ -40,6 +44,16 @@ def bytes_of(out: Path, pattern: str = "*") -> dict[str, bytes]:
 
 def lines(out: Path) -> dict[str, dict[str, Any]]:
     return {entry["key"]: entry for entry in map(json.loads, (out / "manifest.jsonl").read_text().splitlines())}
+
+
+def write_tiles(photos: Path, folder: Path) -> Path:
+    """Proposals for every photo: its tiles of 16 × 16 pixels."""
+    for path in photos.rglob("*.*"):
+        size = decode(path).shape[:2]
+        rows, columns = np.indices(size) // 16
+        masks = [(rows == y) & (columns == x) for y in np.unique(rows) for x in np.unique(columns)]
+        save_proposals(file_of(folder, path.relative_to(photos).with_suffix("").as_posix()), masks, size, {})
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -68,6 +82,8 @@ def fused(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("crf",), {"crf_unary": "soft", "crf_iterations": 3, "score_bits": "16"}),
         (("pamr",), {"pamr_iterations": 4}),
         (("walk",), {"walk_steps": 4}),
+        (("superpixels",), {}),
+        (("proposals", "crf"), {}),
         (("walk", "crf"), {"walk_beta": 3.0, "mask_mode": "index", "overlay": True}),
     ],
 )
@@ -78,6 +94,8 @@ def test_masks_are_those_of_extract_then_refine(
     shared = {name: more[name] for name in more if name not in ("score_bits", "overlay")}
     own = {name: more[name] for name in ("score_bits",) if name in more}
     affine = {"affinity": affinity} if "walk" in chain else {}
+    if "proposals" in chain:
+        affine = {"proposals": write_tiles(source / "photos", tmp_path / "regions")}
     assert extract(settings(tmp_path / "seeds", **own)).exit_code == 0
     result = extract(settings(tmp_path / "fused", refine=chain, **more, **affine))
     assert (result.exit_code, result.done, result.refined_by) == (0, 8, chain)
@@ -204,7 +222,7 @@ def test_settings_of_the_chain_decide_the_run(
 ) -> None:
     dry = {"dry_run": True}
     assert extract(settings(fused, **CRF | dry, pamr_side=50)).pending == 0, "pamr does not run"
-    for other in ({"crf_iterations": 4}, {"refine": ()}, {"refine": ("pamr",)}):
+    for other in ({"crf_iterations": 4}, {"refine": ("none",)}, {"refine": ("pamr",)}):
         with pytest.raises(RecordMismatch):
             extract(settings(fused, **CRF | dry | other))
     assert extract(settings(seeds, refine=("none",), crf_side=99, **dry)).pending == 0
@@ -222,7 +240,7 @@ def test_mistakes_are_found_before_any_photo(settings: Settings, tmp_path: Path)
     for chain, error, word in (
         (("crv",), UsageError, "--refine 'crv' must be one of .*crf"),
         (("none", "crf"), UsageError, "none"),
-        (("walk", "crf"), WeightsError, "--affinity FILE"),
+        (("walk", "crf"), WeightsError, "train-affinity .*--affinity"),
     ):
         with pytest.raises(error, match=word):
             extract(settings(out, refine=chain))
@@ -234,7 +252,7 @@ def test_mistakes_are_found_before_any_photo(settings: Settings, tmp_path: Path)
 
 
 def test_a_boundary_head_that_nothing_uses_is_reported(settings: Settings, affinity: Path, tmp_path: Path) -> None:
-    for chain, warnings in (((), 1), (("crf",), 1), (("walk",), 0)):
+    for chain, warnings in ((("none",), 1), (("crf",), 1), (("walk",), 0)):
         ear = tiny.Ear()
         extract(settings(tmp_path / "out", refine=chain, affinity=affinity, dry_run=True), ear)
         assert sum("--affinity has no effect" in line for line in ear.warnings) == warnings
@@ -242,9 +260,30 @@ def test_a_boundary_head_that_nothing_uses_is_reported(settings: Settings, affin
 
 def test_on_the_command_line(source: Path, fused: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--labels", str(source / "photos.csv"), "--weights", str(source / "weights.safetensors"), "--amp", "off"]
-    settled = ["--refine", "crf", "--crf-iterations", "3", "--crf-unary", "soft", "--crf-gt-prob", "0.8"]
+    settled = ["--method", "recam", "--tta", "balanced", "--refine", "crf", "--crf-iterations", "3"]
+    settled += ["--crf-unary", "soft", "--crf-gt-prob", "0.8"]
     place = [str(source / "photos"), str(tmp_path / "out"), "--device", "cpu", "--workers", "0"]
     assert app.run(["extract", *place, *words, *settled]) == 0
     assert "refined by crf (threshold afterwards" in " ".join(capsys.readouterr().err.split())
     assert bytes_of(tmp_path / "out", "*.png") == bytes_of(fused, "*.png")
     assert pseudomask.extract is extract
+
+
+def test_an_automatic_threshold_is_refused_with_the_commands_that_choose_it(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"extract .*--refine none.*refine .*--threshold auto"):
+        extract(settings(tmp_path / "out", threshold="auto"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_page_marks_masks_that_were_not_refined(fused: Path, tmp_path: Path) -> None:
+    """They come first, and their number stands among the facts."""
+    shutil.copytree(fused, tmp_path / "out")
+    found = lines(fused)
+    last = max(found)
+    del found[last]["refined"]
+    found[last]["unrefined"] = "odd"
+    (tmp_path / "out/manifest.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in found.values()))
+    page = folder_page(read_folder(tmp_path / "out", None), MadeFolder(tmp_path / "out").masks())
+    assert (page.panels[0].key, [panel.signs.unrefined for panel in page.panels]) == (last, [True] + [False] * 7)
+    assert ("not refined", "1") in page.facts
+    assert [panel.row()[12:] for panel in page.panels] == [[1]] + [[]] * 7

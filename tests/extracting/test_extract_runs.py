@@ -131,8 +131,9 @@ def test_the_result_tells_people_and_programs(whole: tuple[Path, ExtractResult, 
     assert summary["done"].startswith("8 masks (")
     assert (summary["where"], summary["failed"]) == (str(out), "none")
     assert summary["made with"] == "tags photos.csv (csv); threshold 0.3, from the weights' card"
-    assert summary["quality"].startswith("not measured; ")
-    assert summary["next"] == f"pseudomask refine {result.images} {out} REFINED"
+    assert summary["quality"].startswith("not measured")
+    own = f"--weights {result.own_weights}"
+    assert summary["next"] == f"pseudomask train-affinity {result.images} {out} RUN {own}"
     document = json.loads(json.dumps(result.to_json()))
     assert (document["schema"], document["done"], document["out"]) == (1, 8, str(out))
 
@@ -295,7 +296,7 @@ def test_foreign_files_are_never_written_over(settings: Settings, few: Path, tmp
 @pytest.mark.parametrize(
     ("seen", "told"),
     [
-        ({"bar": 100, "disc": 99, "square": 3}, "learned bar from at least 100 photos each; 2 classes had fewer"),
+        ({"bar": 100, "disc": 99, "square": 3}, "fewer than 100 photos of disc, square"),
         ({"bar": 100, "disc": 120, "square": 300}, ""),
         ({"bar": 5, "disc": 9, "square": 3}, ""),
         ({"bar": "many", "disc": None}, ""),
@@ -512,6 +513,8 @@ def test_the_package_offers_it(settings: Settings, few: Path, tmp_path: Path) ->
         amp="off",
         workers=0,
         scales="1.0",
+        method="recam",
+        refine=("none",),
     )
     result = pseudomask.extract(config)
     assert (result.done, result.exit_code) == (3, 0)

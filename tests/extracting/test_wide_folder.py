@@ -35,6 +35,7 @@ def config(folder: Path, **options: object) -> ExtractConfig:
         out=folder / "masks",
         weights=folder / "weights.safetensors",
         method="cam",
+        refine=("none",),
         tta="fast",
         device="cpu",
         workers=0,

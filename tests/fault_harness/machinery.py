@@ -216,6 +216,7 @@ class Watch:
         """The arguments of an extraction of the photos."""
         tags = ["--labels", self.place / "photos.csv"] if labels else []
         words = [*self.quick, "--weights", self.weights, "--scales", "1.0", "--batch-size", "2", *tags]
+        words += ["--method", "recam", "--tta", "balanced", "--refine", "none"]
         return ["extract", *words, *more, photos or self.photos, out]
 
     def refine(self, seeds: Path, out: Path, *more: object) -> list[object]:

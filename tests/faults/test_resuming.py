@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fault_harness.machinery import Process, Watch, pngs, tree
+import tiny
+from fault_harness.machinery import Process, Watch, manifest, pngs, tree, until
 
 from pseudomask.masks import load_mask
 
@@ -104,3 +106,29 @@ def test_r14_refine_in_any_number_of_batches_and_runs(watch: Watch, tmp_path: Pa
     for name in ("once", "twice"):
         assert watch.server.run(*watch.refine(watch.place / "seeds", tmp_path / name)).code == 0
     assert tree(tmp_path / "once") == tree(tmp_path / "twice")
+
+
+@pytest.mark.parametrize("chain", ["crf", "walk,crf"])
+def test_a_killed_run_that_refines_ends_with_the_bytes_of_an_undisturbed_one(
+    watch: Watch, tmp_path: Path, chain: str
+) -> None:
+    head = ["--affinity", tiny.write_affinity(tmp_path)] if "walk" in chain else []
+    weights = ["--weights", tmp_path / "cam.safetensors", "--threshold", "0.3"] if head else []
+
+    def words(out: Path) -> list[object]:
+        return watch.extract(out, "--refine", chain, "--crf-iterations", "3", *head, *weights)
+
+    undisturbed = watch.server.run(*words(tmp_path / "whole"))
+    assert undisturbed.code == 0, undisturbed.err
+    out, kills = tmp_path / "out", 0
+    for lines in (2, 7):
+        process = watch.server.start(*words(out))
+        until(process, lambda lines=lines: len(manifest(out)) >= lines)
+        process.send(signal.SIGKILL, group=True)
+        kills += process.wait() == -signal.SIGKILL
+    assert kills
+    done = watch.server.run(*words(out))
+    assert done.code == 0, done.err
+    assert tree(out) == tree(tmp_path / "whole")
+    refined = {entry["refined"] for entry in manifest(out).values()}
+    assert (refined, len(manifest(out))) == ({chain}, watch.count)

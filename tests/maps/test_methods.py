@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny
@@ -15,11 +16,12 @@ from pseudomask.data.pixels import IMAGENET
 from pseudomask.errors import UsageError, WeightsError
 from pseudomask.extracting.engine import Engine
 from pseudomask.extracting.photos import Photo
-from pseudomask.maps import METHODS, make_method
+from pseudomask.maps import METHODS, card_rule, make_method
 from pseudomask.maps.cam import LinearMaps, present_class_maps
 from pseudomask.maps.method import MapMethod
 from pseudomask.maps.multiscale import multiscale_maps, see, tag_probabilities
 from pseudomask.networks.card import Card
+from pseudomask.networks.checkpoint import load_network, save_network
 from pseudomask.networks.features import Features
 from pseudomask.networks.network import CamNetwork
 from pseudomask.running.reporter import SilentReporter
@@ -31,7 +33,7 @@ def network() -> CamNetwork:
 
 
 def config(**more: str) -> ExtractConfig:
-    return ExtractConfig(images=Path("in"), out=Path("out"), **more)  # type: ignore[arg-type]
+    return ExtractConfig(**{"images": Path("in"), "out": Path("out"), "method": "recam"} | more)  # type: ignore[arg-type]
 
 
 CARD = Card(classes=tiny.CLASSES, method="recam", backbone=tiny.NARROW)
@@ -119,21 +121,43 @@ def test_mirrored_maps_are_turned_back_and_added(network: CamNetwork) -> None:
 
 
 @pytest.mark.parametrize("method", ["recam", "cpmc"])
-def test_one_class_never_uses_the_second_classifier(method: str) -> None:
-    """Its softmax learned nothing: the product with it is the product with noise."""
+@pytest.mark.parametrize("training", [{}, {"starts_from": {"sce_weight": 1.0}, "photos_per_class": {"thing": 9}}])
+def test_one_class_never_uses_a_second_classifier_that_learned_nothing(
+    method: str, training: dict[str, Any], tmp_path: Path
+) -> None:
+    """As version 0.1.0 saved it: the product with it is the product with noise."""
     torch.manual_seed(0)
-    network = CamNetwork(1, tiny.NARROW, reactivated=True)
-    card = replace(CARD, classes=("thing",), weight_rule="product")
+    card = replace(CARD, classes=("thing",), method="recam", weight_rule="product", training=training)
+    save_network(tmp_path / "w", CamNetwork(1, tiny.NARROW, reactivated=True), card)
+    network, card = load_network(tmp_path / "w")
+    assert network.reclassifier is None
     features, index = network.backbone(torch.randn(1, 3, 64, 64)), torch.zeros(1, 1, dtype=torch.int64)
     made = make_method(config(method=method), card)
     made.check(network)
     maps = made.activate(network, features, index, index == 0)
-    network.reclassifier = None
-    assert torch.equal(maps, made.activate(network, features, index, index == 0))
-    network.add_reclassifier()
+    assert maps.isfinite().all()
     flag = {"recam": "recam_weights", "cpmc": "cpmc_weights"}[method]
-    with pytest.raises(WeightsError, match="one class"):
+    with pytest.raises(WeightsError, match="pseudomask reactivate"):
         make_method(config(method=method, **{flag: "product"}), card).check(network)
+
+
+@pytest.mark.parametrize(
+    ("training", "taught"),
+    [
+        ({}, True),
+        ({"starts_from": {"sce_weight": 1.0}, "photos_per_class": {"a": 9, "b": 9}}, True),
+        ({"starts_from": {"sce_weight": 1.0}, "photos_per_class": {"a": 9, "b": 0}}, False),
+        ({"starts_from": {"sce_weight": 1.0}, "photos_per_class": {"a": 9, "b": 0}, "contrast": True}, True),
+        ({"starts_from": {}, "photos_per_class": {"a": 9, "b": 0}}, True),  # calibrate, on what had learned
+        ({"history": [7, {"starts_from": {"sce_weight": 1}, "photos_per_class": {"a": 1, "b": 0}}]}, False),
+        ({"fit": "lda", "photos_per_class": {"a": 9, "b": 0}}, True),
+        ({"history": 7, "photos_per_class": 7}, True),
+    ],
+)
+def test_the_card_tells_whether_the_second_classifier_learned(training: dict[str, Any], taught: bool) -> None:
+    card = replace(CARD, classes=("a", "b"), training=training)
+    assert card.second_taught is taught
+    assert card_rule(card) == ("product" if taught else "first")
 
 
 def test_each_view_is_seen_once_by_the_backbone(network: CamNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,10 +178,10 @@ def test_each_view_is_seen_once_by_the_backbone(network: CamNetwork, monkeypatch
         )  # type: ignore[arg-type]  # fmt: skip
         views = tuple(torch.zeros(side, side, 3, dtype=torch.uint8) for side in (16, 32, 48))
         photos = [Photo(0, (32, 32), views), Photo(1, (32, 32), views)]
-        found = engine.scores(photos, [None, (1,)])
+        found = [made.scores for made in engine.make(photos, [None, (1,)])]
         assert [one.classes for one in found] == [(1, 2, 3), (2,)]
         assert sorted(sizes) == [(16, 16), (32, 32), (48, 48)]
         sizes.clear()
-        engine.scores(photos, [(0,), (1,)])
+        engine.make(photos, [(0,), (1,)])
         assert sizes == [(16, 16), (32, 32), (48, 48)]
         sizes.clear()

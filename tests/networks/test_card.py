@@ -100,3 +100,24 @@ def test_text_that_is_no_card_is_one_line(text: str) -> None:
     with pytest.raises(WeightsError, match=r"^w: its card is damaged \(") as caught:
         Card.from_metadata({"pseudomask": text}, "w")
     assert "\n" not in str(caught.value)
+
+
+def test_classes_at_chance_are_those_that_enough_held_out_photos_show() -> None:
+    found = {"precision": 0.2, "chance": 0.2, "photos": 5}
+    measured = [
+        {"what": "something else"},
+        {
+            "what": "mean average precision of the tags",
+            "classes": {
+                "a": found,
+                "b": found | {"photos": 4},
+                "c": found | {"precision": 0.21},
+                "d": {"photos": 9},
+                "e": "no table",
+                "of other weights": found,
+            },
+        },
+    ]
+    card = Card(classes=tuple("abcdef"), method="cam", backbone="resnet18", measured=measured)
+    assert card.at_chance() == ("a",)
+    assert Card(classes=("a",), method="cam", backbone="resnet18").at_chance() == ()

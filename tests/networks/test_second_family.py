@@ -84,7 +84,7 @@ def test_every_method_extracts(room: Path, trained: dict[str, Path], tmp_path: P
     ear = tiny.Ear()
     config = ExtractConfig(
         images=room / "photos", out=tmp_path, labels=room / "photos.csv", weights=trained[weights], method=method,
-        workers=0, device="cpu",
+        refine=("none",), workers=0, device="cpu",
     )  # fmt: skip
     assert api.extract(config, ear).exit_code == 0
     assert len(list(tmp_path.rglob("*.npz"))) == 10
@@ -97,6 +97,7 @@ def test_boundaries_are_trained_and_walked(room: Path, trained: dict[str, Path])
     api.extract(
         ExtractConfig(
             images=room / "photos", out=seeds, labels=room / "photos.csv", weights=trained["recam"], workers=0,
+            method="recam", refine=("none",),
             threshold=0.4, device="cpu",
         )
     )  # fmt: skip

@@ -92,7 +92,7 @@ def test_photos_and_seeds_that_come_and_go(begun: RefineConfig) -> None:
     result = refine(begun)
     assert (result.done, result.skipped) == (7, 6)
     Outputs("new", begun.seeds).scores.unlink()
-    with pytest.raises(RecordMismatch, match=r"1 photos .*first: new.*--prune"):
+    with pytest.raises(RecordMismatch, match=r"1 photo .*first: new.*--prune"):
         refine(begun)
     result = refine(replace(begun, prune=True))
     assert (result.done, result.skipped) == (6, 6)

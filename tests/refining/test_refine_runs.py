@@ -235,6 +235,6 @@ def test_the_default_method(settings: Settings, tmp_path: Path) -> None:
 
 def test_refiners_see_each_others_work() -> None:
     scores = ScoreMap((1, 2), np.full((2, 4, 4), 0.8, np.float32), (4, 4), 1)
-    refined = refine_one(with_levels((Half(), Half()), 0.4), np.zeros((4, 4, 3), np.uint8), scores, 0.4)
+    refined = refine_one(with_levels((Half(), Half()), 0.4, tiny.CLASSES), np.zeros((4, 4, 3), np.uint8), scores, 0.4)
     assert (refined.threshold, float(refined.scores.values[0, 0, 0])) == (pytest.approx(0.1), pytest.approx(0.2))
     assert Slow(Path()).seconds > 0

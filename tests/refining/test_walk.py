@@ -20,9 +20,10 @@ from pseudomask.errors import UsageError, WeightsError
 from pseudomask.measuring.evaluate import evaluate
 from pseudomask.networks.backbones import make_backbone
 from pseudomask.networks.edges import EdgeNetwork
+from pseudomask.refining.grid import scaled
 from pseudomask.refining.paths import affinities, highest_points, pad, steps, way
 from pseudomask.refining.refine import refine
-from pseudomask.refining.walk import Walk, chebyshev_weights, power_of, random_walk, scaled, threshold_of, transition
+from pseudomask.refining.walk import Walk, chebyshev_weights, power_of, random_walk, threshold_of, transition
 from pseudomask.scores import ScoreMap
 
 
@@ -101,8 +102,8 @@ def test_few_products_instead_of_256() -> None:
 class _Walled(EdgeNetwork):
     """Sees a boundary wherever the photo's red is high."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.where(x[:, 0, ::4, ::4] > 0, 8.0, -8.0)
+    def see(self, x: Tensor) -> Tensor:
+        return torch.where(x[:, :1, ::4, ::4] > 0, 8.0, -8.0)
 
 
 @pytest.fixture
@@ -171,7 +172,7 @@ def test_nothing_to_walk_passes_through(walled: Walk) -> None:
         scores = ScoreMap(classes, np.zeros((len(classes), 2, 2), np.float32), (8, 8), 4)
         assert walled.refine(photo, scores, 0.4) == (scores, 0.4)
     scores = ScoreMap((1,), np.ones((1, 2, 2), np.float32), (8, 8), 4)
-    walled._network.forward = lambda x: torch.full((1, 2, 2), 100.0)  # type: ignore[method-assign]  # all boundary
+    walled._network.see = lambda x: torch.full((1, 1, 2, 2), 100.0)  # type: ignore[method-assign]  # all boundary
     assert walled.refine(photo, scores, 0.4) == (scores, 0.4)
 
 

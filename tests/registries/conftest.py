@@ -16,3 +16,9 @@ for folder in ("refining", "exporting"):  # for `planted` and `made_masks`
 def affinity(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A boundary head that was never trained."""
     return tiny.write_affinity(tmp_path_factory.mktemp("affinity"))
+
+
+@pytest.fixture(scope="session")
+def sam_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a tiny Segment Anything model that was never trained."""
+    return tiny.write_sam(tmp_path_factory.mktemp("sam"))

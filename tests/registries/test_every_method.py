@@ -182,12 +182,12 @@ def test_photos_without_tags_have_no_map_and_disturb_none(method: MapMethod, net
         plain_scale=0, mirrored=True, max_side=640, stride=4, largest=4, reporter=SilentReporter(),
     )  # fmt: skip
     photos = [Photo(i, (48, 64), (one,)) for i, one in enumerate(pixels)]
-    none, one, judged = engine.scores(photos, [(), (1,), None])
-    (alone,) = engine.scores(photos[1:2], [(1,)])
+    none, one, judged = (made.scores for made in engine.make(photos, [(), (1,), None]))
+    alone = engine.make(photos[1:2], [(1,)])[0].scores
     assert (none.classes, none.values.shape) == ((), (0, 12, 16))
     assert (one.classes, judged.classes) == ((2,), (1, 2, 3))
     assert np.abs(one.values - alone.values).max() < 1e-3
-    assert [found.classes for found in engine.scores(photos, [()] * 3)] == [()] * 3
+    assert [made.scores.classes for made in engine.make(photos, [()] * 3)] == [()] * 3
 
 
 def test_weights_of_one_class_will_do(make: Make) -> None:

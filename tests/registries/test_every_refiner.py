@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,10 +22,17 @@ SIZES = ((48, 64), (64, 48), (37, 53))
 
 
 @pytest.fixture(params=sorted(REFINERS))
-def refiner(request: pytest.FixtureRequest, affinity: Path) -> Refiner:
+def refiner(request: pytest.FixtureRequest, affinity: Path, tmp_path: Path) -> Refiner:
     unused = Path("unused")
+    needed: dict[str, Any] = {
+        "walk": {"affinity": affinity},
+        "proposals": {"proposals": tmp_path},
+        "sam": {"sam_points": 2, "sam_iou": 0.0, "sam_stability": 0.0},
+    }.get(request.param, {})
+    if request.param == "sam":
+        needed["sam_model"] = request.getfixturevalue("sam_model")
     config = RefineConfig(
-        images=unused, seeds=unused, out=unused, affinity=affinity, device="cpu", amp="off", method=(request.param,)
+        images=unused, seeds=unused, out=unused, device="cpu", amp="off", method=(request.param,), **needed
     )
     return REFINERS[request.param](config)
 

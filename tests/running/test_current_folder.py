@@ -60,7 +60,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny.write_weights(place / "weights.safetensors")
     tiny.write_backbone(place / "backbone.safetensors")
     made = ExtractConfig(images=place / "photos", out=place / "made", weights=place / "weights.safetensors")
-    extract(replace(made, device="cpu", workers=0, scales="1"))
+    extract(replace(made, refine=("none",), device="cpu", workers=0, scales="1"))
     (place / "driver").mkdir()
     (place / "driver/beside.py").touch()
     (place / "driver/driver.py").write_text(_DRIVER)

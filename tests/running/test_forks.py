@@ -56,7 +56,7 @@ def slowly(*given):
 manifest._append = slowly
 config = ExtractConfig(
     images=place / "photos", out=place / "out", labels=place / "photos.csv", weights=place / "weights.safetensors",
-    device="cpu", amp="off", workers=2, scales="1", flip=False, batch_size=2,
+    device="cpu", amp="off", workers=2, scales="1", flip=False, batch_size=2, method="recam", refine=("none",),
 )
 extract(config, Display())
 print(len(list((place / "out").rglob("*.png"))), at_forks)

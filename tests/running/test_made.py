@@ -123,3 +123,14 @@ def test_evaluate_says_what_helps_against_a_broken_record(folder: Path) -> None:
     with pytest.raises(UsageError) as caught:
         evaluate(EvaluateConfig(pred=folder, gt=folder, class_file=None))
     assert "repair" in caught.value.advice
+
+
+@pytest.mark.parametrize(
+    ("protocol", "classes"),
+    [({"at_chance": ["a"]}, ("a",)), ({"seeds": {"at_chance": ["a"]}}, ("a",)), ({}, ()), ({"at_chance": "a"}, ())],
+)
+def test_classes_at_chance_are_those_of_the_run_or_of_its_seeds(
+    tmp_path: Path, protocol: dict[str, object], classes: tuple[str, ...]
+) -> None:
+    (tmp_path / "run.json").write_text(json.dumps({"protocol": protocol}))
+    assert MadeFolder(tmp_path).at_chance == classes

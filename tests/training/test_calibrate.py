@@ -112,7 +112,8 @@ def test_extract_takes_the_heads(weights: Path, settings: Settings, runs: Path, 
 
     def masks(name: str, **more: Any) -> dict[str, bytes]:
         config = ExtractConfig(
-            images=room / "photos", out=runs / name, method="cpmc", labels=room / "photos.csv", scales="1.0",
+            images=room / "photos", out=runs / name, method="cpmc", refine=("none",),
+            labels=room / "photos.csv", scales="1.0",
             device="cpu", amp="off", workers=0, **({"weights": done.weights} | more),
         )  # fmt: skip
         assert extract(config).exit_code == 0

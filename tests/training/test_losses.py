@@ -120,3 +120,24 @@ def test_mixed_precision_stays_close() -> None:
         mixed, _ = softmax_loss(features.bfloat16(), first, second, tags)
     assert mixed.dtype is torch.float32
     assert math.isclose(exact.item(), mixed.item(), rel_tol=0.03)
+
+
+def test_the_background_as_a_further_class_by_hand() -> None:
+    """Two photos of four positions, one class: the second shows it nowhere."""
+    features = torch.tensor([[[4.0, 0, 0, 0], [0, 2, 2, 2]], [[0.0, 0, 0, 0], [3, 3, 3, 3]]]).unflatten(2, (2, 2))
+    first, second = torch.tensor([1.0, 0]).view(1, 2, 1, 1), torch.tensor([2.0, -1.0]).view(1, 2, 1, 1)
+    tags = torch.tensor([[1.0], [0.0]])
+    found, accuracy = softmax_loss(features, first, second, tags, contrast=True)
+    # Under the map: f = (1, 0), logit 2; beside it (0, 1.5), logit -1.5; the whole second photo (0, 3), logit -3.
+    terms = [math.log1p(math.exp(-2)), math.log1p(math.exp(-1.5)), math.log1p(math.exp(-3))]
+    assert math.isclose(found.item(), ((terms[0] + terms[1]) / 2 + terms[2]) / 2, rel_tol=1e-4)
+    assert accuracy == 1
+    alone, _ = softmax_loss(features, first, second, tags)
+    assert alone == 0  # what one class had to learn from without
+
+
+def test_the_background_leaves_unused_places_alone() -> None:
+    features, first, second, tags = random_case(3)
+    whole, _ = softmax_loss(features, first, second, tags, contrast=True)
+    alone = [softmax_loss(features[i : i + 1], first, second, tags[i : i + 1], contrast=True)[0] for i in range(4)]
+    assert math.isclose(whole.item(), sum(one.item() for one in alone) / 4, rel_tol=1e-5)

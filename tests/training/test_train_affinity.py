@@ -17,20 +17,23 @@ from PIL import Image
 from torch import Tensor
 
 from pseudomask.api import refine, train_affinity
-from pseudomask.config import RefineConfig, TrainAffinityConfig
+from pseudomask.config import ExtractConfig, RefineConfig, TrainAffinityConfig
 from pseudomask.data.decoding import decode
 from pseudomask.errors import NothingLearned, RecordMismatch, TrainingDiverged, UsageError
+from pseudomask.extraction import extract
 from pseudomask.masks import load_mask
 from pseudomask.networks.backbones import make_backbone
 from pseudomask.networks.checkpoint import load_network, read_tensors
-from pseudomask.networks.edge_weights import load_edges
+from pseudomask.networks.edge_weights import knows_classes, load_edges
 from pseudomask.networks.edges import EdgeNetwork
+from pseudomask.refining.evidence import LEVEL
 from pseudomask.refining.refiner import Refined
 from pseudomask.refining.walk import threshold_of
 from pseudomask.running.layout import RECORD, Outputs
 from pseudomask.running.record import RunRecord
 from pseudomask.scores import ScoreMap, save_scores
 from pseudomask.training.confident import LabelledCrops, confident_labels, confident_thresholds
+from pseudomask.training.losses import class_loss
 from pseudomask.training.train_affinity import affinity_loss, affinity_step
 
 Settings = Callable[..., TrainAffinityConfig]
@@ -261,7 +264,54 @@ def test_walk_takes_the_weights(affinity: Settings, runs: Path, room: Path, seed
     assert len(list((runs / "out").rglob("*.png"))) == 24
     record = RunRecord.read(runs / "out" / RECORD)
     assert record is not None
+    assert record.protocol["scores_threshold"] == LEVEL  # the head knows the classes of the seeds
+    boundaries = train_affinity(affinity(runs / "b", epochs=1, limit=8, class_weight=0.0))
+    assert refine(replace(config, out=runs / "out_b", affinity=boundaries.weights)).exit_code == 0
+    record = RunRecord.read(runs / "out_b" / RECORD)
+    assert record is not None
     assert record.protocol["scores_threshold"] == threshold_of(0.4)
+
+
+def test_classes_are_learned(affinity: Settings, runs: Path, room: Path) -> None:
+    """The head names the shapes of photos, and a run without the loss has nothing that could."""
+    done = train_affinity(affinity(runs / "a", epochs=7, lr=0.3, checkpoint_every=100))
+    assert done.weights is not None
+    network, card = load_edges(done.weights, room / "cam.safetensors")
+    assert card.classes == tiny.CLASSES
+    right = total = 0
+    for path in sorted((room / "photos").rglob("*.png")):
+        photo = decode(path)
+        truth = np.zeros(photo.shape[:2], int)
+        for i, name in enumerate(tiny.CLASSES, 1):
+            truth[(photo == tiny.COLOURS[name]).all(2)] = i
+        pixels = network.backbone.normalisation.normalise(photo)
+        with torch.inference_mode():
+            seen = network.see(torch.from_numpy(pixels)[None])
+        found = seen[0, 1:].argmax(0).numpy()
+        wanted = truth[::4, ::4]
+        right, total = right + int((found == wanted)[wanted > 0].sum()), total + int((wanted > 0).sum())
+    assert right > 0.8 * total
+    plain = train_affinity(affinity(runs / "b", epochs=1, limit=8, class_weight=0.0))
+    assert plain.weights is not None
+    assert "classes.weight" not in read_tensors(plain.weights)[0]
+    assert not knows_classes(plain.weights, tiny.CLASSES)
+    assert knows_classes(done.weights, tiny.CLASSES)
+    assert not knows_classes(done.weights, tiny.CLASSES[::-1])
+
+
+def test_the_class_loss_by_hand() -> None:
+    """Labels weigh by the root of their rarity; places without a label count for nothing."""
+    torch.manual_seed(0)
+    logits = torch.randn(1, 3, 2, 3, dtype=torch.float64, requires_grad=True)
+    labels = torch.tensor([[[1, 1, 1], [3, 0, 1]]], dtype=torch.int32)
+    surprise = -logits.detach().log_softmax(1)[0]
+    terms = [(0.8**-0.5, surprise[0, 0, 0]), (0.8**-0.5, surprise[0, 0, 1]), (0.8**-0.5, surprise[0, 0, 2]),
+             (0.8**-0.5, surprise[0, 1, 2]), (0.2**-0.5, surprise[2, 1, 0])]  # fmt: skip
+    wanted = sum(weight * value for weight, value in terms) / sum(weight for weight, _ in terms)
+    assert class_loss(logits, labels).item() == pytest.approx(float(wanted), rel=1e-9)
+    nothing = class_loss(logits, torch.zeros_like(labels))
+    nothing.backward()
+    assert nothing.item() == 0
 
 
 def test_the_crf_is_asked(affinity: Settings, runs: Path) -> None:
@@ -333,3 +383,48 @@ def test_seeds_without_a_sure_label_teach_nothing(
     with pytest.raises(NothingLearned, match="the new part of the network"):
         train_affinity(affinity(runs / "x"))
     assert not (runs / "x/weights.safetensors").exists()
+
+
+def test_seeds_are_made_on_the_way(room: Path, runs: Path, seeds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From photos and tags in one call: the head of two calls; a second call looks at no photo again."""
+    weights = room / "cam.safetensors"
+    config = tiny.affinity_training(
+        room, runs / "one", seeds=runs / "made", weights=weights, labels=room / "photos.csv", batch_size=8, radius=5,
+        epochs=1, confident_foreground=0.6, confident_background=0.5,
+    )  # fmt: skip
+    dry = train_affinity(replace(config, dry_run=True))
+    assert any("masks to make" in value for _, value in dry.understood)
+    assert not (runs / "made").exists()
+    ear = tiny.Ear()
+    result = train_affinity(config, ear)
+    assert result.exit_code == 0
+    assert any(line.startswith("training on ") and "minute" in line for line in ear.infos)
+    record = json.loads((runs / "made/run.json").read_text())
+    assert (record["config"]["method"], record["config"]["refine"]) == ("cpmc", [])
+    scores = {path.name: path.stat().st_mtime_ns for path in (runs / "made/scores").rglob("*.npz")}
+    assert len(scores) == len(list((room / "photos").rglob("*.png")))
+    again = train_affinity(replace(config, run=runs / "two", labels=None))
+    assert again.weights is not None
+    assert result.weights is not None
+    assert again.weights.read_bytes() == result.weights.read_bytes()
+    monkeypatch.setattr("pseudomask.extracting.engine.Engine.make", None)  # no photo may be seen
+    third = train_affinity(replace(config, run=runs / "three"))
+    assert third.exit_code == 0
+    assert {path.name: path.stat().st_mtime_ns for path in (runs / "made/scores").rglob("*.npz")} == scores
+
+
+def test_seeds_that_are_half_there_go_on_with_their_own_settings(room: Path, runs: Path, seeds: Path) -> None:
+    own = ExtractConfig(
+        images=room / "photos", out=runs / "cam", labels=room / "photos.csv", weights=room / "cam.safetensors",
+        method="cam", refine=("crf",), crf_iterations=2, scales="1.0", flip=True, threshold=0.4, device="cpu",
+        amp="off", workers=0, limit=3,
+    )  # fmt: skip
+    extract(own)
+    config = tiny.affinity_training(
+        room, runs / "half", seeds=runs / "cam", weights=room / "cam.safetensors", labels=room / "photos.csv",
+        batch_size=8, radius=5, epochs=1,
+    )  # fmt: skip
+    assert train_affinity(config).exit_code == 0
+    record = json.loads((runs / "cam/run.json").read_text())
+    assert (record["config"]["method"], record["config"]["flip"], record["config"]["threshold"]) == ("cam", True, 0.4)
+    assert record["protocol"]["images"] == len(list((room / "photos").rglob("*.png"))) > 3

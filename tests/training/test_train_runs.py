@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +20,7 @@ from PIL import Image
 from pseudomask.api import TrainingResult, reactivate, train_cls
 from pseudomask.config import ReactivateConfig, TrainClsConfig
 from pseudomask.errors import LabelError, PseudomaskError, RecordMismatch, TrainingDiverged, UsageError, WeightsError
+from pseudomask.maps import card_rule
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import load_network, read_tensors
 from pseudomask.networks.network import CamNetwork
@@ -33,7 +35,7 @@ Settings = Callable[..., TrainClsConfig]
 
 def again(config: TrainClsConfig, weights: Path | None, **changes: Any) -> ReactivateConfig:
     """Settings for reactivate that share all that train-cls has."""
-    shared = {f.name for f in fields(ReactivateConfig)} - {"weights", "sce_weight"}
+    shared = {f.name for f in fields(ReactivateConfig)} & {f.name for f in fields(TrainClsConfig)}
     values = {name: getattr(config, name) for name in shared} | {"weights": weights} | changes
     return ReactivateConfig(**values)
 
@@ -61,7 +63,7 @@ def test_train_cls_writes_weights_with_their_card(trained: tuple[TrainClsConfig,
     assert card.measured[0]["protocol"].startswith("6 held-out photos")
     assert {"pseudomask", "torch", "python"} <= card.versions.keys()
     assert "18 photos to train on, 6 held out, 3 classes, tags from photos.csv (csv)" in ear.infos
-    assert any("fewer than 20 photos: bar, disc, square" in w for w in ear.warnings)
+    assert any("fewer than 40 photos: bar, disc, square" in w for w in ear.warnings)
     assert sorted(p.name for p in config.run.iterdir()) == [
         "checkpoint.previous.safetensors",
         "checkpoint.safetensors",
@@ -79,11 +81,14 @@ def test_the_result_tells_people_and_programs(trained: tuple[TrainClsConfig, Tra
     document = json.loads(json.dumps(result.to_json()))
     assert (document["schema"], document["photos"], document["weights"]) == (1, 18, str(result.weights))
     assert (document["steps"], document["steps_planned"], document["held_out_classes"]) == (6, 6, 3)
-    for name in ("images_per_second", "held_out_loss", "held_out_precision"):
+    for name in ("images_per_second", "held_out_loss", "held_out_precision", "held_out_chance"):
         assert isinstance(document[name], float)
     assert summary["speed"] == f"{document['images_per_second']} images/s"
-    assert summary["held out precision"] == f"{document['held_out_precision']} (mean over 3 classes)"
-    assert {"steps planned", "held out classes"}.isdisjoint(summary)
+    assert summary["held out precision"] == (
+        f"{document['held_out_precision']}, by chance {document['held_out_chance']} (mean over 3 classes)"
+    )
+    assert summary["too few held out to tell"] == f"{document['held_out_too_few']} of 3 classes"
+    assert {"steps planned", "held out classes", "held out too few"}.isdisjoint(summary)
 
 
 def test_the_record_and_the_log(trained: tuple[TrainClsConfig, TrainingResult, tiny.Ear]) -> None:
@@ -96,6 +101,10 @@ def test_the_record_and_the_log(trained: tuple[TrainClsConfig, TrainingResult, t
     checks = [e for e in entries if "epoch" in e]
     assert [(e["epoch"], e["step"]) for e in checks] == [(1, 2), (2, 4), (3, 6)]
     assert all(e["val_loss"] > 0 and 0 <= e["val_map"] <= 1 and e["val_ap"] for e in checks)
+    assert all(e["val_photos"]["all"] == 6 and e["val_chance"].keys() == e["val_ap"].keys() for e in checks)
+    assert (
+        checks[-1]["val_too_few"] == load_network(config.run / "weights.safetensors")[1].measured[0]["too_few_to_tell"]
+    )
     steps = [e for e in entries if "epoch" not in e]
     assert [e["step"] for e in steps] == [6]
     assert steps[0].keys() == {"step", "loss", "norm", "lr_factor", "images_per_second"}
@@ -134,6 +143,27 @@ def test_reactivate_goes_on_from_it(
     start, _ = load_network(first.weights)
     assert not torch.equal(network.classifier.weight, start.classifier.weight)
     assert torch.equal(network.backbone.stem[0].weight, start.backbone.stem[0].weight)
+
+
+def test_one_class_learns_from_the_background(runs: Path, settings: Settings, room: Path) -> None:
+    """Its softmax alone is 0 from the first step: version 0.1.0 saved what it had drawn."""
+    rows = (room / "photos.csv").read_text().splitlines()
+    cells = [(name, "disc" if "disc" in tags else "") for name, _, tags in (row.partition(",") for row in rows[1:])]
+    (runs / "one.csv").write_text("\n".join([rows[0], *(",".join(cell) for cell in cells)]) + "\n")
+    config = settings(runs / "cls", labels=runs / "one.csv", epochs=1)
+    first = train_cls(config).weights
+    small = again(config, first, run=runs / "re", epochs=1, min_steps=11, lr_head=0.1)
+    result = reactivate(small)
+    network, card = load_network(result.weights)
+    assert network.reclassifier is not None
+    assert result.facts["steps"] == 12  # whole epochs of 2 steps
+    assert card.training["contrast"] is True
+    assert (card.second_taught, card_rule(card)) == (True, "product")
+    sce = [entry["sce"] for entry in log_of(runs / "re") if "sce" in entry]
+    assert 0 < sce[-1] < math.log(2), "it began with ln 2: nothing was drawn"
+    assert reactivate(small).facts["steps"] == 12
+    with pytest.raises(RecordMismatch, match="epochs"):
+        reactivate(replace(small, min_steps=20))
 
 
 def test_recam_step_weighs_its_losses() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from pseudomask.data.decoding import decode
 from pseudomask.data.pixels import IMAGENET
+from pseudomask.measuring.average_precision import average_precision, chance_precision, lucky_precision
 from pseudomask.training import validation
 from pseudomask.training.validation import Validation, validate
 
@@ -97,3 +99,39 @@ def test_large_photos_are_reduced(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     found = [validation.whole_photo(tmp_path / name) for name in ("wide.png", "small.png")]
     assert [tuple(one.shape) for one in found] == [(10, 30, 3), (20, 30, 3)]  # type: ignore[union-attr]
     assert Validation(0.1, {"a": 0.25, "b": 0.75}, ()).mean_precision == 0.5
+
+
+def measured(precision: float, photos: int, positive: int) -> Validation:
+    chance = {"a": chance_precision(photos, positive)} if positive < photos else {}
+    return Validation(0.1, {"a": precision}, (0.5,), photos=photos, chance=chance, positive={"a": positive})
+
+
+@pytest.mark.parametrize(
+    ("precision", "photos", "positive", "few"),
+    [
+        (1.0, 4, 1, True),  # one order in four puts it first
+        (1.0, 5, 2, True),  # one in ten is perfect
+        (1.0, 20, 10, False),
+        (0.6, 20, 10, False),  # no better than chance, and enough photos to say so
+        (0.55, 400, 200, False),
+        (1.0, 5, 5, True),  # nothing else to be told from
+    ],
+)
+def test_few_photos_tell_nothing(precision: float, photos: int, positive: int, few: bool) -> None:
+    found = measured(precision, photos, positive)
+    assert found.too_few == (("a",) if few else ())
+    assert ("too few to tell" in found.told()) == few
+    assert f"{found.mean_chance:.3f}) on {photos} photos" in found.told()
+
+
+def test_only_some_classes_have_too_few() -> None:
+    both = Validation(0.1, {"a": 1.0, "b": 1.0}, (), photos=40, chance={"a": 0.5, "b": 0.1}, positive={"a": 20, "b": 1})
+    assert both.too_few == ("b",)
+    assert both.told().endswith("too few to tell for b")
+    assert both.facts()["val_photos"] == {"all": 40, "a": 20, "b": 1}
+
+
+def test_luck_is_what_one_random_order_in_twenty_reaches() -> None:
+    orders = [np.array(one) for one in itertools.permutations((1, 1, 0, 0, 0))]
+    reached = [float(average_precision(np.arange(5, 0, -1)[:, None], one[:, None])[0]) for one in orders]
+    assert lucky_precision(5, 2) == pytest.approx(np.quantile(reached, 0.95, method="higher"))

@@ -27,6 +27,7 @@ from pseudomask.errors import (
     UsageError,
     WeightsError,
 )
+from pseudomask.measuring.average_precision import chance_precision
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import load_network, read_tensors, save_network, write_tensors
 from pseudomask.training import reactivate as reactivate_module
@@ -36,7 +37,7 @@ from pseudomask.training.guard import Guard, broken
 from pseudomask.training.split import gather
 from pseudomask.training.state import CHECKPOINT, PREVIOUS
 from pseudomask.training.trainer import Trainer
-from pseudomask.training.validation import Validation, chance_precision
+from pseudomask.training.validation import Validation
 
 Settings = Callable[..., TrainClsConfig]
 
@@ -207,8 +208,8 @@ def test_a_second_classifier_without_a_gradient(
     config = again(ReactivateConfig, settings(runs / "re"), weights)
     true = reactivate_module.softmax_loss
 
-    def flat(*args: Any) -> tuple[Tensor, Tensor]:
-        loss, accuracy = true(*args)
+    def flat(*args: Any, **more: Any) -> tuple[Tensor, Tensor]:
+        loss, accuracy = true(*args, **more)
         return loss * 0, accuracy
 
     monkeypatch.setattr(reactivate_module, "softmax_loss", flat)
@@ -223,8 +224,8 @@ def test_reactivate_refuses_what_leaves_its_classifier_random(runs: Path, settin
     labels.write_text("filename,labels\n" + "".join(f"p{i:02d}.png,disc\n" for i in range(1, 9, 2)))
     weights = tiny.write_weights(runs / "w", reactivated=False)
     base = settings(runs / "x")
-    with pytest.raises(UsageError, match=r"at least two classes.*disc.*--method cam"):
-        reactivate(again(ReactivateConfig, base, weights, labels=labels, dry_run=True))
+    with pytest.raises(UsageError, match=r"only photos of disc.*--no-contrast"):
+        reactivate(again(ReactivateConfig, base, weights, labels=labels, contrast=False, dry_run=True))
     with pytest.raises(UsageError, match="--sce-weight 0"):
         reactivate(again(ReactivateConfig, base, weights, sce_weight=0.0))
     with pytest.raises(UsageError, match="--lr-head 0"):
@@ -365,8 +366,8 @@ def test_tags_that_cannot_teach_are_told_before_training(room: Path, runs: Path,
     ear = tiny.Ear()
     result = train_cls(settings(runs / "x", labels=labels, dry_run=True), ear)
     kinds = [one["kind"] for one in result.to_json()["tag_problems"]]
-    assert kinds == ["few", "everywhere", "together"]
-    assert any("in every photo: bar (18)" in w for w in ear.warnings)
+    assert kinds == ["everywhere", "together", "few"]
+    assert any("in every photo: bar (24)" in w for w in ear.warnings)
     assert any("disc = square" in w for w in ear.warnings)
     result = train_cls(settings(runs / "x", labels=labels, epochs=1))
     record = json.loads((runs / "x/run.json").read_text())
@@ -374,12 +375,15 @@ def test_tags_that_cannot_teach_are_told_before_training(room: Path, runs: Path,
 
 
 def test_all_tags_held_out(room: Path, runs: Path, settings: Settings) -> None:
-    """By the draw: the photos that are left would teach that the class is never there."""
+    """By a list: the photos that are left would teach that the class is never there. A draw never does that."""
     held = gather(settings(runs / "x")).held_out.items[0].relative
     rows = (room / "photos.csv").read_text().splitlines()
     names = [row.partition(",")[0] for row in rows[1:]]
     labels = runs / "l.csv"
     labels.write_text("\n".join([rows[0], *(f"{name},{'bar' if name == held else ''}" for name in names)]) + "\n")
+    listed = runs / "held.txt"
+    listed.write_text(f"{held}\n")
     with pytest.raises(LabelError, match="no photo has a tag"):
-        train_cls(settings(runs / "x", labels=labels))
+        train_cls(settings(runs / "x", labels=labels, val_list=listed))
     assert not (runs / "x").exists()
+    assert held not in [item.relative for item in gather(settings(runs / "x", labels=labels)).held_out.items]

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 from pseudomask.config.refiners.crf import CrfOptions
 from pseudomask.config.refiners.pamr import PamrOptions
+from pseudomask.config.refiners.proposals import ProposalsOptions
+from pseudomask.config.refiners.sam import SamOptions
+from pseudomask.config.refiners.superpixels import SuperpixelsOptions
 from pseudomask.config.refiners.walk import WalkOptions
 
 
@@ -18,6 +21,9 @@ class RefinerOptions(
     CrfOptions,
     PamrOptions,
     WalkOptions,
+    SuperpixelsOptions,
+    ProposalsOptions,
+    SamOptions,
 ):
     """The settings of all refiners; the last base's stand first."""
 

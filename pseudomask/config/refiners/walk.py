@@ -15,7 +15,7 @@ _walk = partial(option, panel="Walk", of=("walk",))
 class WalkOptions:
     """The affinity random walk (docs/refinement-walk.md)."""
 
-    affinity: Path | None = _walk(None, "Weights from train-affinity; required by walk.", role="place")
+    affinity: Path | None = _walk(None, "Weights from train-affinity; required by walk.", role="place", first=True)
     walk_weights: Path | None = _walk(
         None,
         "Weights with the backbone that --affinity was trained on; by default searched for in the weights that "
@@ -43,6 +43,12 @@ class WalkOptions:
     )
     walk_side: int = _walk(
         640, "Downscale larger photos for the walk, by a whole factor, so that the long side is at most this.", min=64
+    )
+    walk_classes: float = _walk(
+        1.0,
+        "Weight of what the boundary head learned of the classes, where it knows those of the scores; 0 ignores it.",
+        min=0.0,
+        max=100.0,
     )
     amp: Amp = _walk(
         "auto",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pseudomask.config.common import TagOptions
@@ -13,6 +14,7 @@ from pseudomask.data.labels.detect import detect
 from pseudomask.data.labels.folders import read_folders
 from pseudomask.data.labels.foreign import foreign_bytes, foreign_name
 from pseudomask.data.labels.matching import Matched, match
+from pseudomask.data.labels.renaming import read_map
 from pseudomask.data.labels.table import LabelTable, ReadOptions
 from pseudomask.data.labels.text_file import read_per_image, read_text_lines
 from pseudomask.data.labels.voc_main import read_voc_main
@@ -71,6 +73,7 @@ def read_labels(
     Raises LabelError, with the file and line if known.
     """
     options, format = ReadOptions.of(tags, classes, images), str(tags.label_format)
+    options = replace(options, renames=read_map(tags.map))
     if not path.exists():
         raise LabelError(f"no such label file or folder{did_you_mean_path(path)}", path)
     if path.is_file() and format != "npy":

@@ -60,7 +60,7 @@ class TableBuilder:
         cell = cell.strip()
         if not cell:
             return ()
-        if cell in self.classes and self.classes.given is not None:
+        if self.classes.knows(cell):
             return (cell,)
         listed = read_list_cell(cell)
         if listed is not None:
@@ -130,7 +130,7 @@ class TableBuilder:
         classes, tags = self.classes.finish(), self._tags
         if not classes:
             raise LabelError("names no class", self.path)
-        order = [self.classes.position(name, (None, self.path)) for name in classes]
+        order = [self.classes.index(name) for name in classes]
         if order != list(range(len(classes))):
             new = {old: i for i, old in enumerate(order)}
             moved = {old: tuple(sorted(new[i] for i in old)) for old in set(tags.values())}

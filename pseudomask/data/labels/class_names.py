@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from pseudomask.data.labels import suspects
+from pseudomask.data.labels import renaming, suspects
 from pseudomask.data.labels.table import BACKGROUND_NAMES, MAX_CLASSES, ReadOptions, check_classes, nearest
 from pseudomask.errors import LabelError
 from pseudomask.quoting import count, shell_word
@@ -45,7 +45,10 @@ class ClassNames:
         self._positions: dict[str, int] = {}
         self._by_fold: dict[str, str | None] = {}
         self._places: dict[str, Place] = {}
-        self._missing: dict[str, Place] = {}  # reported together, at the end
+        self._missing: dict[str, Place] = {}  # reported together, at the end, as are the next
+        self._unknown: dict[str, Place] = {}
+        self._left_out: dict[str, None] = {}
+        self._unused = set(options.renames)
         self._declared = False
         for name in check_classes(options.classes or ()):
             self._positions[name] = len(self._positions)
@@ -63,8 +66,28 @@ class ClassNames:
         for name in names:
             self.position(name.strip(), place)
 
+    def index(self, name: str) -> int:
+        """Position of a class that was found, or given."""
+        return self._positions[name]
+
+    def knows(self, name: str) -> bool:
+        """Whether a name is one of the given classes, or --map makes it one."""
+        return self._renamed(name) is not None or (self.given is not None and name in self._positions)
+
+    def _renamed(self, name: str) -> str | None:
+        return self._options.renames.get(suspects.clean(name).casefold()) if self._options.renames else None
+
     def position(self, name: str, place: Place) -> int:
         """Position of a class; -1 for no class, `LEFT_OUT` for a tag to skip. Raises LabelError for invalid names."""
+        target = self._renamed(name)
+        if target is None:
+            return self._position(name, place)
+        self._unused.discard(suspects.clean(name).casefold())
+        if self.given is not None:
+            renaming.check_targets([target], [target], self.given)
+        return self._position(target, place)
+
+    def _position(self, name: str, place: Place) -> int:
         known = self._positions.get(name)
         if known is not None:
             return known
@@ -79,7 +102,7 @@ class ClassNames:
         if tidy != name and tidy:
             if suspects.is_cleaned(name, tidy):
                 self._note("invisible characters, extra spaces and enclosing quotes were removed from names")
-            return self.position(tidy, place)
+            return self._position(tidy, place)
         if name.casefold() in BACKGROUND_NAMES:
             self._note("background is not a class and was ignored; mask index 0 is always background")
             return _NO_CLASS
@@ -99,7 +122,9 @@ class ClassNames:
         if self._missing:
             raise _error(suspects.missing(list(self._missing)), next(iter(self._missing.values())))
         names = tuple(self._positions)
+        self._tell_renamed()
         if self.given is not None:
+            self._check_unknown()
             return names
         if self._options.separator is None and not self._declared:
             for name, separator in suspects.combined(names, in_cell=self._in_cells):
@@ -147,8 +172,11 @@ class ClassNames:
         assert self.given is not None
         match = _NUMBER.fullmatch(name)
         if match is None:
-            merge = " (--merge-names merges them)" if twin is not None else ""
-            raise _error(f"unknown class {suspects.shown(name)}{nearest(name, self.given)}{merge}", place)
+            if self._options.drop_unknown:
+                self._left_out[name] = None
+            else:
+                self._unknown.setdefault(name, place)
+            return _NO_CLASS
         position = int(match[1]) - self._first
         if position == -1:
             raise _error(
@@ -161,6 +189,28 @@ class ClassNames:
         first = suspects.shown(self.given[0])
         self._note(f"tags that are numbers are positions in the class list, from {self._first}, {first} (--count-from)")
         return position
+
+    def _check_unknown(self) -> None:
+        if not self._unknown:
+            return
+        assert self.given is not None
+        names = list(self._unknown)
+        line, where = self._unknown[names[0]]
+        merges = any(suspects.fold(name) in self._by_fold for name in names)
+        merge = " (or --merge-names, which ignores case, spaces, '_' and '-')" if merges else ""
+        more = f" (and {len(names) - 1:,} more)" if len(names) > 1 else ""
+        raise LabelError(
+            f"unknown class {suspects.shown(names[0])}{more}{nearest(names[0], self.given)}; "
+            f"{renaming.advice(names, self.given)}{merge}",
+            where,
+            line,
+        )
+
+    def _tell_renamed(self) -> None:
+        if self._unused:
+            self._note(f"--map has names that no label has: {renaming.names_of(sorted(self._unused))}")
+        if self._left_out:
+            self._note(renaming.dropped(list(self._left_out)))
 
     def _note(self, note: str) -> None:
         if note not in self.notes and len(self.notes) < 20:

@@ -100,7 +100,7 @@ def _categories(data: dict[str, Any], builder: TableBuilder) -> dict[int, tuple[
     known = {
         number: (
             names[number],
-            builder.resolve((names[number],), None) if given is None or names[number] in given else None,
+            builder.resolve((names[number],), None) if given is None or builder.classes.knows(names[number]) else None,
         )
         for number in order
     }

@@ -135,8 +135,7 @@ def _named(name: str, header: list[str], path: Path, line: int, option: str) -> 
 
 
 def _may_be_class(name: str, builder: TableBuilder) -> bool:
-    given = builder.options.classes
-    if given is not None and name in given:
+    if builder.classes.knows(name):
         return True
     return bool(name) and plain(name) not in _OTHER_COLUMNS and plain(name) not in FILE_COLUMNS
 

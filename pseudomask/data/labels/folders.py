@@ -42,11 +42,14 @@ def read_folders(path: Path, options: ReadOptions) -> LabelTable:
 
 def _class_of(item: ImageItem, options: ReadOptions) -> str:
     folders = item.relative.split("/")[:-1]
-    return next((name for name in folders if name in (options.classes or ())), folders[0])
+    if options.classes is None:
+        return folders[0]
+    known = (name for name in folders if name in options.classes or name.casefold() in options.renames)
+    return next(known, folders[0])
 
 
 def _is_settled(name: str, options: ReadOptions) -> bool:
-    return name.casefold() in options.skip_tag | options.no_class
+    return name.casefold() in {*options.skip_tag, *options.no_class, *options.renames}
 
 
 def _is_deep(top: str, inside: list[ImageItem]) -> bool:

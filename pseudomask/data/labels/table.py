@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,6 +49,8 @@ class ReadOptions:
     no_class: frozenset[str] = frozenset()
     skip_tag: frozenset[str] = frozenset()
     merge_names: bool = False
+    renames: Mapping[str, str] = field(default_factory=dict)
+    drop_unknown: bool = False
     count_from: int | None = None
     image_column: str | None = None
     label_column: tuple[str, ...] = ()
@@ -66,6 +68,7 @@ class ReadOptions:
             no_class=frozenset(name.casefold() for name in _split(tags.no_class)),
             skip_tag=frozenset(name.casefold() for name in _split(tags.skip_tag)),
             merge_names=tags.merge_names,
+            drop_unknown=tags.unknown_tags == "drop",
             count_from=tags.count_from,
             image_column=tags.image_column,
             label_column=_split(tags.label_column),

@@ -1,6 +1,6 @@
 "use strict";
 (() => {
-  const COLUMNS = ["key", "iou", "classes", "ious", "margin", "ignored", "area", "empty", "photo", "scores", "mask", "truth"];
+  const COLUMNS = ["key", "iou", "classes", "ious", "margin", "ignored", "area", "empty", "photo", "scores", "mask", "truth", "unrefined"];
   const PAGE = 20;
   const byId = (id) => document.getElementById(id);
   const meta = JSON.parse(byId("meta").textContent);
@@ -109,6 +109,7 @@
     const head = make("div", "head");
     head.append(make("h3", "title", row.key));
     const signs = [];
+    if (row.unrefined) signs.push("not refined");
     if (row.empty.length) signs.push(`${row.empty.length} without a pixel`);
     if (row.margin !== null) signs.push(`margin ${row.margin.toFixed(2)}`);
     if (row.ignored) signs.push(`${percent(row.ignored)} % ignored`);
@@ -128,7 +129,7 @@
   }
 
   const watcher = new IntersectionObserver((seen) => { if (seen.some((one) => one.isIntersecting)) more(); }, { rootMargin: "1200px" });
-  function watch() { // anew after each piece: what stays in sight is not told twice
+  function watch() { // restarted after each piece: an observer does not report what stays in view
     watcher.disconnect();
     watcher.observe(byId("more"));
   }

@@ -1,0 +1,1 @@
+"""The verb `check`: what photos and tags can teach, before any training."""

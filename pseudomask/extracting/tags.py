@@ -1,0 +1,50 @@
+"""Which classes a run has, and where each photo's tags come from."""
+
+from __future__ import annotations
+
+from pseudomask import vocabulary
+from pseudomask.data.collection import Collection, report_labels
+from pseudomask.errors import UsageError
+from pseudomask.networks.card import Card
+from pseudomask.networks.network import CamNetwork
+from pseudomask.running.reporter import Reporter
+
+_WELL_SEEN = 100  # photos of a class in training
+
+
+def classes_of_tags(
+    collection: Collection, network: CamNetwork, card: Card, reporter: Reporter
+) -> tuple[CamNetwork, Card]:
+    """The network and card whose classes are the photos' tags; what each stands for is reported."""
+    tags = collection.classes
+    if collection.drop_unknown:
+        tags = vocabulary.known(tags)
+    if not tags:
+        raise UsageError(
+            f"these weights know {len(card.classes):,} classes and kinds of them; name those that the photos may show "
+            "with --labels FILE or --class-file FILE"
+        )
+    for tag in tags:
+        if (found := vocabulary.meaning(tag)) is not None:
+            reporter.info(vocabulary.describe(tag, found, card.classes))
+    return vocabulary.network_for(network, card, tags)
+
+
+def report_tags(collection: Collection, card: Card, reporter: Reporter) -> str:
+    """Warn of photos whose tags the classifier chooses; returns where the tags come from."""
+    if collection.tags is None:
+        reporter.warn(
+            "no --labels; using the classifier's confident predictions as tags, of which many are wrong where photos "
+            "differ from those of its training"
+        )
+        seen = card.training.get("photos_per_class")
+        counts = seen if isinstance(seen, dict) else {}
+        rare = [name for name, n in counts.items() if isinstance(n, int) and n < _WELL_SEEN]
+        if 0 < len(rare) < len(counts):
+            reporter.warn(
+                f"these weights saw fewer than {_WELL_SEEN} photos of {', '.join(rare[:8])}"
+                f"{f' and {len(rare) - 8} more' if len(rare) > 8 else ''}: their predicted tags are the least reliable"
+            )
+        return "the classifier"
+    report_labels(collection, reporter, "the classifier's confident predictions are used as their tags")
+    return collection.labels

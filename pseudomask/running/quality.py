@@ -1,0 +1,143 @@
+"""What speaks against masks that nobody has compared with true ones: found in the manifest's lines alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from numbers import Real
+from typing import Any
+
+from pseudomask.quoting import count, some
+from pseudomask.running.manifest import DONE
+
+FILLED = 0.95
+"""Share of a photo that its classes, or one of them, cover where the mask shows no shape any more."""
+MANY = 0.25
+"""Share of masks from which it is not the photos' own doing."""
+_LEAST = 3
+"""Masks of a class from which a share says something."""
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """One thing that speaks against masks.
+
+    Attributes:
+        kind: `at_chance`, `fills`, `no_background`, `misses` or `threshold`.
+        masks: how many it may have spoiled.
+        text: one line for people.
+        classes: masks by class, where it is about classes, the worst first.
+    """
+
+    kind: str
+    masks: int
+    text: str
+    classes: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class ClassCoverage:
+    """Masks of photos with the tag of one class; `empty`: it has no pixel there; `filled`: it covers the photo; `area`:
+    sum of its shares of the photos."""
+
+    tagged: int = 0
+    empty: int = 0
+    filled: int = 0
+    area: float = 0.0
+
+    @property
+    def spoiled(self) -> float:
+        """Share of its masks that miss the photo or fill it."""
+        return (self.empty + self.filled) / max(self.tagged, 1)
+
+
+@dataclass
+class Coverage:
+    """How much of the photos the classes cover.
+
+    Attributes:
+        masks: how many there are; `with_empty`: with a tag that has no pixel; `full`: without background.
+        classes: by name, those that are tags of some photo.
+    """
+
+    masks: int = 0
+    with_empty: int = 0
+    full: int = 0
+    classes: dict[str, ClassCoverage] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, entries: Iterable[Mapping[str, Any]]) -> Coverage:
+        """Of a manifest's entries, the last of each image; fields of another type than expected do not count."""
+        found = cls()
+        for entry in entries:
+            if entry.get("status", DONE) == DONE:
+                found._add(entry)
+        return found
+
+    def _add(self, entry: Mapping[str, Any]) -> None:
+        shares = {name: share for name, share in _table(entry.get("area")).items() if _is_share(share)}
+        empty = _names(entry.get("empty"))
+        self.masks += 1
+        self.with_empty += bool(empty)
+        self.full += sum(shares.values()) >= FILLED
+        for name in _names(entry.get("classes")):
+            one = self.classes.setdefault(name, ClassCoverage())
+            one.tagged += 1
+            one.empty += name in empty
+            one.filled += shares.get(name, 0) >= FILLED
+            one.area += shares.get(name, 0)
+
+    def doubts(self, at_chance: Sequence[str] = (), rest: str = "pseudomask report lists all") -> list[Doubt]:
+        """What speaks against the masks, the most harmful first.
+
+        Args:
+            at_chance: classes that the weights find in held-out photos no better than chance.
+            rest: where classes that a line leaves out are listed.
+        """
+        chance = {name: self.classes[name].tagged for name in at_chance if name in self.classes}
+        fills = {name: one.filled for name, one in self.classes.items() if _is_usual(one.filled, one.tagged)}
+        misses = {name: one.empty for name, one in self.classes.items() if one.empty}
+        found = []
+        if chance:
+            found.append(
+                _doubt("at_chance", sum(chance.values()), chance, "{}: no better than chance on held-out photos", rest)
+            )
+        if fills:
+            found.append(_doubt("fills", sum(fills.values()), self._of(fills), "{}: fills the whole photo", rest))
+        elif _is_usual(self.full, self.masks):
+            found.append(Doubt("no_background", self.full, f"no background in {self._among(self.full)}"))
+        if self.with_empty:
+            text = f"tags without pixels in {self._among(self.with_empty)}: {{}}"
+            found.append(_doubt("misses", self.with_empty, self._of(misses), text, rest))
+        return sorted(found, key=lambda one: -one.masks)
+
+    def _among(self, some_masks: int) -> str:
+        return f"{some_masks:,} of {count(self.masks, 'mask')}"
+
+    def _of(self, masks: Mapping[str, int]) -> dict[str, str]:
+        return {name: f"{n} of {self.classes[name].tagged}" for name, n in masks.items()}
+
+
+def _doubt(kind: str, masks: int, numbers: Mapping[str, int | str], text: str, rest: str) -> Doubt:
+    """A doubt about classes; numbers: masks of each, or `masks of all of its masks`."""
+    first = {name: int(str(n).partition(" ")[0]) for name, n in numbers.items()}
+    order = sorted(first, key=lambda name: (-first[name], name))
+    named = some([f"{name} ({numbers[name]})" for name in order], _SHOWN, rest)
+    return Doubt(kind, masks, text.format(named), {name: first[name] for name in order})
+
+
+def _is_usual(masks: int, among: int) -> bool:
+    return masks >= max(_LEAST, MANY * among)
+
+
+def _table(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _names(value: object) -> list[str]:
+    return [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and 0 <= float(value) <= 1

@@ -1,0 +1,99 @@
+"""A network whose classes are the photos' tags, made from one that knows ImageNet."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import torch
+
+from pseudomask.config import ExtractConfig
+from pseudomask.errors import LabelError, UsageError
+from pseudomask.extraction import extract
+from pseudomask.networks import store
+from pseudomask.networks.card import Card
+from pseudomask.networks.checkpoint import save_network
+from pseudomask.networks.network import CamNetwork
+from pseudomask.vocabulary import GroupLogits, meaning, network_for
+
+NAMES = tuple(f"class {i}" for i in range(1000))
+CARD = Card(classes=NAMES, method="cam", backbone=tiny.NARROW, weight_rule="first", vocabulary="imagenet")
+
+
+def network() -> CamNetwork:
+    torch.manual_seed(0)
+    return CamNetwork(1000, tiny.NARROW).eval()
+
+
+def test_a_tags_weights_are_the_positive_part_of_its_classes_mean() -> None:
+    whole = network()
+    rows = whole.classifier.weight.detach().clone()
+    made, card = network_for(whole, CARD, ["zebra", "cat"])
+    assert card.classes == ("zebra", "cat")
+    cats = meaning("cat")
+    assert cats is not None
+    assert torch.equal(made.classifier.weight[0], rows[340].clamp(min=0))
+    assert torch.allclose(made.classifier.weight[1], rows[list(cats.classes)].mean(0).clamp(min=0))
+
+
+def test_a_groups_probability_is_the_sum_of_its_classes() -> None:
+    rows, pooled = torch.randn(5, 3, dtype=torch.float64), torch.randn(2, 3, dtype=torch.float64)
+    logits = GroupLogits(rows.float(), [(0, 2), (4,)])(pooled.float())
+    wanted = torch.exp(pooled @ rows.T) / torch.exp(pooled @ rows.T).sum(1, keepdim=True)
+    assert torch.allclose(logits.sigmoid()[:, 0].double(), wanted[:, 0] + wanted[:, 2], atol=1e-5)
+    assert torch.allclose(logits.sigmoid()[:, 1].double(), wanted[:, 4], atol=1e-5)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """photos/, tags.csv, and a box with random weights for `--weights imagenet`."""
+    tiny.write_photos(tmp_path / "photos", 4)
+    names = sorted(p.relative_to(tmp_path / "photos").as_posix() for p in (tmp_path / "photos").rglob("*.png"))
+    rows = "".join(f"{name},{tags}\n" for name, tags in zip(names, ("dog", "zebra;dog", "violin", ""), strict=True))
+    (tmp_path / "tags.csv").write_text("filename,labels\n" + rows)
+    (tmp_path / "box").mkdir()
+    save_network(tmp_path / "box" / store.NAMED["imagenet"], network(), CARD)
+    monkeypatch.setattr(store, "bundled_folders", lambda: (tmp_path / "box",))
+    return tmp_path
+
+
+def settings(place: Path, **more: object) -> ExtractConfig:
+    base = {"weights": Path("imagenet"), "labels": place / "tags.csv", "refine": ("none",), "device": "cpu"}
+    return ExtractConfig(images=place / "photos", out=place / "out", workers=0, **{**base, **more})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("method", ["cam", "cpmc"])
+def test_extract_names_its_classes_after_the_tags(place: Path, method: str) -> None:
+    result = extract(settings(place, method=method))
+    assert result.exit_code == 0
+    assert result.classes == ("dog", "violin", "zebra")
+    lines = [json.loads(line) for line in (place / "out/manifest.jsonl").read_text().splitlines()]
+    assert sorted(len(line["classes"]) for line in lines if "classes" in line) == [0, 1, 1, 2]
+    assert json.loads((place / "out/run.json").read_text())["classes"] == ["dog", "violin", "zebra"]
+
+
+def test_without_tags_a_class_file_says_what_to_look_for(place: Path) -> None:
+    with pytest.raises(UsageError, match="1,000 classes.*--class-file"):
+        extract(settings(place, labels=None))
+    (place / "names.txt").write_text("background\ncat\nfurniture\n")
+    result = extract(settings(place, labels=None, class_file=place / "names.txt"))
+    assert result.classes == ("cat", "furniture")
+
+
+def test_tags_that_it_does_not_know_are_refused_or_dropped(place: Path) -> None:
+    text = (place / "tags.csv").read_text().replace("violin", "grzl")
+    (place / "tags.csv").write_text(text)
+    with pytest.raises(LabelError, match="grzl"):
+        extract(settings(place))
+    assert not (place / "out").exists()
+    assert extract(settings(place, unknown_tags="drop")).classes == ("dog", "zebra")
+
+
+def test_a_file_of_that_name_comes_first(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    assert store.find_weights(Path("imagenet")) == place / "box" / store.NAMED["imagenet"]
+    (place / "imagenet").write_bytes(np.zeros(1).tobytes())
+    assert store.find_weights(Path("imagenet")) == Path("imagenet")
