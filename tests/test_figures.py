@@ -245,3 +245,26 @@ def test_what_a_photo_costs_by_method() -> None:
         seeds, _, steps = label.partition(", refined by ")
         if steps:
             same(cell, ratios[seeds.lower()] + sum(refiners[step] for step in steps.strip("`").split(" and ")))
+
+
+def test_kinds_of_class_map() -> None:
+    """mIoU on train and val with the threshold, then the cost; columns are weight rule and method."""
+    found = results("cams")
+    quality = {(one["cam"], one["rule"], one["method"]): one for one in found["quality"]}
+    rows = table("docs/cam-variants.md", "kind of map | w |")
+    assert {row[0] for row in rows} == {cam for cam, _, _ in quality}
+    for row in rows:
+        pairs = [(rule, method) for rule in ("first", "second") for method in ("cam", "cpmc")]
+        for cell, pair in zip(row[1:], pairs, strict=True):
+            one = quality[row[0], *pair]
+            same(cell, one["train"], one["val"], one["threshold"])
+    cost = {(one["cam"], one["rule"], one["method"]): one for one in found["cost"]}
+    rows = table("docs/cam-variants.md", "kind of map | cam |")
+    assert {row[0] for row in rows} == {cam for cam, _, _ in cost}
+    unit = cost["plain", "first", "cam"]["seconds"]
+    for row in rows:
+        cam, recam, cpmc = (cost[row[0], *pair] for pair in (("first", "cam"), ("second", "cam"), ("second", "cpmc")))
+        for cell, one in zip(row[1:4], (cam, recam, cpmc), strict=True):
+            same(cell, one["seconds"] / unit)
+        same(row[4], recam["seconds"] / cam["seconds"])
+        same(row[5], cam["memory_mib"], cpmc["memory_mib"])

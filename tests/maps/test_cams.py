@@ -43,7 +43,7 @@ def network() -> CamNetwork:
 
 
 def config(**more: Any) -> ExtractConfig:
-    return ExtractConfig(images=Path("in"), out=Path("out"), **more)
+    return ExtractConfig(images=Path("in"), out=Path("out"), **{"method": "recam"} | more)
 
 
 def planted(d: int = 6, classes: int = 4, photos: int = 2) -> tuple[Tensor, Tensor]:
