@@ -46,7 +46,7 @@ def test_names_of_one_vocabulary_are_told_apart_from_words_it_has_not() -> None:
 
 
 def test_unknown_tags_come_with_the_nearest_names_and_the_flags() -> None:
-    with pytest.raises(LabelError, match="'zebbra'.*zebra.*1 other tag.*--map.*--unknown-tags drop"):
+    with pytest.raises(LabelError, match=r"'zebbra'.*zebra.*1 other tag.*--map.*--unknown-tags drop"):
         meanings(["dog", "zebbra", "qqqq"])
 
 

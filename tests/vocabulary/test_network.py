@@ -76,7 +76,7 @@ def test_extract_names_its_classes_after_the_tags(place: Path, method: str) -> N
 
 
 def test_without_tags_a_class_file_says_what_to_look_for(place: Path) -> None:
-    with pytest.raises(UsageError, match="1,000 classes.*--class-file"):
+    with pytest.raises(UsageError, match=r"1,000 classes.*--class-file"):
         extract(settings(place, labels=None))
     (place / "names.txt").write_text("background\ncat\nfurniture\n")
     result = extract(settings(place, labels=None, class_file=place / "names.txt"))
