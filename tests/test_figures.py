@@ -192,6 +192,14 @@ def test_quality_against_time() -> None:
             same(cell, value)
 
 
+def test_imagenet_without_training() -> None:
+    rows, found = table("docs/imagenet.md", "seeds | photos"), results("imagenet")
+    for row, one in zip(rows, found, strict=True):
+        assert row[0] == one["row"]
+        for cell, name in zip(row[1:], ("photos", "miou", "cat", "cow", "dog", "horse", "sheep"), strict=True):
+            same(cell, one[name])
+
+
 def test_what_the_disagreements_of_maps_are() -> None:
     rows, found = table("docs/methods-cpmc.md", "reading | FN, share of grid"), results("cpmc_regions")
     for row, one in zip(rows, found, strict=True):

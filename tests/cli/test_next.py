@@ -26,8 +26,9 @@ def test_what_comes_next_parses(name: str) -> None:
         one.name: Path(f"my {one.name}") for one in fields(verb.config) if one.name in ("images", "seeds", "labels")
     }
     weights = Path("my run/weights.safetensors")
+    made = SimpleNamespace(**{"fit": "sgd"} | places)
     result = SimpleNamespace(weights=weights, summary=lambda: [("steps", "2 of 2")])
-    (_, _), (label, line) = _rows(verb, SimpleNamespace(**places), result)
+    (_, _), (label, line) = _rows(verb, made, result)
     assert label == "next"
     first, then, *rest = shlex.split(line)
     assert first == "pseudomask"
@@ -39,7 +40,7 @@ def test_what_comes_next_parses(name: str) -> None:
     assert config.images == places["images"]
     assert weights in (getattr(config, "weights", None), getattr(config, "affinity", None))
     stopped = SimpleNamespace(weights=None, summary=lambda: [("steps", "1 of 2")])
-    assert len(_rows(verb, SimpleNamespace(**places), stopped)) == 1
+    assert len(_rows(verb, made, stopped)) == 1
 
 
 def test_the_next_command_keeps_the_options_that_were_used() -> None:
