@@ -53,5 +53,5 @@ def _bundled(name: str) -> Path:
         if (folder / name).is_file():
             return folder / name
     raise WeightsError(
-        f"{name} is not installed: give --weights FILE or set {VARIABLE}; `pseudomask train-cls` makes weights"
+        f"no weights: give --weights FILE or set {VARIABLE}; `pseudomask train-cls` makes weights ({name} is not there)"
     )

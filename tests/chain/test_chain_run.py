@@ -352,14 +352,15 @@ def test_tags_that_cannot_teach_are_told_by_a_dry_run_once(chain: Write, room: P
     assert result.exit_code == 0
 
 
-def test_one_class_is_known_before_train_cls(chain: Write, room: Path, tmp_path: Path) -> None:
+def test_what_one_class_cannot_teach_is_known_before_train_cls(chain: Write, room: Path, tmp_path: Path) -> None:
     """What reactivate would refuse, after hours."""
     rows = (room / "photos.csv").read_text().splitlines()
     labels = tmp_path / "l.csv"
     labels.write_text("\n".join([rows[0], *(f"{row.partition(',')[0]},bar" for row in rows[1:])]) + "\n")
     file = chain("train-cls", "reactivate")
     change(file, "photos.csv", str(labels))
-    with pytest.raises(UsageError, match=r"^reactivate: .*at least two classes"):
+    change(file, "[reactivate]", "[reactivate]\ncontrast = false")
+    with pytest.raises(UsageError, match=r"^reactivate: .*--no-contrast"):
         do(file)
     assert not (tmp_path / "out").exists()
 

@@ -57,13 +57,13 @@ def own(settings: Settings, box: Path) -> Settings:
 def seen_by_the_walk(patch: pytest.MonkeyPatch) -> list[int]:
     """A list that grows each time that the walk runs a backbone of its own."""
     seen: list[int] = []
-    true = EdgeNetwork.forward
+    true = EdgeNetwork.see
 
-    def forward(self: EdgeNetwork, x: Any) -> Any:
+    def see(self: EdgeNetwork, x: Any) -> Any:
         seen.append(len(x))
         return true(self, x)
 
-    patch.setattr(EdgeNetwork, "forward", forward)
+    patch.setattr(EdgeNetwork, "see", see)
     return seen
 
 

@@ -35,6 +35,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "test_r8_refine_and_evaluate_keep_their_inputs": ("photos.folders_apart",),
     "test_r9_extract_killed_at_random_moments": ("files.atomic_files", "files.line_at_once", "files.sweeping"),
     "test_r9_refine_killed_at_random_moments": ("files.atomic_files", "files.line_at_once", "files.sweeping"),
+    "test_a_killed_run_that_refines_ends_with_the_bytes_of_an_undisturbed_one": ("files.sweeping",),
     "test_r9_export_killed_at_random_moments": ("files.folder_as_a_whole",),
     "test_r11_export_on_a_full_disk": ("files.folder_as_a_whole",),
     "test_r9_training_killed_at_random_moments": ("files.momenta",),

@@ -76,7 +76,7 @@ def test_walk(monkeypatch: pytest.MonkeyPatch) -> None:
     with ActedGpu() as gpu:
         found = walk("cuda").refine(photo, scores, 0.3)
     assert gpu.count > 50
-    assert np.array_equal(found.scores.values, expected.scores.values)
+    assert np.allclose(found.scores.values, expected.scores.values, atol=1e-6)
 
 
 def test_functions_follow_their_tensors() -> None:

@@ -16,6 +16,7 @@ from planted import KEYS, blurred
 
 import pseudomask
 from pseudomask.cli import app
+from pseudomask.networks import store
 from pseudomask.running.record import RunRecord
 from pseudomask.scores import load_scores, save_scores
 
@@ -104,6 +105,7 @@ def test_mistakes_are_found_before_any_work(call: Call, folders: Path) -> None:
 
 def test_what_the_machine_lacks(call: Call, folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pydensecrf", None)  # not importable, wherever this runs
+    monkeypatch.setattr(store, "bundled_folders", lambda: ())  # no boundary head
     for arguments in (
         ("--method", "crf", "--engine", "pydensecrf"),
         ("--method", "walk"),

@@ -54,7 +54,7 @@ def test_the_environment_tells(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ranks.__wrapped__() == Ranks(3, 8, 1, 2, 0)
     assert error_prefix() == "process 3: "
     monkeypatch.setenv("RANK", "8")
-    with pytest.raises(UsageError, match="RANK 8 is not below WORLD_SIZE 8"):
+    with pytest.raises(UsageError, match="RANK 8 must be below WORLD_SIZE 8"):
         ranks.__wrapped__()
     monkeypatch.setenv("RANK", "x")
     with pytest.raises(UsageError, match="RANK='x' is not a number"):

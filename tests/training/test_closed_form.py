@@ -97,7 +97,18 @@ def test_from_tags_to_masks(room: Path, runs: Path, settings: Settings, single: 
     train_cls(config)
     assert Path(result.weights).read_bytes() == before
     out = runs / "masks"
-    extract(ExtractConfig(images=config.images, out=out, labels=labels, weights=result.weights, tta="fast", workers=0))
+    extract(
+        ExtractConfig(
+            images=config.images,
+            out=out,
+            labels=labels,
+            weights=result.weights,
+            method="recam",
+            refine=("none",),
+            tta="fast",
+            workers=0,
+        )
+    )
     record = json.loads((out / "run.json").read_text())
     assert record["protocol"]["recam_weights"] == "second"
     assert record["protocol"]["threshold"] == card.thresholds["second"]

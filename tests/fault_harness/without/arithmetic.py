@@ -30,7 +30,7 @@ def smaller_batches(patch: Patch) -> None:
     """a batch that is too large is halved"""
     from pseudomask.extracting.engine import Engine
 
-    patch(Engine, "scores", lambda self, photos, tags: self._scores(photos, tags))
+    patch(Engine, "make", lambda self, photos, tags: self._make(photos, tags))
 
 
 def new_refiners(patch: Patch) -> None:
