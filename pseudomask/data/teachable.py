@@ -55,7 +55,7 @@ class Rule:
 
 
 RULES = {
-    "absent": Rule(HOPELESS, "{has} no photo", "no photo", "add photos, or leave it out", True),
+    "absent": Rule(HOPELESS, "{has} no photo", "no photo", "add photos, or leave out such classes", True),
     "held_out": Rule(
         HOPELESS,
         "{has} no photo to train on, because all are held out",
@@ -66,7 +66,7 @@ RULES = {
         HOPELESS,
         f"{{has}} fewer than {LIMITS.hopeless} photos",
         f"fewer than {LIMITS.hopeless} photos",
-        f"add photos ({LIMITS.few} or more), merge it with a similar class, or leave it out",
+        f"add photos ({LIMITS.few} or more), merge with similar classes, or leave out such classes",
         True,
     ),
     "everywhere": Rule(
@@ -91,13 +91,13 @@ RULES = {
         DOUBTFUL,
         "{is_} (nearly) only in photos of another class",
         "(nearly) only in photos of {others}",
-        "add photos without the other class, or leave it out",
+        "add photos without the other class, or leave out such classes",
     ),
     "few": Rule(
         DOUBTFUL,
         f"{{has}} fewer than {LIMITS.few} photos",
         f"fewer than {LIMITS.few} photos",
-        "add photos, or merge it with a similar class",
+        "add photos, or merge with similar classes",
         True,
     ),
     "never_alone": Rule(

@@ -15,7 +15,12 @@ _walk = partial(option, panel="Walk", of=("walk",))
 class WalkOptions:
     """The affinity random walk (docs/refinement-walk.md)."""
 
-    affinity: Path | None = _walk(None, "Weights from train-affinity; required by walk.", role="place", first=True)
+    affinity: Path | None = _walk(
+        None,
+        "Boundary head from train-affinity for walk; by default the bundled one, if it fits the weights.",
+        role="place",
+        first=True,
+    )
     walk_weights: Path | None = _walk(
         None,
         "Weights with the backbone that --affinity was trained on; by default searched for in the weights that "
