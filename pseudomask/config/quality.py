@@ -33,7 +33,7 @@ def settle_quality(config: ExtractConfig, recorded: Mapping[str, Any] | None) ->
 
     Args:
         recorded: settings of the run that is in the output folder. Versions without qualities knew other defaults;
-            what they began goes on as it was.
+            what they began is finished with those.
     """
     before = None if config.quality is not None or recorded is None else _before(recorded)
     point = before or QUALITIES[config.quality or USUAL]

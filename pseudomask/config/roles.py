@@ -51,7 +51,7 @@ def defaults(config: type) -> dict[str, Any]:
 
 
 def changed(told: Mapping[str, Any], config: type, names: Collection[str]) -> dict[str, Any]:
-    """Those of the recorded settings `told` that are in `names` and differ from their default.
+    """The recorded settings `told` that are in `names` and differ from their default.
 
     This makes records of different versions comparable, even if one version lacks some settings.
     """

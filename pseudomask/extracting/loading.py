@@ -33,7 +33,7 @@ def load(photos: Photos, *, workers: int, device: torch.device, order: Iterable[
     forked, they inherit every lock that a thread holds at that moment.
 
     Where a worker dies, the photos that were under way are decoded again, one at a time in a process of its own; the
-    one at which that dies too comes back with a problem, and the run goes on. Raises `PseudomaskError` where processes
+    one at which that dies too comes back with a problem; the run continues. Raises `PseudomaskError` where processes
     die before they have begun.
     """
     supply, ready = _Supply(range(len(photos)) if order is None else order), RawValue(c_bool, False)

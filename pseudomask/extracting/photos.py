@@ -84,7 +84,7 @@ def windowed(indices: Sequence[int], size_of: Callable[[int], tuple[int, int]], 
 def by_shape(indices: Sequence[int], sizes: Iterable[tuple[int, int]], max_side: int) -> list[int]:
     """`indices` with those together that the network sees at one size, in the order of each size's first.
 
-    oneDNN prepares every convolution anew for a size that it has not seen lately, and batches fill sooner.
+    oneDNN prepares every convolution again for a size not seen recently, and batches fill sooner.
 
     Args:
         sizes: (H, W) of each index's photo; (0, 0) where it is unknown.
@@ -96,7 +96,7 @@ def by_shape(indices: Sequence[int], sizes: Iterable[tuple[int, int]], max_side:
 
 
 def header_size(path: Path) -> tuple[int, int]:
-    """(H, W) of the upright photo as its header tells it; (0, 0) where there is no readable one."""
+    """(H, W) of the upright photo, from its header; (0, 0) if that cannot be read."""
     try:
         return image_size(path)
     except ImageError:

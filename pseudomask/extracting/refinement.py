@@ -24,7 +24,7 @@ class Refinement:
 
     Attributes:
         names: the refiners in turn.
-        threshold: the background's height in what they make, in [0, 1]; the same for all photos.
+        threshold: background threshold of the refined scores, in [0, 1]; the same for all photos.
         refine: (the photo's key, photo uint8 (H, W, 3), scores as they are stored, what `look` found) → refined scores.
             Called from several threads.
         look: from the features of photos at scale 1, all stages and not mirrored, what `refine` needs of each; None
@@ -42,7 +42,7 @@ class Refinement:
         return ",".join(self.names)
 
     def protocol(self) -> dict[str, Any]:
-        """What the run's record tells of it."""
+        """What the run's record says about it."""
         return {
             "refined_by": str(self),
             "masks_threshold": self.threshold,

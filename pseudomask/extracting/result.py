@@ -20,7 +20,7 @@ class ExtractResult(FolderResult):
         passed_over: files of `images` that hold pictures of kinds that are not read.
         images, with_scores: the photos' folder, and whether scores lie beside the masks.
         quality: the quality and what it stands for.
-        refined_by: the refiners that made the masks from the scores; `masks_threshold`: the background's height there,
+        refined_by: the refiners that made the masks from the scores; `masks_threshold`: their background threshold,
             while `threshold` is that of the scores.
         own_weights: the weights that were given.
     """

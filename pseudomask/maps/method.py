@@ -1,4 +1,4 @@
-"""What a CAM method is: a small object that turns the features of photos at one size into raw class maps."""
+"""The interface of map methods: small objects that turn the features of photos of one size into raw class maps."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def find_backbone(path: Path, named: Path | None, seeds: Path | None = None) -> 
 
 
 def knows_classes(path: Path, names: Sequence[str]) -> bool:
-    """Whether the head in `path` tells these classes apart, in this order. `WeightsError` if `path` is not a head."""
+    """Whether the head in `path` predicts these classes, in this order. `WeightsError` if `path` is not a head."""
     tensors, card = _read(path)
     return "classes.weight" in tensors and card.classes == tuple(names)
 
@@ -120,7 +120,7 @@ def with_head(options: RefineConfig, weights: Path | None) -> RefineConfig:
 
 
 def weights_of(seeds: Path) -> Path | None:
-    """What the seeds in a folder were made with, as its record tells, else the usual weights; None if they are gone."""
+    """The weights in the record of the seeds, else the default weights; None if they are gone."""
     recorded = _recorded(seeds) or _default()
     return recorded if recorded is not None and recorded.is_file() else None
 

@@ -26,7 +26,7 @@ class EdgeHead(nn.Module):
     """A head on the outputs of a backbone's stem and stages; its weights are a file of their own.
 
     Args:
-        classes: how many classes it tells apart, beside finding boundaries; 0: none.
+        classes: number of classes it predicts besides boundaries; 0 for none.
 
     Attributes:
         taps: for each output a bias-free 1×1 convolution to 32 channels, group norm and ReLU.

@@ -41,7 +41,7 @@ class Features:
         return replace(self, outputs=tuple(one[:photos] for one in self.outputs), image=image)
 
     def part(self, photo: int) -> Features:
-        """Those of one photo."""
+        """The features of one photo."""
         return Features(tuple(one[photo : photo + 1] for one in self.outputs), self.strides, self.size)
 
     def detach(self) -> Features:

@@ -26,7 +26,7 @@ def plan_batches(jobs: Sequence[Job], seeds: Mapping[str, Entry], most: int) -> 
     """All jobs, in batches of at most `most` photos of one size, with labels of about the same number.
 
     Args:
-        seeds: the manifest of SEEDS, which tells sizes and classes; a photo of which it does not goes alone.
+        seeds: the manifest of SEEDS, with sizes and classes; a photo without them is refined alone.
     """
     if most == 1:
         return [(job,) for job in jobs]

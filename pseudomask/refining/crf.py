@@ -120,7 +120,7 @@ class Crf:
 
 
 def one_hot(stacked: np.ndarray) -> np.ndarray:
-    """1 for the highest of (L, h, w), ties going to the lower: the mask, where the first is background's height."""
+    """1 for the highest of (L, h, w), ties going to the lower: the mask, if the first is the background threshold."""
     highest: np.ndarray = stacked.argmax(0) == np.arange(len(stacked))[:, None, None]
     return highest.astype(np.float32)
 

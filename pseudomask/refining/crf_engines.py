@@ -63,7 +63,7 @@ def batch_marginals(
 
 
 def _pair_kernels(photos: Tensor, kernels: Kernels) -> list[Lattice | Shared]:
-    """Those of a (B, H, W, 3) uint8 stack whose weight is not 0."""
+    """The kernels of a (B, H, W, 3) uint8 stack whose weight is not 0."""
     count, height, width, _ = photos.shape
     found: list[Lattice | Shared] = []
     if kernels.gauss_weight:

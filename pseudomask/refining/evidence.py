@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor
 
 LEVEL = 0.5
-"""The background's height in what `joined` makes, and after the walk of it."""
+"""Background threshold of the scores that `joined` makes, before and after the walk."""
 POWER = 2.0
 """Of the walk's mean over such scores; LEVEL and POWER were chosen on train photos."""
 SHARPNESS = 2.0

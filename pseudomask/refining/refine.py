@@ -49,7 +49,7 @@ class RefineResult(FolderResult):
         seeds: the folder they started from.
         without_seeds: keys of photos that have no scores; `orphans`: scores without a photo.
         passed_over: files among the photos that hold pictures of kinds that are not read.
-        scores_threshold: the background's height in what was made; `threshold` is that in the seeds.
+        scores_threshold: background threshold of the refined scores; `threshold` is that of the seeds.
     """
 
     method: tuple[str, ...]
@@ -231,7 +231,7 @@ def _record(
 
 
 def _understood(result: RefineResult, seeded: SeededPhotos, device: str, workers: int) -> list[tuple[str, str]]:
-    """What a dry run tells."""
+    """What a dry run reports."""
 
     def counted(keys: Sequence[str]) -> str:
         return f"{len(keys)}: {', '.join(keys[:3])}{', …' if len(keys) > 3 else ''}" if keys else "none"

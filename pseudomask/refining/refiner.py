@@ -1,4 +1,4 @@
-"""What a refiner is: a small object that makes one photo's score map follow the photo."""
+"""The interface of refiners: small objects that make a photo's score map follow the edges in the photo."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Kind = TypeVar("Kind", bound=Hashable)
 
 
 class Refined(NamedTuple):
-    """A score map and the background's height in it; the mask is `scores.mask(threshold)`."""
+    """A score map and its background threshold; the mask is `scores.mask(threshold)`."""
 
     scores: ScoreMap
     threshold: float
@@ -29,7 +29,7 @@ class Refiner(Protocol):
         Args:
             photo: (H, W, 3) uint8 RGB, oriented, of `scores.size`.
             scores: what `extract` or another refiner made.
-            threshold: the background's height in `scores`, in [0, 1].
+            threshold: the background threshold of `scores`, in [0, 1].
         """
         ...
 
@@ -45,9 +45,9 @@ class BatchRefiner(Refiner, Protocol):
 
 @runtime_checkable
 class PhotoRefiner(Refiner, Protocol):
-    """A refiner that knows more of a photo than its pixels: files of its own, by the photo's key.
+    """A refiner that needs more than a photo's pixels, such as files found by the photo's key.
 
-    Its `refine` alone, for a photo without a key, leaves the background's height as it is.
+    Its `refine` alone, for a photo without a key, leaves the background threshold unchanged.
     """
 
     def of_photo(self, key: str) -> Refiner:
@@ -61,7 +61,7 @@ class PhotoRefiner(Refiner, Protocol):
 
 @runtime_checkable
 class ClassRefiner(Refiner, Protocol):
-    """A refiner that gains from knowing which classes the scores are of."""
+    """A refiner that uses the names of the classes."""
 
     def for_classes(self, names: Sequence[str]) -> Refiner:
         """The refiner for scores whose class of mask index i is names[i - 1]."""
@@ -69,7 +69,7 @@ class ClassRefiner(Refiner, Protocol):
 
 
 def check_photos(refiners: Iterable[Refiner], photos: Sequence[tuple[str, Path]]) -> None:
-    """`check` of those that have one."""
+    """Run `check` of each refiner that has one."""
     for refiner in refiners:
         if isinstance(refiner, PhotoRefiner):
             refiner.check(photos)

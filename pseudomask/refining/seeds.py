@@ -108,7 +108,7 @@ class Seeds(MadeFolder):
         return {key: photo for key, photo in noted.items() if photo is not None}
 
     def tests(self, images: Path, *, hashed: bool = False) -> dict[str, Callable[[Path], bool]]:
-        """By key, what tells whether a photo in `images` still is that of its scores; none where nothing was noted."""
+        """By key, a check that a photo in `images` is still the one its scores were made from; none if unrecorded."""
         timed = self.made_from(images)
         return {key: partial(photo.holds, hashed=hashed, timed=timed) for key, photo in self.photos.items()}
 

@@ -34,7 +34,7 @@ class Superpixels:
         return refine_by(self.regions, self.side, photo, scores, threshold)
 
     def regions(self, photo: np.ndarray, stride: int) -> Iterator[Region]:
-        """Those of each scale; each scale's cover the photo."""
+        """Superpixels of each scale; those of one scale cover the photo."""
         reduced = np.rint(shrink(photo, stride)).astype(np.uint8)
         image = cv2.GaussianBlur(cv2.cvtColor(reduced, cv2.COLOR_RGB2LAB), (0, 0), _SMOOTH)
         labels = watershed(image, self.size)

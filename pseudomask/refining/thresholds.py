@@ -22,7 +22,7 @@ _CHOSEN = "chosen without truth"
 
 
 class Chosen(NamedTuple):
-    """The background's height in the seeds' scores, and in words who chose it."""
+    """The background threshold of the seeds' scores, and who chose it, in words."""
 
     threshold: float
     source: str

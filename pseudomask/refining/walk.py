@@ -235,7 +235,7 @@ def power_of(threshold: float) -> float:
 
 
 def threshold_of(threshold: float) -> float:
-    """The background's height after the walk: 0.12 of the way from that before it to 1.
+    """The background threshold after the walk: 0.12 of the way from the one before it to 1.
 
     Ours; the published settings lie 0.07 (ReCAM) and 0.10 (IRN) above the seeds' own.
     """

@@ -30,7 +30,7 @@ _TOO_LARGE = "not enough memory to refine it"
 class Job:
     """One photo, of the folder `images`, or None where there is none of the seed's name.
 
-    `unchanged` tells whether the photo still is what its scores were made from, where that is known.
+    `unchanged` says whether the photo is still the one its scores were made from, if that is known.
     Its paths are made when they are asked for: they would be most of the memory of 100,000 jobs.
     """
 
@@ -53,7 +53,7 @@ class Job:
 
 @dataclass(frozen=True)
 class LevelledRefiner:
-    """A refiner and the background's height in what it makes: one number for all photos of a run."""
+    """A refiner and the background threshold of its output, which is the same for all photos of a run."""
 
     refiner: Refiner
     level: float
@@ -102,7 +102,7 @@ def refine_together(
 
 
 def at_level(refined: Refined, level: float) -> ScoreMap:
-    """The scores shrunk towards 0 or 1 so that the background's height is `level`: no mask changes by it.
+    """Move the scores towards 0 or 1 so that the background threshold becomes `level`; no mask changes.
 
     A photo that a refiner passed through keeps its old threshold, while its neighbours have a new one.
     """

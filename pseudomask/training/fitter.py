@@ -71,7 +71,7 @@ class Fitter:
         self.after_epoch: Callable[[int, Validation | None], None] = lambda done, validation: None  # there is none
 
     def train(self) -> Trained:
-        """Fit; a stop request ends it early, and the next run begins anew.
+        """Fit; a stop request ends it early, and the next run starts from the beginning.
 
         Raises `NothingLearned` where no photo could be read.
         """

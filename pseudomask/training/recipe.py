@@ -39,7 +39,7 @@ class Recipe:
         method: `cam`, `recam`, `cpmc` or `affinity`, for the card.
         source: what the network starts from, for record and card; part of the resume check.
         build: makes what is trained.
-        base_card: card of the weights that training goes on from.
+        base_card: card of the initial weights.
         prepare: what is done in RUN before the first step, by each process.
         crops: makes what is trained on from how photos are read and the colour `around` them; by default photos with
             their tags.

@@ -1,4 +1,4 @@
-"""The schedule of the learning rate, and trainings that go on with another number of epochs or end early."""
+"""The learning-rate schedule, and trainings that resume with a different number of epochs or end early."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def learning_rate_factor(step: int, total: int, *, power: float, warmup: int) ->
 
 
 def check_start(run: Path, done: int, planned: int, options: ScheduleOptions) -> None:
-    """Raise `UsageError` where no training of `planned` steps can go on, or be finished, from step `done`."""
+    """Raise `UsageError` if a training of `planned` steps cannot resume or be finished from step `done`."""
     if options.finish and options.overwrite:
         raise UsageError("--finish keeps what --overwrite would remove; give one of them")
     if options.finish and not done:

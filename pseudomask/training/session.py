@@ -200,7 +200,7 @@ def _compared(options: AnyOptions) -> list[str]:
 
 
 def _check_record(options: AnyOptions, record: RunRecord, recipe: Recipe) -> None:
-    """Compare this run's record with the one in RUN: only the same training may go on there."""
+    """Compare this run's record with the one in RUN: only the same training may resume there."""
     old = None if options.overwrite else RunRecord.read(options.run / RECORD)
     if old is not None:
         usual = defaults(type(options))
@@ -217,7 +217,7 @@ def _check_record(options: AnyOptions, record: RunRecord, recipe: Recipe) -> Non
 
 
 def _check_schedule(options: AnyOptions, record: RunRecord, per_epoch: int, reporter: Reporter) -> None:
-    """Whether the training can go on, or be finished, with these epochs; tell what a change of them means."""
+    """Check that the training can resume or be finished with these epochs; report what a change of them means."""
     done = 0 if options.overwrite else steps_done(options.run)
     check_start(options.run, done, options.epochs * per_epoch, options)
     old = None if options.overwrite else RunRecord.read(options.run / RECORD)

@@ -33,7 +33,7 @@ class Split:
 def gather(options: SplitOptions, classes: tuple[str, ...] | None = None) -> Split:
     """Photos with tags, and the held-out ones: --val-list, else a share of each class's, drawn with the seed.
 
-    `classes` is the weights' list, when training goes on from weights.
+    `classes` is the class list of the initial weights, if there are any.
     """
     own = getattr(options, "run", None)
     collection = collect(options.images, options, exclude=own)

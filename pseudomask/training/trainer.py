@@ -127,7 +127,7 @@ class Trainer:
         )
 
     def _save(self, done: int, images: Tensor, validation: Validation | None) -> None:
-        """Write the checkpoint of a state that one can go on from."""
+        """Write a checkpoint from which the training can resume."""
         self._must_be_sound(done, validation, images)
         self.guard.must_have_learned(done, len(self.unreadable))
         if self.team.first:
@@ -146,7 +146,7 @@ class Trainer:
             raise self.guard.diverged(done, problem)
 
     def _resume(self) -> int:
-        """Steps done. Raises `PseudomaskError` where the processes do not go on from one checkpoint."""
+        """Steps done. Raises `PseudomaskError` if the processes do not resume from the same checkpoint."""
         done, warning = load_state(self.run, self.network, self.optimizer, self.scaler, self.guard.learning)
         check_start(self.run, done, len(self.plan), self.options)
         self.guard.start(done)

@@ -60,7 +60,7 @@ def lengths(features: Tensor) -> Tensor:
 def affinity(sources: Tensor, targets: Tensor, power: float) -> Tensor:
     """S = ReLU(cos)^power of unit vectors: (B, D, Q), (B, D, P) → (B, Q, P) float32 in [0, 1].
 
-    The product runs in the features' precision: cosines of bf16 features know no more than bf16 tells.
+    The product runs in the features' precision: cosines of bf16 features are no more precise than bf16.
     Evidence: ReLU(cos) is SEAM's and SFC's (related published work); the power is our inference.
     """
     similar = (sources.transpose(1, 2) @ targets).relu_().float()
