@@ -41,7 +41,7 @@ from pseudomask.maps.cams.advcam import AdvCam
 from pseudomask.maps.cams.finer import FinerCam
 from pseudomask.maps.cams.layercam import LayerCam
 from pseudomask.maps.cams.lpcam import LpCam, Prototypes
-from pseudomask.maps.cams.variant import Cam
+from pseudomask.maps.cams.variant import Cam, NeedsOfCam
 from pseudomask.maps.cpmc import Cpmc, CpmcSettings
 from pseudomask.maps.cpmc.method import context_of, hierarchical
 from pseudomask.maps.cpmc.stages import calibrated_stages, refine
@@ -68,7 +68,7 @@ MORE: dict[str, Cam] = {
 
 
 @dataclass
-class Kept(Cam):
+class Kept(NeedsOfCam, Cam):
     """A kind of map that remembers its last maps, because CPMC starts from the same ones."""
 
     cam: Cam
@@ -77,14 +77,6 @@ class Kept(Cam):
     @property
     def name(self) -> str:  # type: ignore[override]
         return self.cam.name
-
-    @property
-    def gradients(self) -> bool:
-        return self.cam.gradients
-
-    @property
-    def image(self) -> bool:
-        return self.cam.image
 
     def maps(self, network: CamNetwork, features: Features, weights: Tensor, index: Tensor, valid: Tensor) -> Tensor:
         key = (id(features.image), *index.shape)

@@ -27,8 +27,8 @@ from pseudomask.maps.cams.lpcam import Prototypes
 from pseudomask.networks.checkpoint import load_network
 from pseudomask.networks.edge_weights import backbone_hash
 from pseudomask.networks.store import find_weights
-from pseudomask.quoting import command
-from pseudomask.running.halving import OUT_OF_MEMORY, halving
+from pseudomask.quoting import command, count
+from pseudomask.running.halving import OUT_OF_MEMORY, halving, warn_of_halving
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.reporter import Bad, Reporter, SilentReporter
 from pseudomask.running.signals import graceful
@@ -110,7 +110,7 @@ def prototypes(config: PrototypesConfig, reporter: Reporter | None = None) -> Pr
     if not wanted:
         raise UsageError("none of the photos shows a class of the weights; check --labels")
     if config.dry_run:
-        result.understood = [*collection.describe(), ("looked at", f"{len(wanted)} photos"), ("weight rule", rule)]
+        result.understood = [*collection.describe(), ("looked at", count(len(wanted), "photo")), ("weight rule", rule)]
         return result
     hashed = backbone_hash(network.backbone)  # folding changes it
     classifier = network.classifier.weight.detach().flatten(1).clone()
@@ -162,9 +162,6 @@ def choose(collection: Collection, config: PrototypesConfig) -> dict[str, tuple[
 def _look(
     photos: Photos, gatherer: Gatherer, collection: Collection, result: PrototypesResult, reporter: Reporter, stop: Any
 ) -> None:
-    def tell(tried: int, left: int) -> None:
-        reporter.warn(f"out of memory with batches of {tried}; continuing with {left}")
-
     largest = gatherer.config.batch_size
     decoded = load(photos, workers=pick_workers(gatherer.config.workers), device=gatherer.device)
     with reporter.progress(len(photos), "looking") as progress:
@@ -176,7 +173,7 @@ def _look(
             else:
                 keyed = [(collection.items[photo.index].key, photo) for photo in batch]
                 try:
-                    largest = halving(keyed, largest, gatherer.take, tell)[1]
+                    largest = halving(keyed, largest, gatherer.take, warn_of_halving(reporter))[1]
                 except OUT_OF_MEMORY as error:
                     raise PseudomaskError(
                         f"{gatherer.device}: out of memory with a single photo; lower --max-side or use --device cpu"

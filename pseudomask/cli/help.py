@@ -24,7 +24,7 @@ from pseudomask.verbs import GROUPS, VERBS
 
 EVERYDAY = """\
 pseudomask extract images/ masks/ --labels labels.csv --overlay
-pseudomask refine images/ masks/ refined/
+pseudomask report masks/
 pseudomask VERB --help"""
 
 _TEXT = 27  # column at which sentences begin

@@ -10,14 +10,14 @@ from pseudomask.config.extract import ExtractConfig, Quality, Tta
 
 
 class Point(NamedTuple):
-    """What a quality stands for."""
+    """What a quality stands for; in words without the refiners, because those that run may be fewer."""
 
     method: str
     refine: tuple[str, ...]
     tta: Tta
 
     def __str__(self) -> str:
-        return f"{self.method}, --tta {self.tta}, refined by {','.join(self.refine)}"
+        return f"{self.method}, --tta {self.tta}"
 
 
 USUAL: Quality = "balanced"

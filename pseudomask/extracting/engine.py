@@ -16,7 +16,7 @@ from pseudomask.maps.multiscale import multiscale_maps, see, tag_probabilities, 
 from pseudomask.maps.passes import Mirrored
 from pseudomask.networks.features import Features
 from pseudomask.networks.network import CamNetwork
-from pseudomask.running.halving import OUT_OF_MEMORY, halving
+from pseudomask.running.halving import OUT_OF_MEMORY, halving, warn_of_halving
 from pseudomask.running.reporter import Reporter
 from pseudomask.scores import ScoreMap
 
@@ -61,7 +61,7 @@ class Engine:
         """
         pairs = list(zip(photos, tags, strict=True))
         try:
-            done, self.largest = halving(pairs, self.largest, self._work, self._tell)
+            done, self.largest = halving(pairs, self.largest, self._work, warn_of_halving(self.reporter))
         except OUT_OF_MEMORY as error:
             raise PseudomaskError(
                 f"{self.device}: out of memory with a single photo; lower --max-side or --scales and add --overwrite, "
@@ -71,9 +71,6 @@ class Engine:
 
     def _work(self, pairs: Sequence[tuple[Photo, tuple[int, ...] | None]]) -> list[Made]:
         return self._make(*zip(*pairs, strict=True))
-
-    def _tell(self, tried: int, left: int) -> None:
-        self.reporter.warn(f"out of memory with batches of {tried}; continuing with {left}")
 
     def _make(self, photos: Sequence[Photo], tags: Sequence[tuple[int, ...] | None]) -> list[Made]:
         size = photos[0].size

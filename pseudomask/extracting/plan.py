@@ -10,7 +10,7 @@ import torch
 
 from pseudomask.config import ExtractConfig
 from pseudomask.config.quality import in_words, settle_quality
-from pseudomask.data.collection import Collection, align_tags, collect, report_ignored
+from pseudomask.data.collection import Collection, collect, report_ignored
 from pseudomask.data.images import ImagePaths
 from pseudomask.data.reading import Reading
 from pseudomask.data.survey import recorded_config, settle
@@ -20,7 +20,7 @@ from pseudomask.extracting.engine import Engine
 from pseudomask.extracting.photos import Photos
 from pseudomask.extracting.refinement import Refinement
 from pseudomask.extracting.result import ExtractResult
-from pseudomask.extracting.tags import classes_of_tags, report_tags
+from pseudomask.extracting.tags import align, classes_of_tags, report_tags
 from pseudomask.maps import check_method, make_method, weight_rule
 from pseudomask.maps.cams import check_cam
 from pseudomask.maps.method import MapMethod
@@ -203,7 +203,7 @@ def make_plan(config: ExtractConfig, reporter: Reporter) -> Plan:
             f"{weights.name}: its second classifier is not used, because it was trained on one class alone and learned "
             "nothing; train it again with `pseudomask reactivate`"
         )
-    collection = align_tags(collection, card.classes)
+    collection = align(collection, card)
     report_ignored(collection, reporter)
     config, reading = settle(config, collection.items, reporter, recorded=earlier)
     threshold, threshold_from = _threshold(config, card, method)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pseudomask import vocabulary
-from pseudomask.data.collection import Collection, report_labels
-from pseudomask.errors import UsageError
+from pseudomask.data.collection import Collection, align_tags, report_labels
+from pseudomask.errors import LabelError, UsageError
 from pseudomask.networks.card import Card
 from pseudomask.networks.network import CamNetwork
+from pseudomask.quoting import count
 from pseudomask.running.reporter import Reporter
 
 _WELL_SEEN = 100  # photos of a class in training
@@ -19,6 +20,9 @@ def classes_of_tags(
     tags = collection.classes
     if collection.drop_unknown:
         tags = vocabulary.known(tags)
+    elif collection.tags is not None and not collection.classes_given:  # a category that no photo has may be unknown
+        kept = {*vocabulary.known(tags), *_used(collection)}
+        tags = tuple(tag for tag in tags if tag in kept)
     if not tags:
         raise UsageError(
             f"these weights know {len(card.classes):,} classes and kinds of them; name those that the photos may show "
@@ -28,6 +32,25 @@ def classes_of_tags(
         if (found := vocabulary.meaning(tag)) is not None:
             reporter.info(vocabulary.describe(tag, found, card.classes))
     return vocabulary.network_for(network, card, tags)
+
+
+def align(collection: Collection, card: Card) -> Collection:
+    """`align_tags`; an error about tags says which of them the ImageNet weights know."""
+    try:
+        return align_tags(collection, card.classes)
+    except LabelError as error:
+        used = _used(collection)
+        known = vocabulary.known(used)
+        if not known or card.vocabulary:
+            raise
+        advice = f"or use --weights imagenet, which knows {len(known)} of {count(len(used), 'tag')}"
+        raise LabelError(f"{error}; {advice}") from None
+
+
+def _used(collection: Collection) -> list[str]:
+    """The classes that some photo shows, in their order."""
+    used = {i for tags in (collection.tags or {}).values() for i in tags}
+    return [collection.classes[i] for i in sorted(used)]
 
 
 def report_tags(collection: Collection, card: Card, reporter: Reporter) -> str:

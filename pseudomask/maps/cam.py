@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -10,14 +9,14 @@ from torch import Tensor
 from pseudomask.config import WeightRule
 from pseudomask.maps.cams.plain import Plain
 from pseudomask.maps.cams.plain import present_class_maps as present_class_maps
-from pseudomask.maps.cams.variant import Cam
+from pseudomask.maps.cams.variant import Cam, NeedsOfCam
 from pseudomask.maps.method import MapMethod
 from pseudomask.networks.features import Features
 from pseudomask.networks.network import CamNetwork
 
 
 @dataclass(frozen=True)
-class LinearMaps(MapMethod):
+class LinearMaps(NeedsOfCam, MapMethod):
     """The maps of a classifier whose weights follow a rule.
 
     Attributes:
@@ -27,18 +26,6 @@ class LinearMaps(MapMethod):
 
     rule: WeightRule
     cam: Cam = field(default_factory=Plain)
-
-    @property
-    def gradients(self) -> bool:
-        return self.cam.gradients
-
-    @property
-    def pyramid(self) -> bool:
-        return self.cam.pyramid
-
-    @property
-    def image(self) -> bool:
-        return self.cam.image
 
     @property
     def threshold_key(self) -> str:
@@ -51,9 +38,6 @@ class LinearMaps(MapMethod):
     def check(self, network: CamNetwork) -> None:
         network.map_weights(self.rule)
         self.cam.check(network, self.rule)
-
-    def facts(self) -> Mapping[str, str]:
-        return self.cam.facts()
 
     def activate(self, network: CamNetwork, features: Features, index: Tensor, valid: Tensor) -> Tensor:
         return self.cam.maps(network, features, network.map_weights(self.rule), index, valid)

@@ -11,18 +11,16 @@ from pseudomask.networks.features import Features
 from pseudomask.networks.network import CamNetwork
 
 
-class MapMethod(ABC):
-    """One way to make class maps. `maps.multiscale` calls it once a scale, photos and mirrors together.
+class MapNeeds:
+    """What making maps takes from the network, and from outside.
 
     Attributes:
-        gradients: `activate` differentiates (`torch.autograd.grad`). It then gets features with their graph, from a
+        gradients: the maps differentiate (`torch.autograd.grad`). It then gets features with their graph, from a
             network as it was trained, in float32 unless --amp asks for something else; else there are no gradients,
             and batch norm may be folded into the convolutions.
-        pyramid: `activate` reads outputs of earlier stages than the last; else only the last is kept.
-        image: `activate` reads what the network was given, `Features.image`, to put it through again. Its features
-            then have no graph.
-        threshold_key: under which the weights' card keeps the background threshold measured for this kind of map.
-        default_threshold: the background threshold where the card keeps none: of this kind of map, not these weights.
+        pyramid: the maps read outputs of earlier stages than the last; else only the last is kept.
+        image: the maps read the network's input, `Features.image`, to put it through again. The features then have no
+            graph.
     """
 
     @property
@@ -37,6 +35,19 @@ class MapMethod(ABC):
     def image(self) -> bool:
         return False
 
+    def facts(self) -> Mapping[str, str]:
+        """What the maps depend on beside settings and weights, such as a file's hash, for the record."""
+        return {}
+
+
+class MapMethod(MapNeeds, ABC):
+    """One way to make class maps. `maps.multiscale` calls it once a scale, photos and mirrors together.
+
+    Attributes:
+        threshold_key: under which the weights' card keeps the background threshold measured for this kind of map.
+        default_threshold: the background threshold where the card keeps none: of this kind of map, not these weights.
+    """
+
     @property
     @abstractmethod
     def threshold_key(self) -> str: ...
@@ -45,12 +56,8 @@ class MapMethod(ABC):
     @abstractmethod
     def default_threshold(self) -> float: ...
 
-    def check(self, network: CamNetwork) -> None:  # noqa: B027
+    def check(self, network: CamNetwork) -> None:
         """Raise `WeightsError` or `UsageError`, naming what helps, when the network lacks what is needed."""
-
-    def facts(self) -> Mapping[str, str]:
-        """What the maps depend on beside settings and weights, such as a file's hash, for the record."""
-        return {}
 
     @abstractmethod
     def activate(self, network: CamNetwork, features: Features, index: Tensor, valid: Tensor) -> Tensor:

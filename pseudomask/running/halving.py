@@ -7,6 +7,8 @@ from typing import TypeVar
 
 import torch
 
+from pseudomask.running.reporter import Reporter
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -41,3 +43,12 @@ def halving(
         torch.cuda.empty_cache()  # outside the except block: the traceback keeps tensors alive
         report(len(part), most)
     return done, most
+
+
+def warn_of_halving(reporter: Reporter) -> Callable[[int, int], None]:
+    """A `report` for `halving`: one warning each time."""
+
+    def report(tried: int, left: int) -> None:
+        reporter.warn(f"out of memory with batches of {tried}; continuing with {left}")
+
+    return report

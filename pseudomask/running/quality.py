@@ -24,7 +24,7 @@ class Doubt:
     """One thing that speaks against masks.
 
     Attributes:
-        kind: `at_chance`, `fills`, `no_background`, `misses` or `threshold`.
+        kind: `at_chance`, `fills`, `no_background`, `misses` or `no_class`.
         masks: how many it may have spoiled.
         text: one line for people.
         classes: masks by class, where it is about classes, the worst first.
@@ -57,11 +57,13 @@ class Coverage:
     """How much of the photos the classes cover.
 
     Attributes:
-        masks: how many there are; `with_empty`: with a tag that has no pixel; `full`: without background.
+        masks: how many there are; `without_class`: of photos in which no class was found or given; `with_empty`: with
+            a tag that has no pixel; `full`: without background.
         classes: by name, those that are tags of some photo.
     """
 
     masks: int = 0
+    without_class: int = 0
     with_empty: int = 0
     full: int = 0
     classes: dict[str, ClassCoverage] = field(default_factory=dict)
@@ -81,7 +83,9 @@ class Coverage:
         self.masks += 1
         self.with_empty += bool(empty)
         self.full += sum(shares.values()) >= FILLED
-        for name in _names(entry.get("classes")):
+        names = _names(entry.get("classes"))
+        self.without_class += not names and entry.get("tags") == "classifier"
+        for name in names:
             one = self.classes.setdefault(name, ClassCoverage())
             one.tagged += 1
             one.empty += name in empty
@@ -107,6 +111,8 @@ class Coverage:
             found.append(_doubt("fills", sum(fills.values()), self._of(fills), "{}: fills the whole photo", rest))
         elif _is_usual(self.full, self.masks):
             found.append(Doubt("no_background", self.full, f"no background in {self._among(self.full)}"))
+        if self.without_class:
+            found.append(Doubt("no_class", self.without_class, f"no class found in {self._among(self.without_class)}"))
         if self.with_empty:
             text = f"tags without pixels in {self._among(self.with_empty)}: {{}}"
             found.append(_doubt("misses", self.with_empty, self._of(misses), text, rest))

@@ -43,6 +43,12 @@ def test_tags_without_pixels_are_told_however_few() -> None:
     assert told == {"misses": "tags without pixels in 1 of 11 masks: hat (1 of 2)"}
 
 
+def test_photos_in_which_the_classifier_found_nothing_are_counted() -> None:
+    nothing = line([], {}, tags="classifier")
+    assert kinds(*[GOOD] * 3, *[nothing] * 2) == {"no_class": "no class found in 2 of 5 masks"}
+    assert kinds(*[GOOD] * 3, line([], {}, tags="labels")) == {}, "the labels say that it shows none"
+
+
 def test_classes_at_chance_and_none_that_no_photo_shows() -> None:
     told = kinds(*[GOOD] * 3, at_chance=("cat", "cow"))
     assert told == {"at_chance": "cat (3): no better than chance on held-out photos"}

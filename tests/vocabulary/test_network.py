@@ -92,6 +92,28 @@ def test_tags_that_it_does_not_know_are_refused_or_dropped(place: Path) -> None:
     assert extract(settings(place, unknown_tags="drop")).classes == ("dog", "zebra")
 
 
+def test_a_category_that_no_photo_shows_may_be_unknown(place: Path) -> None:
+    images = sorted(path.relative_to(place / "photos").as_posix() for path in (place / "photos").rglob("*.png"))
+    document = {
+        "images": [{"id": i, "file_name": name} for i, name in enumerate(images)],
+        "categories": [{"id": 1, "name": "zebra"}, {"id": 2, "name": "grzl"}, {"id": 3, "name": "dog"}],
+        "annotations": [{"id": i, "image_id": i, "category_id": 1 + 2 * (i % 2)} for i in range(len(images))],
+    }
+    (place / "coco.json").write_text(json.dumps(document))
+    assert extract(settings(place, labels=place / "coco.json")).classes == ("zebra", "dog")
+
+
+def test_weights_of_other_classes_name_it_where_it_knows_the_tags(place: Path) -> None:
+    tiny.write_weights(place / "own.safetensors")
+    with pytest.raises(LabelError, match=r"no class 'dog'.*--weights imagenet, which knows 3 of 3 tags"):
+        extract(settings(place, weights=place / "own.safetensors"))
+    rows = (place / "tags.csv").read_text().replace("zebra;dog", "grzl").replace("dog", "brzl").replace("violin", "xy")
+    (place / "tags.csv").write_text(rows)
+    with pytest.raises(LabelError) as caught:
+        extract(settings(place, weights=place / "own.safetensors"))
+    assert "imagenet" not in str(caught.value)
+
+
 def test_a_file_of_that_name_comes_first(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
     assert store.find_weights(Path("imagenet")) == place / "box" / store.NAMED["imagenet"]

@@ -10,35 +10,23 @@ import torch
 from torch import Tensor
 
 from pseudomask.config import WeightRule
+from pseudomask.maps.method import MapNeeds
 from pseudomask.networks.card import Card
 from pseudomask.networks.features import Features
 from pseudomask.networks.network import CamNetwork
 
 
-class Cam(ABC):
+class Cam(MapNeeds, ABC):
     """One kind of class map (`--cam`).
 
     Any weights will do: w, w″, their product or sum. Methods that start from a classifier's map call `maps`.
 
     Attributes:
         name: as in the registry.
-        gradients, pyramid, image: what `maps` needs, as in `MapMethod`.
         default_threshold: background threshold of these maps where the card has none.
     """
 
     name: ClassVar[str]
-
-    @property
-    def gradients(self) -> bool:
-        return False
-
-    @property
-    def pyramid(self) -> bool:
-        return False
-
-    @property
-    def image(self) -> bool:
-        return False
 
     @property
     def default_threshold(self) -> float:
@@ -49,12 +37,8 @@ class Cam(ABC):
         """With the settings of a config, for weights with this card. `UsageError` for settings that make no sense."""
         return cls()
 
-    def check(self, network: CamNetwork, rule: WeightRule) -> None:  # noqa: B027
+    def check(self, network: CamNetwork, rule: WeightRule) -> None:
         """Raise `WeightsError` or `UsageError`, naming what helps, if the network lacks something."""
-
-    def facts(self) -> Mapping[str, str]:
-        """What the maps depend on beside settings and weights, such as a file's hash, for the record."""
-        return {}
 
     @abstractmethod
     def maps(self, network: CamNetwork, features: Features, weights: Tensor, index: Tensor, valid: Tensor) -> Tensor:
@@ -68,6 +52,27 @@ class Cam(ABC):
         Returns:
             (B, N, h', w') float32, ≥ 0; what lies in unused places is ignored.
         """
+
+
+class NeedsOfCam(MapNeeds):
+    """Base of what makes its maps by a kind of class map, and so needs the same."""
+
+    cam: Cam
+
+    @property
+    def gradients(self) -> bool:
+        return self.cam.gradients
+
+    @property
+    def pyramid(self) -> bool:
+        return self.cam.pyramid
+
+    @property
+    def image(self) -> bool:
+        return self.cam.image
+
+    def facts(self) -> Mapping[str, str]:
+        return self.cam.facts()
 
 
 class WeightedCam(Cam):

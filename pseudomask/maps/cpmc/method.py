@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -13,7 +13,7 @@ from pseudomask.config import WeightRule
 from pseudomask.errors import WeightsError
 from pseudomask.maps.cam import key_of
 from pseudomask.maps.cams.plain import Plain
-from pseudomask.maps.cams.variant import Cam
+from pseudomask.maps.cams.variant import Cam, NeedsOfCam
 from pseudomask.maps.cpmc.affinity import pool, unit
 from pseudomask.maps.cpmc.settings import CpmcSettings
 from pseudomask.maps.cpmc.stages import Stages, refined_map, run_stages
@@ -59,7 +59,7 @@ def hierarchical(features: Features, heads: Iterable[nn.Module] | None = None) -
 
 
 @dataclass(frozen=True)
-class Cpmc(MapMethod):
+class Cpmc(NeedsOfCam, MapMethod):
     """Classifier-Prototype Mutual Calibration, re-implemented from its abstract.
 
     Attributes:
@@ -72,14 +72,6 @@ class Cpmc(MapMethod):
     settings: CpmcSettings = field(default_factory=CpmcSettings)
     recommended: WeightRule = "product"
     cam: Cam = field(default_factory=Plain)
-
-    @property
-    def gradients(self) -> bool:
-        return self.cam.gradients
-
-    @property
-    def image(self) -> bool:
-        return self.cam.image
 
     @property
     def threshold_key(self) -> str:
@@ -108,9 +100,6 @@ class Cpmc(MapMethod):
                 "these weights have no heads for --cpmc-features heads; train them with `pseudomask calibrate`, or "
                 "leave out the flag"
             )
-
-    def facts(self) -> Mapping[str, str]:
-        return self.cam.facts()
 
     def activate(self, network: CamNetwork, features: Features, index: Tensor, valid: Tensor) -> Tensor:
         """Max-normalised maps, so that all sizes and both mirrors weigh the same in the sum."""
