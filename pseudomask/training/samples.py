@@ -6,6 +6,7 @@ middle of an epoch sees exactly the crops that the uninterrupted one would have 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +91,7 @@ def one_hot(tags: Sequence[int], n_classes: int) -> np.ndarray:
     return row
 
 
-class Crops(Dataset[tuple[Tensor, Tensor, str]]):
+class Crops(Dataset[tuple[Tensor, Tensor, str]], ABC):
     """What is trained on, indexed by (epoch, photo): pixels, their truth, and "" or what went wrong.
 
     Pixels, (crop, crop, 3) uint8, travel from the decoding processes, and to a GPU, as bytes; the backbone's
@@ -126,13 +127,13 @@ class Crops(Dataset[tuple[Tensor, Tensor, str]]):
             return torch.from_numpy(empty), self.no_truth(), str(error)
         return torch.from_numpy(pixels), truth, ""
 
+    @abstractmethod
     def drawn(self, photo: int, image: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, Tensor]:
         """A random crop of the decoded photo, and its truth. Raises `ImageError` or `UsageError`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def no_truth(self) -> Tensor:
         """For a photo that cannot be used."""
-        raise NotImplementedError
 
 
 class TrainingCrops(Crops):
