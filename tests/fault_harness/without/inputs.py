@@ -121,7 +121,7 @@ def columns_of_the_header(patch: Patch) -> None:
 
 def classes_of_the_weights(patch: Patch) -> None:
     """classes that the weights do not know are refused"""
-    from pseudomask.extracting import plan
+    from pseudomask.extracting import tags as tags_of_a_run
 
     def known(collection: Any, classes: tuple[str, ...]) -> Any:
         tags = {
@@ -130,7 +130,7 @@ def classes_of_the_weights(patch: Patch) -> None:
         }
         return dataclasses.replace(collection, classes=classes, tags=tags if collection.tags is not None else None)
 
-    patch(plan, "align_tags", known)
+    patch(tags_of_a_run, "align_tags", known)
 
 
 def refusal_of_labels(patch: Patch) -> None:
