@@ -16,7 +16,7 @@ from pseudomask.extracting import extract as extracting
 from pseudomask.extracting.plan import Plan
 from pseudomask.extracting.refinement import Refinement
 from pseudomask.extracting.result import ExtractResult
-from pseudomask.networks.edge_weights import load_head, stands_on, with_head
+from pseudomask.networks.edge_weights import load_head, remember, stands_on, with_head
 from pseudomask.networks.edges import EdgeHead, seen_in
 from pseudomask.quoting import command
 from pseudomask.refining import REFINERS, check_names
@@ -52,10 +52,15 @@ def check_chain(config: ExtractConfig) -> tuple[str, ...]:
 
 def make_refinement(plan: Plan, reporter: Reporter) -> Refinement | None:
     """The refiners of a run; None without. Raises what they raise where something is amiss or missing."""
-    settings = _settings(plan)
-    names = _names(plan, settings, reporter)
-    if not names:
+    config = plan.config
+    asked = check_chain(config) if config.refine else tuple(name for name in plan.usual_refiners if name != "none")
+    if config.affinity is not None and "walk" not in asked:
+        reporter.warn("--affinity has no effect without --refine walk")
+    if not asked:
         return None
+    remember(plan.weights, plan.network, plan.card)
+    settings = _settings(plan)
+    names = _possible(asked, plan, settings, reporter)
     refiners: list[Refiner] = [REFINERS[name](settings) for name in names]
     check_photos(refiners, [(item.key, item.path) for item in plan.collection.items])
     head = _head(plan, settings) if "walk" in names and _shares_features(plan, settings) else None
@@ -96,21 +101,18 @@ def _settings(plan: Plan) -> RefineConfig:
     return with_head(options, plan.weights)
 
 
-def _names(plan: Plan, settings: RefineConfig, reporter: Reporter) -> tuple[str, ...]:
-    """The refiners in turn: those asked for, else those of the quality as far as these weights have what they need."""
+def _possible(asked: tuple[str, ...], plan: Plan, settings: RefineConfig, reporter: Reporter) -> tuple[str, ...]:
+    """The refiners for which these weights have what they need. `WeightsError` if --refine names another."""
     config = plan.config
-    names = check_chain(config) if config.refine else tuple(name for name in plan.usual_refiners if name != "none")
-    if config.affinity is not None and "walk" not in names:
-        reporter.warn("--affinity has no effect without --refine walk")
-    if "walk" not in names or settings.affinity is not None:
-        return names
+    if "walk" not in asked or settings.affinity is not None:
+        return asked
     train = ["train-affinity", config.images, "SEEDS", "RUN", "--labels", config.labels or "LABELS"]
     train += [] if config.weights is None else ["--weights", config.weights]
     better = f"`{command(*train)}` trains one for --affinity RUN/weights.safetensors"
     lacking = f"no boundary head comes with pseudomask for the backbone of {plan.weights.name}"
     if config.refine:
         raise WeightsError(f"--refine walk: {lacking}; {better}")
-    left = tuple(name for name in names if name != "walk") or ("crf",)
+    left = tuple(name for name in asked if name != "walk") or ("crf",)
     reporter.warn(f"{lacking}, so masks are refined by {','.join(left)} alone; {better}, and better masks")
     return left
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import torch
@@ -18,6 +17,7 @@ from pseudomask.networks.backbones.backbone import Backbone
 from pseudomask.networks.card import AFFINITY, Card
 from pseudomask.networks.checkpoint import load_network, load_tensors, read_card, read_tensors
 from pseudomask.networks.edges import EdgeHead, EdgeNetwork, with_heads_names
+from pseudomask.networks.network import CamNetwork
 from pseudomask.networks.store import bundled_heads, find_weights
 from pseudomask.running.made import MadeFolder
 
@@ -177,14 +177,32 @@ def _default() -> Path | None:
         return None
 
 
+def remember(weights: Path, network: CamNetwork, card: Card) -> None:
+    """Note the backbone of a file that is loaded already, so that it need not be read again to compare backbones.
+
+    Args:
+        network: as loaded, not folded.
+    """
+    _FACTS[_version(weights)] = card.network, backbone_hash(network.backbone)
+
+
 def _matches(weights: Path, card: Card) -> bool:
+    version = _version(weights)
+    if version not in _FACTS:
+        _FACTS[version] = _facts(weights)
+    return _FACTS[version] == (card.network, card.backbone_sha256)
+
+
+_FACTS: dict[tuple[Path, int, int], tuple[dict[str, object], str] | None] = {}
+"""Kind and hash of the backbones of files, by path, time and size; None for a file without one."""
+
+
+def _version(weights: Path) -> tuple[Path, int, int]:
     state = weights.stat()
-    return _facts(weights, state.st_mtime_ns, state.st_size) == (card.network, card.backbone_sha256)
+    return weights, state.st_mtime_ns, state.st_size
 
 
-@cache
-def _facts(weights: Path, *_: int) -> tuple[dict[str, object], str] | None:
-    """Kind and hash of a file's backbone; None if it has none. The file's time and size are part of the cache key."""
+def _facts(weights: Path) -> tuple[dict[str, object], str] | None:
     try:
         if read_card(weights).method == AFFINITY:
             return None

@@ -16,7 +16,7 @@ from pseudomask.config import ExtractConfig, RefineConfig
 from pseudomask.config.quality import QUALITIES
 from pseudomask.errors import WeightsError
 from pseudomask.extraction import extract
-from pseudomask.networks import store
+from pseudomask.networks import edge_weights, store
 from pseudomask.networks.edges import EdgeNetwork
 from pseudomask.refining.refine import refine
 from pseudomask.running.record import hash_file
@@ -169,3 +169,14 @@ def test_a_folder_of_an_earlier_version_goes_on_as_it_was_begun(own: Settings, t
         assert masks(tmp_path / "out") == masks(tmp_path / "before")
     with pytest.raises(Exception, match="refine"):
         extract(own(tmp_path / "out", quality="balanced"))
+
+
+def test_the_weights_are_read_once(own: Settings, box: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Comparing the head's backbone with theirs takes the network that is there."""
+
+    def again(path: Path) -> None:
+        raise AssertionError(f"{path} is read a second time")
+
+    monkeypatch.setattr(edge_weights, "load_network", again)
+    monkeypatch.setattr(edge_weights, "_FACTS", {})
+    assert extract(own(tmp_path / "out")).refined_by == ("walk", "crf")
