@@ -48,7 +48,7 @@ class RefineResult(FolderResult):
         method: the refiners, in the order they were applied.
         seeds: the folder of the seeds.
         without_seeds: keys of photos without scores; `orphans`: keys of scores without a photo.
-        passed_over: files among the photos in image formats that are not read.
+        passed_over: image files of unsupported kinds among the photos.
         scores_threshold: background threshold of the refined scores; `threshold` is that of the seeds.
     """
 
