@@ -28,7 +28,7 @@ def position_features(height: int, width: int, reach: float, device: torch.devic
 def bilateral_features(photo: Tensor, reach: float, colour_reach: float) -> Tensor:
     """(5, H W) float32: position and colour of a (H, W, 3) uint8 photo, each in units of its reach.
 
-    For a batch (B, H, W, 3), (5, B H W).
+    A batch (B, H, W, 3) gives (5, B H W).
     """
     *photos, height, width, _ = photo.shape
     position = position_features(height, width, reach, photo.device).repeat(1, math.prod(photos))

@@ -172,7 +172,7 @@ class Work:
         return Worked(entries + made, self.most)
 
     def _read(self, job: Job) -> tuple[dict[str, Any], np.ndarray, ScoreMap]:
-        """The photo, its scores and, first, their identities for the manifest. Raises `ImageError`."""
+        """Identities of photo and scores for the manifest, then the photo and the scores. Raises `ImageError`."""
         config = self.config
         inputs: dict[str, Any] = {}
         photo = None if job.photo is None else identify(job.photo, hashed=config.hash_photos)
