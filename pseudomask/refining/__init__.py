@@ -1,6 +1,6 @@
-"""Refiners: scores and the photo in, better scores out.
+"""Refiners take a photo and its scores and return better scores.
 
-A refiner is a file here, its settings a file in `pseudomask.config.refiners`, which holds the list of them.
+Each refiner is a module here; its settings are a module in `pseudomask.config.refiners`, which also lists all refiners.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ def _make(name: str, config: RefineConfig) -> Refiner:
 
 
 REFINERS: dict[str, Callable[[RefineConfig], Refiner]] = {name: partial(_make, name) for name in NAMES}
-"""Name → the refiner with its settings. The function raises where settings, weights or a package are amiss."""
+"""Name → factory of the configured refiner. It raises if settings are invalid or weights or a package are missing."""
 
 
 def check_names(names: tuple[str, ...], flag: str) -> tuple[str, ...]:
-    """`names`, each a refiner's. Raises `UsageError` for one that is not; `flag` is where it was given."""
+    """Return `names` if all are refiners, else raise `UsageError`; `flag` is the option they were given with."""
     for name in names:
         if name not in REFINERS:
             raise UsageError(f"{flag} {name!r} must be one of {', '.join(REFINERS)}{did_you_mean(name, REFINERS)}")

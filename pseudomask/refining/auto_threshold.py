@@ -1,11 +1,11 @@
-"""A background threshold from photos and scores alone: the one whose masks part the fewest pixels of like colour.
+"""Choose a background threshold without ground truth: the one whose masks split the fewest similar pixel pairs.
 
-Neighbours of like colour should have one label. At each threshold t a photo has a mask of "some class here". It parts a
-share of the pairs of near pixels, each pair weighing exp(−d/m): d is its difference of colour, m the mean of such
-differences in the photo. Labels thrown at random, with the mask's area a, would part 2a(1 − a) of them. The quotient is
-Geary's contiguity ratio (1954); 1 minus it is the neighbours' agreement: 1 where nothing is parted, 0 where no better
-than chance and where a mask is constant, so that nearly full and nearly empty masks win nothing. The mean over the
-photos decides.
+Neighbouring pixels of similar colour should share a label. Each threshold t gives a photo a mask of "some class here",
+which splits a share of the pairs of nearby pixels. A pair weighs exp(−d/m), where d is its colour difference and m the
+photo's mean difference. Random labels covering the same area a would split a share of 2a(1 − a). The ratio of the two
+is Geary's contiguity ratio (1954). Agreement is 1 minus this ratio: 1 if no pair is split, 0 at chance level. It is
+also 0 for a constant mask, so nearly full and nearly empty masks gain nothing. The threshold with the highest mean
+agreement over the photos wins.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from pseudomask.scores import ScoreMap
 
 THRESHOLDS = tuple(step / 100 for step in range(1, 100))
 SIDE = 160
-"""Photos are reduced by a whole number, so that their long side is at most this."""
+"""Photos are downscaled by an integer factor so that their long side is at most this many pixels."""
 REACHES = (1, 2, 4)
-"""Distances of a pair, in pixels of the reduced photo."""
+"""Distances between the pixels of a pair, in pixels of the downscaled photo."""
 AROUND = ((0, 1), (1, 0), (1, 1), (1, -1))
 
 
 def neighbours(photo: np.ndarray, best: np.ndarray, thresholds: Sequence[float] = THRESHOLDS) -> np.ndarray:
-    """Agreement of near pixels in the mask `best > t` at each t, corrected for chance: float64 (T,), at most 1.
+    """Chance-corrected agreement of nearby pixels in the mask `best > t` for each t: float64 (T,), at most 1.
 
-    0 where the mask is all foreground or all background. `thresholds` ascend.
+    It is 0 where the mask is all foreground or all background. `thresholds` must be ascending.
 
     Args:
-        photo: float32 (h, w, 3), any scale: only ratios of differences matter.
-        best: float32 (h, w), a photo's highest scores.
+        photo: float32 (h, w, 3), at any scale: only ratios of differences matter.
+        best: float32 (h, w), the highest score at each pixel.
     """
     limits = np.asarray(thresholds, np.float32)
-    above = np.searchsorted(limits, best, side="left")  # a pixel is above the thresholds 0..above-1
+    above = np.searchsorted(limits, best, side="left")  # a pixel exceeds thresholds 0..above-1
     parted, total = np.zeros(len(limits) + 1), 0.0
     for reach in REACHES:
         pairs = [_pairs(reach * y, reach * x, photo, above) for y, x in AROUND]
@@ -47,7 +47,7 @@ def neighbours(photo: np.ndarray, best: np.ndarray, thresholds: Sequence[float] 
         for d, (_, (one, other)) in zip(apart, pairs, strict=True):
             weights = np.exp(-d / mean).ravel()
             total += weights.sum()
-            # Parted by the thresholds from the lower of the two up to below the higher.
+            # A pair is split by every threshold from the lower of its two values up to, but excluding, the higher.
             for end, sign in ((np.minimum(one, other), 1), (np.maximum(one, other), -1)):
                 parted += sign * np.bincount(end.ravel(), weights, len(parted))
     areas = _areas(above, len(limits))
@@ -57,7 +57,7 @@ def neighbours(photo: np.ndarray, best: np.ndarray, thresholds: Sequence[float] 
 
 
 def _pairs(y: int, x: int, *planes: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Views of each (h, w, …): all pixels whose neighbour at (y, x) is inside, and those neighbours; y ≥ 0."""
+    """Views of each (h, w, …): the pixels whose neighbour at offset (y, x) is inside, and those neighbours; y ≥ 0."""
     h, w = planes[0].shape[:2]
     rows, columns = max(0, h - y), max(0, w - abs(x))
     left, right = max(0, -x), max(0, x)
@@ -65,13 +65,13 @@ def _pairs(y: int, x: int, *planes: np.ndarray) -> list[tuple[np.ndarray, np.nda
 
 
 def _areas(above: np.ndarray, count: int) -> np.ndarray:
-    """Share of the pixels above each of `count` thresholds, from how many of them each pixel is above."""
+    """Share of pixels above each of `count` thresholds, given how many thresholds each pixel exceeds."""
     pixels = np.bincount(above.ravel(), minlength=count + 1)
     return pixels[::-1].cumsum()[::-1][1:] / above.size
 
 
 def photo_agreement(photo: np.ndarray, scores: ScoreMap) -> np.ndarray | None:
-    """One photo's agreement at `THRESHOLDS`; None where it has no class.
+    """Agreement of one photo at each of `THRESHOLDS`; None if it has no classes.
 
     Args:
         photo: uint8 (H, W, 3), of `scores.size`.
@@ -83,7 +83,7 @@ def photo_agreement(photo: np.ndarray, scores: ScoreMap) -> np.ndarray | None:
 
 
 def choose(curves: Sequence[np.ndarray]) -> float:
-    """The threshold of the highest mean agreement. Raises `UsageError` where no photo shows any."""
+    """The threshold with the highest mean agreement. Raises `UsageError` if that mean is positive at no threshold."""
     mean = np.mean(curves, axis=0) if curves else np.zeros(1)
     if not mean.max() > 0:
         raise UsageError(f"--threshold auto: scores and colours agree in none of {len(curves)} photos; give a number")
@@ -92,7 +92,7 @@ def choose(curves: Sequence[np.ndarray]) -> float:
 
 @dataclass(frozen=True)
 class Look:
-    """What a worker does with a photo of the sample: its agreement, None where photo or scores cannot be used."""
+    """The task a worker runs on a sampled photo: its agreement, or None if the photo or its scores are unusable."""
 
     classes: int
     max_pixels: int
@@ -109,5 +109,5 @@ class Look:
 
 
 def spread(count: int, most: int) -> list[int]:
-    """At most `most` positions out of `count`, evenly spread: the same for the same set."""
+    """At most `most` evenly spaced positions out of `count`; deterministic."""
     return sorted({(2 * i + 1) * count // (2 * most) for i in range(most)}) if count > most else list(range(count))

@@ -1,4 +1,4 @@
-"""Which photos are refined together: those of equal size, where launching a computation costs more than doing it."""
+"""Group photos of equal size into batches, for devices where launching a computation costs more than running it."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from pseudomask.refining.work import Job
 from pseudomask.running.manifest import Entry
 
 ON_ACCELERATORS = 16
-_PIXELS = 1 << 26  # of the photos of a batch, decoded in one process's memory: 192 MiB
+_PIXELS = 1 << 26  # per batch of decoded photos in one process: 192 MiB
 
 
 def pick_batch(config: RefineConfig, device: torch.device) -> int:
-    """How many photos of equal size go together: what is asked for, else 1 on a processor."""
+    """Batch size: the configured one, else 1 on the CPU and `ON_ACCELERATORS` elsewhere."""
     if config.batch_size is not None:
         return config.batch_size
     return 1 if device.type == "cpu" else ON_ACCELERATORS
 
 
 def plan_batches(jobs: Sequence[Job], seeds: Mapping[str, Entry], most: int) -> list[tuple[Job, ...]]:
-    """All jobs, in batches of at most `most` photos of one size, with labels of about the same number.
+    """Split all jobs into batches of at most `most` photos of the same size and with similar numbers of labels.
 
     Args:
-        seeds: the manifest of SEEDS, with sizes and classes; a photo without them is refined alone.
+        seeds: the manifest of SEEDS, with sizes and classes; a photo without a size is refined alone.
     """
     if most == 1:
         return [(job,) for job in jobs]
@@ -41,7 +41,7 @@ def plan_batches(jobs: Sequence[Job], seeds: Mapping[str, Entry], most: int) -> 
 
 
 def _size(entry: Entry) -> tuple[int, int] | None:
-    """Height and width, as a manifest's line has them."""
+    """Height and width from a manifest entry; None if missing or malformed."""
     size = entry.get("size")
     if not isinstance(size, list) or len(size) != 2 or not all(type(side) is int and side > 0 for side in size):
         return None

@@ -1,4 +1,4 @@
-"""The dense CRF as a refiner: settings, what it starts from, and what its marginals become."""
+"""The dense CRF as a refiner: its settings, its unary energies, and the conversion of marginals to scores."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ PRESETS = {
     "irn": Kernels(gauss_xy=3, gauss_weight=3, bilateral_xy=50, bilateral_rgb=5, bilateral_weight=10),
     "deeplab": Kernels(gauss_xy=1, gauss_weight=3, bilateral_xy=67, bilateral_rgb=3, bilateral_weight=4),
 }
-"""Published kernels: IRN's, which AdvCAM and ReCAM took over, and DeepLab's, which CLIP-ES uses."""
+"""Published kernels: IRN's, also used by AdvCAM and ReCAM, and DeepLab's, also used by CLIP-ES."""
 
 GT_PROB: dict[CrfUnary, float] = {"hard": 0.7, "soft": 0.9}
-"""Trust in the start: IRN's for masks; ours for scores, which already say how sure they are."""
+"""Confidence in the unaries: IRN's value for masks; our own for scores, which already express confidence."""
 
 _TINY = np.finfo(np.float32).tiny
 
 
 @dataclass(frozen=True, kw_only=True)
 class CrfSettings:
-    """What the CRF computes; `of` turns flags into it. Raises `UsageError` for values that mean nothing."""
+    """Settings of the CRF; `of` builds them from the options. Raises `UsageError` for values out of range."""
 
     kernels: Kernels = PRESETS["irn"]
     unary: CrfUnary = "hard"
@@ -51,7 +51,7 @@ class CrfSettings:
 
     @classmethod
     def of(cls, options: CrfOptions) -> CrfSettings:
-        """The preset's values, but those given by name."""
+        """The preset's values, overridden by those given explicitly."""
         preset = PRESETS[options.crf_preset]
         given = {name: getattr(options, f"crf_{name}") for name in Kernels._fields}
         return cls(
@@ -65,7 +65,7 @@ class CrfSettings:
 
 @dataclass(frozen=True)
 class Crf:
-    """The refiner. It works on the photo reduced by a whole number, so that its long side is at most `side`."""
+    """The refiner. It downscales the photo by an integer factor so that its long side is at most `side`."""
 
     settings: CrfSettings
     engine: Literal["torch", "pydensecrf"] = "torch"
@@ -73,19 +73,19 @@ class Crf:
 
     @classmethod
     def of(cls, options: CrfOptions, device: str = "cpu") -> Crf:
-        """Raises `MissingExtra` where pydensecrf is asked for by name and absent, `UsageError` as `CrfSettings`."""
+        """Raises `MissingExtra` if pydensecrf is requested but not installed, and `UsageError` like `CrfSettings`."""
         engine: CrfEngine = options.engine
         return cls(CrfSettings.of(options), pick_engine(engine), device)
 
     def refine(self, photo: np.ndarray, scores: ScoreMap, threshold: float) -> Refined:
-        """Scores at the working stride, of threshold ½: there the mask is the marginals' argmax.
+        """Scores at the working stride with threshold ½, at which the mask is the argmax of the marginals.
 
-        A photo without classes, or (`unary` hard) whose mask has one label only, passes through.
+        A photo without classes, or (if `unary` is hard) with a single label in its mask, is returned unchanged.
         """
         return self.refine_batch([photo], [scores], threshold)[0]
 
     def refine_batch(self, photos: Sequence[np.ndarray], scores: Sequence[ScoreMap], threshold: float) -> list[Refined]:
-        """`refine` of each; those of equal size are computed together, whatever the number of their labels."""
+        """`refine` each photo; photos of equal size are batched, even if their numbers of labels differ."""
         found = [Refined(one, threshold) for one in scores]
         starts = [self._start(one, threshold) for one in scores]
         for size, group in alike([None if start is None else scores[i].size for i, start in enumerate(starts)]):
@@ -96,7 +96,7 @@ class Crf:
         return found
 
     def _start(self, scores: ScoreMap, threshold: float) -> np.ndarray | None:
-        """Energies at the working stride, (L, h, w) float32; None where there is nothing to decide."""
+        """Unary energies at the working stride, (L, h, w) float32; None if there is nothing to decide."""
         if not scores.classes:
             return None
         planes = scores_on_grid(scores, -(-max(scores.size) // self.settings.side))
@@ -109,7 +109,7 @@ class Crf:
     def _marginals(
         self, photos: Sequence[np.ndarray], unaries: Sequence[np.ndarray], stride: int
     ) -> Sequence[np.ndarray]:
-        """(L, h, w) float32 of each photo; all are of one size."""
+        """Marginals of each photo, (L, h, w) float32; all photos must have the same size."""
         if stride > 1:
             photos = [np.rint(shrink(photo, stride)).astype(np.uint8) for photo in photos]
         kernels, iterations = self.settings.kernels.at(stride), self.settings.iterations
@@ -120,13 +120,13 @@ class Crf:
 
 
 def one_hot(stacked: np.ndarray) -> np.ndarray:
-    """1 for the highest of (L, h, w), ties going to the lower: the mask, if the first is the background threshold."""
+    """One-hot argmax of (L, h, w); the lower index wins ties. With the threshold as plane 0: the mask."""
     highest: np.ndarray = stacked.argmax(0) == np.arange(len(stacked))[:, None, None]
     return highest.astype(np.float32)
 
 
 def shares(stacked: np.ndarray) -> np.ndarray:
-    """(L, h, w), ≥ 0, scaled to sum 1 at each pixel; where all are 0, the first is 1."""
+    """Normalise (L, h, w), ≥ 0, to sum to 1 at each pixel; where all values are 0, the first becomes 1."""
     total = stacked.sum(0)
     found = stacked / np.where(total == 0, 1, total)
     found[0, total == 0] = 1
@@ -134,19 +134,19 @@ def shares(stacked: np.ndarray) -> np.ndarray:
 
 
 def energies(labels: np.ndarray, gt_prob: float) -> np.ndarray:
-    """-log of label probabilities that are right with probability `gt_prob`, else any other label alike.
+    """Unary energies for labels that are correct with probability `gt_prob`, the rest spread over the others evenly.
 
-    (L, h, w) float32 to the same. One-hot probabilities give pydensecrf's `unary_from_labels`.
+    (L, h, w) probabilities → (L, h, w) float32. One-hot probabilities give pydensecrf's `unary_from_labels`.
     """
     other = (1 - gt_prob) / (len(labels) - 1)
     return -np.log(other + (gt_prob - other) * labels).astype(np.float32)
 
 
 def as_scores(marginals: np.ndarray) -> np.ndarray:
-    """(L, h, w) marginals, background first, to (L - 1, h, w) scores whose mask at threshold ½ is their argmax.
+    """(L, h, w) marginals, background first → (L - 1, h, w) scores whose mask at threshold ½ is the marginals' argmax.
 
-    The strongest class's score is p / (p + p_background). A weaker one's is the same, times its ratio to the
-    strongest: where background is out of the question all the shares are 1, and would tie.
+    The strongest class scores p / (p + p_background). A weaker class's score is also multiplied by its ratio to the
+    strongest: where the background probability vanishes, all these shares would be 1 and tie.
     """
     background, classes = marginals[:1], marginals[1:]
     share = classes / np.maximum(classes + background, _TINY)

@@ -1,4 +1,4 @@
-"""What computes the CRF's marginals: our torch code or pydensecrf. Both give the same to rounding."""
+"""Engines that compute the CRF marginals: our torch code or pydensecrf. Their results agree up to rounding."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ INSTALL = "pip install 'pseudomask[crf]' (Python below 3.13, with a C++ compiler
 
 
 class Kernels(NamedTuple):
-    """Two Gaussians: of position (smoothness), and of position and colour (appearance). Reaches are deviations."""
+    """Gaussians of position (smoothness) and of position and colour (appearance); xy and rgb: standard deviations."""
 
     gauss_xy: float
     gauss_weight: float
@@ -29,12 +29,12 @@ class Kernels(NamedTuple):
     bilateral_weight: float
 
     def at(self, stride: int) -> Kernels:
-        """The same on a photo reduced `stride` times."""
+        """The equivalent kernels for a photo downscaled by `stride`."""
         return self._replace(gauss_xy=self.gauss_xy / stride, bilateral_xy=self.bilateral_xy / stride)
 
 
 def pick_engine(name: CrfEngine) -> Literal["torch", "pydensecrf"]:
-    """`auto` is torch: it measured faster (docs/refinement-crf.md). `MissingExtra` for an absent pydensecrf."""
+    """`auto` picks torch, the faster one (docs/refinement-crf.md). Raises `MissingExtra` if pydensecrf is missing."""
     if name == "pydensecrf" and find_spec("pydensecrf") is None:
         raise MissingExtra(f"--engine pydensecrf: pydensecrf2 is not installed; {INSTALL}")
     return "pydensecrf" if name == "pydensecrf" else "torch"
@@ -43,14 +43,14 @@ def pick_engine(name: CrfEngine) -> Literal["torch", "pydensecrf"]:
 def torch_marginals(
     photo: np.ndarray, unary: np.ndarray, kernels: Kernels, iterations: int, device: str = "cpu"
 ) -> np.ndarray:
-    """Marginals (L, H, W) float32 of a (H, W, 3) uint8 photo and (L, H, W) float32 energies, L ≥ 2."""
+    """Marginals (L, H, W) float32 for a (H, W, 3) uint8 photo and (L, H, W) float32 energies, L ≥ 2."""
     return batch_marginals([photo], [unary], kernels, iterations, device)[0]
 
 
 def batch_marginals(
     photos: Sequence[np.ndarray], unaries: Sequence[np.ndarray], kernels: Kernels, iterations: int, device: str = "cpu"
 ) -> list[np.ndarray]:
-    """`torch_marginals` of photos of equal shape, computed together; each may have labels of its own number."""
+    """`torch_marginals` for a batch of photos of equal shape; their numbers of labels may differ."""
     most, (height, width, _) = max(len(one) for one in unaries), photos[0].shape
     with torch.inference_mode():
         stacked = torch.from_numpy(np.stack(photos)).to(device)  # (B, H, W, 3)
@@ -63,7 +63,7 @@ def batch_marginals(
 
 
 def _pair_kernels(photos: Tensor, kernels: Kernels) -> list[Lattice | Shared]:
-    """The kernels of a (B, H, W, 3) uint8 stack whose weight is not 0."""
+    """The kernels with non-zero weight for a (B, H, W, 3) uint8 stack."""
     count, height, width, _ = photos.shape
     found: list[Lattice | Shared] = []
     if kernels.gauss_weight:
@@ -75,13 +75,13 @@ def _pair_kernels(photos: Tensor, kernels: Kernels) -> list[Lattice | Shared]:
     return found
 
 
-@lru_cache(maxsize=4)  # the sizes of a folder's photos repeat; this lattice knows nothing of their colours
+@lru_cache(maxsize=4)  # photo sizes repeat within a folder, and this lattice does not depend on colour
 def _position_kernel(height: int, width: int, reach: float, weight: float, device: str) -> Lattice:
     return pairwise(position_features(height, width, reach, device), weight)
 
 
 def pydensecrf_marginals(photo: np.ndarray, unary: np.ndarray, kernels: Kernels, iterations: int) -> np.ndarray:
-    """The same by pydensecrf."""
+    """Like `torch_marginals`, computed by pydensecrf."""
     from pydensecrf.densecrf import DenseCRF2D
 
     labels, height, width = unary.shape

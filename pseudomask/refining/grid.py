@@ -1,4 +1,4 @@
-"""Photos and scores on one reduced grid: pixel (i, j) of it is the mean of a stride × stride block of the photo."""
+"""Photos and scores on a common coarse grid, where each pixel is the mean of a stride × stride block of the photo."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pseudomask.scores import ScoreMap
 
 
 def shrink(image: np.ndarray, stride: int) -> np.ndarray:
-    """Block means, (H, W[, C]) → float32 (⌈H/stride⌉, ⌈W/stride⌉[, C]); the last row and column are repeated.
+    """Block means, (H, W[, C]) → float32 (⌈H/stride⌉, ⌈W/stride⌉[, C]), padded by repeating the last row and column.
 
-    The grid is that of a `ScoreMap` of this stride.
+    This is the grid of a `ScoreMap` with this stride.
     """
     if stride == 1:
         return image.astype(np.float32)
@@ -24,7 +24,7 @@ def shrink(image: np.ndarray, stride: int) -> np.ndarray:
 
 
 def scores_on_grid(scores: ScoreMap, stride: int) -> np.ndarray:
-    """The score planes at another stride, float32 (n, ⌈H/stride⌉, ⌈W/stride⌉)."""
+    """Resample the score planes to another stride: float32 (n, ⌈H/stride⌉, ⌈W/stride⌉)."""
     if stride == scores.stride:
         return scores.values.copy()
     h, w = (-(-side // stride) for side in scores.size)
@@ -35,7 +35,7 @@ def scores_on_grid(scores: ScoreMap, stride: int) -> np.ndarray:
 
 
 def on_grid(planes: Tensor, size: tuple[int, int], stride: int) -> Tensor:
-    """Planes of any size over a photo of `size`, at this stride: (n, h, w) → (n, ⌈H/stride⌉, ⌈W/stride⌉), bilinear."""
+    """Resize planes of a photo of `size` to this stride: (n, h, w) → (n, ⌈H/stride⌉, ⌈W/stride⌉), bilinear."""
     grid = (-(-size[0] // stride), -(-size[1] // stride))
     if planes.shape[1:] == grid:
         return planes
@@ -43,10 +43,10 @@ def on_grid(planes: Tensor, size: tuple[int, int], stride: int) -> Tensor:
 
 
 def scaled(scores: ScoreMap, values: np.ndarray, stride: int) -> ScoreMap:
-    """Planes divided by the highest value that they have at the photo's size; what lies above is cut to 1.
+    """Divide the planes by their highest value at the photo's size, and clip anything above 1.
 
     Args:
-        scores: whose classes and size they have.
+        scores: the score map whose classes and size apply.
         values: (n, h, w), ≥ 0, not all 0.
     """
     unit = ScoreMap(scores.classes, (values / values.max()).astype(np.float32), scores.size, stride)

@@ -1,11 +1,11 @@
 """Gaussian filtering in a few dimensions on the permutohedral lattice (Adams, Baek and Davis, 2010).
 
-A point (here: a pixel with its position and colour) spreads its value over the d + 1 corners of the simplex it
-lies in, the values are blurred along the lattice's d + 1 directions, and each point collects them again from its
-corners. Time and memory grow with points × d², where the exact sum grows with points².
+Each point (here, a pixel with its position and colour) spreads its value over the d + 1 corners of its enclosing
+simplex, the values are blurred along the lattice's d + 1 directions, and each point gathers the result from its
+corners. Time and memory grow with points × d², whereas the exact sum grows with points².
 
-Every step is a sparse product with weights that depend on the points alone, so they are found once, by sorting,
-and used as often as needed. It runs wherever torch runs.
+Every step is a sparse product whose weights depend only on the points, so they are computed once, by sorting, and
+reused as often as needed. It runs wherever torch runs.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from pseudomask.errors import UsageError
 
 @dataclass(frozen=True, eq=False)
 class Lattice:
-    """N points' places among the M lattice points in use. Indices are int32, weights have the points' precision.
+    """Positions of N points among the M lattice points in use. Indices are int32; weights have the points' precision.
 
     Attributes:
-        corners:  (N, d + 1) lattice points round each point.
-        inward:   (N, d + 1) their weights when a point collects.
-        points:   (N (d + 1),) the points round each lattice point, one lattice point after the other.
-        starts:   (M + 1,) where each lattice point's share of `points` begins.
+        corners:  (N, d + 1) lattice points around each point.
+        inward:   (N, d + 1) their weights when a point gathers values.
+        points:   (N (d + 1),) the points around each lattice point, grouped by lattice point.
+        starts:   (M + 1,) offset of each lattice point's group in `points`.
         outward:  (N (d + 1),) the weights of `points` when values are spread.
-        forward:  (d + 1, M) the next lattice point in each direction; M where there is none.
-        backward: (d + 1, M) the one before.
+        forward:  (d + 1, M) the next lattice point in each direction; M if it is not in use.
+        backward: (d + 1, M) the previous lattice point, likewise.
     """
 
     corners: Tensor
@@ -44,13 +44,13 @@ class Lattice:
     backward: Tensor
 
     def splat(self, values: Tensor) -> Tensor:
-        """(N, L) at the points to (M, L) at the lattice points."""
+        """(N, L) at the points → (M, L) at the lattice points."""
         return embedding_bag(
             self.points, values, self.starts, mode="sum", per_sample_weights=self.outward, include_last_offset=True
         )
 
     def blur(self, values: Tensor) -> Tensor:
-        """(M, L) to (M, L): ½, 1, ½ along each direction in turn; lattice points not in use hold 0."""
+        """(M, L) → (M, L): blur with ½, 1, ½ along each direction in turn; lattice points not in use count as 0."""
         padded = torch.cat([values, values.new_zeros(1, values.shape[1])])
         for forward, backward in zip(self.forward, self.backward, strict=True):
             around = padded.index_select(0, forward)
@@ -58,11 +58,11 @@ class Lattice:
         return padded[:-1]
 
     def slice(self, values: Tensor) -> Tensor:
-        """(M, L) at the lattice points to (N, L) at the points."""
+        """(M, L) at the lattice points → (N, L) at the points."""
         return embedding_bag(self.corners, values, mode="sum", per_sample_weights=self.inward)
 
     def filter(self, values: Tensor) -> Tensor:
-        """(N, L) to (N, L): a weighted sum over all points, near ones counting most."""
+        """(N, L) → (N, L): a weighted sum over all points in which near ones count most."""
         return self.slice(self.blur(self.splat(values)))
 
     def weighted(self, outward: Tensor, inward: Tensor) -> Lattice:
@@ -73,26 +73,26 @@ class Lattice:
 
 @dataclass(frozen=True, eq=False)
 class Shared:
-    """One lattice for photos whose points have the same features: their values are filtered side by side."""
+    """One lattice shared by photos whose points have the same features; their values are filtered in parallel."""
 
     lattice: Lattice
     photos: int
 
     def filter(self, values: Tensor) -> Tensor:
-        """(B N, L) to (B N, L), photo after photo: each sees its own points alone."""
+        """(B N, L) → (B N, L), one photo after another; each photo sees only its own points."""
         apart = values.unflatten(0, (self.photos, -1)).transpose(0, 1)  # (N, B, L)
         found = self.lattice.filter(apart.flatten(1))
         return found.view(apart.shape).transpose(0, 1).flatten(0, 1)
 
 
 def build_lattice(features: Tensor, photos: int = 1) -> Lattice:
-    """The lattice of `features`, (d, N) float32 or float64, in units of the Gaussian's standard deviation.
+    """Build the lattice of `features`, (d, N) float32 or float64, in units of the Gaussian's standard deviation.
 
-    `filter` then is about v_i ↦ Σ_j exp(-|f_i - f_j|² / 2) v_j, times a factor that depends on d alone and with
-    the error of linear interpolation. Blurring uses the lattice points round points only, as in the authors' code.
+    Its `filter` approximates v_i ↦ Σ_j exp(-|f_i - f_j|² / 2) v_j, times a factor that depends only on d and up to the
+    error of linear interpolation. As in the authors' code, the blur uses only the lattice points around points.
 
-    The points may be those of several photos, N / photos each, one photo after the other: points of two photos then
-    share no lattice point, and j runs over the photo of i alone.
+    The points may come from several photos, N / photos each, one photo after another. Points of different photos then
+    share no lattice point, and j runs only over the photo of i.
     """
     cells, ranks, inward = _simplices(_elevate(features))
     keys, strides = _keys(cells, ranks, photos)
@@ -106,7 +106,7 @@ def build_lattice(features: Tensor, photos: int = 1) -> Lattice:
     owner = torch.arange(n, dtype=torch.int32, device=keys.device)[:, None].expand(n, sides).flatten()
     return Lattice(
         corners=torch.empty_like(number).scatter_(0, order, number).view(n, sides),
-        # 1 / (1 + 2^-d) makes up for what the blur adds, on average (Adams et al., section 3)
+        # 1 / (1 + 2^-d) compensates, on average, for what the blur adds (Adams et al., section 3)
         inward=inward / (1 + 2 ** -(sides - 1)),
         points=owner.index_select(0, order),
         starts=starts,
@@ -117,7 +117,7 @@ def build_lattice(features: Tensor, photos: int = 1) -> Lattice:
 
 
 def _elevate(features: Tensor) -> Tensor:
-    """(d, N) to (d + 1, N): onto the plane of coordinate sum 0, scaled so that splat, blur and slice have variance 1.
+    """(d, N) → (d + 1, N): embed in the zero-sum plane, scaled so that splat, blur and slice together have variance 1.
 
     Adams et al., section 3: the lattice's own Gaussian has variance 2/3 (d + 1)².
     """
@@ -133,15 +133,15 @@ def _elevate(features: Tensor) -> Tensor:
 
 
 def _simplices(elevated: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Where each point of the plane lies, Adams et al., section 3.
+    """Find the enclosing simplex of each point of the plane (Adams et al., section 3).
 
     Args:
         elevated: (d + 1, N).
 
     Returns:
-        cells, (d + 1, N) integers in the points' precision: the simplex's corner of remainder 0, over d + 1;
-        ranks, (d + 1, N) int8: each coordinate's place, 0 to d, when the point's differences from it are ordered;
-        weights, (N, d + 1): barycentric coordinates, the corner of remainder r in column r.
+        cells, (d + 1, N) integers in the points' precision: the simplex's remainder-0 corner, divided by d + 1;
+        ranks, (d + 1, N) int8: rank of each coordinate, 0 to d, by the point's difference from that corner;
+        weights, (N, d + 1): barycentric coordinates, with the remainder-r corner in column r.
     """
     sides = len(elevated)
     cells = torch.round(elevated * (1 / sides))
@@ -151,7 +151,7 @@ def _simplices(elevated: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         less = (rest[i] < rest[j]).view(torch.int8)
         ranks[i] += less
         ranks[j] -= less
-    # The rounded cells may lie off the plane; the coordinates with the most to give are moved back.
+    # Rounding may leave the plane; move the coordinates with the largest rounding error back.
     ranks += cells.sum(0).to(torch.int8)
     back = (ranks < 0).to(torch.int8) - (ranks >= sides).to(torch.int8)
     ranks += back * sides
@@ -167,15 +167,15 @@ def _simplices(elevated: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _keys(cells: Tensor, ranks: Tensor, photos: int) -> tuple[Tensor, list[int]]:
-    """One integer for each corner of each simplex; equal integers are equal lattice points of one photo.
+    """Integer keys of all simplex corners; equal keys mean the same lattice point of the same photo.
 
-    The corner of remainder r has coordinates (d + 1) (cell_i - [rank_i > d - r]) + r. The last one follows from
-    the others. With room for a neighbour on all sides, the key is (Σ_i cell_i stride_i) (d + 1) + r; what is above all
-    of these counts the photos.
+    The remainder-r corner has coordinates (d + 1) (cell_i - [rank_i > d - r]) + r, of which the last follows from the
+    others. With room for a neighbour on all sides, its key is (Σ_i cell_i stride_i) (d + 1) + r; the photo's number is
+    added above the range of these keys.
 
     Returns:
-        (N, d + 1) int32, or int64 where that is too small; the strides of the d + 1 coordinates, the last 0.
-        UsageError where int64 is too small as well.
+        (N, d + 1) keys, int32 or, if that is too small, int64; the strides of the d + 1 coordinates, the last 0.
+        Raises `UsageError` if int64 is too small as well.
     """
     sides, n = cells.shape
     low = [int(x) - 2 for x in cells.amin(1).tolist()]
@@ -203,19 +203,19 @@ def _keys(cells: Tensor, ranks: Tensor, photos: int) -> tuple[Tensor, list[int]]
 
 
 def _neighbours(keys: Tensor, strides: list[int], sides: int) -> tuple[Tensor, Tensor]:
-    """The lattice points one step on and one step back in each direction j: -1 on all coordinates, +d on j.
+    """The next and previous lattice point in each direction j; a step forward is -1 on all coordinates but +d on j.
 
     Args:
-        keys: (M,) ascending, all different.
+        keys: (M,) ascending, without duplicates.
 
     Returns:
-        two (d + 1, M) int32; M where that lattice point is not in use.
+        two (d + 1, M) int32; M if that lattice point is not in use.
     """
     m = len(keys)
     forward = keys.new_full((sides, m + 1), m, dtype=torch.int32)
     backward = forward.clone()
     numbers = torch.arange(m, dtype=torch.int32, device=keys.device)
-    # Remainder 0 becomes d, so that all cells fall by one.
+    # Remainder 0 wraps to d, so every cell decreases by one.
     base = keys - 1 + torch.where(keys % sides == 0, sides * (1 - sum(strides)), 0).to(keys.dtype)
     for j, stride in enumerate(strides):
         wanted = base + sides * stride

@@ -1,7 +1,7 @@
 """Mean-field inference in a fully connected CRF (Krähenbühl and Koltun, 2011).
 
-Every pixel is tied to every other by Gaussian kernels of position and colour, with Potts compatibility: different
-labels cost the kernel's value. Messages are one filtering each on the permutohedral lattice.
+Gaussian kernels of position and colour connect every pixel to every other, with Potts compatibility: two pixels with
+different labels pay the kernel's value. Each message pass is one filtering on the permutohedral lattice.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def position_features(height: int, width: int, reach: float, device: torch.devic
 def bilateral_features(photo: Tensor, reach: float, colour_reach: float) -> Tensor:
     """(5, H W) float32: position and colour of a (H, W, 3) uint8 photo, each in units of its reach.
 
-    Of photos (B, H, W, 3) it is (5, B H W).
+    A batch (B, H, W, 3) gives (5, B H W).
     """
     *photos, height, width, _ = photo.shape
     position = position_features(height, width, reach, photo.device).repeat(1, math.prod(photos))
@@ -37,9 +37,9 @@ def bilateral_features(photo: Tensor, reach: float, colour_reach: float) -> Tens
 
 
 def pairwise(features: Tensor, weight: float, photos: int = 1) -> Lattice:
-    """The kernel w D^-½ K D^-½ of (d, N) features, D being K's row sums: symmetric normalisation, times its weight.
+    """The symmetrically normalised, weighted kernel w D^-½ K D^-½ of (d, N) features, where D holds the row sums of K.
 
-    Features of several photos, one after the other, give the kernels of each: none reaches into another.
+    Features of several photos, one photo after another, give independent kernels: none reaches into another photo.
     """
     lattice = build_lattice(features, photos)
     sums = lattice.filter(features.new_ones(features.shape[1], 1)).squeeze(1)
@@ -53,15 +53,15 @@ def mean_field(
     iterations: int,
     watch: Callable[[Tensor], None] | None = None,
 ) -> Tensor:
-    """Marginals after so many parallel updates Q ← softmax(-unary + Σ_k K_k Q), from Q = softmax(-unary).
+    """Marginals after `iterations` parallel updates Q ← softmax(-unary + Σ_k K_k Q), starting from softmax(-unary).
 
-    Filtering is linear and softmax sees only differences between labels, so Q_l - Q_0 is filtered instead of Q:
-    one column less, which is half the work with two labels.
+    Filtering is linear and softmax depends only on differences between labels, so Q_l - Q_0 is filtered instead of Q.
+    That saves one column, which is half the work with two labels.
 
     Args:
-        unary: (L, N) energies, L ≥ 2; the first label's are finite. A label of energy ∞ is left out at that point.
+        unary: (L, N) energies, L ≥ 2, finite for the first label. A label with energy ∞ is ruled out at that point.
         kernels: from `pairwise`, over the same N points.
-        watch: is given the marginals before the first and after each update.
+        watch: called with the marginals before the first update and after each one.
 
     Returns:
         (L, N), each column a distribution.
@@ -71,7 +71,7 @@ def mean_field(
     for _ in range(iterations):
         if watch is not None:
             watch(marginals)
-        columns = (marginals[1:] - marginals[:1]).T.contiguous()  # (N, L - 1), so that a point's labels lie together
+        columns = (marginals[1:] - marginals[:1]).T.contiguous()  # (N, L - 1): contiguous per point
         logits = start
         for kernel in kernels:
             logits = logits + kernel.filter(columns).T
@@ -82,14 +82,14 @@ def mean_field(
 
 
 def _softmax(logits: Tensor) -> Tensor:
-    """(L - 1, N) logits against label 0 to (L, N) probabilities."""
+    """(L - 1, N) logits against label 0 → (L, N) probabilities."""
     return torch.softmax(torch.cat([torch.zeros_like(logits[:1]), logits]), 0)
 
 
 def free_energy(marginals: Tensor, unary: Tensor, kernels: Sequence[Lattice | Shared]) -> float:
     """KL(Q ‖ P) up to a constant: Σ Q log Q + Σ Q unary - ½ Σ_k Σ_l Q_l K_k Q_l, for (L, N) marginals.
 
-    Updates cannot raise it where the kernels are positive semi-definite, which Gaussians are
+    Updates cannot increase it if the kernels are positive semi-definite, as Gaussians are
     (Krähenbühl and Koltun, 2013).
     """
     q, u = marginals.double(), unary.double()

@@ -1,6 +1,6 @@
 """PAMR, pixel-adaptive mask refinement (Araslanov & Roth, CVPR 2020).
 
-Each pixel's scores become a mean of its neighbours' scores, weighted by likeness of colour, some times over.
+Each iteration replaces a pixel's scores by the mean of its neighbours' scores, weighted by colour similarity.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pseudomask.refining.refiner import Refined, alike
 from pseudomask.scores import ScoreMap
 
 DILATIONS = (1, 2, 4, 8, 12, 24)
-_TINY = 1e-8  # keeps flat regions, where no colour deviates, from dividing by 0: there all neighbours count alike
+_TINY = 1e-8  # avoids division by 0 in regions of constant colour, where all neighbours then weigh the same
 
 
 def pamr(
@@ -30,13 +30,13 @@ def pamr(
     dilations: Sequence[int] = DILATIONS,
     softness: float = 0.1,
 ) -> Tensor:
-    """Maps after `iterations` of weighted means over 8 neighbours at each dilation; the border is repeated outwards.
+    """Maps after `iterations` of weighted means over 8 neighbours at each dilation, with the border replicated.
 
-    The weights of a pixel sum to 1, so a constant map stays as it is and no value leaves its map's range. The
-    operation is linear in `maps`: refining a constant background beside them changes nothing.
+    The weights of a pixel sum to 1, so a constant map is unchanged and no value leaves its map's range. The operation
+    is linear in `maps`: refining a constant background plane along with them would change nothing.
 
     Args:
-        photos: (B, 3, h, w) float32, any scale; only ratios of differences matter.
+        photos: (B, 3, h, w) float32, at any scale: only ratios of differences matter.
         maps: (B, N, h, w) float32.
 
     Returns:
@@ -57,12 +57,12 @@ def pamr(
 def affinity(photos: Tensor, dilations: Sequence[int] = DILATIONS, softness: float = 0.1) -> Tensor:
     """Softmax over the neighbours q of −mean_c |I_p − I_q| / (softness · σ_p): (B, 3, h, w) → (B, 8·D, h, w).
 
-    σ_p is a channel's standard deviation (n − 1) over the 3×3 windows at all D dilations, pooled.
+    σ_p is each channel's standard deviation (with n − 1), pooled over the 3×3 windows at all D dilations.
     """
     reach, steps = max(dilations), offsets(dilations)
     padded = _pad(photos, reach)
     total, squares = torch.zeros_like(photos), torch.zeros_like(photos)
-    for step in steps:  # differences to the centre: the same deviation, without the rounding of large means
+    for step in steps:  # differences from the centre give the same deviation without rounding errors from large means
         difference = _shifted(padded, step, reach, photos.shape) - photos
         total += difference
         squares.addcmul_(difference, difference)
@@ -89,14 +89,14 @@ def _pad(maps: Tensor, reach: int) -> Tensor:
 
 
 def _shifted(padded: Tensor, step: tuple[int, int], reach: int, shape: Sequence[int]) -> Tensor:
-    """A view: at each pixel the value of its neighbour."""
+    """A view that holds, at each pixel, its neighbour's value."""
     y, x = reach + step[0], reach + step[1]
     return padded[..., y : y + shape[-2], x : x + shape[-1]]
 
 
 @dataclass(frozen=True)
 class Pamr:
-    """The refiner. It works on the photo reduced by a whole number, so that its long side is at most `side`."""
+    """The refiner. It downscales the photo by an integer factor so that its long side is at most `side`."""
 
     iterations: int = 10
     dilations: tuple[int, ...] = DILATIONS
@@ -105,11 +105,11 @@ class Pamr:
     device: str = "cpu"
 
     def refine(self, photo: np.ndarray, scores: ScoreMap, threshold: float) -> Refined:
-        """Scores at the working stride; the threshold stays (a constant plane passes unchanged)."""
+        """Scores at the working stride, with the same threshold (PAMR leaves a constant plane unchanged)."""
         return self.refine_batch([photo], [scores], threshold)[0]
 
     def refine_batch(self, photos: Sequence[np.ndarray], scores: Sequence[ScoreMap], threshold: float) -> list[Refined]:
-        """`refine` of each; those of equal size are computed together, whatever the number of their classes."""
+        """`refine` each photo; photos of equal size are batched, even if their numbers of classes differ."""
         found = [Refined(one, threshold) for one in scores]
         for size, group in alike([one.size if one.classes and self.iterations else None for one in scores]):
             stride = -(-max(size) // self.side)
@@ -122,7 +122,7 @@ class Pamr:
         return found
 
     def _refined(self, photos: Sequence[np.ndarray], maps: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """(h, w, 3) and (n, h, w) float32 each, all of one size: the maps refined, in [0, 1]."""
+        """Refine maps (n, h, w) by photos (h, w, 3), all float32 and of the same size; the results are in [0, 1]."""
         with torch.inference_mode():
             images = torch.from_numpy(np.stack(photos)).to(self.device).permute(0, 3, 1, 2) / 255
             padded = images.new_zeros(len(maps), max(len(one) for one in maps), *images.shape[-2:])

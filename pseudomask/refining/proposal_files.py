@@ -1,4 +1,4 @@
-"""Files of regions: one JSON a photo, as SAM's own scripts write them, with COCO's run-length codes."""
+"""Region files: one JSON file per photo with COCO run-length codes, as SAM's own scripts write them."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Proposals:
     """A photo's regions.
 
     Attributes:
-        size: (H, W) of the photo; None without regions.
-        runs: the run lengths of each.
-        stamp: what made them, where `save_proposals` wrote it.
+        size: (H, W) of the photo; None if there are no regions.
+        runs: the run lengths of each region.
+        stamp: what made the regions, if the file was written by `save_proposals`.
     """
 
     size: tuple[int, int] | None
@@ -33,20 +33,20 @@ class Proposals:
     stamp: Mapping[str, Any] | None = None
 
     def masks(self) -> Iterator[np.ndarray]:
-        """Each region in turn, bool (H, W)."""
+        """Yield each region as bool (H, W)."""
         for runs in self.runs:
             assert self.size is not None
             yield decode(self.size, runs)
 
 
 def file_of(folder: Path, key: str) -> Path:
-    """The file of a photo: its path with `.json` for its extension."""
+    """The region file of a photo: its key with the extension `.json`."""
     return folder / f"{key}.json"
 
 
 def load_proposals(path: Path) -> Proposals:
-    """Read a file: a list of codes, or of objects with the code as `segmentation`; or an object with that list as
-    `annotations`, as in SA-1B. Raises `UsageError` where it cannot be read, or a code is malformed.
+    """Read a region file: a list of codes, or of objects with the code as `segmentation`, or an object with such a list
+    as `annotations`, as in SA-1B. Raises `UsageError` if the file is unreadable or a code is malformed.
     """
     try:
         data = json.loads(read_bytes(path))
@@ -58,7 +58,7 @@ def load_proposals(path: Path) -> Proposals:
         found = list(_read(rows))
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:  # also JSON and its encoding
+    except (ValueError, RecursionError) as error:  # includes JSON and encoding errors
         raise UsageError(f"{path}: {error}") from error
     sizes = {size for size, _ in found}
     if len(sizes) > 1:
@@ -76,7 +76,7 @@ def _read(rows: Sequence[Any]) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
 
 
 def save_proposals(path: Path, masks: Iterable[np.ndarray], size: tuple[int, int], stamp: Mapping[str, Any]) -> None:
-    """Write the file of a photo, whole or not at all; about 1 KB a region."""
+    """Write the region file of a photo atomically; about 1 KB per region."""
     rows = [{"segmentation": encode(mask)} for mask in masks]
     data = {_STAMP: stamp, "image": {"height": size[0], "width": size[1]}, "annotations": rows}
     atomic_text(path, json.dumps(data, separators=(",", ":")))

@@ -1,4 +1,4 @@
-"""Regions that another program made: a folder with a file of run-length codes for each photo."""
+"""Regions made by another program: a folder with one file of run-length codes per photo."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pseudomask.scores import ScoreMap
 
 @dataclass(frozen=True)
 class FromFile:
-    """The refiner of one photo."""
+    """The refiner for one photo."""
 
     path: Path
     side: int
@@ -40,7 +40,7 @@ class FromFile:
 
 @dataclass(frozen=True)
 class FromFolder:
-    """The refiner. A photo of which it does not know the key keeps its scores."""
+    """The refiner. Without a photo's key it leaves the scores unchanged."""
 
     folder: Path
     side: int = 1024
@@ -52,7 +52,7 @@ class FromFolder:
         return refine_by(lambda photo, stride: (), self.side, photo, scores, threshold)
 
     def check(self, photos: Iterable[tuple[str, Path]]) -> None:
-        """Raise `UsageError` where a photo has no file, or one that is malformed or of another photo's size."""
+        """Raise `UsageError` if a photo's region file is missing, malformed or for another photo size."""
         pairs = [(path, file_of(self.folder, key)) for key, path in photos]
         missing = [file for _, file in pairs if not file.exists()]
         if missing:
@@ -67,7 +67,7 @@ class FromFolder:
             try:
                 size = image_size(photo)
             except ImageError:
-                continue  # told when its turn comes
+                continue  # reported when the photo is refined
             if found != size:
                 raise UsageError(f"{file}: {sizes_differ(found, size)}")
 

@@ -1,4 +1,4 @@
-"""The verb `refine`: everything is checked first, then worker processes refine and write photo by photo."""
+"""The `refine` command: it checks everything first, then worker processes refine and write photo by photo."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ class RefineResult(FolderResult):
     """What `refine` did.
 
     Attributes:
-        method: the refiners in turn.
-        seeds: the folder they started from.
-        without_seeds: keys of photos that have no scores; `orphans`: scores without a photo.
-        passed_over: files among the photos that hold pictures of kinds that are not read.
+        method: the refiners, in the order they were applied.
+        seeds: the folder of the seeds.
+        without_seeds: keys of photos without scores; `orphans`: keys of scores without a photo.
+        passed_over: image files of unsupported kinds among the photos.
         scores_threshold: background threshold of the refined scores; `threshold` is that of the seeds.
     """
 
@@ -67,17 +67,17 @@ class RefineResult(FolderResult):
 
 
 def check_methods(config: RefineConfig) -> tuple[str, ...]:
-    """The refiners in turn; `UsageError` for a name that is none."""
+    """The refiners to apply, in order. Raises `UsageError` for an unknown name."""
     return check_names(config.method, "--method") or (("walk",) if config.affinity is not None else ("crf",))
 
 
 def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResult:
-    """Make a better mask of every seed in a folder (see `RefineConfig`).
+    """Turn every seed in a folder into a better mask (see `RefineConfig`).
 
-    Raises `UsageError` and its kin before anything is written, `SetupError` when weights, a device or a package are
-    missing, `PseudomaskError` when the disk fails. A photo that cannot be used only marks its manifest line. With
-    `dry_run` all is checked and nothing is made. Started by torchrun, it does this process's share of the photos and
-    returns when all are done.
+    Raises `UsageError` or a subclass before anything is written, `SetupError` if weights, a device or a package are
+    missing, and `PseudomaskError` if the disk fails. An unusable photo is only marked as failed in the manifest. With
+    `dry_run`, everything is checked but nothing is written. Under torchrun, it refines this process's share of the
+    photos and returns when all processes are done.
     """
     team = ranks()
     reporter = reporter or SilentReporter()
@@ -91,7 +91,7 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
     device = pick_device(config.device)
     if "walk" in methods:
         config = with_head(config, weights_of(config.seeds))
-    refiners = [REFINERS[name](config) for name in methods]  # what is missing is reported now
+    refiners = [REFINERS[name](config) for name in methods]  # raises now if anything is missing
     check_photos(refiners, [(item.key, item.path) for item in seeded.items if item.key not in seeded.orphans])
     workers = (cores() if device.type == "cpu" else 1) if config.workers < 0 else config.workers
     jobs = _jobs(config, seeded, outputs, seeds, reading)
@@ -177,7 +177,7 @@ def _refine_all(
     reporter: Reporter,
     label: str,
 ) -> None:
-    """Photos whose worker died in their midst are tried again, each alone: only one of them was its death."""
+    """Refine all batches. If a worker dies, retry each photo of its batch alone, since only one of them caused it."""
     most, alone = work.most, list[tuple[Job, ...]]()
     with reporter.progress(sum(map(len, batches)), label) as progress:
         for todo in (batches, alone):
@@ -190,7 +190,7 @@ def _refine_all(
                 if worked.most < most:
                     most = worked.most
                     reporter.warn(f"out of memory; continuing with batches of {most}")
-                seeds.check()  # a new record stands before the first new score file
+                seeds.check()  # a new record is written before the first new score file
                 for entry in worked.entries:
                     if entry["status"] == FAILED:
                         reporter.warn(f"{entry['image']}: {entry['reason']}")
@@ -215,7 +215,7 @@ def _record(
         classes=seeds.classes,
         device=str(device),
         weights={} if seeds.record is None else seeds.record.weights,
-        # Of the seeds' list where all of it is taken: a photo whose seed comes later is then simply refined later.
+        # The seeds' own list if all of it is used: photos whose seeds are added later can then be refined later.
         images_hash=hash_lines(["" if seeds.record is None else seeds.record.images_hash, *named]),
         protocol={
             "method": ",".join(methods),
@@ -231,7 +231,7 @@ def _record(
 
 
 def _understood(result: RefineResult, seeded: SeededPhotos, device: str, workers: int) -> list[tuple[str, str]]:
-    """What a dry run reports."""
+    """Summary lines that a dry run reports."""
 
     def counted(keys: Sequence[str]) -> str:
         return f"{len(keys)}: {', '.join(keys[:3])}{', …' if len(keys) > 3 else ''}" if keys else "none"

@@ -21,14 +21,14 @@ class Refined(NamedTuple):
 
 
 class Refiner(Protocol):
-    """One way to refine. It crosses processes, so it can be pickled; it holds no open files."""
+    """A refinement method. It is sent to worker processes, so it must be picklable and hold no open files."""
 
     def refine(self, photo: np.ndarray, scores: ScoreMap, threshold: float) -> Refined:
-        """The refined scores of the same classes; a photo without classes passes through.
+        """Refine scores, keeping their classes; a photo without classes is returned unchanged.
 
         Args:
             photo: (H, W, 3) uint8 RGB, oriented, of `scores.size`.
-            scores: what `extract` or another refiner made.
+            scores: from `extract` or another refiner.
             threshold: the background threshold of `scores`, in [0, 1].
         """
         ...
@@ -36,10 +36,10 @@ class Refiner(Protocol):
 
 @runtime_checkable
 class BatchRefiner(Refiner, Protocol):
-    """A refiner that gains from photos of equal size together."""
+    """A refiner that is faster on batches of photos of equal size."""
 
     def refine_batch(self, photos: Sequence[np.ndarray], scores: Sequence[ScoreMap], threshold: float) -> list[Refined]:
-        """What `refine` gives for each, to rounding; photos may be of any sizes."""
+        """The same as `refine` for each photo, up to rounding; the photos may have any sizes."""
         ...
 
 
@@ -47,15 +47,15 @@ class BatchRefiner(Refiner, Protocol):
 class PhotoRefiner(Refiner, Protocol):
     """A refiner that needs more than a photo's pixels, such as files found by the photo's key.
 
-    Its `refine` alone, for a photo without a key, leaves the background threshold unchanged.
+    Its own `refine`, for a photo without a key, leaves the background threshold unchanged.
     """
 
     def of_photo(self, key: str) -> Refiner:
-        """The refiner of this photo. Its `refine` raises `ImageError` where what it needs is amiss."""
+        """The refiner for this photo. Its `refine` raises `ImageError` if anything it needs is missing or invalid."""
         ...
 
     def check(self, photos: Iterable[tuple[str, Path]]) -> None:
-        """Raise `UsageError` before the work starts if one of these photos, given as key and path, cannot be done."""
+        """Raise `UsageError` before work starts if any of these photos, given as key and path, cannot be refined."""
         ...
 
 
@@ -64,19 +64,19 @@ class ClassRefiner(Refiner, Protocol):
     """A refiner that uses the names of the classes."""
 
     def for_classes(self, names: Sequence[str]) -> Refiner:
-        """The refiner for scores whose class of mask index i is names[i - 1]."""
+        """The refiner for scores whose class with mask index i is called names[i - 1]."""
         ...
 
 
 def check_photos(refiners: Iterable[Refiner], photos: Sequence[tuple[str, Path]]) -> None:
-    """Run `check` of each refiner that has one."""
+    """Call `check` on each refiner that has one."""
     for refiner in refiners:
         if isinstance(refiner, PhotoRefiner):
             refiner.check(photos)
 
 
 def alike(kinds: Sequence[Kind | None]) -> list[tuple[Kind, list[int]]]:
-    """Each value and its positions, in the order of first appearance; None is no value."""
+    """Each value and its positions, in order of first appearance; None is skipped."""
     groups: dict[Kind, list[int]] = {}
     for i, kind in enumerate(kinds):
         if kind is not None:

@@ -1,9 +1,9 @@
-"""Class-agnostic regions take their class from the maps: each region the mean score of each class within it.
+"""Classify class-agnostic regions by the maps: each region gets the mean score of each class within it.
 
-The background is a constant plane, so the threshold stays what it was: a region's class is the one with the highest
-mean if that is above the threshold, else it is background. Where regions overlap, as an object and its parts do, a
-pixel takes the mean over its regions; one in no region keeps its own scores. SEPL (Chen et al., 2023) assigns SAM's
-masks by their overlap with the thresholded mask, which is a mean of scores that are 0 or 1.
+The background is a constant plane, so the threshold does not change: a region gets the class with the highest mean if
+that exceeds the threshold, and is background otherwise. Where regions overlap, such as an object and its parts, a
+pixel gets the mean over its regions; a pixel in no region keeps its own scores. SEPL (Chen et al., 2023) assigns SAM's
+masks by their overlap with the thresholded mask, which amounts to a mean of scores that are 0 or 1.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from pseudomask.refining.refiner import Refined
 from pseudomask.scores import ScoreMap
 
 Region = np.ndarray
-"""Positions of its pixels in the flattened grid, integers (p,)."""
+"""Indices of the region's pixels in the flattened grid, integers (p,)."""
 
 
 class Source(Protocol):
-    """Where the regions of a photo come from."""
+    """A function that returns the regions of a photo."""
 
     def __call__(self, photo: np.ndarray, stride: int) -> Iterable[Region]:
         """Regions on the grid of this stride, (⌈H/stride⌉, ⌈W/stride⌉); they may overlap and leave pixels out."""
@@ -30,7 +30,7 @@ class Source(Protocol):
 
 
 def assign(values: np.ndarray, regions: Iterable[Region]) -> np.ndarray:
-    """Scores (n, h, w) float32 → the mean over each pixel's regions of the region's mean; the same shape."""
+    """Replace each pixel's scores, (n, h, w) float32, by the average of its regions' mean scores; the same shape."""
     flat = values.reshape(len(values), -1)
     total, covered = np.zeros(flat.shape), np.zeros(flat.shape[1], np.int32)
     for region in regions:
@@ -42,7 +42,7 @@ def assign(values: np.ndarray, regions: Iterable[Region]) -> np.ndarray:
 
 
 def refine_by(source: Source, side: int, photo: np.ndarray, scores: ScoreMap, threshold: float) -> Refined:
-    """Scores that follow the regions, at the stride that brings the long side to at most `side`; the same threshold."""
+    """Scores that follow the regions, at the stride that limits the long side to `side`, with the same threshold."""
     if not scores.classes:
         return Refined(scores, threshold)
     stride = -(-max(scores.size) // side)
@@ -51,17 +51,17 @@ def refine_by(source: Source, side: int, photo: np.ndarray, scores: ScoreMap, th
 
 
 def regions_of(labels: np.ndarray) -> list[Region]:
-    """The regions of a label map (h, w) of integers ≥ 0, one for each value."""
+    """The regions of a label map (h, w) of integers ≥ 0, one per value."""
     order = np.argsort(labels, axis=None, kind="stable")
     return np.split(order, np.cumsum(np.bincount(labels.ravel()))[:-1])
 
 
 def region_of(mask: np.ndarray, stride: int) -> Region:
-    """The region of a mask, bool (H, W), at another stride: the values at the middle of each block."""
+    """The region of a mask, bool (H, W), at another stride, sampled at the centre of each block."""
     rows, columns = (np.minimum(np.arange(0, side, stride) + stride // 2, side - 1) for side in mask.shape)
     return np.flatnonzero(mask[np.ix_(rows, columns)])
 
 
 def sizes_differ(found: Sequence[int], photo: Sequence[int]) -> str:
-    """What to say of regions whose (H, W) is not the photo's."""
+    """Message for regions whose (H, W) differs from the photo's."""
     return f"its regions belong to a photo of {found[1]}x{found[0]}, not {photo[1]}x{photo[0]}"

@@ -1,6 +1,6 @@
-"""Regions of a Segment Anything model: SAM 1, SAM 2.1 or the tracker of SAM 3, prompted by a grid of points.
+"""Regions from a Segment Anything model (SAM 1, SAM 2.1 or the tracker of SAM 3), prompted with a grid of points.
 
-These models learned from masks of other images. A photo's regions are kept in a file and made once.
+These models were trained on masks of other images. A photo's regions are computed once and cached in a file.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ INSTALL = "pip install 'pseudomask[foundation]'"
 
 @dataclass(frozen=True)
 class Sam:
-    """The refiner; see `SamOptions`. Holds the model's name: each process loads the model when it first needs it.
+    """The refiner; see `SamOptions`. It holds only the model's name; each process loads the model on first use.
 
-    `folder`: where a photo's regions are kept, by its key.
+    `folder`: where the regions are cached, by photo key.
     """
 
     model: str
@@ -48,14 +48,14 @@ class Sam:
         return OfPhoto(self, file_of(self.folder, key))
 
     def refine(self, photo: np.ndarray, scores: ScoreMap, threshold: float) -> Refined:
-        """Without a key nothing is kept."""
+        """Without a key, nothing is cached."""
         return refine_by(self.regions, self.side, photo, scores, threshold)
 
     def regions(self, photo: np.ndarray, stride: int) -> Iterator[Region]:
         return (region_of(mask, stride) for mask in self.masks(photo))
 
     def check(self, photos: Iterable[tuple[str, Path]]) -> None:
-        """Load the model. Raise `UsageError` where a file that it would write holds regions from elsewhere."""
+        """Load the model. Raise `UsageError` if a file it would overwrite contains regions from another source."""
         _ = self._generator
         for key, _path in photos:
             file = file_of(self.folder, key)
@@ -66,13 +66,13 @@ class Sam:
                 )
 
     def stamp(self, photo: np.ndarray) -> dict[str, Any]:
-        """What decides the regions of a photo."""
+        """Everything that determines a photo's regions."""
         names = ("model", "points", "iou", "stability")
         pixels = hashlib.sha256(photo.tobytes()).hexdigest()
         return {name: getattr(self, name) for name in names} | {"pixels": pixels}
 
     def masks(self, photo: np.ndarray) -> list[np.ndarray]:
-        """The model's masks, bool (H, W) each, the surest first; none where it is sure of nothing."""
+        """The model's masks, each bool (H, W), most confident first; empty if no mask passes the thresholds."""
         import torch
 
         with torch.inference_mode():
@@ -100,7 +100,7 @@ class Sam:
 
 @dataclass(frozen=True)
 class OfPhoto:
-    """The refiner of one photo, whose regions are kept in `file`."""
+    """The refiner for one photo, whose regions are cached in `file`."""
 
     sam: Sam
     file: Path
@@ -118,7 +118,7 @@ class OfPhoto:
         return (region_of(mask, stride) for mask in kept.masks())
 
     def _kept(self) -> Proposals | None:
-        """What the file holds; None where there is none, or it is damaged."""
+        """The cached regions; None if the file is missing or damaged."""
         try:
             return load_proposals(self.file)
         except UsageError:
@@ -126,10 +126,10 @@ class OfPhoto:
 
 
 def load_generator(name: str, device: str) -> Any:
-    """transformers' mask generation with a model from a folder, or from the hub by name.
+    """The transformers mask-generation pipeline with a model from a folder or, by name, from the hub.
 
-    Only weights in safetensors are read, and no code that comes with a model. Raises `WeightsError` where the model
-    cannot be had or is of another kind.
+    It reads only safetensors weights and runs no code that comes with a model. Raises `WeightsError` if the model is
+    unavailable or of another type.
     """
     import torch
     import transformers
@@ -153,7 +153,7 @@ def load_generator(name: str, device: str) -> Any:
         return transformers.pipeline("mask-generation", model=model, image_processor=processor, device=device)
     except OUT_OF_MEMORY:
         raise
-    except Exception as error:  # of hub, files, tensors' shapes: whatever transformers raises
+    except Exception as error:  # hub, files, tensor shapes: transformers may raise anything
         if isinstance(error, WeightsError):
             raise
         raise WeightsError(_reason(name, local, error)) from error
@@ -170,7 +170,7 @@ def _reason(name: str, local: Path, error: Exception) -> str:
 
 
 def make(config: RefineConfig, device: str) -> Sam:
-    """Raises `MissingExtra` without transformers, `UsageError` without a model."""
+    """Raises `MissingExtra` without transformers 5, `UsageError` without a model."""
     if config.sam_model is None:
         raise UsageError(
             "sam needs a model; give --sam-model FOLDER or the name of one, such as facebook/sam2.1-hiera-small"

@@ -1,4 +1,4 @@
-"""SEEDS: a folder that `extract` or `refine --scores` wrote, and which photo each of its score files belongs to."""
+"""SEEDS, a folder written by `extract` or `refine --scores`, and the matching of its score files to photos."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from pseudomask.running.manifest import Entry
 from pseudomask.running.record import hash_file, hash_lines
 
 _CONFIGS: dict[str, type] = {"extract": ExtractConfig, "refine": RefineConfig}
-_INHERITED = {one.name for one in fields(PhotoReadingOptions)}  # so that refine's own record has them
-# The settings of extract and refine that version 0.1.0 knew.
+_INHERITED = {one.name for one in fields(PhotoReadingOptions)}  # so they are in refine's own record
+# The settings of extract and refine in version 0.1.0.
 _BEFORE = frozenset(
     """
     affinity allow_truncated amp auto_sample batch_size calib_target class_file cpmc_background cpmc_calibration
@@ -38,13 +38,13 @@ _BEFORE = frozenset(
     weights workers
     """.split()  # noqa: SIM905
 )
-_REFINERS = {one.name for one in fields(RefinerOptions)}  # in an extraction they decide the masks alone
-_DECIDING = ("recam_weights", "affinity_sha256", "seeds_hash")  # in a record's protocol
+_REFINERS = {one.name for one in fields(RefinerOptions)}  # in an extraction they affect only the masks
+_DECIDING = ("recam_weights", "affinity_sha256", "seeds_hash")  # fields of a record's protocol
 
 
 @dataclass(frozen=True)
 class Seeds(MadeFolder):
-    """A folder of seeds; `given`: its classes, where a class file names them."""
+    """A folder of seeds; `given`: its classes, if a class file lists them."""
 
     advice: str | None = "SEEDS must be an output folder of extract or refine"
     given: tuple[str, ...] | None = None
@@ -55,7 +55,7 @@ class Seeds(MadeFolder):
 
     @cached_property
     def entries(self) -> Mapping[str, Entry]:
-        """Of each line what is asked for later; values that many photos have in common are held once."""
+        """The manifest fields that are needed later, by key; values shared by many photos are stored once."""
         seen: dict[str, Any] = {}
 
         def brief(entry: Entry) -> Entry:
@@ -67,7 +67,7 @@ class Seeds(MadeFolder):
 
     @cached_property
     def hash(self) -> str:
-        """Of what decides the scores of any photo. Which photos there are, and their tags, does not."""
+        """Hash of everything that determines a photo's scores; the set of photos and their tags are not part of it."""
         record = self.record
         if record is None:
             return "none"
@@ -83,9 +83,9 @@ class Seeds(MadeFolder):
 
     @cached_property
     def hash_before(self) -> str:
-        """As version 0.1.0 made it, whose half-done folders are still resumed.
+        """The hash as computed by version 0.1.0, whose unfinished folders can still be resumed.
 
-        Settings that it did not know count if they are not at their default: the record may have been written again.
+        Newer settings count if they differ from their default, since the record may have been rewritten.
         """
         record = self.record
         if record is None:
@@ -103,22 +103,22 @@ class Seeds(MadeFolder):
 
     @cached_property
     def photos(self) -> Mapping[str, Identity]:
-        """What each photo was when its scores were made, as far as that was noted."""
+        """Identity of each photo when its scores were made, if recorded."""
         noted = {entry["key"]: Identity.from_json(entry.get("photo")) for entry in self.lines()} if self.record else {}
         return {key: photo for key, photo in noted.items() if photo is not None}
 
     def tests(self, images: Path, *, hashed: bool = False) -> dict[str, Callable[[Path], bool]]:
-        """By key, a check that a photo in `images` is still the one its scores were made from; none if unrecorded."""
+        """By key, a check that the photo in `images` is still the one its scores were made from, if recorded."""
         timed = self.made_from(images)
         return {key: partial(photo.holds, hashed=hashed, timed=timed) for key, photo in self.photos.items()}
 
     @cached_property
     def record_file(self) -> Identity:
-        """What the record's file was when it was first looked at."""
+        """Identity of the record file when it was first accessed."""
         return identify(self.path / RECORD)
 
     def check(self) -> None:
-        """Raise `PseudomaskError` if another run has begun to make these seeds with other settings."""
+        """Raise `PseudomaskError` if the seeds have been removed or replaced with other settings meanwhile."""
         if self.record is None or self.record_file == identify(self.path / RECORD):
             return
         now = Seeds(self.path, given=self.given)
@@ -135,12 +135,12 @@ class Seeds(MadeFolder):
 
 @dataclass(frozen=True)
 class SeededPhotos:
-    """Photos and seeds together.
+    """Photos matched with seeds.
 
-    items: what is to be refined; a seed without a photo is one of them, with its key for a name.
-    orphans: keys of those; `without_seeds`: photos that have no scores.
-    photos: all that have a seed, whether they are to be refined or not.
-    passed_over: files that hold pictures of kinds that are not read.
+    items: what to refine, including seeds without a photo, which use their key as the file name.
+    orphans: keys of seeds without a photo; `without_seeds`: keys of photos without scores.
+    photos: all photos that have a seed, whether or not they will be refined.
+    passed_over: image files of unsupported kinds.
     """
 
     items: tuple[ImageItem, ...]
@@ -151,14 +151,14 @@ class SeededPhotos:
 
 
 class PhotosAndSeeds:
-    """The `Inputs` of a folder that refine fills; `hashed`: photos are compared by their bytes where it can be done."""
+    """The `Inputs` of a folder that refine fills; `hashed`: compare photos by their bytes where possible."""
 
     def __init__(self, seeded: SeededPhotos, seeds: Seeds, images: Path, *, hashed: bool) -> None:
         self.keys, self.seeds, self.hashed = seeded.photos, seeds, hashed
         self.where = f"in {images}, or have no scores in {seeds.path},"
 
     def current(self, key: str, line: Line, mask: Path) -> bool:
-        """Whether photo and scores are still those."""
+        """Whether the photo and its scores are unchanged."""
         scores = self.seeds.outputs(key).scores
         same = older(scores, mask) if line.seed is None else hash_file(scores) == line.seed
         return same and line.holds(self.keys[key].path, mask, hashed=self.hashed)
@@ -167,8 +167,8 @@ class PhotosAndSeeds:
 def read_seeds(folder: Path, class_file: Path | None) -> Seeds:
     """Check a folder of seeds and read its record.
 
-    Raises `UsageError` where it holds no scores, or no class list and none is given; `LabelError` where `class_file`
-    names other classes.
+    Raises `UsageError` if it contains no scores, or has no class list and none is given; `LabelError` if `class_file`
+    lists different classes.
     """
     if not folder.is_dir():
         raise UsageError(f"{folder}: {'is a file, not a folder of seeds' if folder.exists() else 'no such folder'}")
@@ -184,21 +184,21 @@ def read_seeds(folder: Path, class_file: Path | None) -> Seeds:
         raise UsageError(f"{folder}: no {RECORD} with class names; give --class-file")
     if seeds.given not in (None, seeds.classes):
         raise LabelError(_difference(seeds.given, seeds.classes, folder), class_file)
-    _ = seeds.entries  # a manifest that cannot be read is told now
+    _ = seeds.entries  # raises now if the manifest is unreadable
     return seeds
 
 
 def match_photos(config: SeedOptions, seeds: Seeds, *, exclude: Path | None = None) -> SeededPhotos:
-    """Which photo each score file belongs to: the one of the same key (path without extension).
+    """Match each score file to the photo with the same key (path without extension).
 
-    Photos in `exclude` are left out. With --list the photos are those it names, whether they have scores or not.
-    Raises `UsageError` where no photo has scores, or the list names what is neither.
+    Photos in `exclude` are ignored. With --list, the photos are the listed ones, whether or not they have scores.
+    Raises `UsageError` if no photo has scores, or if the list names something that is neither a photo nor a seed.
     """
     found = look_through(config.images, exclude=exclude)
     photos = found.items
     keys = {photo.key for photo in photos}
     files = {file.key for file in seeds.score_files()}
-    made = {key for key in files if "reason" not in seeds.entries.get(key, {})}  # else they are those of another photo
+    made = {key for key in files if "reason" not in seeds.entries.get(key, {})}  # else they are another photo's
     if not made & keys:
         first = f", such as {min(made)}" if made else ""
         raise UsageError(
@@ -214,7 +214,7 @@ def match_photos(config: SeedOptions, seeds: Seeds, *, exclude: Path | None = No
         items = [item for item in items if item.key in made]
     items = items[: config.limit]
     with_files = {photo.key: photo for photo in photos if photo.key in files}
-    with_files |= {item.key: item for item in items if item.key in keys}  # of two of one key the list may choose one
+    with_files |= {item.key: item for item in items if item.key in keys}  # the list may pick one of two with one key
     return SeededPhotos(tuple(items), frozenset(lost), without, with_files, found.passed_over)
 
 
@@ -228,14 +228,14 @@ def _difference(given: tuple[str, ...], classes: tuple[str, ...], folder: Path) 
 
 
 def tags_of(entry: Entry | None) -> str:
-    """Where a photo's tags came from, as its seeds' manifest says."""
+    """Source of a photo's tags, according to the manifest of its seeds."""
     return str((entry or {}).get("tags", "seeds"))
 
 
 def problems(config: SeedOptions, seeds: Seeds, seeded: SeededPhotos) -> Iterator[str]:
-    """What a person should hear before the work starts.
+    """Warnings to show before the work starts.
 
-    Seeds of some of the photos are nothing unusual, unless the others were named, or were tried and failed.
+    Seeds for only some photos are normal, unless the other photos were listed explicitly, or were tried and failed.
     """
     if line := passed_over_line(seeded.passed_over):
         yield line

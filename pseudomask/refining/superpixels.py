@@ -1,8 +1,8 @@
-"""Superpixels: small regions by watershed, merged where their colours are alike. They need no weights.
+"""Superpixels: small watershed regions, merged where their colours are similar. They need no weights.
 
-The small ones grow from seeds on a grid, each at the place of its cell with the least gradient, as in Machairas et al.,
-"Waterpixels" (2015). They merge as pixels do in Felzenszwalb and Huttenlocher, "Efficient graph-based image
-segmentation" (2004): if their colours differ by no more than those within each of them, plus k / size.
+The small regions grow from one seed per grid cell, placed where the gradient is lowest, as in Machairas et al.,
+"Waterpixels" (2015). They merge like pixels in Felzenszwalb and Huttenlocher, "Efficient graph-based image
+segmentation" (2004): two merge if their colours differ by no more than the colours within each of them, plus k / size.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pseudomask.refining.refiner import Refined
 from pseudomask.refining.regions import Region, refine_by, regions_of
 from pseudomask.scores import ScoreMap
 
-_SMOOTH = 1.0  # pixels, before gradients and colours are taken
+_SMOOTH = 1.0  # pixels; blur applied before computing gradients and colours
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Superpixels:
         return refine_by(self.regions, self.side, photo, scores, threshold)
 
     def regions(self, photo: np.ndarray, stride: int) -> Iterator[Region]:
-        """Superpixels of each scale; those of one scale cover the photo."""
+        """Superpixels at each scale; those of one scale cover the photo."""
         reduced = np.rint(shrink(photo, stride)).astype(np.uint8)
         image = cv2.GaussianBlur(cv2.cvtColor(reduced, cv2.COLOR_RGB2LAB), (0, 0), _SMOOTH)
         labels = watershed(image, self.size)
@@ -43,7 +43,7 @@ class Superpixels:
 
 
 def watershed(image: np.ndarray, step: int) -> np.ndarray:
-    """Labels from 0, int32 (h, w), of an image uint8 (h, w, 3): about one for every step × step pixels."""
+    """Watershed labels from 0, int32 (h, w), of a uint8 image (h, w, 3): about one per step × step pixels."""
     h, w = image.shape[:2]
     values = image.astype(np.float32)
     slope = sum((cv2.Sobel(values, cv2.CV_32F, x, 1 - x) ** 2).sum(2) for x in (0, 1))
@@ -58,14 +58,14 @@ def watershed(image: np.ndarray, step: int) -> np.ndarray:
     labels[y + 1, x + 1] = np.arange(1, rows * columns + 1).reshape(rows, columns)
     cv2.watershed(cv2.copyMakeBorder(image, 1, 1, 1, 1, cv2.BORDER_REPLICATE), labels)
     labels = labels[1:-1, 1:-1]
-    while (lines := labels <= 0).any():  # between the regions: to the neighbour of the highest number
+    while (lines := labels <= 0).any():  # lines between regions take the highest neighbouring label
         near = cv2.dilate(labels.astype(np.float32), np.ones((3, 3), np.uint8))
         labels = np.where(lines, near.astype(np.int32), labels)
     return labels - 1
 
 
 def merged(labels: np.ndarray, image: np.ndarray, scale: float) -> np.ndarray:
-    """The labels (h, w), from 0, once like neighbours are one. `scale`: k, in colour × pixels; 0: none."""
+    """Merge similar neighbouring regions of labels (h, w), from 0. `scale`: k, in colour × pixels; 0: no merging."""
     flat, n = labels.ravel(), int(labels.max()) + 1
     size = np.bincount(flat, minlength=n).astype(float)
     colours = np.stack([np.bincount(flat, image[..., i].ravel(), n) / np.maximum(size, 1) for i in range(3)], 1)
@@ -84,7 +84,7 @@ def merged(labels: np.ndarray, image: np.ndarray, scale: float) -> np.ndarray:
 
 
 def _edges(labels: np.ndarray, n: int) -> np.ndarray:
-    """The pairs of labels that touch, (e, 2)."""
+    """Pairs of adjacent labels, (e, 2)."""
     one = np.concatenate([labels[:, :-1].ravel(), labels[:-1].ravel()]).astype(np.int64)
     other = np.concatenate([labels[:, 1:].ravel(), labels[1:].ravel()])
     apart = one != other

@@ -1,4 +1,4 @@
-"""Which background threshold a run of `refine` has, and who chose it."""
+"""The background threshold of a `refine` run, and where it came from."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CHOSEN = "chosen without truth"
 
 
 class Chosen(NamedTuple):
-    """The background threshold of the seeds' scores, and who chose it, in words."""
+    """The background threshold of the seeds' scores, and a description of its origin."""
 
     threshold: float
     source: str
@@ -36,9 +36,9 @@ def choose_threshold(
     stop: Stop,
     reporter: Reporter,
 ) -> Chosen:
-    """The given threshold, else that of SEEDS; `auto` looks at a sample of the photos, or takes what it once found.
+    """The given threshold, else that of SEEDS; `auto` examines a sample of photos, or reuses its earlier choice.
 
-    Raises `UsageError` where none is known or can be found.
+    Raises `UsageError` if no threshold is known or none can be found.
     """
     if config.threshold is None:
         if seeds.threshold is None:
@@ -60,18 +60,18 @@ def choose_threshold(
 def _look(
     look: Look, sample: Sequence[Job], workers: int, stop: Stop, reporter: Reporter, label: str
 ) -> list[np.ndarray]:
-    """What was seen in the photos that have a say; too little of it once `stop` is requested."""
+    """Agreement curves of the usable photos in the sample; incomplete if `stop` is requested."""
     curves = {}
     with reporter.progress(len(sample), label) as progress:
         for position, curve in run_jobs(look, sample, workers, stop):
             if curve is not None and not isinstance(curve, Lost):
                 curves[position] = curve
             progress.advance()
-    # In the photos' order, so that the sum does not depend on which worker was first.
+    # In photo order, so that the sum does not depend on which worker finishes first.
     return [curves[position] for position in sorted(curves)]
 
 
 def _is_chosen(protocol: Mapping[str, Any]) -> bool:
-    """Whether a record's threshold was found by `auto`."""
+    """Whether a record's threshold was chosen by `auto`."""
     source, value = protocol.get("threshold_chosen"), protocol.get("threshold")
     return isinstance(source, str) and source.startswith(_CHOSEN) and isinstance(value, float) and 0 <= value <= 1

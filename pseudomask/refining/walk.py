@@ -1,11 +1,11 @@
 """The affinity random walk (PSA and IRN, Ahn et al., CVPR 2018 and 2019, §3).
 
-IRN multiplies scores x by T²⁵⁶, T being the matrix of all pixels' affinities to the power β, its columns scaled to sum
-1. It squares the dense T eight times. Here T stays sparse (a pixel has 68 neighbours at radius 5) and is applied to the
-few score planes, which is the same by associativity. And not 256 times: the power is a sum of Chebyshev polynomials
-whose weights are those of a binomial distribution, so that about √(2·256·log(2/ε)) products give it with error ε
-(Sachdeva & Vishnoi, "Faster algorithms via approximation theory", 2014, §3). All of it is computed in float64: as fast
-here, and in float32 the affinities' rounding alone would be 30 times the error that is left.
+IRN multiplies scores x by T²⁵⁶, where T holds all pixel affinities to the power β, with columns normalised to sum to 1.
+It squares the dense T eight times. Here T stays sparse (a pixel has 68 neighbours at radius 5) and is applied to the
+few score planes, which is equivalent by associativity. Nor does this take 256 products: the power is a sum of Chebyshev
+polynomials with binomial weights, so about √(2·256·log(2/ε)) products approximate it with error ε (Sachdeva & Vishnoi,
+"Faster algorithms via approximation theory", 2014, §3). Everything is computed in float64, which is just as fast here;
+in float32, rounding the affinities would alone cause 30 times the remaining error.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ from pseudomask.refining.refiner import Refined
 from pseudomask.scores import ScoreMap
 
 REST = 1e-9
-"""Weight of the polynomials left out: the error's norm, relative to the scores'."""
+"""Total weight of the omitted polynomials: the norm of the error relative to that of the scores."""
 
 
 def transition(edges: Tensor, *, radius: int = 5, beta: float = 10.0) -> Tensor:
-    """Tᵀ, so that one step of the row vector x·T is Tᵀ·x: each pixel takes a weighted mean of its neighbours.
+    """Tᵀ, with which one step of the row vector x·T is Tᵀ·x: each pixel takes a weighted mean over its neighbours.
 
-    The weight of a neighbour is the pair's affinity to the power `beta`, that of the pixel itself is 1.
+    A neighbour's weight is the pair's affinity to the power `beta`; the pixel itself has weight 1.
 
     Args:
         edges: (h, w) float64 in [0, 1].
 
     Returns:
-        (hw, hw) sparse CSR, ≥ 0, its rows sum to 1; memory is hw times the neighbours.
+        (hw, hw) sparse CSR, ≥ 0, with rows that sum to 1; memory grows with hw times the number of neighbours.
     """
     h, w = edges.shape
     reach = radius - 1
@@ -57,28 +57,28 @@ def transition(edges: Tensor, *, radius: int = 5, beta: float = 10.0) -> Tensor:
     before = F.pad(after, (reach, reach, reach, 0))
     ahead = steps(radius)
     back = [before[k, reach - y : reach - y + h, reach - x : reach - x + w] for k, (y, x) in enumerate(ahead)]
-    # Ascending, as the columns of a CSR row should be.
+    # In ascending order, as a CSR row needs its columns.
     offsets = torch.tensor([(-y, -x) for y, x in reversed(ahead)] + [(0, 0)] + ahead, device=edges.device)
     weights = torch.stack([*reversed(back), torch.ones_like(edges), *after], -1)  # (h, w, 2K + 1)
     weights /= weights.sum(-1, keepdim=True)
     rows = torch.arange(h, device=edges.device)[:, None] + offsets[:, 0]  # (h, 2K + 1)
     columns = torch.arange(w, device=edges.device)[:, None] + offsets[:, 1]
     inside = ((rows >= 0) & (rows < h))[:, None] & ((columns >= 0) & (columns < w))  # (h, w, 2K + 1)
-    # int32: what MKL takes; with int64 each product would first convert them.
+    # int32, as MKL uses; with int64, each product would first convert the indices.
     targets = (rows * w).int()[:, None] + columns.int()
     starts = F.pad(inside.sum(-1).flatten().cumsum(0), (1, 0)).int()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse")  # that CSR is in beta, and that nothing checks it
+        warnings.filterwarnings("ignore", message="Sparse")  # CSR is in beta, invariants are not checked
         return torch.sparse_csr_tensor(starts, targets[inside], weights[inside], (h * w, h * w), check_invariants=False)
 
 
 def chebyshev_weights(power: int, rest: float = REST) -> list[float]:
-    """c with x^power = Σ c_k·T_k(x) on [−1, 1], cut off where what is left sums to at most `rest`.
+    """Coefficients c with x^power = Σ c_k·T_k(x) on [−1, 1], truncated once the rest sums to at most `rest`.
 
-    c_k is the chance that `power` fair ±1 steps end at k or −k.
+    c_k is the probability that `power` fair ±1 steps end at k or −k.
     """
     start = power % 2
-    chance = math.comb(power, power // 2) / 2**power  # of ending at `start`
+    chance = math.comb(power, power // 2) / 2**power  # probability of ending at `start`
     weights = [0.0] * start + [chance * (2 if start else 1)]
     for k in range(start, power, 2):
         if 1 - sum(weights) <= rest:
@@ -89,15 +89,15 @@ def chebyshev_weights(power: int, rest: float = REST) -> list[float]:
 
 
 def random_walk(scores: Tensor, edges: Tensor, *, radius: int = 5, beta: float = 10.0, exponent: int = 8) -> Tensor:
-    """x·T^(2^exponent) for x = scores·(1 − edges), without any matrix of pixels by pixels.
+    """x·T^(2^exponent) for x = scores·(1 − edges), without a dense pixel-by-pixel matrix.
 
     Args:
         scores: (n, h, w), ≥ 0.
-        edges: (h, w), the boundary's probability, in [0, 1].
+        edges: (h, w), boundary probability in [0, 1].
 
     Returns:
-        (n, h, w) float64, ≥ 0, at most the highest score. Within 1e-5 of the dense product in float64, relative to
-        the highest value.
+        (n, h, w) float64, ≥ 0, at most the highest score. It is within 1e-5 of the dense float64 product, relative
+        to the highest value.
     """
     edges = edges.double()
     step = transition(edges, radius=radius, beta=beta)
@@ -110,20 +110,20 @@ def random_walk(scores: Tensor, edges: Tensor, *, radius: int = 5, beta: float =
             last, now = now, torch.addmm(last, step, now, beta=-1, alpha=2)
         if weight:
             total.add_(now, alpha=weight)
-    found: Tensor = total.clamp_(min=0).T.unflatten(1, edges.shape)  # what is left out may be negative
+    found: Tensor = total.clamp_(min=0).T.unflatten(1, edges.shape)  # truncation can leave small negative values
     return found
 
 
 @dataclass(frozen=True)
 class Walk:
-    """The refiner. It works on the photo reduced by a whole number, so that its long side is at most `side`.
+    """The refiner. It downscales the photo by an integer factor so that its long side is at most `side`.
 
-    Holds the paths of its weights, not the network: each process loads it when its first photo comes.
+    It holds the paths of its weights, not the network; each process loads the network on its first photo.
 
     Attributes:
-        known: what the head says of the photo that comes next, as `see` would find it.
-        affinity: the boundary head; `weights`: whose backbone it stands on, None where `affinity` holds a copy.
-        class_weight: weight of what the head knows of the classes; `by_class`: whether it does (see `for_classes`).
+        known: the head's output for the next photo, if already computed, as `see` would return it.
+        affinity: file of the boundary head; `weights`: file of its backbone, None if `affinity` contains a copy.
+        class_weight: weight of the head's class evidence; `by_class`: whether it is used (see `for_classes`).
     """
 
     affinity: Path
@@ -142,9 +142,9 @@ class Walk:
 
     @classmethod
     def of(cls, options: WalkOptions, device: str = "cpu", seeds: Path | None = None) -> Walk:
-        """Raises `WeightsError` where the affinity's weights or its backbone's are missing or something else.
+        """Raises `WeightsError` if the weights of the boundary head or its backbone are missing or of another kind.
 
-        `seeds`: folder of the seeds, whose record may tell where the backbone is.
+        `seeds`: folder of the seeds, whose record may name the backbone's file.
         """
         pick_amp(options.amp, torch.device(device))
         path = options.affinity
@@ -167,7 +167,7 @@ class Walk:
         )
 
     def for_classes(self, names: Sequence[str]) -> Walk:
-        """The refiner for scores of these classes: if the head knows them, its knowledge is joined to the scores."""
+        """The refiner for scores of these classes; if the head knows them, its evidence is combined with the scores."""
         return replace(self, by_class=self.class_weight > 0 and knows_classes(self.affinity, names))
 
     @cached_property
@@ -179,10 +179,10 @@ class Walk:
         return {name: value for name, value in self.__dict__.items() if name != "_network"}
 
     def refine(self, photo: np.ndarray, scores: ScoreMap, threshold: float) -> Refined:
-        """Power means of the scores, at the walk's grid, their highest 1 once they are at the photo's size.
+        """Power means of the scores on the walk's grid, scaled so that their maximum at the photo's size is 1.
 
-        Power and threshold that are not given follow from `threshold` (`power_of`, `threshold_of`), or are those of
-        joined scores (`evidence`). A photo without classes, or without any score off its boundaries, passes through.
+        Unless given, power and threshold follow from `threshold` (`power_of`, `threshold_of`), or are those for joined
+        scores (`evidence`). A photo without classes, or with no score off its boundaries, is returned unchanged.
         """
         if not scores.classes:
             return Refined(scores, threshold)
@@ -207,9 +207,9 @@ class Walk:
         return Refined(scaled(scores, values, EDGE_STRIDE * reduced), level)
 
     def see(self, photo: np.ndarray) -> Tensor:
-        """The head's logits on the photo at its `working_size`: (H, W, 3) uint8 → (1 or 2 + C, ⌈h/4⌉, ⌈w/4⌉) float32.
+        """The head's logits for the photo at its `working_size`: (H, W, 3) uint8 → (1 or 2 + C, ⌈h/4⌉, ⌈w/4⌉) float32.
 
-        It is the view that extract sees at scale 1, so that one pass of the backbone can serve both.
+        Extract uses the same view at scale 1, so one backbone pass can serve both.
         """
         device = torch.device(self.device)
         amp = pick_amp(self.amp, device)
@@ -221,23 +221,23 @@ class Walk:
 
 
 def sparse_at(seen: Tensor) -> Tensor:
-    """Where the walk runs: sparse float64 exists on CPU and CUDA alone."""
+    """Move to the device the walk runs on: sparse float64 exists only on CPU and CUDA."""
     return seen if seen.device.type == "cuda" else seen.cpu()
 
 
 def power_of(threshold: float) -> float:
-    """The power for seeds whose background has this height: 1.6 of its distance from 1, at most 16.
+    """The power for seeds with this background threshold: 1.6 divided by its distance from 1, at most 16.
 
-    A mean over an object's pixels and the background's that leak in is the object's only where the two differ by much.
-    The higher the background, the more of a power that takes. Ours, measured in docs/refinement-walk.md.
+    When background leaks into an object, their mean stays close to the object's scores only if the two differ widely.
+    The higher the threshold, the larger the power this takes. Our own rule, measured in docs/refinement-walk.md.
     """
     return 1.6 / max(1 - threshold, 0.1)
 
 
 def threshold_of(threshold: float) -> float:
-    """The background threshold after the walk: 0.12 of the way from the one before it to 1.
+    """The background threshold after the walk: 0.12 of the way from the seeds' threshold to 1.
 
-    Ours; the published settings lie 0.07 (ReCAM) and 0.10 (IRN) above the seeds' own.
+    Our own rule; the published settings lie 0.07 (ReCAM) and 0.10 (IRN) above the seeds' own.
     """
     return round(threshold + 0.12 * (1 - threshold), 6)
 

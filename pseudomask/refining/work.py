@@ -1,4 +1,4 @@
-"""What a worker does with a photo, or some together: read them and their scores, refine, write."""
+"""The task a worker runs on a photo or a batch: read the photos and their scores, refine, and write the results."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _TOO_LARGE = "not enough memory to refine it"
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One photo, of the folder `images`, or None where there is none of the seed's name.
+    """One photo in the folder `images`, which is None if the seed has no photo.
 
-    `unchanged` says whether the photo is still the one its scores were made from, if that is known.
-    Its paths are made when they are asked for: they would be most of the memory of 100,000 jobs.
+    `unchanged` checks whether the photo is still the one its scores were made from, if that is known.
+    Paths are built on demand, since they would take up most of the memory of 100,000 jobs.
     """
 
     outputs: Outputs
@@ -53,21 +53,21 @@ class Job:
 
 @dataclass(frozen=True)
 class LevelledRefiner:
-    """A refiner and the background threshold of its output, which is the same for all photos of a run."""
+    """A refiner and the background threshold of its output, the same for all photos of a run."""
 
     refiner: Refiner
     level: float
 
 
 def with_levels(refiners: Sequence[Refiner], threshold: float, names: Sequence[str]) -> tuple[LevelledRefiner, ...]:
-    """Each refiner, for scores of the classes `names`, and its level, found on a small photo of two classes."""
+    """Each refiner, set up for the classes `names`, with its level, found on a small photo of two classes."""
     photo = np.zeros((32, 32, 3), np.uint8)
     photo[8:24, 4:12, 0] = photo[8:24, 20:28, 1] = 255
     values = np.stack([photo[..., 0], photo[..., 1]]).astype(np.float32) / 255
     levelled: list[LevelledRefiner] = []
     for refiner in refiners:
         refiner = refiner.for_classes(names) if isinstance(refiner, ClassRefiner) else refiner
-        if not isinstance(refiner, PhotoRefiner):  # those leave it as it is
+        if not isinstance(refiner, PhotoRefiner):  # those leave the threshold unchanged
             threshold = refiner.refine(photo, ScoreMap((1, 2), values, (32, 32), 1), threshold).threshold
         levelled.append(LevelledRefiner(refiner, threshold))
     return tuple(levelled)
@@ -76,7 +76,7 @@ def with_levels(refiners: Sequence[Refiner], threshold: float, names: Sequence[s
 def refine_one(
     refiners: Sequence[LevelledRefiner], photo: np.ndarray, scores: ScoreMap, threshold: float, key: str = ""
 ) -> Refined:
-    """The refiners in turn, each on what the one before it made; `key` is the photo's."""
+    """Apply the refiners in turn, each to the output of the previous one; `key` is the photo's key."""
     return refine_together(refiners, [photo], [scores], threshold, [key])[0]
 
 
@@ -87,7 +87,7 @@ def refine_together(
     threshold: float,
     keys: Sequence[str],
 ) -> list[Refined]:
-    """`refine_one` of each photo; refiners that can take those of equal size at once."""
+    """`refine_one` for each photo; refiners that support it get all photos as a batch."""
     for levelled in refiners:
         refiner = levelled.refiner
         if isinstance(refiner, BatchRefiner):
@@ -102,22 +102,22 @@ def refine_together(
 
 
 def at_level(refined: Refined, level: float) -> ScoreMap:
-    """Move the scores towards 0 or 1 so that the background threshold becomes `level`; no mask changes.
+    """Rescale the scores towards 0 or 1 so that the background threshold becomes `level`, without changing any mask.
 
-    A photo that a refiner passed through keeps its old threshold, while its neighbours have a new one.
+    This is for photos that a refiner returned unchanged: they keep the old threshold, while the others have a new one.
     """
     scores, threshold = refined
     if threshold == level or not scores.classes:
         return scores
     values, old, new = scores.values, np.float32(threshold), np.float32(level)
     moved = values * (new / old) if new < old else 1 - (1 - values) * ((1 - new) / (1 - old))
-    # No rounding carries a score across the threshold.
+    # Keep rounding from carrying a score across the threshold.
     moved = np.where(values > old, np.maximum(moved, np.nextafter(new, np.float32(2))), np.minimum(moved, new))
     return ScoreMap(scores.classes, np.clip(moved, 0, 1), scores.size, scores.stride)
 
 
 def read_pair(job: Job, classes: int, *, max_pixels: int, allow_truncated: bool) -> tuple[np.ndarray, ScoreMap]:
-    """A photo and its scores. Raises `ImageError` with a short reason where one is missing or they do not fit."""
+    """Read a photo and its scores. Raises `ImageError` with a short reason if one is missing or they do not match."""
     if job.photo is None:
         raise ImageError(job.relative, "no photo with this name in IMAGES")
     if not job.scores.exists():
@@ -138,7 +138,7 @@ def read_pair(job: Job, classes: int, *, max_pixels: int, allow_truncated: bool)
 
 
 class Worked(NamedTuple):
-    """The manifest's entries of a batch; `most`: how many photos go together from now on in this worker."""
+    """Manifest entries of a batch; `most`: the batch size this worker uses from now on."""
 
     entries: list[Entry]
     most: int
@@ -146,10 +146,10 @@ class Worked(NamedTuple):
 
 @dataclass
 class Work:
-    """Settings and refiners, sent to each worker once; called with a batch of jobs it makes their files.
+    """Settings and refiners, sent to each worker once; calling it with a batch of jobs writes their files.
 
-    `most` photos go together. It shrinks where the device's memory runs out. `own`: the run's record, which must still
-    be there when a file is written.
+    `most`: the batch size, which shrinks if the device runs out of memory. `own`: the run's record, which must still
+    exist whenever a file is written.
     """
 
     config: RefineConfig
@@ -172,7 +172,7 @@ class Work:
         return Worked(entries + made, self.most)
 
     def _read(self, job: Job) -> tuple[dict[str, Any], np.ndarray, ScoreMap]:
-        """What photo and scores are, for the manifest, and themselves. Raises `ImageError`."""
+        """Identities of photo and scores for the manifest, then the photo and the scores. Raises `ImageError`."""
         config = self.config
         inputs: dict[str, Any] = {}
         photo = None if job.photo is None else identify(job.photo, hashed=config.hash_photos)
@@ -186,7 +186,7 @@ class Work:
         return {"photo": photo.to_json(), **inputs}, *pair
 
     def _make(self, read: Sequence[tuple[Job, dict[str, Any], np.ndarray, ScoreMap]]) -> list[Entry]:
-        """Refine and write; where memory is too small for a single photo, that one has failed."""
+        """Refine and write; if memory does not suffice even for a single photo, mark it as failed."""
         jobs, inputs, photos, scores = zip(*read, strict=True)
         try:
             found = refine_together(self.refiners, photos, scores, self.threshold, [job.outputs.key for job in jobs])
@@ -217,5 +217,5 @@ class Work:
 
 
 def failed(job: Job, reason: str) -> Entry:
-    """The manifest's line of a photo that has no mask."""
+    """The manifest entry of a photo without a mask."""
     return {"key": job.outputs.key, "image": job.relative, "status": FAILED, "reason": reason}
