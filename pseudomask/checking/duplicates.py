@@ -15,7 +15,7 @@ import numpy as np
 SIDE = 16
 ORDERS, NEXT = 16, 4
 MOST_BITS = 16
-"""Hashes that differ in more bits are not of the same picture."""
+"""Photos whose hashes differ in more bits are not duplicates."""
 MOST_APART = 0.05
 """Squared difference of two photos' colours, each about its own mean, as a share of the variance in the photos: among
 a few thousand photos of VOC the nearest two different ones had 0.08, a copy of half the size typically 0.01.
