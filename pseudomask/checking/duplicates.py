@@ -17,13 +17,13 @@ ORDERS, NEXT = 16, 4
 MOST_BITS = 16
 """Photos whose hashes differ in more bits are not duplicates."""
 MOST_APART = 0.05
-"""Squared difference of two photos' colours, each about its own mean, as a share of the variance in the photos: among
-a few thousand photos of VOC the nearest two different ones had 0.08, a copy of half the size typically 0.01.
+"""Squared difference of two photos' colours, each centred on its own mean, as a share of the photos' variance: among a
+few thousand VOC photos, the closest two different ones had 0.08, and a copy at half the size typically 0.01.
 """
 MOST_LIGHTER = 20.0
 """Difference of the mean colours, in levels of 0 to 255."""
 _FLAT = 3.0
-"""Standard deviation, in levels of 0 to 255, below which a photo shows nothing that could be compared."""
+"""Standard deviation, in levels of 0 to 255, below which a photo has no content to compare."""
 _CHUNK = 20_000
 
 _BITS_SET = np.array([bin(byte).count("1") for byte in range(256)], np.uint8)

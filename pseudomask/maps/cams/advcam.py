@@ -28,8 +28,8 @@ class AdvCam(Cam):
     Attributes:
         iterations: T maps; the photo changes T − 1 times.
         rate: largest change of a pixel per step, in the network's units.
-        mask: share of a map's maximum above which it must not rise.
-        penalty: weight of the penalty for such a rise.
+        mask: share of a map's maximum above which changes are penalised.
+        penalty: weight of that penalty.
         together: how many pairs of photo and class are changed at once; shrinks when memory runs out.
     """
 
