@@ -225,7 +225,7 @@ def _company(shown: np.ndarray, counts: np.ndarray) -> tuple[list[list[int]], li
     """Groups of (nearly) equal columns; each class with those that (nearly) all its photos also show; and bool (C,):
     classes that never occur alone.
 
-    Classes in every photo are ignored as company; each class or group is in the first of the three that applies.
+    Classes shown in every photo are ignored; each class or group is only in the first of the three that applies.
     """
     usual = (counts >= LIMITS.hopeless) & (counts < len(shown))
     pairs = shown.T @ shown  # (C, C): photos that show both
