@@ -1,6 +1,7 @@
 """The verb `prototypes`: the local prototypes of LPCAM (Chen & Sun, CVPR 2023), clustered over a whole training set.
 
-As in its public code, with two bounds (photos and vectors per class) and a seed. Each photo is seen once, at its size.
+Follows its public code, with two limits (photos and vectors per class) and a seed. Each photo is processed once, at
+its original size.
 """
 
 from __future__ import annotations
@@ -38,12 +39,12 @@ _MADE = ("clusters", "foreground", "certainty", "context", "photos_per_class", "
 
 @dataclass(kw_only=True)
 class PrototypesResult:
-    """What `prototypes` found.
+    """The result of `prototypes`.
 
     Attributes:
-        file: what was written; None if nothing was.
-        counts: class name → prototypes of it and of its context.
-        photos: how many were looked at; `failures`: reason by photo that could not be read.
+        file: the file that was written, or None.
+        counts: class name → number of prototypes of the class and of its context.
+        photos: how many were processed; `failures`: unreadable photos, with the reason for each.
         understood: (label, value) lines shown instead of a summary in a dry run.
     """
 
@@ -86,10 +87,10 @@ class PrototypesResult:
 
 
 def prototypes(config: PrototypesConfig, reporter: Reporter | None = None) -> PrototypesResult:
-    """Write the prototypes file of some weights (see `PrototypesConfig`).
+    """Write the prototypes file for the given weights (see `PrototypesConfig`).
 
-    Raises `UsageError` and its kin before anything is written, `SetupError` when weights or device are missing. Stopped
-    by a signal, it writes nothing.
+    Raises `UsageError` or a related error before anything is written, and `SetupError` if weights or device are
+    missing. If stopped by a signal, it writes nothing.
     """
     reporter = reporter or SilentReporter()
     if config.file.exists() and not config.overwrite:
@@ -145,7 +146,7 @@ def prototypes(config: PrototypesConfig, reporter: Reporter | None = None) -> Pr
 
 
 def choose(collection: Collection, config: PrototypesConfig) -> dict[str, tuple[int, ...]]:
-    """Photo key → the classes that it is looked at for: at most `photos_per_class` photos each, drawn by the seed."""
+    """Photo key → the classes that it is used for: at most `photos_per_class` photos each, drawn by the seed."""
     tags = collection.tags or {}
     keys = sorted((one.key for one in collection.items), key=lambda key: number(f"{config.seed} {key}"))
     left = dict.fromkeys({c for one in tags.values() for c in one}, config.photos_per_class)
@@ -184,12 +185,12 @@ def _look(
 
 
 def _clusters(gatherer: Gatherer, classifier: Tensor, c: int, config: PrototypesConfig) -> tuple[Tensor, Tensor]:
-    """The prototypes of a class and of its context that the classifier finds good: (K, D) each."""
+    """The prototypes of a class and of its context that the classifier accepts: (K, D) each."""
     generator = torch.Generator().manual_seed(number(f"{config.seed} {c}"))
     parts, context = (cluster(gatherer.vectors(c, part), config.clusters, generator) for part in (True, False))
     low, high = config.context
     sure, likely = ((one @ classifier.T.cpu()).softmax(1)[:, c] for one in (parts, context))
     keep = sure > config.certainty
     if len(parts) and not keep.any():
-        keep = sure == sure.max()  # else the class would have no map
+        keep = sure == sure.max()  # otherwise the class would have no map
     return parts[keep], context[(likely > low) & (likely < high)]

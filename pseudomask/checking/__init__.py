@@ -1,1 +1,1 @@
-"""The verb `check`: what photos and tags can teach, before any training."""
+"""The verb `check`: what can be learned from photos and tags, before any training."""

@@ -20,10 +20,9 @@ from pseudomask.training.split import Split, describe, gather, tag_matrix
 
 
 def check(config: CheckConfig, reporter: Reporter | None = None) -> CheckResult:
-    """Look at tags and photos as a training with these settings would meet them (see `CheckConfig`).
+    """Examine tags and photos as training with these settings would see them (see `CheckConfig`).
 
-    Raises `UsageError` and `LabelError` where that training could not begin; photos that cannot be read are in the
-    result.
+    Raises `UsageError` or `LabelError` if that training could not start; the result lists photos that cannot be read.
     """
     reporter = reporter or SilentReporter()
     split = gather(config)
@@ -56,9 +55,9 @@ def check(config: CheckConfig, reporter: Reporter | None = None) -> CheckResult:
 
 
 def _twins(seen: Looked, split: Split, items: Sequence[ImageItem]) -> tuple[list[Twins], list[str]]:
-    """Groups of photos that show the same, and the held-out ones among them with a fellow to train on.
+    """Groups of duplicate photos, and the held-out photos that have a duplicate in the training set.
 
-    In a group of nearly identical photos those whose files are equal are told once more: their tags must agree.
+    Identical files within a group of near-duplicates are also listed as a group of their own: their tags must agree.
     """
     assert seen.small is not None
     readable, first_held = seen.readable, len(split.training.items)

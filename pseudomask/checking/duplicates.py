@@ -1,9 +1,9 @@
-"""Find photos that show the same, in time that hardly grows faster than their number.
+"""Find duplicate photos, in time that grows little faster than their number.
 
-Each photo is 16 × 16 colours and, from them, a hash of 112 bits: which of two neighbouring cells of an 8 × 8 grid is
-lighter (dHash, N. Krawetz, 2013). Hashes of equal pictures differ in few bits. Sorted by a random order of the bits,
-such hashes often stand beside each other, so each is compared with its next few in several orders only (M. Charikar,
-"Similarity estimation techniques from rounding algorithms", STOC 2002); the colours then decide.
+Each photo is reduced to 16 × 16 colours and, from them, a 112-bit hash: which of two neighbouring cells of an 8 × 8
+grid is lighter (dHash, N. Krawetz, 2013). Hashes of duplicates differ in few bits. Sorted by a random permutation of
+the bits, such hashes often end up next to each other, so each is compared only with the next few in several such
+orders (M. Charikar, "Similarity estimation techniques from rounding algorithms", STOC 2002); the colours then decide.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ import numpy as np
 SIDE = 16
 ORDERS, NEXT = 16, 4
 MOST_BITS = 16
-"""Hashes that differ in more bits are not of the same picture."""
+"""Photos whose hashes differ in more bits are not duplicates."""
 MOST_APART = 0.05
-"""Squared difference of two photos' colours, each about its own mean, as a share of the variance in the photos: among
-a few thousand photos of VOC the nearest two different ones had 0.08, a copy of half the size typically 0.01.
+"""Squared difference of two photos' colours, each centred on its own mean, as a share of the photos' variance: among a
+few thousand VOC photos, the closest two different ones had 0.08, and a copy at half the size typically 0.01.
 """
 MOST_LIGHTER = 20.0
 """Difference of the mean colours, in levels of 0 to 255."""
 _FLAT = 3.0
-"""Standard deviation, in levels of 0 to 255, below which a photo shows nothing that could be compared."""
+"""Standard deviation, in levels of 0 to 255, below which a photo has no content to compare."""
 _CHUNK = 20_000
 
 _BITS_SET = np.array([bin(byte).count("1") for byte in range(256)], np.uint8)
 
 
 def groups(small: np.ndarray) -> list[np.ndarray]:
-    """Positions of photos that show the same, each group ascending; photos without a twin are left out.
+    """Positions of duplicate photos, one ascending array per group; photos without a duplicate are left out.
 
     Args:
         small: uint8 (N, 16, 16, 3).
@@ -45,7 +45,7 @@ def groups(small: np.ndarray) -> list[np.ndarray]:
 
 
 def _bits(small: np.ndarray) -> np.ndarray:
-    """bool (N, 112): whether the right, or the lower, of two neighbouring cells is lighter."""
+    """bool (N, 112): whether the right (or lower) of two neighbouring cells is lighter."""
     red, green, blue = (small[..., band].astype(np.uint16) for band in range(3))
     light = red + green + blue  # numpy sums short axes slowly
     rows = light[:, ::2] + light[:, 1::2]
@@ -55,7 +55,7 @@ def _bits(small: np.ndarray) -> np.ndarray:
 
 
 def _candidates(bits: np.ndarray) -> np.ndarray:
-    """int64 (P, 2): pairs whose hashes are near, the first of each below the second."""
+    """int64 (P, 2): pairs with similar hashes, the lower position first."""
     rng = np.random.default_rng(0)
     packed, found = np.packbits(bits, axis=1), [np.zeros((0, 2), np.int64)]
     for _ in range(ORDERS):
@@ -75,7 +75,7 @@ def _chunks(pairs: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _alike(small: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """bool (P,): whether the photos' colours agree, in relation to their contrast."""
+    """bool (P,): whether the two photos' colours agree, relative to their contrast."""
     a, b = (small[which].reshape(-1, SIDE * SIDE, 3).astype(np.float32) for which in (one, other))
     means = [photo.mean(1, keepdims=True) for photo in (a, b)]
     a, b = a - means[0], b - means[1]
@@ -87,7 +87,7 @@ def _alike(small: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _joined(count: int, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """int64 (count,): the lowest position that pairs lead to from each (connected components)."""
+    """int64 (count,): the lowest position reachable from each one through pairs (connected components)."""
     labels = np.arange(count)
     while True:
         low = np.minimum(labels[one], labels[other])

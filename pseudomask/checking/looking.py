@@ -1,4 +1,4 @@
-"""A look at every photo: can it be read, how large is it, and what does it show in 16 × 16 colours."""
+"""Inspect every photo: whether it can be read, its size, and a thumbnail of 16 × 16 colours."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from pseudomask.running.reporter import Reporter
 
 @dataclass(frozen=True)
 class Looked:
-    """What was seen of N photos.
+    """What was found out about N photos.
 
     Attributes:
         sizes: int32 (N, 2), (H, W) upright; 0 where a photo cannot be read.
         small: uint8 (N, 16, 16, 3); None if only headers were read.
-        problems: why a photo cannot be read, by position.
+        problems: why a photo cannot be read, keyed by position.
     """
 
     sizes: np.ndarray
@@ -38,7 +38,7 @@ class Looked:
 
 
 def look(paths: Sequence[Path], reading: Reading, *, decode: bool, threads: int, reporter: Reporter) -> Looked:
-    """Read all photos, or their headers alone; memory is 1 KB a photo at most."""
+    """Read all photos, or only their headers; uses at most 1 KB of memory per photo."""
     sizes = np.zeros((len(paths), 2), np.int32)
     small = np.zeros((len(paths), SIDE, SIDE, 3), np.uint8) if decode else None
     problems = dict[int, str]()

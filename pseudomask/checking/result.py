@@ -1,4 +1,4 @@
-"""What `check` found, for people and for programs."""
+"""The result of `check`, readable by people and by programs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REST = "--json lists all"
 
 @dataclass(frozen=True)
 class ClassCheck:
-    """One class: how many photos show it, lack it and show it but are held out, its verdict, and all that is wrong."""
+    """One class: its numbers of photos (with it, without it, with it but held out), its verdict and its problems."""
 
     name: str
     photos: int
@@ -47,13 +47,13 @@ class ClassCheck:
 
 @dataclass(frozen=True)
 class Twins:
-    """Photos that show the same.
+    """A group of duplicate photos.
 
     Attributes:
-        photos: their paths below IMAGES.
-        identical: their files are equal byte for byte.
-        across_split: some are held out, others trained on.
-        tags_differ: they do not all have the same tags.
+        photos: their paths relative to IMAGES.
+        identical: whether their files are equal byte for byte.
+        across_split: whether some are held out and others trained on.
+        tags_differ: whether their tags differ.
     """
 
     photos: tuple[str, ...]
@@ -70,11 +70,11 @@ class CheckResult:
     """The result of `check`.
 
     Attributes:
-        classes: the worst verdicts first.
-        findings: what is wrong with the tags, by kind, the worst first.
-        unreadable: reason by photo; `tiny`: photos too small to show where anything is.
-        twins: groups of photos that show the same; None if only headers were read.
-        copied: held-out photos that show the same as a photo to train on.
+        classes: ordered from the worst verdict to the best.
+        findings: problems with the tags, one per kind, worst first.
+        unreadable: reason by photo; `tiny`: photos too small to localise anything.
+        twins: groups of duplicate photos; None if only headers were read.
+        copied: held-out photos that duplicate a training photo.
     """
 
     images: Path
@@ -91,7 +91,7 @@ class CheckResult:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Classes by verdict."""
+        """Number of classes per verdict."""
         found = Counter(one.verdict for one in self.classes)
         return {name: found[name] for name in VERDICTS}
 
@@ -111,7 +111,7 @@ class CheckResult:
         return [(one.name, f"{one.verdict}{f' ({one.why})' if one.why else ''}") for one in self.classes]
 
     def notes(self) -> list[str]:
-        """What would help, the photos' own problems, and what comes next."""
+        """Advice, problems with the photos themselves, and the next step."""
         lines = [*(one.remedy for one in self.findings), *self._of_photos(), *self._of_twins()]
         if not self.exit_code and self.labels is not None:
             lines.append(f"next: {command('train-cls', self.images, 'RUN', '--labels', self.labels)}")
@@ -170,7 +170,7 @@ class CheckResult:
 def by_verdict(
     findings: Sequence[Finding], names: Sequence[str], numbers: Sequence[tuple[int, int, int]]
 ) -> list[ClassCheck]:
-    """A line for each class, the worst and then the rarest first; numbers: photos, without and held out of each."""
+    """One entry per class, worst first, then rarest; `numbers`: its photos, those without it, and those held out."""
     lines = [
         ClassCheck(name, *n, verdict(findings, name), tuple(one for one in findings if one.concerns(name)))
         for name, n in zip(names, numbers, strict=True)

@@ -10,18 +10,18 @@ import numpy as np
 from pseudomask.quoting import count
 
 HOPELESS, DOUBTFUL, WORKS = VERDICTS = ("hopeless", "doubtful", "will work")
-"""What becomes of a class, the worst first."""
+"""The verdicts on a class, worst first."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Rules of thumb, the only place where they stand.
+    """Rules of thumb, all defined here.
 
     Attributes:
-        hopeless: with fewer photos of a class it cannot be learned; with fewer than `few` that is doubtful.
-        without: with fewer photos that lack a class it is doubtful, with none hopeless.
-        together: two classes come together if this share of each one's photos also shows the other.
-        tiny: side of a photo in pixels; a smaller one is 3 × 3 cells of the network's map at most.
+        hopeless: a class with fewer photos cannot be learned; with fewer than `few` it is doubtful.
+        without: a class that fewer photos lack is doubtful; one that no photo lacks is hopeless.
+        together: two classes always occur together if this share of each one's photos also shows the other.
+        tiny: side of a photo in pixels; a smaller photo covers at most 3 × 3 cells of the network's map.
     """
 
     hopeless: int = 5
@@ -40,11 +40,11 @@ class Rule:
     """One kind of problem.
 
     Attributes:
-        verdict: of a class that has it, unless it also has a worse one.
-        text: what classes have in common; the verbs in braces agree with their number.
-        why: the same of one class, short; {others} are the classes that it comes with.
-        advice: what would help.
-        rarity: it matters wherever a class is learned, also from masks.
+        verdict: on a class with this problem, unless it also has a worse one.
+        text: describes the classes with this problem; the verbs in braces agree with their number.
+        why: the short form for one class; {others} are the classes that it occurs with.
+        advice: how to fix it.
+        rarity: whether it also matters when a class is learned from masks.
     """
 
     verdict: str
@@ -109,13 +109,13 @@ RULES = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One kind of problem, with all classes that have it.
+    """One kind of problem and all classes affected by it.
 
     Attributes:
         kind: a key of `RULES`.
-        classes: names: of one class; of a group that comes together; of a class and what its photos also show.
-        photos: how many photos each has; for `nearly_everywhere` how many lack it.
-        text: one line for people.
+        classes: tuples of names: one class; a group that occurs together; or a class and those its photos also show.
+        photos: number of photos of each; for `nearly_everywhere`, of photos that lack it.
+        text: one human-readable line.
     """
 
     kind: str
@@ -134,7 +134,7 @@ class Finding:
 
     @property
     def remedy(self) -> str:
-        """One line without the names: how many classes, and what would help."""
+        """One line without names: the number of classes and the advice."""
         return f"{self._head}: {self.rule.advice}"
 
     @property
@@ -150,11 +150,11 @@ class Finding:
         return f"{judged}{self._head}: {names}; {self.rule.advice}"
 
     def why(self, name: str) -> str:
-        """What is wrong with one of its classes."""
+        """The problem with one of its classes."""
         return self.rule.why.format(others=" and ".join(self.others(name)))
 
     def others(self, name: str) -> tuple[str, ...]:
-        """The classes that one of its classes comes with."""
+        """The classes that one of its classes occurs with."""
         group = next(group for group in self.classes if self._tells(group, name))
         return tuple(one for one in group if one != name)
 
@@ -176,15 +176,15 @@ class Finding:
 
 
 def verdict(findings: Sequence[Finding], name: str) -> str:
-    """The worst that any finding says of a class."""
+    """The worst verdict of any finding on a class."""
     return min((one.rule.verdict for one in findings if one.concerns(name)), key=VERDICTS.index, default=WORKS)
 
 
 def examine(tags: np.ndarray, classes: Sequence[str], held_out: np.ndarray | None = None) -> list[Finding]:
-    """The problems of these tags that training cannot solve: at most one finding per kind, the worst first.
+    """Find problems with these tags that training cannot overcome: at most one finding per kind, worst first.
 
-    Photos are counted whether held out or not: their share is small, and people count all. A class with hardly any
-    photos always comes with what else they show; it is reported as `hardly_any` only.
+    Counts include held-out photos: their share is small, and users count all photos. A class with hardly any photos
+    always occurs with whatever else they show, so it is reported only as `hardly_any`.
 
     Args:
         tags: (N, C) of 0 and 1, the photos to train on.
@@ -222,18 +222,18 @@ def examine(tags: np.ndarray, classes: Sequence[str], held_out: np.ndarray | Non
 
 
 def _company(shown: np.ndarray, counts: np.ndarray) -> tuple[list[list[int]], list[list[int]], np.ndarray]:
-    """Groups of (nearly) equal columns; each class with those that (nearly) all its photos also show; those never
-    alone (C,).
+    """Groups of (nearly) equal columns; each class with those that (nearly) all its photos also show; and bool (C,):
+    classes that never occur alone.
 
-    A class in every photo does not count as company; each class or group is in the first of the three that applies.
+    Classes shown in every photo are ignored; each class or group is only in the first of the three that applies.
     """
     usual = (counts >= LIMITS.hopeless) & (counts < len(shown))
     pairs = shown.T @ shown  # (C, C): photos that show both
     within = (pairs >= LIMITS.together * counts[:, None]) & usual[:, None] & usual  # [a, b]: photos of a show b
     equal = within & within.T
-    for _ in range(len(counts).bit_length()):  # a chain of equals is one group
+    for _ in range(len(counts).bit_length()):  # a chain of equal classes is one group
         equal = equal @ equal
-    first = equal.argmax(1)  # of those equal to it, itself included
+    first = equal.argmax(1)  # of the classes equal to it, itself included
     groups = [np.flatnonzero(equal[c]).tolist() for c in np.flatnonzero(usual) if first[c] == c and equal[c].sum() > 1]
     grouped = np.zeros(len(counts), bool)
     grouped[[c for group in groups for c in group]] = True

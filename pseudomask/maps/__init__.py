@@ -1,4 +1,4 @@
-"""Activation-map methods behind one registry: a new one is a file here and a line below."""
+"""Registry of activation-map methods: to add one, add a file here and a line below."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def check_method(name: str) -> None:
 
 
 def weight_rule(config: ExtractConfig, card: Card) -> WeightRule:
-    """What was asked for, else `card_rule`."""
+    """The rule requested in the config, else `card_rule`."""
     return config.recam_weights or card_rule(card)
 
 
 def card_rule(card: Card) -> WeightRule:
-    """What the card recommends, else the paper's product; `first` where a softmax had nothing to tell apart."""
+    """The rule recommended by the card, else the paper's product; `first` if the softmax had nothing to distinguish."""
     rule = card.weight_rule or "product" if card.second_taught else "first"
     if rule not in get_args(WeightRule):
         raise UsageError(f"weight rule {rule!r} in the weights' card is unknown; give --recam-weights")

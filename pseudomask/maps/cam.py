@@ -20,7 +20,7 @@ class LinearMaps(NeedsOfCam, MapMethod):
     """The maps of a classifier whose weights follow a rule.
 
     Attributes:
-        rule: `first` is the classifier of plain CAM, the others need the second one.
+        rule: `first` uses plain CAM's classifier; the others need the second one.
         cam: the kind of map.
     """
 
@@ -44,5 +44,5 @@ class LinearMaps(NeedsOfCam, MapMethod):
 
 
 def key_of(start: str, cam: Cam) -> str:
-    """The key of a threshold on a card: the rule's or the method's, and the kind of map unless it is plain."""
+    """The key of a threshold on a card: the rule or method, plus the kind of map unless it is plain."""
     return start if cam.name == "plain" else f"{start}_{cam.name}"

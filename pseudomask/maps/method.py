@@ -12,15 +12,15 @@ from pseudomask.networks.network import CamNetwork
 
 
 class MapNeeds:
-    """What making maps takes from the network, and from outside.
+    """What a way of making maps needs from the network and from elsewhere.
 
     Attributes:
-        gradients: the maps differentiate (`torch.autograd.grad`). It then gets features with their graph, from a
-            network as it was trained, in float32 unless --amp asks for something else; else there are no gradients,
-            and batch norm may be folded into the convolutions.
-        pyramid: the maps read outputs of earlier stages than the last; else only the last is kept.
-        image: the maps read the network's input, `Features.image`, to put it through again. The features then have no
-            graph.
+        gradients: whether it differentiates (`torch.autograd.grad`). If so, it gets features with their graph, from the
+            network as trained, in float32 unless --amp says otherwise; if not, there are no gradients, and batch
+            norm may be folded into the convolutions.
+        pyramid: whether it reads the outputs of stages before the last; otherwise only the last is kept.
+        image: whether it reads the network's input, `Features.image`, to run the network again. The features then
+            have no graph.
     """
 
     @property
@@ -36,16 +36,16 @@ class MapNeeds:
         return False
 
     def facts(self) -> Mapping[str, str]:
-        """What the maps depend on beside settings and weights, such as a file's hash, for the record."""
+        """What the maps depend on besides settings and weights, such as a file's hash, for the record."""
         return {}
 
 
 class MapMethod(MapNeeds, ABC):
-    """One way to make class maps. `maps.multiscale` calls it once a scale, photos and mirrors together.
+    """One way to make class maps. `maps.multiscale` calls it once per scale, with photos and mirrors in one batch.
 
     Attributes:
-        threshold_key: under which the weights' card keeps the background threshold measured for this kind of map.
-        default_threshold: the background threshold where the card keeps none: of this kind of map, not these weights.
+        threshold_key: the key in the weights' card of the background threshold measured for this kind of map.
+        default_threshold: used if the card has none: a background threshold for the kind of map, not for the weights.
     """
 
     @property
@@ -57,17 +57,17 @@ class MapMethod(MapNeeds, ABC):
     def default_threshold(self) -> float: ...
 
     def check(self, network: CamNetwork) -> None:
-        """Raise `WeightsError` or `UsageError`, naming what helps, when the network lacks what is needed."""
+        """Raise `WeightsError` or `UsageError`, naming the remedy, if the network lacks something."""
 
     @abstractmethod
     def activate(self, network: CamNetwork, features: Features, index: Tensor, valid: Tensor) -> Tensor:
         """Raw maps of the present classes.
 
         Args:
-            features: what `network.backbone` made of B photos.
+            features: the output of `network.backbone` for B photos.
             index: (B, N) int64, positions of the present classes in the class list; unused places hold 0.
             valid: (B, N) bool, which places of `index` are used.
 
         Returns:
-            (B, N, h', w') float32, ≥ 0, on a grid of any size; what lies in unused places is ignored.
+            (B, N, h', w') float32, ≥ 0, on a grid of any size; values in unused places are ignored.
         """

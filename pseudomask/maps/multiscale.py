@@ -1,4 +1,4 @@
-"""Maps seen at several sizes and mirrored, added up (as in ReCAM's public code; Chen et al., CVPR 2022)."""
+"""Maps at several sizes, also mirrored, added up (as in ReCAM's public code; Chen et al., CVPR 2022)."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from pseudomask.networks.network import CamNetwork
 
 
 def ways(mirrored: Mirrored, view: int) -> tuple[bool, ...]:
-    """How a photo's view is seen: mirrored where True."""
+    """The passes over one view of a photo: True for a mirrored one."""
     return (False, True) if mirrored is True else (mirrored == "alternately" and view % 2 == 1,)
 
 
 @contextmanager
 def recording(method: MapMethod) -> Iterator[None]:
-    """With gradients where the method asks for them, else in inference mode."""
+    """Record gradients if the method needs them, else use inference mode."""
     with torch.inference_mode(not method.gradients), torch.set_grad_enabled(method.gradients):
         yield
 
@@ -38,9 +38,9 @@ def see(
     amp: torch.dtype | None,
     pyramid: bool = False,
 ) -> Features:
-    """What the backbone makes of photos, uint8 (B, h, w, 3), seen once for each of `ways`: features of all of them.
+    """The backbone's features of photos, uint8 (B, h, w, 3), for all of `ways`, concatenated in one batch.
 
-    `pyramid`: every stage's, even if the method reads the last alone.
+    `pyramid`: keep the features of every stage, even if the method reads only the last.
     """
     with recording(method), torch.autocast(pixels.device.type, amp, enabled=amp is not None):
         x = network.backbone.normalisation.to_input(pixels, amp, ways)
@@ -50,7 +50,7 @@ def see(
 
 
 def tag_probabilities(network: CamNetwork, features: Features) -> Tensor:
-    """What the classifier sees in whole photos: (B, C) in [0, 1]."""
+    """The classifier's probabilities for whole photos: (B, C) in [0, 1]."""
     with torch.no_grad():
         return network.logits(features).float().sigmoid()
 
@@ -67,15 +67,15 @@ def multiscale_maps(
     amp: torch.dtype | None = None,
     seen: dict[int, Features] | None = None,
 ) -> Tensor:
-    """Sum over sizes (each map plus its mirror's, or one of them), divided by each class's maximum + 1e-5.
+    """Sum over sizes (each map plus its mirror's, or one of the two), divided by each class's maximum + 1e-5.
 
     Args:
         views: the same photos at each scale, uint8 (B, h_s, w_s, 3).
         index, valid: (B, N), the present classes (see `MapMethod.activate`).
         grid: (h, w) of the result; each map is resampled to it bilinearly (half-pixel centres).
-        mirrored: whether views are seen mirrored: each as well (True), none (False), every second one ("alternately").
+        mirrored: whether views are mirrored: all in addition (True), none (False), every second one ("alternately").
         amp: autocast type for the backbone; the maps themselves are float32.
-        seen: what `see` made of some of the views, by their place, so that no view is seen twice; it is emptied.
+        seen: results of `see` for some of the views, by position, so that they are not recomputed; it is emptied.
 
     Returns:
         (B, N, h, w) float32 in [0, 1).

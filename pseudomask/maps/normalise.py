@@ -1,4 +1,4 @@
-"""The scale that all maps share: each divided by its own maximum (ReCAM, Chen et al., CVPR 2022, public code)."""
+"""The common scale of all maps: each is divided by its own maximum (ReCAM, Chen et al., CVPR 2022, public code)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often, at which sizes and whether mirrored a photo is seen: test-time augmentation."""
+"""Test-time augmentation: the sizes at which the network sees a photo, and whether mirrored as well."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pseudomask.config.quality import QUALITIES, USUAL
 from pseudomask.errors import UsageError
 
 Mirrored = bool | Literal["alternately"]
-"""Each size as it is and mirrored (True), only as it is (False), or every second size only mirrored."""
+"""Each size both unmirrored and mirrored (True), only unmirrored (False), or every second size only mirrored."""
 
 
 class Passes(NamedTuple):
-    """Sizes relative to the working size, and which are seen mirrored."""
+    """Sizes relative to the working size, and which of them are mirrored."""
 
     scales: tuple[float, ...]
     mirrored: Mirrored
@@ -24,7 +24,7 @@ class Passes(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The scales as `--scales` takes them."""
+        """The scales in the format of `--scales`."""
         return ",".join(f"{scale:.16g}" for scale in self.scales)
 
 
@@ -33,11 +33,11 @@ PRESETS: dict[Tta, Passes] = {
     "balanced": Passes((1.0, 0.5, 1.5, 2.0), mirrored="alternately"),
     "fast": Passes((1.0, 1.5), mirrored=False),
 }
-"""What each costs and what it is worth is measured by `benchmarks.tta` (docs/speed.md)."""
+"""`benchmarks.tta` measures the cost and benefit of each (docs/speed.md)."""
 
 
 def passes(options: MapOptions) -> Passes:
-    """The preset, changed by what `--scales` and `--flip` say. `UsageError` for scales that make no sense."""
+    """The preset, overridden by `--scales` and `--flip`. Raises `UsageError` for scales that make no sense."""
     preset = PRESETS[options.tta or QUALITIES[USUAL].tta]
     scales = preset.scales if options.scales is None else parse_scales(options.scales)
     return Passes(scales, preset.mirrored if options.flip is None else options.flip)

@@ -13,18 +13,18 @@ AFFINITY = "affinity"
 """Method in the card of a boundary head, which makes no maps; pass it to `refine --affinity`."""
 
 ENOUGH = 5
-"""Held-out photos of a class from which its average precision says something."""
+"""Number of held-out photos of a class from which its average precision is meaningful."""
 
 CLOSED = "lda"
-"""The `fit` of weights whose classifiers are both in closed form."""
+"""The `fit` of weights whose two classifiers are both computed in closed form."""
 
 FORMAT = 1
-"""Version of the card's layout; a file with a higher one is refused."""
+"""Version of the card's layout; files with a higher version are rejected."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What users need to know before they trust weights, and what is needed to rebuild the network.
+    """What users need to know before trusting weights, and what is needed to rebuild the network.
 
     Attributes:
         classes: foreground class names; mask index of classes[i] is i + 1.
@@ -58,7 +58,7 @@ class Card:
 
     @property
     def reactivated(self) -> dict[str, Any] | None:
-        """What the card says of the training that made the second classifier; None if there was none."""
+        """The card's entry on the training of the second classifier; None if there was none."""
         history = self.training.get("history")
         steps = [self.training, *(reversed(history) if isinstance(history, list) else ())]
         for one in (step for step in steps if isinstance(step, dict)):
@@ -69,7 +69,7 @@ class Card:
 
     @property
     def second_taught(self) -> bool:
-        """Whether a second classifier had anything to tell apart: two classes, or the background.
+        """Whether a second classifier had anything to distinguish: two classes, or one from the background.
 
         Version 0.1.0 could train one on photos of a single class; it then stayed random.
         """
@@ -91,7 +91,7 @@ class Card:
     def at_chance(self) -> tuple[str, ...]:
         """Classes whose average precision on held-out photos is no better than that of a random order.
 
-        Those that fewer than `ENOUGH` held-out photos show are left out: luck alone decides there.
+        Classes with fewer than `ENOUGH` held-out photos are left out: their result is mostly luck.
         """
         told = [
             one["classes"] for one in self.measured if isinstance(one, dict) and isinstance(one.get("classes"), dict)
@@ -100,7 +100,7 @@ class Card:
 
     @classmethod
     def from_metadata(cls, metadata: dict[str, str] | None, source: str) -> Card:
-        """Read and check a card; `WeightsError` names `source` and what is wrong."""
+        """Read and check a card. Raises `WeightsError` naming `source` and the problem."""
         if not metadata or "pseudomask" not in metadata:
             raise WeightsError(
                 f"{source}: not pseudomask weights (no card); make them with `pseudomask train-cls` (a bare backbone "
@@ -123,7 +123,7 @@ class Card:
 
 
 def _is_at_chance(one: object) -> bool:
-    """Whether what is measured of a class, {precision, chance, photos}, says that it was not learned."""
+    """Whether the measurements of a class, {precision, chance, photos}, show that it was not learned."""
     names = ("precision", "chance", "photos")
     values: list[Any] = [one.get(name) for name in names] if isinstance(one, dict) else []
     if not values or not all(isinstance(value, int | float) for value in values):
@@ -133,7 +133,7 @@ def _is_at_chance(one: object) -> bool:
 
 
 def _checked(card: Card) -> Card:
-    """A card as read from JSON, with its lists as tuples; `ValueError` says what is wrong with it."""
+    """Validate a card read from JSON and turn its lists into tuples. Raises `ValueError` naming the problem."""
     names = card.classes
     if not isinstance(names, list) or not all(is_text(n) and n for n in names) or not names:
         raise ValueError("class names missing or empty")

@@ -24,7 +24,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """All tensors and the metadata of a safetensors file; `WeightsError` when it is not one."""
+    """All tensors and the metadata of a safetensors file. Raises `WeightsError` if it is not one."""
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file")
     try:
@@ -86,10 +86,10 @@ def read_card(path: Path) -> Card:
 
 
 def load_network(path: Path) -> tuple[CamNetwork, Card]:
-    """The network in float32 on the CPU, in evaluation mode, and its card; without a second classifier that could not
-    learn (`Card.second_taught`).
+    """The network in float32 on the CPU, in evaluation mode, and its card. A second classifier that could not learn
+    is dropped (`Card.second_taught`).
 
-    Raises `WeightsError` when the file is missing, damaged, foreign, or does not fit its card.
+    Raises `WeightsError` if the file is missing, damaged, foreign, or does not fit its card.
     """
     tensors, metadata = read_tensors(path)
     card = Card.from_metadata(metadata, str(path))
@@ -107,7 +107,7 @@ def load_network(path: Path) -> tuple[CamNetwork, Card]:
 
 
 def sketch(card: Card, source: str, build: Callable[[], Network]) -> Network:
-    """The network that `build` makes, on the meta device. `WeightsError` if the card describes no known network."""
+    """Build the network on the meta device. Raises `WeightsError` if the card does not describe a known network."""
     if card.backbone not in BACKBONES:
         raise WeightsError(f"{source}: backbone {card.backbone!r} is unknown; there are {', '.join(BACKBONES)}")
     try:
@@ -118,7 +118,7 @@ def sketch(card: Card, source: str, build: Callable[[], Network]) -> Network:
 
 
 def load_tensors(card: Card, source: str, build: Callable[[], Network], tensors: dict[str, Tensor]) -> Network:
-    """The network that `build` makes, with these tensors, in evaluation mode. `WeightsError` if they do not fit."""
+    """Build the network with these tensors, in evaluation mode. Raises `WeightsError` if they do not fit."""
     network = sketch(card, source, build)
     if not network.state_dict().keys() >= {name for name, _ in network.named_buffers()}:
         network = build()  # it has buffers that no file contains

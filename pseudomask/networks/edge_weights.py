@@ -1,4 +1,4 @@
-"""The boundary head's weights file, and the search for the backbone it was trained on, by hash."""
+"""The boundary head's weights file, and the search, by hash, for the backbone it was trained on."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ def load_head(path: Path) -> EdgeHead:
 def find_backbone(path: Path, named: Path | None, seeds: Path | None = None) -> Path | None:
     """The weights with the backbone of the head in `path`; None if the file contains it itself.
 
-    If `named` is given, it must have that backbone. Otherwise these are searched in turn: the weights in the record of
-    the seeds, those in the record of the head's training, $PSEUDOMASK_WEIGHTS or the bundled weights.
+    If `named` is given, it must have that backbone. Otherwise the search covers, in order, the weights in the record
+    of the seeds, those in the record of the head's training, and $PSEUDOMASK_WEIGHTS or the bundled weights.
 
     Raises `WeightsError` if none of them has it, or `path` is not a boundary head.
     """
@@ -101,14 +101,14 @@ def knows_classes(path: Path, names: Sequence[str]) -> bool:
 
 
 def bundled_head(weights: Path) -> Path | None:
-    """The boundary head that comes with pseudomask for the backbone of these weights; None where there is none."""
+    """The boundary head bundled with pseudomask for the backbone of these weights, or None."""
     return next((head for head in bundled_heads() if stands_on(head, weights)), None)
 
 
 def with_head(options: RefineConfig, weights: Path | None) -> RefineConfig:
-    """`options` with the boundary head that comes with pseudomask for these weights, where they name none.
+    """`options`, completed with the boundary head bundled for these weights if they name none.
 
-    Where the head stands on these weights' backbone, they are named too.
+    If the head was trained on the backbone of these weights, the weights are filled in too.
     """
     weights = options.walk_weights or weights
     if weights is None or not weights.is_file():
@@ -120,7 +120,7 @@ def with_head(options: RefineConfig, weights: Path | None) -> RefineConfig:
 
 
 def weights_of(seeds: Path) -> Path | None:
-    """The weights in the record of the seeds, else the default weights; None if they are gone."""
+    """The weights in the record of the seeds, else the default weights; None if they no longer exist."""
     recorded = _recorded(seeds) or _default()
     return recorded if recorded is not None and recorded.is_file() else None
 

@@ -23,7 +23,7 @@ _GROUPS = 4
 
 
 class EdgeHead(nn.Module):
-    """A head on the outputs of a backbone's stem and stages; its weights are a file of their own.
+    """A head on the outputs of a backbone's stem and stages; its weights are stored in their own file.
 
     Args:
         classes: number of classes it predicts besides boundaries; 0 for none.
@@ -42,7 +42,7 @@ class EdgeHead(nn.Module):
 
     @property
     def planes(self) -> int:
-        """How many logits `see` finds at each place."""
+        """Number of logits that `see` returns per position."""
         return 1 + (0 if self.classes is None else self.classes.out_channels)
 
     def forward(self, features: Features) -> Tensor:
@@ -50,7 +50,7 @@ class EdgeHead(nn.Module):
         return self.see(features)[:, 0]
 
     def see(self, features: Features) -> Tensor:
-        """Logits (B, 1 or 2 + C, ⌈H/4⌉, ⌈W/4⌉): the boundary's and, if it knows classes, background's and theirs."""
+        """Logits (B, 1 or 2 + C, ⌈H/4⌉, ⌈W/4⌉): the boundary and, if it predicts classes, background and classes."""
         h, w = (-(-side // EDGE_STRIDE) for side in features.size)
         planes = []
         for tap, output, stride in zip(self.taps, features.outputs, features.strides, strict=True):
@@ -103,7 +103,7 @@ def with_heads_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def boundaries(network: EdgeNetwork, x: Tensor) -> Tensor:
-    """The boundary's probability.
+    """The probability of a boundary at each position.
 
     Args:
         x: (B, 3, H, W), normalised.
@@ -115,11 +115,11 @@ def boundaries(network: EdgeNetwork, x: Tensor) -> Tensor:
 
 
 def seen_in(head: EdgeHead, features: Features, amp: torch.dtype | None) -> Tensor:
-    """The head's logits, float32, one photo at a time, so that a photo's company changes nothing (see `EdgeHead.see`).
+    """The head's logits, float32, one photo at a time, so the rest of the batch has no effect (see `EdgeHead.see`).
 
     Args:
-        features: those of the head's backbone.
-        amp: the precision that made the features.
+        features: the output of the head's backbone.
+        amp: the precision in which the features were computed.
     """
     device = features.last.device.type
     with torch.inference_mode(), torch.autocast(device, amp, enabled=amp is not None):

@@ -15,7 +15,7 @@ class Features:
         outputs: (B, D_k, ⌈H/s_k⌉, ⌈W/s_k⌉) of the stem and each stage, or of the last stage only.
         strides: s_k of each output, in pixels per position.
         size: (H, W) of the photos.
-        image: (B, 3, H, W), what the network was given, where it is kept.
+        image: (B, 3, H, W), the network's input, if it was kept.
     """
 
     outputs: tuple[Tensor, ...]

@@ -23,7 +23,7 @@ class CamNetwork(OnBackbone):
     Attributes:
         classifier: w, (C, D, 1, 1); trained with binary cross-entropy on pooled features.
         reclassifier: w″, same shape, or None; trained with softmax cross-entropy on class features.
-        tagger: (B, D) pooled features → logits, if these are not the products with `classifier` (`vocabulary`).
+        tagger: (B, D) pooled features → logits, if `classifier` does not give them (`vocabulary`).
         side_heads: after `calibrate`, a bias-free 1×1 projection of each stage (SIPE, Chen et al., CVPR 2022);
             else None.
     """
@@ -77,9 +77,9 @@ class CamNetwork(OnBackbone):
             return pooled @ self.classifier.weight.flatten(1).T
 
     def map_weights(self, rule: WeightRule) -> Tensor:
-        """The (C, D, 1, 1) weights that `rule` makes of w and w″.
+        """The (C, D, 1, 1) weights that `rule` computes from w and w″.
 
-        Raises `WeightsError` when the rule needs the second classifier and there is none.
+        Raises `WeightsError` if the rule needs a second classifier and there is none.
         """
         if rule == "first":
             return self.classifier.weight

@@ -11,9 +11,9 @@ from pseudomask.suggest import did_you_mean_path
 VARIABLE = "PSEUDOMASK_WEIGHTS"
 BUNDLED = "recam_resnet50_voc_animals.safetensors"
 NAMED = {"imagenet": "imagenet_resnet50.safetensors"}
-"""Bundled weights that `--weights` takes by name."""
+"""Bundled weights that `--weights` accepts by name."""
 HEADS = "boundaries_*.safetensors"
-"""Boundary heads that come with pseudomask, each for one backbone."""
+"""Boundary heads bundled with pseudomask, each for one backbone."""
 
 
 def bundled_folders() -> tuple[Path, ...]:
@@ -23,7 +23,7 @@ def bundled_folders() -> tuple[Path, ...]:
 
 
 def bundled_heads() -> list[Path]:
-    """The boundary heads that come with pseudomask; those of the first folder that has any."""
+    """The boundary heads bundled with pseudomask, from the first folder that has any."""
     found = (sorted(folder.glob(HEADS)) for folder in bundled_folders())
     return next((heads for heads in found if heads), [])
 

@@ -1,4 +1,4 @@
-"""The kinds of class map (`--cam`) behind one registry: a new one is a file here and a line below."""
+"""Registry of the kinds of class map (`--cam`): to add one, add a file here and a line below."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ NOT_HERE = {
     "eigencam": "makes the same map for every class, because it does not read the classifier",
     "fullgrad": "needs the gradients of biases, which the classifier lacks, and its maps fill the whole photo",
 }
-"""Known names that are no kind of class map, and why."""
+"""Known names that are not kinds of class map, and why."""
 
 
 def check_cam(name: str) -> None:
-    """Raise `UsageError`, with the reason or the valid names, for a kind of class map that there is not."""
+    """Raise `UsageError`, with the reason or the valid names, for an unknown kind of class map."""
     if name in CAMS:
         return
     plain = name.lower().replace("-", "").replace("_", "").replace(" ", "")
@@ -62,7 +62,7 @@ def make_cam(config: Any, card: Card) -> Cam:
 
 
 def training_cam(config: Any, card: Card) -> WeightedCam:
-    """The same for a training, where gradients have to pass through the maps: those in closed form."""
+    """As `make_cam`, for training: only maps in closed form, since gradients have to pass through them."""
     check_cam(config.cam)
     kind = CAMS[config.cam]
     if not issubclass(kind, WeightedCam):

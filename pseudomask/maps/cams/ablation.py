@@ -1,7 +1,7 @@
-"""Ablation-CAM (Desai & Ramaswamy, WACV 2020): a channel's weight is what the logit loses without it.
+"""Ablation-CAM (Desai & Ramaswamy, WACV 2020): a channel's weight is the drop in the logit without it.
 
-The paper divides by the logit. That changes no map with a positive logit, and would turn one with a negative logit
-upside down, so it is left out.
+The paper divides by the logit. This is omitted here: it changes no map with a positive logit, and would invert a map
+with a negative one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class AblationCam(WeightedCam):
 
     @property
     def default_threshold(self) -> float:
-        return 0.14  # the best on train of docs/cam-variants.md
+        return 0.14  # best on train in docs/cam-variants.md
 
     def weigh(self, features: Tensor, weights: Tensor, index: Tensor) -> Tensor:
         return weights[index] * pooled(features)[:, None]

@@ -1,8 +1,8 @@
-"""AdvCAM (Lee, Kim, Yoon, CVPR 2021): the maps of a photo that is changed step by step to look more like its class.
+"""AdvCAM (Lee, Kim, Yoon, CVPR 2021): maps of a photo that is altered step by step to look more like its class.
 
-Each step follows the gradient of y_c − Σ_{k≠c} y_k, minus a penalty for what rises where the map is high already; y
-are the ReLU'd logits. As in the public code, but with one number of iterations at all scales, and without its factor
-for small ones: the mean over the iterations weighs all scales the same.
+Each step follows the gradient of y_c − Σ_{k≠c} y_k, minus a penalty for changes where the map is already high; y
+are the ReLU'd logits. Follows the public code, but with the same number of iterations at all scales, and without its
+factor for small ones: averaging over the iterations weights all scales equally.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class AdvCam(Cam):
 
     Attributes:
         iterations: T maps; the photo changes T − 1 times.
-        rate: largest change of a pixel a step, in the network's units.
-        mask: share of a map's maximum above which it must not rise.
-        penalty: weight of that.
+        rate: largest change of a pixel per step, in the network's units.
+        mask: share of a map's maximum above which changes are penalised.
+        penalty: weight of that penalty.
         together: how many pairs of photo and class are changed at once; shrinks when memory runs out.
     """
 
@@ -91,10 +91,10 @@ class AdvCam(Cam):
         return total / self.iterations
 
     def aim(self, features: Tensor, weights: Tensor, classes: Tensor, found: Tensor, first: Tensor) -> Tensor:
-        """What each pair climbs, (P,): photos do not mix, so that the gradient of the sum is each one's own.
+        """The objective of each pair, (P,): photos do not interact, so the gradient of the sum is that of each photo.
 
         Args:
-            found: (P, h, w), the maps of now; first: those of the unchanged photos.
+            found: (P, h, w), the current maps; first: the maps of the unchanged photos.
         """
         y = (pooled(features) @ weights.T).relu()  # (P, C)
         above = found > self.mask * found.amax((1, 2), keepdim=True)

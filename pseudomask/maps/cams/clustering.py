@@ -1,4 +1,4 @@
-"""Cosine k-means with a seed and an end."""
+"""Cosine k-means with a seed and a bounded number of rounds."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 MOST_ROUNDS = 50
-"""On a background without clear clusters k-means may move for very long; the centres hardly change after these."""
+"""On a background without clear clusters, k-means may converge very slowly; the centres hardly change after these."""
 
 
 def cluster(vectors: Tensor, count: int, generator: torch.Generator, rounds: int = MOST_ROUNDS) -> Tensor:
-    """Spherical k-means, begun by k-means++ (Arthur & Vassilvitskii, SODA 2007).
+    """Spherical k-means, initialised by k-means++ (Arthur & Vassilvitskii, SODA 2007).
 
     Args:
-        vectors: (M, D), any lengths.
-        count: clusters wanted; fewer come back where there are fewer vectors, or a cluster loses all of its own.
+        vectors: (M, D), of any length.
+        count: number of clusters; fewer are returned if there are fewer vectors or a cluster becomes empty.
 
     Returns:
-        (K, D), K ≤ count: each the mean of its vectors as they are. Empty for no vectors.
+        (K, D), K ≤ count: the means of each cluster's original vectors. Empty if there are no vectors.
     """
     if len(vectors) == 0:
         return vectors
@@ -36,12 +36,12 @@ def cluster(vectors: Tensor, count: int, generator: torch.Generator, rounds: int
 
 
 def _begin(unit: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Vectors far from each other: each is drawn in proportion to its distance from those before it."""
+    """Vectors far from each other: each is drawn in proportion to its distance from those already drawn."""
     chosen = [int(torch.randint(len(unit), (1,), generator=generator))]
     far = torch.full((len(unit),), torch.inf)
     while len(chosen) < count:
         far = torch.minimum(far, (1 - unit @ unit[chosen[-1]]).clamp(min=0))
-        if not bool((far > 1e-6).any()):  # all others are copies of these
+        if not bool((far > 1e-6).any()):  # all other vectors are copies of these
             break
         chosen.append(int(torch.multinomial(far, 1, generator=generator)))
     return unit[chosen]

@@ -20,13 +20,13 @@ from pseudomask.suggest import did_you_mean
 class FinerCam(WeightedCam):
     """A_c = ReLU((w_c − λ · mean_k w_k) · f(p)), k over the look-alikes of c.
 
-    The paper finds look-alikes by their logits on the photo; here they are those of the classifier's weights (the
-    highest cosines), the same for all photos, or those given.
+    The paper finds look-alikes by their logits on the photo. Here they are the classes with the most similar classifier
+    weights (highest cosine), the same for all photos, or those given.
 
     Attributes:
         weight: λ.
         classes: how many look-alikes a class has.
-        alike: pairs of positions in the class list, used instead where there are any.
+        alike: pairs of positions in the class list; if any are given, they are used instead.
     """
 
     name = "finer"
@@ -37,7 +37,7 @@ class FinerCam(WeightedCam):
 
     @property
     def default_threshold(self) -> float:
-        return 0.12  # the best on train of docs/cam-variants.md
+        return 0.12  # best on train in docs/cam-variants.md
 
     @classmethod
     def of(cls, config: Any, card: Card) -> Self:
@@ -48,7 +48,7 @@ class FinerCam(WeightedCam):
         return (weights - self.weight * self.look_alikes(weights) @ weights)[index]
 
     def look_alikes(self, weights: Tensor) -> Tensor:
-        """(C, D) → (C, C): each row the shares, 1 in sum or all 0, of a class's look-alikes."""
+        """(C, D) → (C, C): each row holds the shares of a class's look-alikes, which sum to 1 or are all 0."""
         c = len(weights)
         chosen = torch.zeros(c, c, device=weights.device)
         if self.alike:
@@ -62,7 +62,7 @@ class FinerCam(WeightedCam):
 
 
 def _pair(text: str, classes: Sequence[str]) -> tuple[int, int]:
-    """ "cat:dog" → their positions. `UsageError` unless these are two classes."""
+    """ "cat:dog" → their positions. Raises `UsageError` unless these are two classes."""
     for i in (i for i, letter in enumerate(text) if letter == ":"):  # names may contain colons
         first, second = text[:i].strip(), text[i + 1 :].strip()
         if first in classes and second in classes and first != second:

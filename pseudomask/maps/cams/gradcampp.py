@@ -15,13 +15,13 @@ from pseudomask.maps.cams.variant import WeightedCam, pooled
 
 @dataclass(frozen=True)
 class GradCamPlusPlus(WeightedCam):
-    """Positive weights, damped where a channel is strong already."""
+    """Positive weights, damped for channels that are already strong."""
 
     name = "gradcampp"
 
     @property
     def default_threshold(self) -> float:
-        return 0.18  # the best on train of docs/cam-variants.md
+        return 0.18  # best on train in docs/cam-variants.md
 
     def weigh(self, features: Tensor, weights: Tensor, index: Tensor) -> Tensor:
         positive = weights.relu()[index]

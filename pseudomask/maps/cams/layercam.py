@@ -20,13 +20,13 @@ from pseudomask.networks.network import CamNetwork
 
 @dataclass(frozen=True)
 class LayerCam(WeightedCam):
-    """Σ_d ReLU(∂z_c/∂f_d(p)) f_d(p). At the last stage the gradient is w_c everywhere, so that no pass back is needed.
+    """Σ_d ReLU(∂z_c/∂f_d(p)) f_d(p). At the last stage the gradient is w_c everywhere, so no backward pass is needed.
 
-    Several stages (§III-C): the largest value at each position of the finest one, each stage's map divided by its
-    maximum. The paper also stretches those of early stages by a tanh; here they are not.
+    Several stages (§III-C): each stage's map is divided by its maximum, and the largest value is taken at each position
+    of the finest stage. The paper also stretches the maps of early stages with a tanh; this is omitted here.
 
     Attributes:
-        stages: how many, counted from the last.
+        stages: how many to use, counted from the last.
     """
 
     name = "layercam"
@@ -35,11 +35,11 @@ class LayerCam(WeightedCam):
 
     @property
     def default_threshold(self) -> float:
-        return 0.17  # the best on train of docs/cam-variants.md
+        return 0.17  # best on train in docs/cam-variants.md
 
     @classmethod
     def of(cls, config: Any, card: Card) -> Self:
-        return cls(getattr(config, "layercam_stages", 1))  # training knows the last stage only
+        return cls(getattr(config, "layercam_stages", 1))  # training uses the last stage only
 
     @property
     def gradients(self) -> bool:
@@ -62,10 +62,10 @@ class LayerCam(WeightedCam):
             return super().maps(network, features, weights, index, valid)
         stages = features.stages[-self.stages :]
         with torch.autocast(features.last.device.type, enabled=False):
-            # Summed over positions, not averaged: no map is then as small as the ε of its scaling.
+            # Summed over positions, not averaged, so that no map is as small as the ε of its scaling.
             logits = (features.last.sum((2, 3), dtype=torch.float32) @ weights.flatten(1).T).gather(1, index)
         found = []
-        for one in logits.sum(0):  # photos do not mix, so the gradient of their sum is each photo's own
+        for one in logits.sum(0):  # photos do not interact, so the gradient of their sum is that of each photo
             slopes = torch.autograd.grad(one, stages, retain_graph=True)
             maps = [(s.float().relu() * x.detach()).sum(1, keepdim=True) for s, x in zip(slopes, stages, strict=True)]
             size = maps[0].shape[-2:]

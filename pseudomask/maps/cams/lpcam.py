@@ -1,7 +1,7 @@
 """LPCAM (Chen & Sun, CVPR 2023): maps from local prototypes, clustered over all photos of a class.
 
-A_c(p) = ReLU(mean_k cos(f(p), a_k) − mean_k cos(f(p), b_k)): a_k are the centres of the parts of class c, b_k of its
-context. As cosines are linear in unit vectors, this is one direction per class. `pseudomask prototypes` finds the
+A_c(p) = ReLU(mean_k cos(f(p), a_k) − mean_k cos(f(p), b_k)): a_k are the centres of the parts of class c, b_k those of
+its context. As cosines are linear in unit vectors, this is one direction per class. `pseudomask prototypes` finds the
 centres.
 """
 
@@ -32,12 +32,12 @@ KEY = "pseudomask_prototypes"
 
 @dataclass(frozen=True)
 class Prototypes:
-    """The centres of each class, and what they were made from.
+    """The centres of each class and their provenance.
 
     Attributes:
         parts, context: (K_c, D) for each class; empty for a class without photos.
-        classes: names; `rule`: whose map told parts from context; `backbone`: hash of what made the features.
-        made: the settings that made them.
+        classes: names; `rule`: whose map separated parts from context; `backbone`: hash of the features' backbone.
+        made: the settings used to make them.
     """
 
     parts: tuple[Tensor, ...]
@@ -53,7 +53,7 @@ class Prototypes:
         return torch.stack([_mean(a) - _mean(b) for a, b in zip(self.parts, self.context, strict=True)])
 
     def save(self, path: Path) -> None:
-        """Write a safetensors file in one step."""
+        """Write a safetensors file atomically."""
         named = {f"parts.{c}": one for c, one in enumerate(self.parts)}
         named |= {f"context.{c}": one for c, one in enumerate(self.context)}
         facts = {"classes": self.classes, "rule": self.rule, "backbone": self.backbone, "made": dict(self.made)}
@@ -61,7 +61,7 @@ class Prototypes:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Raises `WeightsError` for a file that holds none."""
+        """Load a file. Raises `WeightsError` if it contains no prototypes."""
         tensors, metadata = read_tensors(path)
         try:
             facts = json.loads(metadata[KEY])
@@ -85,7 +85,7 @@ class LpCam(Cam):
     """ReLU(cos(f(p), parts) − cos(f(p), context)), means over the centres; the plain map for a class without any.
 
     Attributes:
-        path: the prototypes' file.
+        path: the prototypes file.
     """
 
     name = "lpcam"
@@ -113,7 +113,7 @@ class LpCam(Cam):
 
     @property
     def default_threshold(self) -> float:
-        return 0.24  # between the best on train with w and with w″ (docs/cam-variants.md)
+        return 0.24  # between the best values on train for w and for w″ (docs/cam-variants.md)
 
     def check(self, network: CamNetwork, rule: WeightRule) -> None:
         if backbone_hash(network.backbone) != self.prototypes.backbone:
@@ -141,5 +141,5 @@ class LpCam(Cam):
 
 
 def _mean(centres: Tensor) -> Tensor:
-    """(K, D) → (D,), the mean of the unit vectors; 0 where there are none."""
+    """(K, D) → (D,), the mean of the unit vectors, or 0 if there are none."""
     return F.normalize(centres, dim=1).sum(0) / max(1, len(centres))

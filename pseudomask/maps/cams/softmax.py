@@ -1,8 +1,8 @@
 """Softmax CAM: the gradient of a class's softmax probability instead of its logit (the idea of CLIP-ES, CVPR 2023).
 
-With s = softmax(z), ∂s_c/∂f(p) is in proportion to w_c − Σ_k s_k w_k, and this to w_c − Σ_{k≠c} π_k w_k, where π is the
-softmax of the rivals' logits alone: the form used here, which does not vanish where s_c is 1. Rivals are all
-classes of the weights, not the photo's tags, so that a photo with one tag has a map too.
+With s = softmax(z), ∂s_c/∂f(p) is proportional to w_c − Σ_k s_k w_k, and hence to w_c − Σ_{k≠c} π_k w_k, where π is
+the softmax of the rivals' logits alone. The latter form is used here, as it does not vanish where s_c is 1. The rivals
+are all classes of the weights, not the photo's tags, so that a photo with one tag also has a map.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class SoftmaxCam(WeightedCam):
 
     @property
     def default_threshold(self) -> float:
-        return 0.1  # the best on train of docs/cam-variants.md
+        return 0.1  # best on train in docs/cam-variants.md
 
     def weigh(self, features: Tensor, weights: Tensor, index: Tensor) -> Tensor:
         if len(weights) == 1:  # no rivals

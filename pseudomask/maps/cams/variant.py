@@ -1,4 +1,4 @@
-"""What a kind of class map is: features and a linear classifier's weights in, one map per class out."""
+"""The interface of class maps: features and a linear classifier's weights in, one map per class out."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from pseudomask.networks.network import CamNetwork
 class Cam(MapNeeds, ABC):
     """One kind of class map (`--cam`).
 
-    Any weights will do: w, w″, their product or sum. Methods that start from a classifier's map call `maps`.
+    Works with any weights: w, w″, their product or sum. Methods that start from a classifier's map call `maps`.
 
     Attributes:
         name: as in the registry.
-        default_threshold: background threshold of these maps where the card has none.
+        default_threshold: background threshold of these maps if the card has none.
     """
 
     name: ClassVar[str]
@@ -34,11 +34,11 @@ class Cam(MapNeeds, ABC):
 
     @classmethod
     def of(cls, config: Any, card: Card) -> Self:
-        """With the settings of a config, for weights with this card. `UsageError` for settings that make no sense."""
+        """Build from a config, for weights with this card. Raises `UsageError` for settings that make no sense."""
         return cls()
 
     def check(self, network: CamNetwork, rule: WeightRule) -> None:
-        """Raise `WeightsError` or `UsageError`, naming what helps, if the network lacks something."""
+        """Raise `WeightsError` or `UsageError`, naming the remedy, if the network lacks something."""
 
     @abstractmethod
     def maps(self, network: CamNetwork, features: Features, weights: Tensor, index: Tensor, valid: Tensor) -> Tensor:
@@ -46,16 +46,16 @@ class Cam(MapNeeds, ABC):
 
         Args:
             features: of B photos.
-            weights: (C, D, 1, 1), the classifier's; its logits are these times the mean of `features.last`.
+            weights: (C, D, 1, 1), the classifier's; its logits are their product with the mean of `features.last`.
             index, valid: (B, N), see `MapMethod.activate`.
 
         Returns:
-            (B, N, h', w') float32, ≥ 0; what lies in unused places is ignored.
+            (B, N, h', w') float32, ≥ 0; values in unused places are ignored.
         """
 
 
 class NeedsOfCam(MapNeeds):
-    """Base of what makes its maps by a kind of class map, and so needs the same."""
+    """Base class for whatever makes its maps with a `Cam` and therefore shares its needs."""
 
     cam: Cam
 
@@ -76,9 +76,9 @@ class NeedsOfCam(MapNeeds):
 
 
 class WeightedCam(Cam):
-    """A map in closed form: ReLU(v · f(p)), where `weigh` says which v a photo and class has.
+    """A map in closed form: ReLU(v · f(p)), where `weigh` computes v for each photo and class.
 
-    A class whose map would be 0 everywhere, because its rivals win at each position, gets its plain map.
+    A class whose map would be 0 everywhere, because its rivals win at every position, gets its plain map.
     """
 
     @abstractmethod
@@ -98,8 +98,8 @@ class WeightedCam(Cam):
 def weighted_maps(features: Tensor, chosen: Tensor) -> Tensor:
     """ReLU(v · f(p)) in float32: (B, D, h, w), (B, N, D) → (B, N, h, w), ≥ 0."""
     h, w = features.shape[-2:]
-    rows = features.permute(0, 2, 3, 1).flatten(1, 2)  # (B, hw, D), as channels-last features lie in memory
-    # On a CPU as many as its cache holds: in float32 the features then never go to memory.
+    rows = features.permute(0, 2, 3, 1).flatten(1, 2)  # (B, hw, D), the memory layout of channels-last features
+    # On a CPU, as many as fit in its cache, so that the float32 features never reach main memory.
     step = 256 if features.device.type == "cpu" else h * w
     with torch.autocast(features.device.type, enabled=False):
         vectors = chosen.float()
@@ -109,5 +109,5 @@ def weighted_maps(features: Tensor, chosen: Tensor) -> Tensor:
 
 
 def pooled(features: Tensor) -> Tensor:
-    """The mean over positions, which the classifier reads: (B, D, h, w) → (B, D) float32."""
+    """The mean over positions, the classifier's input: (B, D, h, w) → (B, D) float32."""
     return features.mean((2, 3), dtype=torch.float32)

@@ -2,8 +2,8 @@
 
 Re-implemented from the paper's abstract (Wang, Dai, Zhao, García-Fernández, Lim, Xiao: Classifier-Prototype
 Mutual Calibration, IEEE TCSVT 34(11), 2024) and related published work. No parity with the paper is claimed.
-One file a step: `context` (S1, on `affinity`), `prototypes` (S0, S2), `regions` (S3), `calibration` (S4 to S6);
-`stages` runs them, `method` feeds them, `settings` holds what may be chosen.
+One file per step: `context` (S1, on `affinity`), `prototypes` (S0, S2), `regions` (S3), `calibration` (S4 to S6);
+`stages` runs them, `method` feeds them, `settings` holds the options.
 """
 
 from pseudomask.maps.cpmc.method import Cpmc

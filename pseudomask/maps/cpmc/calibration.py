@@ -1,8 +1,8 @@
 """S4 to S6: local prototypes of the disagreement regions, the calibrated map, and its fusion.
 
 Evidence. Abstract: local prototypes from false-negative and false-positive regions complete missing parts and
-suppress background noise. Related published work: holding context against a class inside a ReLU (LPCAM, FPR,
-POT), and fusing the classifier's with the prototype map by a weighted sum (SFC). Ours: this formula.
+suppress background noise. Related published work: subtracting context from a class inside a ReLU (LPCAM, FPR,
+POT), and fusing the classifier's and the prototype map by a weighted sum (SFC). Ours: this formula.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ def maximum(maps: Tensor) -> Tensor:
 def local_map(
     features: Tensor, regions: Tensor, rival: Tensor, contrast: float, length: Tensor | None = None
 ) -> Tensor:
-    """How much more alike a position is to its region's mean feature than to the rival prototype.
+    """How much more similar a position is to its region's mean feature than to the rival prototype.
 
     Args:
         features: (B, D, h, w).
-        regions: (B, N, h, w) bool; an empty one makes a map of 0.
+        regions: (B, N, h, w) bool; an empty region gives a map of 0.
         rival: (B, N or 1, h, w), the rival prototype's cosines.
         length: see `prototypes.cosine`.
 
@@ -61,5 +61,5 @@ def calibrate(
 
 
 def fuse(calibrated: Tensor, classifier: Tensor, gamma: float) -> Tensor:
-    """M + γ·A, / max: (B, N, h, w) each → (B, N, h, w) in [0, 1). With γ = 0 it is the calibrated map."""
+    """M + γ·A, / max: (B, N, h, w) each → (B, N, h, w) in [0, 1). With γ = 0 this is the calibrated map."""
     return calibrated if gamma == 0 else normalise_maps(calibrated + gamma * classifier)

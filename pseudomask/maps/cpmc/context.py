@@ -1,8 +1,8 @@
-"""S1, context feature dependency: the classifier's maps, carried to where the features are alike.
+"""S1, context feature dependency: the classifier's maps, propagated to positions with similar features.
 
 Evidence. Abstract: an "iterative refinement strategy based on context feature dependency" is applied to the
 classifier's maps. Related published work: `propagate` is SEAM's and SFC's pixel-correlation step without its
-learned layer; `reassign` re-seeds from context-aggregated features as a left-over in POT's code does. Ours:
+learned layer; `reassign` re-seeds from context-aggregated features, as unused code in POT's repository does. Ours:
 that the abstract means these two, the power, stretching, the map form of `reassign`, and the stop rule.
 """
 
@@ -16,19 +16,19 @@ from pseudomask.maps.cpmc.prototypes import cosine, prototypes, seeds
 from pseudomask.maps.normalise import normalise_maps
 
 KEEP = 0.8
-"""`reassign` aggregates only over positions at least so alike."""
+"""`reassign` aggregates only over positions at least this similar."""
 
 STOP = 0.01
-"""`reassign` is done with a photo when no larger share of its positions changed their class."""
+"""`reassign` stops for a photo once no larger share of its positions changes class."""
 
 FLAT = 1e-3
-"""A map whose values differ by less than this share of the maximum has no shape to stretch."""
+"""A map whose values differ by less than this share of the maximum is considered flat."""
 
 
 def propagate(maps: Tensor, features: Tensor, *, power: float, iterations: int) -> Tensor:
     """A ← A Ŝ, `iterations` times, with Ŝ_ij = S_ij / Σ_i S_ij and S = ReLU(cos)^power.
 
-    On a large grid all but the last product run on the pooled one (`affinity.MOST_SOURCES`).
+    On a large grid, all products but the last run on the pooled grid (`affinity.MOST_SOURCES`).
 
     Args:
         maps: (B, N, h, w), ≥ 0.
@@ -57,7 +57,7 @@ def propagate(maps: Tensor, features: Tensor, *, power: float, iterations: int) 
 def stretch(maps: Tensor) -> Tensor:
     """Minimum to 0 and maximum to 1, for each map that is not flat; a flat one is divided by its maximum.
 
-    Ours: propagation lifts a whole map, and seeds and thresholds that suit sharp maps then see no background.
+    Ours: propagation lifts a whole map, so seeds and thresholds suited to sharp maps would find no background.
 
     Args:
         maps: (B, N, h, w), ≥ 0.
@@ -72,7 +72,7 @@ def stretch(maps: Tensor) -> Tensor:
 def gather(features: Tensor, keep: float = KEEP) -> Tensor:
     """u_i = Σ_j S_ij 1[S_ij ≥ keep] x_j, scaled to length 1: (B, D, h, w) → (B, D, h, w).
 
-    A position that is like no source (possible only where they were pooled) keeps its own feature.
+    A position similar to no source (possible only if the sources were pooled) keeps its own feature.
     """
     factor = pooling((features.shape[-2], features.shape[-1]))
     pooled = pool(features, factor)
@@ -98,11 +98,11 @@ def reassign(
     background_weight: float,
     stop: float = STOP,
 ) -> Tensor:
-    """Prototypes from the seeds of the maps, compared with context-aggregated features; again from those seeds.
+    """Compare prototypes from the maps' seeds with context-aggregated features; repeat with the resulting seeds.
 
-    r_c = ReLU(cos(u, p_c)), A_c = ReLU(r_c − contrast · r_0) / max: what exceeds the background's prototype.
-    A photo whose seeds changed on at most `stop` of its positions keeps its map from then on, whatever
-    its companions do.
+    r_c = ReLU(cos(u, p_c)), A_c = ReLU(r_c − contrast · r_0) / max: the excess over the background's prototype.
+    A photo whose seeds changed at no more than a share `stop` of its positions keeps its map from then on,
+    whatever happens to the rest of the batch.
 
     Args:
         maps: (B, N, h, w) in [0, 1]; background: (B, 1, h, w); see `prototypes.seeds`.
@@ -110,7 +110,7 @@ def reassign(
         valid: (B, N) bool.
 
     Returns:
-        (B, N, h, w) in [0, 1), 0 in unused places; `maps` itself where `iterations` is 0.
+        (B, N, h, w) in [0, 1), 0 in unused places; `maps` itself if `iterations` is 0.
     """
     if iterations == 0:
         return maps

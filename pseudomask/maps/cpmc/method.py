@@ -1,4 +1,4 @@
-"""CPMC as a map method: any classifier's weights will do; `calibrate`'s carry heads (docs/methods-cpmc.md)."""
+"""CPMC as a map method: works with any classifier's weights; those of `calibrate` add heads (docs/methods-cpmc.md)."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from pseudomask.networks.features import Features
 from pseudomask.networks.network import CamNetwork
 
 GRID_STRIDE = 16
-"""Pixels a position of the grid that all steps run on, or as near to it as the last stage's stride allows."""
+"""Pixels per position of the grid that all steps run on, or as close to it as the last stage's stride allows."""
 
 
 def grid_stride(last: int) -> int:
-    """The multiple of the last stage's stride that is nearest to 16 from below; the stride itself above 16."""
+    """The largest multiple of the last stage's stride up to 16; the stride itself if it is above 16."""
     return last * max(1, GRID_STRIDE // last)
 
 
@@ -37,15 +37,15 @@ def context_of(features: Features) -> Tensor:
 
 
 def hierarchical(features: Features, heads: Iterable[nn.Module] | None = None) -> Tensor:
-    """Each stage's features, averaged over the cells of the grid, scaled to length 1, side by side.
+    """Each stage's features, averaged over the cells of the grid, scaled to length 1, and concatenated.
 
     Evidence: SIPE and SFC join the stages through trained side heads; joining them as they are is our
-    inference for weights without such heads. Pooled first, because that costs least (a bias-free head commutes
-    with the mean), and scaled last, so that all stages weigh alike.
+    inference for weights without such heads. Pooling comes first, because that is cheapest (a bias-free head
+    commutes with the mean), and scaling last, so that all stages weigh the same.
 
     Args:
         features: of all stages.
-        heads: a projection of each stage, D_s → D'_s channels; None leaves them as they are.
+        heads: a projection for each stage, D_s → D'_s channels; None leaves the stages unchanged.
 
     Returns:
         (B, Σ D_s, h, w), in the stages' precision.
@@ -63,8 +63,8 @@ class Cpmc(NeedsOfCam, MapMethod):
     """Classifier-Prototype Mutual Calibration, re-implemented from its abstract.
 
     Attributes:
-        recommended: the rule behind `auto` where the network has a second classifier.
-        cam: the kind of classifier's map that is calibrated.
+        recommended: the rule that `auto` stands for if the network has a second classifier.
+        cam: the kind of class map that is calibrated.
     """
 
     pyramid = True
@@ -102,7 +102,7 @@ class Cpmc(NeedsOfCam, MapMethod):
             )
 
     def activate(self, network: CamNetwork, features: Features, index: Tensor, valid: Tensor) -> Tensor:
-        """Max-normalised maps, so that all sizes and both mirrors weigh the same in the sum."""
+        """Max-normalised maps, so that all sizes and both orientations weigh the same in the sum."""
         if self.settings.output == "calibrated":
             return self.stages(network, features, index, valid).output
         context, maps = self.start(network, features, index, valid)
@@ -110,15 +110,15 @@ class Cpmc(NeedsOfCam, MapMethod):
             return refined_map(maps, context, valid, self.settings)[1]
 
     def stages(self, network: CamNetwork, features: Features, index: Tensor, valid: Tensor) -> Stages:
-        """What every step makes of photos at one size; arguments as for `activate`."""
+        """The output of every step for photos at one size; arguments as for `activate`."""
         context, maps = self.start(network, features, index, valid)
-        alone = self.settings.features in ("last", "layer4")  # the second is the first's name of 0.1.0
+        alone = self.settings.features in ("last", "layer4")  # the latter is the former's name in 0.1.0
         with torch.no_grad():
             h = context if alone else hierarchical(features, self.heads(network))
             return run_stages(maps, context, h, valid, self.settings)
 
     def start(self, network: CamNetwork, features: Features, index: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """The last stage's features on the grid, and the classifier's raw maps there; neither has a graph."""
+        """The last stage's features and the classifier's raw maps on the grid; neither has a graph."""
         context = context_of(features)
         weights = network.map_weights(self.rule(network))
         maps = classifier_maps(self.cam, network, features, context, weights, index, valid)
@@ -128,7 +128,7 @@ class Cpmc(NeedsOfCam, MapMethod):
 def classifier_maps(
     cam: Cam, network: CamNetwork, features: Features, context: Tensor, weights: Tensor, index: Tensor, valid: Tensor
 ) -> Tensor:
-    """S0 before its scaling, (B, N, h, w): made from `context`, and averaged where it comes on a finer grid."""
+    """S0 before scaling, (B, N, h, w): made from `context`, and averaged if it is on a finer grid."""
     on_grid = replace(features, outputs=(*features.outputs[:-1], context))
     maps = cam.maps(network, on_grid, weights, index, valid)
     size = context.shape[-2], context.shape[-1]

@@ -1,9 +1,9 @@
 """S0 and S2: seeds from maps, a feature prototype of each class from its seeds, and the prototype map.
 
-Evidence. Abstract: prototype maps made beside the classifier's cover more of an object, but are incomplete
+Evidence. Abstract: prototype maps generated alongside the classifier's cover more of an object, but are incomplete
 and noisy. Related published work: seeds by argmax with a weighted background plane, masked means and ReLU(cos)
 are SIPE's and SFC's; subtracting the background's prototype follows POT's and LPCAM's use of context. Ours:
-the fall-back of a class without seeds.
+the fall-back for a class without seeds.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from pseudomask.maps.cpmc.affinity import lengths
 
 TOP_SHARE = 0.01
-"""A class without seeds takes this share of the positions, those where its map is highest."""
+"""A class without seeds uses this share of the positions, those where its map is highest."""
 
 
 def background_of(maps: Tensor) -> Tensor:
@@ -24,23 +24,23 @@ def background_of(maps: Tensor) -> Tensor:
 
 
 def seeds(maps: Tensor, background: Tensor, weight: float) -> Tensor:
-    """The strongest class of each position, the background's plane counting `weight` times.
+    """The strongest class at each position, with the background's plane multiplied by `weight`.
 
     Args:
         maps: (B, N, h, w), ≥ 0, 0 in unused places.
         background: (B, 1, h, w), ≥ 0.
 
     Returns:
-        (B, h, w) int64: 0 background (it wins ties), n + 1 the class at place n.
+        (B, h, w) int64: 0 for background (which wins ties), n + 1 for the class at place n.
     """
     return torch.cat([weight * background, maps], 1).argmax(1)
 
 
 def prototypes(features: Tensor, labels: Tensor, maps: Tensor, valid: Tensor) -> Tensor:
-    """Mean features of the background's and of each class's seeds.
+    """Mean features of the seeds of the background and of each class.
 
-    A class without seeds falls back to the top 1 % of its map, at least one position; one without a map, and
-    a background without seeds, get 0, and so does what lies in unused places.
+    A class without seeds falls back to the top 1 % of its map, at least one position. Classes without a map,
+    a background without seeds, and unused places get 0.
 
     Args:
         features: (B, D, h, w).
@@ -48,7 +48,7 @@ def prototypes(features: Tensor, labels: Tensor, maps: Tensor, valid: Tensor) ->
         maps: (B, N, h, w); valid: (B, N) bool.
 
     Returns:
-        (B, 1 + N, D), the background's first.
+        (B, 1 + N, D), background first.
     """
     planes = F.one_hot(labels, maps.shape[1] + 1).permute(0, 3, 1, 2)  # (B, 1 + N, h, w)
     chosen = planes[:, 1:].to(features.dtype)
@@ -76,7 +76,7 @@ def masked_mean(features: Tensor, masks: Tensor) -> Tensor:
 def cosine(features: Tensor, vectors: Tensor, length: Tensor | None = None) -> Tensor:
     """ReLU(cos) of every position with every vector: (B, D, h, w), (B, K, D) → (B, K, h, w) float32 in [0, 1].
 
-    0 for a vector of length 0. `length` is `affinity.lengths(features)`, where it is known.
+    0 for a vector of length 0. `length` is `affinity.lengths(features)`, if already known.
     """
     products = F.normalize(vectors, dim=2).to(features.dtype) @ features.flatten(2)  # (B, K, hw)
     # dividing the few products is cheaper than a normalised copy of the features

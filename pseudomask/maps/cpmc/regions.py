@@ -1,7 +1,7 @@
 """S3, disagreement regions: where the classifier's map and the prototype map contradict each other.
 
 Evidence. Abstract: false-negative and false-positive regions are extracted from "the previous two" maps. Ours:
-the sets themselves. Which map is taken to be wrong is the *reading*, `CalibTarget`.
+the sets themselves. Which map is assumed to be wrong is the *reading*, `CalibTarget`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from torch import Tensor
 
 LEAST_POSITIONS = 4
 LEAST_SHARE = 0.005
-"""Regions smaller than 4 positions or 0.5 % of the grid are dropped: their mean would be a detail's."""
+"""Regions smaller than 4 positions or 0.5 % of the grid are dropped: their mean would describe only a detail."""
 
 
 @dataclass(frozen=True)
 class Regions:
-    """What the calibrated map misses (`negative`) and shows wrongly (`positive`): (B, N, h, w) bool, disjoint."""
+    """What the map to be calibrated misses (`negative`) and wrongly shows (`positive`): (B, N, h, w) bool, disjoint."""
 
     negative: Tensor
     positive: Tensor
@@ -27,10 +27,10 @@ class Regions:
 def between_thresholds(target: Tensor, other: Tensor, *, high: float, low: float) -> Regions:
     """FN = {other ≥ high, target < low}, FP = {target ≥ high, other < low}.
 
-    Exchanging the two maps exchanges the two sets. With high ≥ low they are disjoint.
+    Swapping the two maps swaps the two sets. With high ≥ low they are disjoint.
 
     Args:
-        target: (B, N, h, w) in [0, 1], the map to be calibrated; other: what it is held against.
+        target: (B, N, h, w) in [0, 1], the map to be calibrated; other: the one it is compared with.
     """
     return Regions((other >= high) & (target < low), (target >= high) & (other < low))
 
@@ -54,6 +54,6 @@ def _planes(labels: Tensor, places: int) -> Tensor:
 
 
 def without_small(regions: Tensor) -> Tensor:
-    """Empty the regions that are too small to speak for a part: (B, N, h, w) bool → same."""
+    """Empty the regions that are too small to represent a part: (B, N, h, w) bool → same."""
     least = max(LEAST_POSITIONS, LEAST_SHARE * regions.shape[-2] * regions.shape[-1])
     return regions & (regions.sum((-2, -1), keepdim=True) >= least)

@@ -25,14 +25,14 @@ class CpmcSettings:
     Attributes:
         weights: which classifier's map is S0.
         refine, iterations, power: S1; `both` is `iterations` times `propagate`, then one `reassign`.
-        features: H, what prototypes are made of and compared with.
+        features: H, the features that prototypes are made from and compared with.
         background, contrast: S2, the seeds' background weight and the share of the background's cosine
             (in S4: of the rival prototype's) that is subtracted.
         target, high, low: S3.
-        complete, suppress, calibration: S5, κ, λ and how.
+        complete, suppress, calibration: S5: κ, λ and the formula.
         gamma, output: S6.
 
-    Raises `UsageError`, naming the flag, for what cannot be.
+    Raises `UsageError`, naming the flag, for invalid values.
     """
 
     weights: CpmcWeights = ExtractConfig.cpmc_weights
@@ -71,7 +71,7 @@ class CpmcSettings:
 
     @classmethod
     def of(cls, config: CpmcOptions) -> CpmcSettings:
-        """The settings that a config's flags make; what it has no flag for stays at the default."""
+        """The settings given by a config's flags; those without a flag keep their default."""
         return cls(**{name: getattr(config, field) for name, field in FIELDS.items() if hasattr(config, field)})
 
 
@@ -96,5 +96,5 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
 
 
 def flag(name: str) -> str:
-    """How the command line calls a setting."""
+    """The command-line flag for a setting."""
     return "--" + FIELDS[name].replace("_", "-")

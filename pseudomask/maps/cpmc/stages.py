@@ -18,16 +18,16 @@ from pseudomask.maps.normalise import normalise_maps
 
 @dataclass(frozen=True)
 class Stages:
-    """What each step made: (B, N, h, w) float32 in [0, 1), the regions bool; 0 in unused places.
+    """The output of each step: (B, N, h, w) float32 in [0, 1), the regions bool; 0 in unused places.
 
     Attributes:
         classifier: S0, the classifier's map A.
         refined: S1, Aᵀ.
         prototype: S2, P.
         regions: S3.
-        missing, noise: S4, N and Z, in units of P's maximum, so that they may exceed 1; 0 where κ or λ is 0.
+        missing, noise: S4, N and Z, in units of P's maximum, so they may exceed 1; 0 if κ or λ is 0, respectively.
         calibrated: S5, M.
-        output: S6, what the method answers.
+        output: S6, the result of the method.
     """
 
     classifier: Tensor
@@ -76,12 +76,12 @@ def refined_map(maps: Tensor, context: Tensor, valid: Tensor, settings: CpmcSett
 def run_stages(maps: Tensor, context: Tensor, features: Tensor, valid: Tensor, settings: CpmcSettings) -> Stages:
     """All steps. Maps are float32, products of features in the features' precision; autocast is off.
 
-    No photo's result depends on its companions.
+    A photo's result does not depend on the rest of the batch.
 
     Args:
         maps: (B, N, h, w) ≥ 0, the classifier's raw maps of the present classes.
         context: (B, D, h, w), the last stage's features, for S1's affinity.
-        features: (B, D', h, w), H, what prototypes are made of.
+        features: (B, D', h, w), H, the features that prototypes are made from.
         valid: (B, N) bool, which places are used.
     """
     classifier, refined = refined_map(maps, context, valid, settings)
@@ -98,12 +98,12 @@ def calibrated_stages(
     found = cosine(features, prototypes(features, labels, refined, valid), length)  # (B, 1 + N, h, w)
     background, of_class = found[:, :1], found[:, 1:]
     raw = against(of_class, background, settings.contrast)
-    scale = maximum(raw)  # (B, N, 1, 1): P, N and Z share it, so that they compare as their cosines do
+    scale = maximum(raw)  # (B, N, 1, 1): P, N and Z share it, so that they compare like their cosines
     prototype = raw / scale
 
     regions = disagreement(refined, prototype, labels, settings)
     used = valid[..., None, None]
-    missing = noise = torch.zeros_like(prototype)  # what has no weight in S5 is not made
+    missing = noise = torch.zeros_like(prototype)  # not computed if their weight in S5 is 0
     if settings.complete:
         missing = local_map(features, regions.negative, background, settings.contrast, length) / scale * used
     if settings.suppress:
@@ -118,7 +118,7 @@ def calibrated_stages(
 
 
 def disagreement(refined: Tensor, prototype: Tensor, labels: Tensor, settings: CpmcSettings) -> Regions:
-    """S3 by the reading that the settings name, small regions dropped.
+    """S3 by the reading chosen in the settings, without small regions.
 
     Args:
         refined, prototype: (B, N, h, w) in [0, 1]; labels: (B, h, w), the refined map's seeds.

@@ -1,4 +1,4 @@
-"""The registry of backbones: one file for each family, one line for each backbone."""
+"""Registry of backbones: one file per family, one line per backbone."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ BACKBONES: dict[str, BackboneSpec] = {
 
 
 def spec_of(name: str) -> BackboneSpec:
-    """The registry's entry. Raises `UsageError`, with the valid names, for an unknown one."""
+    """The registry entry of a backbone. Raises `UsageError`, with the valid names, for an unknown one."""
     try:
         return BACKBONES[name]
     except KeyError:

@@ -1,4 +1,4 @@
-"""The interface of backbones. Each family of networks implements it in a file of its own."""
+"""The interface of backbones. Each family of networks implements it in its own file."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Backbone(nn.Module):
     Args:
         name: the name in the registry.
         parts: names of the submodules in order, starting with `stem`. Each is a freeze point.
-        channels, strides: those of the parts' outputs, (B, channels[k], ⌈H/strides[k]⌉, ⌈W/strides[k]⌉); each
+        channels, strides: of the parts' outputs, (B, channels[k], ⌈H/strides[k]⌉, ⌈W/strides[k]⌉); each
             stride divides the last one.
-        style: which convolution of a stage has the stride, for families with a choice.
-        normalisation: mean and standard deviation of the pixels, as in the training of the weights.
+        style: which convolution of a stage has the stride, for families that offer a choice.
+        normalisation: mean and standard deviation of the pixels, as used to train the weights.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Backbone(nn.Module):
         self.requires_grad_(False)
 
     def load_pretrained(self, tensors: Mapping[str, Tensor] | None) -> None:
-        """Load weights in the family's published naming; None downloads those named in the registry.
+        """Load weights in the family's published naming; None downloads the weights named in the registry.
 
         Raises `WeightsError` if they do not fit, cannot be downloaded, or do not exist.
         """

@@ -69,10 +69,10 @@ class ResNetBackbone(Backbone):
     def load_pretrained(self, tensors: Mapping[str, Tensor] | None) -> None:
         """Load tensors in torchvision's naming (`conv1.weight`, `layer1.0.…`; `fc.*` is ignored).
 
-        None downloads torchvision's own to torch's cache, checks torchvision's hash, and loads them without unpickling
-        code.
+        None downloads torchvision's weights to torch's cache, checks torchvision's hash, and loads them without
+        unpickling code.
         """
-        names = {"conv1": "stem.0", "bn1": "stem.1"}  # torchvision's stem is ours by position
+        names = {"conv1": "stem.0", "bn1": "stem.1"}  # our stem numbers its parts by position
         renamed = {}
         for key, value in (self._fetched() if tensors is None else tensors).items():
             module, _, rest = key.partition(".")
