@@ -1,12 +1,12 @@
-"""The verbs as plain functions, with their settings and results: the command line without Typer.
+"""The verbs as plain functions, with their settings and results, for use without the command line.
 
     from pathlib import Path
     import pseudomask
 
     pseudomask.extract(pseudomask.ExtractConfig(images=Path("photos"), out=Path("masks")))
 
-This module lists the names for editors and type checkers. At run time `pseudomask` looks them up in the table of
-verbs when they are first used, and imports no more than the verb needs.
+This module lists the names for editors and type checkers. At run time, `pseudomask` looks them up in the table of
+verbs on first use and imports no more than the verb needs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The settings that the usual next command takes over from the command that was run."""
+"""Carry settings over from the command that was run to the usual next one."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pseudomask.config.common import TagOptions
 from pseudomask.config.settings import settings
 
 _NAMES = ("crop", "list", *(one.name for one in dataclasses.fields(TagOptions)))
-"""How photos and tags are chosen and read, and the crop, which must fit the machine."""
+"""Settings for how photos and tags are chosen and read, plus the crop, which must fit the machine."""
 
 
 def carried(config: Any, following: type) -> list[object]:
-    """Flags and values for a command with the settings `following`: what was not left at its default in `config`.
+    """Flags and values for a command with the settings `following`: everything that `config` changed from its default.
 
-    The tags' own flag, --labels, is not among them.
+    The flag for the tags themselves, --labels, is left out.
     """
     usual = {one.name: one.default for one in settings(type(config))} if dataclasses.is_dataclass(config) else {}
     words: list[object] = []

@@ -1,4 +1,4 @@
-"""The verb `doctor`: check this machine, and make one mask.
+"""The verb `doctor`: check this machine and make one mask.
 
 Nothing heavy is imported at the top, so that a broken torch is reported instead of raising an error.
 """
@@ -27,12 +27,12 @@ from pseudomask.running.reporter import Bad, Reporter, SilentReporter
 NEEDED = ("torch", "torchvision", "numpy", "cv2", "PIL", "safetensors")
 """Modules needed to make masks."""
 OPTIONAL = {"pydensecrf": ("pydensecrf2", "pip install 'pseudomask[crf]' (Python 3.11 or 3.12)")}
-"""Module → its package, and how to install it."""
+"""Each module's package, and how to install it."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One check; if an `essential` one is not `ok`, the exit code is 3."""
+    """One check; the exit code is 3 if an `essential` check is not `ok`."""
 
     name: str
     ok: bool
@@ -40,7 +40,7 @@ class Check:
     essential: bool = True
 
     def describe(self) -> str:
-        """The detail, marked if something is missing."""
+        """The detail, with a mark if something is missing."""
         if self.ok:
             return self.detail
         return Bad(f"MISSING: {self.detail}") if self.essential else f"absent: {self.detail}"
@@ -51,7 +51,7 @@ class DoctorResult:
     """The result of `doctor`.
 
     Attributes:
-        checks: in the order in which they ran.
+        checks: the checks, in the order in which they ran.
         versions, system, devices, weights: the details, for programs; `weights` is empty if they cannot be read.
     """
 
@@ -81,7 +81,7 @@ class DoctorResult:
 def doctor(config: DoctorConfig, reporter: Reporter | None = None) -> DoctorResult:
     """Check versions, devices, optional packages, weights and write access, and make one mask.
 
-    Raises only `UsageError`, for an unknown device name; everything missing is in the result.
+    Raises only `UsageError`, for an unknown device name; whatever is missing is reported in the result.
     """
     result, reporter = DoctorResult(), reporter or SilentReporter()
 
@@ -120,7 +120,7 @@ def _versions(result: DoctorResult) -> str:
 
 def _imported(name: str) -> str:
     module = importlib.import_module(name)
-    if name == "torchvision":  # an incompatible pair imports, but fails here
+    if name == "torchvision":  # an incompatible pair imports fine, but fails here
         importlib.import_module("torchvision.ops").nms.__name__  # noqa: B018
     return str(getattr(module, "__version__", "present"))
 
@@ -133,7 +133,7 @@ def _optional(package: str, install: str) -> str:
 
 
 def _writable(out: Path) -> str:
-    """Write a temporary file in `out`, or in the folder where `out` would be created."""
+    """Write a temporary file to `out`, or to the folder where `out` would be created."""
     place = out.absolute()
     while not place.exists():
         place = place.parent

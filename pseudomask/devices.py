@@ -1,4 +1,4 @@
-"""Choose the device, the precision and the number of workers."""
+"""Choose the device, precision and number of workers."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pseudomask.suggest import did_you_mean
 
 
 def pick_device(name: str) -> torch.device:
-    """The device `name`; `auto` takes the first available of CUDA, MPS and CPU.
+    """The device called `name`; `auto` picks the first available of CUDA, MPS and CPU.
 
-    Each process of a torchrun takes its own GPU, unless `name` has a number. Raises `DeviceError` if the device
-    is missing, `UsageError` for an unknown name.
+    Each process of a torchrun gets its own GPU, unless `name` includes a number. Raises `DeviceError` if the device
+    is missing and `UsageError` for an unknown name.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -46,13 +46,13 @@ def _unknown(name: str) -> str:
 
 
 def _cpu_has_bf16() -> bool:
-    """Without AVX-512 BF16 or AMX, bf16 on a CPU is emulated and slower than float32."""
+    """Whether the CPU has AVX-512 BF16 or AMX; without them, bf16 is emulated and slower than float32."""
     names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, name, lambda: False)() for name in names)
 
 
 def pick_amp(name: str, device: torch.device) -> torch.dtype | None:
-    """The autocast type, or None for float32; `auto` is bf16 if the device supports it."""
+    """The autocast type, or None for float32; `auto` means bf16 if the device supports it."""
     if name == "off":
         return None
     if name == "bf16":
@@ -69,7 +69,7 @@ def pick_amp(name: str, device: torch.device) -> torch.dtype | None:
 
 
 def pick_workers(count: int) -> int:
-    """`count`, or for -1 one process fewer than cores, at most 8 and at least 1."""
+    """`count`, or for -1 one process fewer than there are cores, but at least 1 and at most 8."""
     if count >= 0:
         return count
     return max(1, min(8, cores() - 1))

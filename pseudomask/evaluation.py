@@ -1,4 +1,4 @@
-"""The verb `evaluate`: run the measurement and write the reports."""
+"""The verb `evaluate`: measure, and write the reports."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from pseudomask.running.reporter import Progress, Reporter, SilentReporter
 
 @dataclass(frozen=True)
 class EvaluateResult:
-    """The report, and the files that it was written to."""
+    """The report and the files that it was written to."""
 
     report: Report
     files: tuple[Path, ...] = ()
@@ -40,7 +40,7 @@ class EvaluateResult:
         return self.report.headline()
 
     def table(self) -> tuple[Sequence[str], list[tuple[str, ...]]]:
-        """One row per class, and their means; classes that are in no mask are only in the protocol."""
+        """One row per class, plus the means; classes that appear in no mask are listed only in the protocol."""
         return HEADER, [row for row in self.report.rows() if any(cell != "-" for cell in row[1:])]
 
     def notes(self) -> list[str]:
@@ -56,7 +56,7 @@ class EvaluateResult:
 def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> EvaluateResult:
     """Compare masks, or scores at one or all thresholds, with true masks (see `EvaluateConfig`).
 
-    Raises `UsageError` if nothing matches, sizes or classes differ, or settings contradict each other.
+    Raises `UsageError` if nothing matches, if sizes or classes differ, or if settings contradict each other.
     """
     reporter = reporter or SilentReporter()
     if config.sweep and config.threshold is not None:
@@ -70,7 +70,7 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
         bars: list[Progress] = []
 
         def advance(done: int, total: int) -> None:
-            if not bars:  # the number of pairs is known only now
+            if not bars:  # the number of pairs becomes known only here
                 bars.append(stack.enter_context(reporter.progress(total, "evaluating")))
             bars[0].advance(1)
 
@@ -104,7 +104,7 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
 
 
 def _report_stale(folder: MadeFolder, report: Report, reporter: Reporter) -> None:
-    """Warn about measured masks that their run marked as failed, because their photos changed."""
+    """Warn about measured masks that their run marked as failed because their photos changed."""
     entries: Mapping[str, Entry] = {}
     if folder.holds_run():
         with suppress(UsageError):  # another program's manifest

@@ -1,4 +1,4 @@
-"""Safe opening of files named by others: never a device, or a pipe that would block forever."""
+"""Safely open files that others name: never a device, nor a pipe that would block forever."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _DESCRIPTORS = ("/dev/fd/", "/dev/stdin", "/proc/")  # where a shell's `<(comman
 def open_file(path: Path | str, *, pipe: bool = False) -> BinaryIO:
     """Open a regular file for reading.
 
-    `pipe` also accepts a shell's `<(command)`, which can be read once. Raises `OSError` for anything else that is not
-    a regular file, except `/dev/null`.
+    `pipe` also accepts a shell's `<(command)`, which can be read only once. Raises `OSError` for anything else that
+    is not a regular file, except `/dev/null`.
     """
     file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115
     try:
@@ -32,7 +32,7 @@ def open_file(path: Path | str, *, pipe: bool = False) -> BinaryIO:
 
 
 def read_bytes(path: Path | str, *, pipe: bool = False) -> bytes:
-    """The content of a file; errors as `open_file`, and for a pipe with more than 1 GiB."""
+    """The content of a file. Raises the errors of `open_file`, and `OSError` for a pipe with more than 1 GiB."""
     with open_file(path, pipe=pipe) as file:
         if not pipe or file.seekable():
             return file.read()
@@ -43,7 +43,7 @@ def read_bytes(path: Path | str, *, pipe: bool = False) -> bytes:
 
 
 def _without_waiting(name: str, flags: int) -> int:
-    """An opener that does not wait for the other end of a pipe."""
+    """Open a file without waiting for the other end of a pipe."""
     return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
 
 

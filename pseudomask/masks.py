@@ -1,7 +1,7 @@
 """Label maps: their PNG files, their colours, and overlays of a mask on its photo.
 
 A label map is an integer array (H, W): 0 background, i + 1 for the class at position i, 255 ignore (65,535 in
-the 16-bit maps that more than 254 classes need).
+the 16-bit maps that are needed for more than 254 classes).
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from pseudomask.running.atomic import atomic_write
 
 IGNORE = 255
 IGNORE_16 = 65_535
-MAX_8BIT_CLASSES = 254  # foreground classes, besides background and ignore
+MAX_8BIT_CLASSES = 254  # foreground classes, not counting background and ignore
 _JPEG_SIDE = 65_500  # libjpeg's limit
 
 MaskMode = Literal["palette", "index"]
 
 
 def ignore_index(classes: int) -> int:
-    """The ignore index of masks with this many foreground classes."""
+    """The ignore index for masks with this many foreground classes."""
     return IGNORE if classes <= MAX_8BIT_CLASSES else IGNORE_16
 
 
@@ -39,7 +39,7 @@ def ignore_index(classes: int) -> int:
 def palette(colours: int = 256) -> np.ndarray:
     """The PASCAL VOC colour map, uint8 (colours, 3) RGB, read-only.
 
-    Bits 0, 1, 2 of an index become the highest bits of red, green, blue; bits 3, 4, 5 the next, and so on.
+    Bits 0, 1, 2 of an index become the highest bits of red, green, blue; bits 3, 4, 5 the next highest, and so on.
     """
     rest = np.arange(colours)
     table = np.zeros((colours, 3), np.uint8)
@@ -52,11 +52,11 @@ def palette(colours: int = 256) -> np.ndarray:
 
 
 def save_mask(path: Path, mask: np.ndarray, *, mode: MaskMode = "palette") -> None:
-    """Write an integer label map (H, W) as PNG, atomically.
+    """Write an integer label map (H, W) as a PNG file, atomically.
 
-    "palette" gives VOC's colours, "index" plain grey levels (dark to the eye, but OpenCV reads the classes).
-    A uint16 map, or values above 255, become a 16-bit index PNG whatever the mode. Raises UsageError for
-    another shape, type or mode, or values outside 0..65535.
+    "palette" uses VOC's colours, "index" plain grey levels (dark to the eye, but OpenCV reads the classes).
+    A uint16 map, or one with values above 255, becomes a 16-bit index PNG whatever the mode. Raises
+    UsageError for any other shape, type or mode, or for values outside 0..65535.
     """
     if mode not in ("palette", "index"):
         raise UsageError(f"unknown mask mode {mode!r}; choose palette or index")
@@ -71,9 +71,9 @@ def save_mask(path: Path, mask: np.ndarray, *, mode: MaskMode = "palette") -> No
 class MaskFile:
     """The content of a mask PNG.
 
-    mode: Pillow's; values: uint8 or uint16 (H, W) indices or grey levels, None for a colour image; colours: uint8
-    (H, W, 3) RGB of a colour image, otherwise None; palette: uint8 (n, 3) RGB of a palette image, otherwise None.
-    by_alpha: whether all pixels have one colour and differ only in transparency.
+    mode: Pillow's mode; values: uint8 or uint16 (H, W) indices or grey levels, None for colour images; colours:
+    uint8 (H, W, 3) RGB of a colour image, otherwise None; palette: uint8 (n, 3) RGB of a palette image, otherwise
+    None; by_alpha: whether all pixels have the same colour and differ only in transparency.
     """
 
     mode: str
@@ -83,7 +83,7 @@ class MaskFile:
     by_alpha: bool = False
 
     def in_colours(self) -> np.ndarray | None:
-        """uint8 (H, W, 3) RGB of a colour or palette image; None for grey levels of 16 bits."""
+        """uint8 (H, W, 3) RGB of a colour or palette image; None for 16-bit grey levels."""
         if self.colours is not None or self.values is None:
             return self.colours
         if self.palette is not None:
@@ -97,14 +97,14 @@ class MaskFile:
 def read_mask_file(path: Path, *, max_pixels: int = 200_000_000) -> MaskFile:
     """Read a mask PNG with its values or colours; transparency is ignored.
 
-    Grey levels of 2 and 4 bits are the stored numbers (0..3, 0..15), as in 1-bit files, not stretched to 255.
-    Raises ImageError for a missing, damaged, too large or non-PNG file.
+    As in 1-bit files, 2-bit and 4-bit grey levels stay the stored numbers (0..3, 0..15) and are not stretched to 255.
+    Raises ImageError if the file is missing, damaged, too large or not a PNG.
     """
     try:
         data = read_bytes(path)
         with PngImageFile(io.BytesIO(data)) as image:
-            image.verify()  # checksums, which decoding alone would not check
-        with PngImageFile(io.BytesIO(data)) as image:  # not Image.open: its pixel limit warns and is global
+            image.verify()  # verifies the checksums, which decoding alone would not
+        with PngImageFile(io.BytesIO(data)) as image:  # not Image.open, whose pixel limit is global and warns
             if image.width * image.height > max_pixels:
                 reason = f"{image.width} x {image.height} pixels exceed the limit of {max_pixels}"
                 raise ImageError(path, reason)
@@ -114,16 +114,16 @@ def read_mask_file(path: Path, *, max_pixels: int = 200_000_000) -> MaskFile:
         raise ImageError(path, _reason(error)) from error
 
 
-_BITS, _COLOUR_TYPE = 24, 25  # of a PNG's header
+_BITS, _COLOUR_TYPE = 24, 25  # offsets in a PNG's header
 
 
 def stored_in_bytes(data: bytes) -> bool:
-    """Whether a mask PNG has 8 or 16 bits per value: some readers stretch fewer bits to 255, others do not."""
+    """Whether a mask PNG has 8 or 16 bits per value; some readers stretch fewer bits to 255, others do not."""
     return data[_BITS] >= 8 and data[_COLOUR_TYPE] in (0, 3)
 
 
 def _mask_file(image: Image.Image, *, bits: int, grey: bool) -> MaskFile:
-    """`bits` (of a sample) and `grey` are those of the file's header, which Pillow's mode hides."""
+    """`bits` (per sample) and `grey` come from the file's header, since Pillow's mode hides them."""
     mode = image.mode
     if mode not in ("1", "L", "P", "I;16", "I;16B", "I"):
         colours = np.asarray(image.convert("RGB"))
@@ -139,9 +139,9 @@ def _mask_file(image: Image.Image, *, bits: int, grey: bool) -> MaskFile:
 
 
 def load_mask(path: Path, *, max_pixels: int = 200_000_000) -> np.ndarray:
-    """Read a label map PNG as uint8 or uint16 (H, W); palette images give indices, not colours.
+    """Read a label map PNG as uint8 or uint16 (H, W); palette images yield indices, not colours.
 
-    Raises UsageError for a PNG of colours instead of class indices, and ImageError as `read_mask_file`.
+    Raises UsageError if the PNG holds colours instead of class indices, and ImageError like `read_mask_file`.
     """
     file = read_mask_file(path, max_pixels=max_pixels)
     if file.values is None:
@@ -154,9 +154,9 @@ def overlay(
 ) -> np.ndarray:
     """The photo with its mask on top, uint8 (H, W, 3).
 
-    image: uint8 (H, W, 3) RGB; mask: integer (H, W); alpha: weight of the class colour in [0, 1].
-    Regions get a thin white contour; the background is unchanged. With `names` (foreground, in class
-    order), a legend of the classes present is drawn in the upper left corner, if it fits.
+    image: uint8 (H, W, 3) RGB; mask: integer (H, W); alpha: weight of the class colour, in [0, 1].
+    Regions get a thin white contour; the background is unchanged. With `names` (of foreground classes, in
+    order), a legend of the classes present is drawn in the upper left corner if it fits.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise UsageError(f"a photo must be uint8 (H, W, 3), not {image.dtype} {image.shape}")
@@ -190,7 +190,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _contour(labels: np.ndarray) -> np.ndarray:
-    """Pixels of a region that touch another one, bool (H, W); about 1/400 of the short side thick."""
+    """Pixels of a region that touch another region, bool (H, W); the line is about 1/400 of the short side thick."""
     edge = np.zeros(labels.shape, bool)
     across, down = labels[:, 1:] != labels[:, :-1], labels[1:] != labels[:-1]
     edge[:, 1:] |= across & (labels[:, 1:] > 0)
@@ -204,7 +204,7 @@ def _contour(labels: np.ndarray) -> np.ndarray:
 
 
 def _with_legend(picture: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """`picture` with a swatch and a name for each class present, largest first; as many as fit."""
+    """`picture` with a swatch and a name for as many of the classes present as fit, largest first."""
     areas = np.bincount(labels.ravel(), minlength=len(names) + 1)[: len(names) + 1]
     present = [int(index) for index in np.argsort(-areas, kind="stable") if index > 0 and areas[index] > 0]
     height, width = labels.shape
@@ -234,7 +234,7 @@ def _printable(name: str) -> str:
 
 
 def save_picture(path: Path, picture: np.ndarray) -> None:
-    """Write uint8 (H, W, 3) RGB as JPEG, atomically; for viewing, not for measuring.
+    """Write uint8 (H, W, 3) RGB as a JPEG file, atomically; for viewing, not for measuring.
 
     Sides above JPEG's limit are scaled down (the aspect ratio is not kept).
     """

@@ -1,4 +1,4 @@
-"""Read arrays of a `.npz` file that is not trusted: nothing is unpickled, and no more is decompressed than expected."""
+"""Read arrays from an untrusted `.npz` file: unpickle nothing, and decompress no more than expected."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from typing import BinaryIO
 
 import numpy as np
 
-_MAX_HEADER = 1 << 10  # bytes of an .npy header: ours take 128
-# Matched without spaces. numpy's reader passes this text to Python's parser, which raises all kinds of errors.
+_MAX_HEADER = 1 << 10  # bytes of an .npy header; ours take 128
+# Matched without spaces. NumPy's reader passes this text to Python's parser, which raises all kinds of errors.
 _HEADER = re.compile(rb"\{'descr':'([|<>]u[124])','fortran_order':(True|False),'shape':\(([\d,]*)\),?\}\n?")
 
 
 def read_array(
     file: BinaryIO, info: zipfile.ZipInfo, dtypes: str, shape: tuple[int, ...] | None, *, most: int
 ) -> np.ndarray:
-    """One array of a `.npz` file, with a dtype in `dtypes`.
+    """Read one array of a `.npz` file, with a dtype in `dtypes`.
 
-    shape: the expected one; None is a vector with at most `most` items. Raises ValueError for anything else, and for
-    damaged, encrypted or unusually compressed members.
+    shape: the expected shape; None means a vector with at most `most` items. Raises ValueError for anything else, and
+    for damaged, encrypted or unusually compressed members.
     """
     count = most if shape is None else math.prod(shape)
     data = _decompress(file, info, _MAX_HEADER + count * max(np.dtype(d).itemsize for d in dtypes) + 1)
@@ -47,7 +47,7 @@ def read_array(
 def _decompress(file: BinaryIO, info: zipfile.ZipInfo, limit: int) -> bytes:
     """The first `limit` bytes of a member.
 
-    Does not use zipfile's reader, which expands whole bzip2 blocks before it checks the limit, so that a few
+    Avoids zipfile's reader, which expands whole bzip2 blocks before it checks the limit, so that a few
     kilobytes could expand to gigabytes.
     """
     file.seek(info.header_offset)
@@ -58,7 +58,7 @@ def _decompress(file: BinaryIO, info: zipfile.ZipInfo, limit: int) -> bytes:
     file.seek(name_length + extra_length, io.SEEK_CUR)
     if info.compress_type == zipfile.ZIP_STORED:
         return file.read(min(limit, info.file_size))
-    raw = file.read(min(info.compress_size, 2 * limit + (1 << 16)))  # neither method doubles its input
+    raw = file.read(min(info.compress_size, 2 * limit + (1 << 16)))  # neither method doubles the size of its input
     if info.compress_type == zipfile.ZIP_BZIP2:
         return bz2.BZ2Decompressor().decompress(raw, limit)
     if info.compress_type == zipfile.ZIP_DEFLATED:

@@ -1,4 +1,4 @@
-"""Text for people and shells: safe quoting, counts with their nouns, shortened lists, durations."""
+"""Text for people and shells: safe quoting, counts with nouns, shortened lists and durations."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def command(*words: object) -> str:
 
 
 def shell_word(word: object) -> str:
-    """One word quoted for bash, zsh and similar shells, on one line and without terminal control characters.
+    """One word quoted for bash, zsh and similar shells, on a single line and without terminal control characters.
 
-    A path that begins with a dash is prefixed with `./`. Unprintable characters become escapes in `$'…'`.
+    A path that begins with a dash gets the prefix `./`. Unprintable characters become escapes in `$'…'`.
     """
     text = str(word)
     if isinstance(word, PurePath) and text.startswith("-"):
@@ -30,7 +30,7 @@ def shell_word(word: object) -> str:
 
 
 def quoted(word: object) -> str:
-    """The same, always in quotes, for a name inside a sentence."""
+    """Like `shell_word`, but always in quotes, for a name inside a sentence."""
     text = shell_word(word)
     return text if text.startswith(("'", "$'")) else f"'{text}'"
 
@@ -42,14 +42,14 @@ def _escaped(letter: str) -> str:
 
 
 def double_quoted(text: str) -> str:
-    """A double-quoted string, valid in YAML and TOML."""
+    """`text` as a double-quoted string that is valid in YAML and TOML."""
     return f'"{"".join(_in_double_quotes(letter) for letter in text)}"'
 
 
 def _in_double_quotes(letter: str) -> str:
     if letter in '\\"':
         return f"\\{letter}"
-    if letter.isprintable() or "\udc80" <= letter <= "\udcff":  # keep non-UTF-8 bytes of names as they are
+    if letter.isprintable() or "\udc80" <= letter <= "\udcff":  # keep non-UTF-8 bytes in names as they are
         return letter
     return f"\\u{ord(letter):04x}" if letter <= "\uffff" else f"\\U{ord(letter):08x}"
 
@@ -61,7 +61,7 @@ def yaml_word(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """`text` on one line, without control characters and characters that a terminal cannot show."""
+    """`text` on one line, without control characters or characters that a terminal cannot show."""
     if text.isprintable():
         return text
     return "".join(_visible(letter) for letter in text)
@@ -70,7 +70,7 @@ def printable(text: str) -> str:
 def _visible(letter: str) -> str:
     if letter.isprintable() or letter == "\u200d":  # the joiner inside emoji
         return letter
-    if "\udc80" <= letter <= "\udcff":  # a byte of a name that is not UTF-8
+    if "\udc80" <= letter <= "\udcff":  # a byte in a name that is not valid UTF-8
         return f"\\x{ord(letter) - 0xDC00:02x}"
     return letter.encode("unicode_escape").decode("ascii")
 
@@ -82,13 +82,13 @@ def count(n: int, noun: str) -> str:
 
 
 def some(names: Sequence[str], most: int, rest: str) -> str:
-    """`a, b, c`, or `a, b and 5 more (REST)`, where `rest` says where the others are listed."""
+    """`a, b, c`, or `a, b and 5 more (REST)`, where REST says where to find the others."""
     left = len(names) - most
     return ", ".join(names[:most]) + (f" and {left:,} more ({rest})" if left > 0 else "")
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:
-    """The first `most` names: `a, b, c, …`."""
+    """At most the first `most` names: `a, b, c, …`."""
     return ", ".join(names[:most]) + (", …" if len(names) > most else "")
 
 

@@ -1,6 +1,6 @@
 """Score maps and their compact file format.
 
-A score file is a `.npz` that anyone can read: `numpy.load("x.npz")["values"] / 255`. It contains plain arrays:
+A score file is a `.npz` that anyone can read: `numpy.load("x.npz")["values"] / 255`. It holds plain arrays:
 
     version  ()         uint8   1
     classes  (n,)       uint16  mask index of each plane, ascending; 0 is background and has no plane
@@ -8,10 +8,10 @@ A score file is a `.npz` that anyone can read: `numpy.load("x.npz")["values"] / 
     size     (2,)       uint32  (H, W) of the oriented image
     stride   ()         uint16  h = ceil(H / stride), w = ceil(W / stride)
 
-The members are compressed with bzip2, which NumPy reads as it reads deflate: on such smooth maps it is 5 to
+The members are compressed with bzip2, which NumPy reads just like deflate: on such smooth maps it is 5 to
 20 % smaller than deflate or PNG on the same plain bytes, and its bytes do not depend on the machine's zlib.
-A 500 x 375 image with 3 classes takes about 22 KB where no map is zero anywhere, 6 KB where most of them is
-(16 bits: 63 and 12 KB).
+A 500 x 375 image with 3 classes takes about 22 KB if no map is zero anywhere, and 6 KB if the maps are mostly
+zero (16 bits: 63 and 12 KB).
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ Bits = Literal[8, 16]
 
 _VERSION = 1
 _MAX_CLASS = 65_534  # 65,535 is the ignore index of 16-bit masks
-MAX_SIDE = 1 << 20  # pixels of a photo's side
-_MAX_VALUES = 1 << 28  # elements of `values`: 1 GiB once they are float32
+MAX_SIDE = 1 << 20  # pixels along a photo's side
+_MAX_VALUES = 1 << 28  # elements of `values`; 1 GiB as float32
 _MEMBERS = ("version", "classes", "values", "size", "stride")
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the same scores give the same bytes
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed date, so that the same scores give the same bytes
 
 
 @dataclass(frozen=True, eq=False)
 class ScoreMap:
     """Class scores of one image at reduced resolution.
 
-    classes: mask indices (>= 1), ascending, one for each plane; may be empty (an image without tags).
+    classes: mask indices (>= 1), ascending, one per plane; may be empty (an image without tags).
     values:  float32 (n, h, w) in [0, 1].
     size:    (H, W) of the image.
     stride:  image pixels per score pixel; h = ceil(H / stride), w = ceil(W / stride).
@@ -68,12 +68,12 @@ class ScoreMap:
             raise ValueError("score values must be numbers in [0, 1]")
 
     def planes(self) -> Iterator[np.ndarray]:
-        """Each class's plane at full size in turn, float32 (H, W) in [0, 1]; one in memory at a time."""
+        """Yield each class's plane at full size, float32 (H, W) in [0, 1], with one in memory at a time."""
         height, width = self.size
         for plane in self.values:
             full_size = (plane.shape[1] * self.stride, plane.shape[0] * self.stride)
             full = cv2.resize(np.ascontiguousarray(plane), full_size, interpolation=cv2.INTER_LINEAR)
-            # Interpolation weights are rounded, so a plateau of ones may come out one ulp above 1.
+            # Interpolation weights are rounded, so a plateau of ones may end up one ulp above 1.
             yield np.minimum(full[:height, :width], np.float32(1))
 
     def upsample(self) -> np.ndarray:
@@ -90,7 +90,7 @@ class ScoreMap:
     def best(self) -> tuple[np.ndarray, np.ndarray]:
         """The highest score of each pixel, float32 (H, W), and its class, uint8 or uint16 (H, W).
 
-        Ties go to the lower class index. Without classes: scores 0 and class 0. Needs memory for three
+        Ties go to the lower class index. Without classes, all scores and classes are 0. Needs memory for three
         planes, however many classes there are.
         """
         dtype = self._mask_dtype()
@@ -105,10 +105,10 @@ class ScoreMap:
         return score, label
 
     def mask(self, threshold: float) -> np.ndarray:
-        """Label map (H, W): the best class where its score is above `threshold` (in [0, 1]), else 0.
+        """Label map (H, W): the best class where its score is above `threshold` (in [0, 1]), otherwise 0.
 
-        The background is a constant plane of height `threshold` that wins ties. uint8, or uint16 where a
-        class index is above 254.
+        The background acts as a constant plane of height `threshold` that wins ties. The type is uint8, or uint16
+        if any class index is above 254.
         """
         limit = check_threshold(threshold)
         score, label = self.best()
@@ -120,21 +120,21 @@ class ScoreMap:
 
 
 def check_threshold(threshold: float) -> np.float32:
-    """`threshold` as the float32 that scores are compared with; UsageError unless it is in [0, 1]."""
+    """`threshold` as the float32 that scores are compared with. Raises UsageError unless it is in [0, 1]."""
     if not 0 <= threshold <= 1:
         raise UsageError(f"the background threshold must be in [0, 1], not {threshold}")
     return np.float32(threshold)
 
 
 def quantise(scores: ScoreMap, bits: Bits = 8) -> ScoreMap:
-    """What `load_scores` would return after `save_scores`, so that masks from memory equal masks from disk."""
+    """What `load_scores` would return after `save_scores`, so that masks made in memory equal those made from disk."""
     return ScoreMap(scores.classes, _decode(_encode(scores.values, bits)), scores.size, scores.stride)
 
 
 def save_scores(path: Path, scores: ScoreMap, *, bits: Bits = 8) -> None:
     """Write a score file (layout above) atomically; the same scores give the same bytes.
 
-    Raises UsageError for more values than `load_scores` would read (1 GiB as float32).
+    Raises UsageError if there are more values than `load_scores` would read (1 GiB as float32).
     """
     if scores.values.size > _MAX_VALUES:
         reason = f"{scores.values.size} scores exceed the limit of {_MAX_VALUES} per file"
@@ -168,7 +168,7 @@ def load_scores(path: Path) -> ScoreMap:
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, zipfile.BadZipFile, zlib.error, NotImplementedError, OverflowError, MemoryError) as error:
-        raise _foreign(path, error) from error  # zipfile also meets later versions, and offsets past 63 bits
+        raise _foreign(path, error) from error  # zipfile also fails on newer versions and offsets past 63 bits
 
 
 def _foreign(path: Path, error: Exception) -> UsageError:
@@ -177,7 +177,7 @@ def _foreign(path: Path, error: Exception) -> UsageError:
 
 
 def _check_geometry(classes: tuple[int, ...], shape: tuple[int, ...], size: tuple[int, int], stride: int) -> None:
-    """ValueError unless classes, the shape of the values, size and stride fit together."""
+    """Raise ValueError unless classes, the shape of the values, size and stride fit together."""
     if list(classes) != sorted(set(classes)) or any(not 1 <= index <= _MAX_CLASS for index in classes):
         raise ValueError(f"classes must be ascending mask indices in 1..{_MAX_CLASS}, not {classes[:8]}")
     if not 1 <= stride <= 65_535 or not all(1 <= side <= MAX_SIDE for side in size):

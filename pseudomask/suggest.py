@@ -19,13 +19,13 @@ def nearest(name: str, valid: Iterable[str], *, cutoff: float = 0.6) -> str | No
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
-    """`; did you mean 'cat'?`, or nothing."""
+    """`; did you mean 'cat'?`, or an empty string."""
     near = nearest(name, valid)
     return f"; did you mean {quoted(near)}?" if near else ""
 
 
 def did_you_mean_path(missing: Path) -> str:
-    """`; did you mean 'photos/cats'?` if the first missing part of the path has a similar name, or nothing."""
+    """`; did you mean 'photos/cats'?` if the first missing part of the path has a similar name, or empty."""
     there = missing
     while not there.exists() and there != there.parent:
         there = there.parent

@@ -1,7 +1,7 @@
-"""The table of verbs, from which the command line, Python API, chains, completion and manual page are made.
+"""The table of verbs, from which the command line, Python API, chains, completion and manual page are built.
 
 To add a verb, add a row here, its settings in `pseudomask.config`, its function, and its name in `api`. The table
-imports nothing heavy: a verb's function is imported when it is called, so that `--help` is fast and `evaluate` runs
+imports nothing heavy: a verb's function is imported only when called, so that `--help` is fast and `evaluate` runs
 without torch.
 """
 
@@ -45,8 +45,8 @@ GROUPS = MAKE, LOOK, TRAIN, MACHINE = (
 class Result(Protocol):
     """What a verb's function returns.
 
-    Optional methods: `headline()`, a line shown first; `table()`, (header, rows) shown instead of the summary;
-    `notes()`, lines shown last.
+    Optional methods: `headline()`, a line shown first; `table()`, a (header, rows) pair shown instead of the
+    summary; `notes()`, lines shown last.
     """
 
     @property
@@ -64,25 +64,25 @@ class Verb:
     """One verb.
 
     Attributes:
-        config: data class of its settings.
+        config: the data class of its settings.
         function: "module:function", called with the settings and a `Reporter`; returns a `Result`.
-        help: one line.
+        help: one line of help.
         group: its heading in the program's help, one of `GROUPS`.
-        shared: whether all processes of a torchrun share the work; otherwise rank 0 does everything.
+        shared: whether all processes of a torchrun share the work; if not, rank 0 does everything.
         configurable: whether `--config` can hold its settings.
-        stdout: (settings, result) → the lines printed on stdout without `--json`.
-        next: the usual next command, if the summary does not name it; may contain settings in braces, and {weights},
-            the weights just written; settings that it shares with this verb are added (`carried`).
-        varies: what other settings than the defaults change of `next` and `method`.
+        stdout: maps (settings, result) to the lines printed on stdout without `--json`.
+        next: the usual next command, if the summary does not name it; may contain settings in braces, and
+            {weights} for the weights just written; settings that it shares with this verb are added (`carried`).
+        varies: how settings other than the defaults change `next` and `method`.
 
     For the verbs that can be a step of a chain (`pseudomask run`):
         writes: the setting that names its output.
-        below: default of `writes`, relative to the chain's `out`.
-        inputs: settings that take earlier steps' outputs, or the data.
+        below: the default of `writes`, relative to the chain's `out`.
+        inputs: the settings that take earlier steps' outputs or the data.
         makes: the settings of later steps that take its output, or "masks".
-        method: for trainings, the method of extract that the weights are for.
-        aliases: other names of settings in a file.
-        several: whether a chain may contain more than one.
+        method: for verbs that train, the extract method that the weights are for.
+        aliases: other names for settings in a file.
+        several: whether a chain may contain more than one of it.
     """
 
     name: str
@@ -104,12 +104,12 @@ class Verb:
     several: bool = False
 
     def of(self, config: Any) -> Verb:
-        """The verb as it is with these settings."""
+        """The verb adapted to these settings."""
         return replace(self, **self.varies(config))
 
     @property
     def run(self) -> Callable[[Any, Reporter], Result]:
-        """The verb's function, imported now."""
+        """The verb's function, imported on access."""
         module, _, name = self.function.partition(":")
         function: Callable[[Any, Reporter], Result] = getattr(importlib.import_module(module), name)
         return function
@@ -121,11 +121,11 @@ class Verb:
 
     @property
     def source(self) -> str | None:
-        """The setting of the output folder that it starts from; None if it starts from photos."""
+        """The setting that names the output folder it starts from; None if it starts from photos."""
         return next((name for name in ("seeds", "pred", "out") if name in self.inputs), None)
 
     def product(self, config: Any) -> Path:
-        """The path that later steps of a chain take from it."""
+        """The path that it hands to later steps of a chain."""
         made: Path = getattr(config, self.writes)
         return made / WEIGHTS if self.trains else made
 

@@ -1,1 +1,1 @@
-"""The command line, made from the table of verbs. The only place that prints and that knows Typer and Rich."""
+"""The command line, made from the table of verbs. Only this package prints and knows about Typer and Rich."""

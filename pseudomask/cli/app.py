@@ -1,4 +1,4 @@
-"""The program: its verbs, and how errors, signals and closed pipes end it."""
+"""The program: its verbs, and how it exits on errors, signals and closed pipes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HELP = "From photos and image-level tags to pixel masks: CAM, ReCAM and CPMC pse
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the command line; returns the exit code and never raises."""
+    """Run the command line and return the exit code; never raises."""
     debug = "--debug" in arguments or bool(os.environ.get("PSEUDOMASK_DEBUG"))
     try:
         code = _dispatch(list(arguments) or ["--help"])
@@ -77,24 +77,24 @@ def _dispatch(arguments: list[str]) -> int:
     try:
         code: Any = command.main(arguments, prog_name="pseudomask", standalone_mode=False)
     except SystemExit as leaving:
-        if isinstance(leaving.__context__, BrokenPipeError):  # `--help | head -1` is no failure
+        if isinstance(leaving.__context__, BrokenPipeError):  # `--help | head -1` is not a failure
             return 0
         code = leaving.code
     return code if isinstance(code, int) else 0
 
 
 def _variables() -> list[str]:
-    """All variables that set something for some verb."""
+    """All environment variables that set something for any verb."""
     return [
         name for verb in VERBS.values() for one in settings(verb.config) for name in sources.variables(verb.name, one)
     ]
 
 
 def _message(error: Exception) -> str:
-    """One line: what is wrong, where, and what to do."""
+    """One line that says what is wrong, where, and what to do."""
     if isinstance(error, PseudomaskError):
         return str(error)
-    shown = getattr(error, "format_message", None)  # Typer's own: an unknown flag, a missing argument
+    shown = getattr(error, "format_message", None)  # Typer's own errors: an unknown flag, a missing argument
     if shown is not None:
         near = getattr(error, "possibilities", None)
         text = f"{error.message}{nearest(error.option_name, near)}" if near else str(shown()).rstrip(".")  # type: ignore[attr-defined]

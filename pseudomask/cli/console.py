@@ -18,12 +18,12 @@ _NUMBER = re.compile(r"([-+]?[\d.,]+|-|)")
 
 
 def out(text: str) -> None:
-    """Write a line of data to stdout, with names byte for byte as on disk. A closed pipe is not an error."""
+    """Write a line of data to stdout, keeping names byte for byte as on disk. A closed pipe is not an error."""
     _write(sys.stdout, text, keep_bytes=True)
 
 
 def err(text: str, *, head: str = "", colour: int = 0) -> None:
-    """Write a line for people to stderr, after `head`, which is coloured on a terminal."""
+    """Write a line for people to stderr, preceded by `head`, which is coloured on a terminal."""
     _write(sys.stderr, paint(head, colour) + printable(text), keep_bytes=False)
 
 
@@ -33,9 +33,9 @@ def error(text: str) -> None:
 
 
 def folded(text: str, indent: int) -> list[str]:
-    """`text` wrapped to the terminal beside a label of `indent` columns; one line if stderr is not a terminal.
+    """`text` wrapped to the terminal, beside a label of `indent` columns; a single line if stderr is not a terminal.
 
-    Commands stay on one line so that they can be copied, and words are never split: paths stay whole.
+    Commands stay on one line so that they can be copied. Words are never split, so paths stay whole.
     """
     if not indent or not is_live(sys.stderr) or "pseudomask " in text:
         return [text]
@@ -44,7 +44,7 @@ def folded(text: str, indent: int) -> list[str]:
 
 
 def paint(text: str, colour: int) -> str:
-    """`text` in that colour (SGR 31 to 36), if stderr is a terminal and $NO_COLOR is not set."""
+    """`text` in this colour (SGR 31 to 36), if stderr is a terminal and $NO_COLOR is not set."""
     wanted = text and colour and is_live(sys.stderr) and not os.environ.get("NO_COLOR")
     return f"\x1b[{colour}m{text}\x1b[0m" if wanted else text
 
@@ -60,12 +60,12 @@ def flush() -> None:
 
 
 def is_live(stream: TextIO | None) -> bool:
-    """Whether `stream` can show a moving bar: a terminal that understands cursor movement."""
+    """Whether `stream` can show a moving bar, i.e. is a terminal that understands cursor movement."""
     return stream is not None and stream.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
-    """Lines of a plain table: text left-aligned, numbers right-aligned, two spaces between columns."""
+    """The lines of a plain table: text left-aligned, numbers right-aligned, two spaces between columns."""
     cells = [[_cell(value) for value in row] for row in rows]
     widths = [max(len(line[i]) for line in [list(headers), *cells]) for i in range(len(headers))]
     numeric = [all(_NUMBER.fullmatch(row[i]) for row in cells) for i in range(len(headers))]
@@ -96,7 +96,7 @@ def _write(stream: TextIO | None, text: str, *, keep_bytes: bool) -> None:
 
 
 def _encodable(text: str, encoding: str, keep_bytes: bool) -> str:
-    """`text` with characters that the stream cannot encode as backslash escapes."""
+    """`text`, with backslash escapes for characters that the stream cannot encode."""
     try:
         text.encode(encoding)
         return text
@@ -113,7 +113,7 @@ def _encodable(text: str, encoding: str, keep_bytes: bool) -> str:
 
 
 def _silence(stream: TextIO) -> None:
-    """Discard further output after the reader has gone, so that the command ends with its own exit code."""
+    """Discard further output once the reader has gone, so that the command ends with its own exit code."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

@@ -1,4 +1,4 @@
-"""`--help`: groups of flags, each with one sentence and its default; the same text in a pipe and on a terminal.
+"""`--help`: groups of flags, each with one sentence and its default; the text is the same in pipes and on terminals.
 
 Typer's own pages leave half of 80 columns empty, truncate long flags and break the names of choices in the middle.
 """
@@ -32,7 +32,7 @@ _WIDEST = 100
 _NOTE = re.compile(r"\[(?:default|required)[^\]]*\]")
 
 Row = tuple[str, str]
-"""What to type, and what it does."""
+"""What to type and what it does."""
 
 
 class Command(TyperCommand):
@@ -42,7 +42,7 @@ class Command(TyperCommand):
         return _shown(page(self, ctx, _width(), whole=False))
 
     def whole_help(self, ctx: Any) -> str:
-        """The help with all settings (`--help-all`)."""
+        """The help that shows all settings (`--help-all`)."""
         return _shown(page(self, ctx, _width()))
 
 
@@ -53,7 +53,7 @@ class Group(TyperGroup):
         return _shown(page(self, ctx, _width()))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The verb of that name. Raises `UsageError`, naming the nearest one."""
+        """The verb with this name. Raises a `UsageError` that suggests the nearest one."""
         found = self.commands.get(cmd_name)
         if found is None and not ctx.resilient_parsing and not cmd_name.startswith("-"):
             near = nearest(cmd_name, self.commands)
@@ -64,7 +64,7 @@ class Group(TyperGroup):
 def page(command: Any, ctx: Any, width: int, *, whole: bool = True) -> str:
     """The help of a command in lines of at most `width` characters; headings end with a colon.
 
-    `whole`: with all settings, not only those that people use first.
+    `whole`: show all settings, not only those that people use first.
     """
     hidden = set[str]() if whole else later(command)
     lines = [
@@ -82,14 +82,14 @@ def page(command: Any, ctx: Any, width: int, *, whole: bool = True) -> str:
 
 
 def later(command: Any) -> set[str]:
-    """The settings of a verb that people need less; none where no setting is marked as among the first."""
+    """The settings of a verb that people need less often; empty if no setting is marked as `first`."""
     found = settings(VERBS[command.name].config) if command.name in VERBS else []
     shown = any(one.first for one in found)
     return {one.name for one in found if shown and not (one.first or one.positional or one.required or one.needed)}
 
 
 def sections(command: Any, ctx: Any, hidden: Collection[str] = ()) -> list[tuple[str, list[Row]]]:
-    """Headings with their rows: arguments, then groups in order of appearance, then the flags common to all verbs."""
+    """Headings with their rows: arguments, then groups in order of appearance, then the flags that all verbs share."""
     found: dict[str, list[Row]] = {"Arguments": []}
     for name, verb in getattr(command, "commands", {}).items():
         found.setdefault(verb.rich_help_panel, []).append((name, verb.help))
@@ -108,7 +108,7 @@ def _is_typers(one: Any) -> bool:
 
 
 def _option(one: Any) -> Row:
-    """`-q, --quiet`, `--[no-]overlay`, `--limit N`, and its sentence."""
+    """`-q, --quiet`, `--[no-]overlay` or `--limit N`, with its sentence."""
     names = sorted(one.opts, key=len)
     if one.secondary_opts:
         names[-1] = f"--[no-]{names[-1].removeprefix('--')}"
@@ -124,9 +124,9 @@ def _usage(command: Any, ctx: Any) -> str:
 
 
 def _entry(typed: str, text: str, width: int) -> Iterator[str]:
-    """The lines of one row: side by side if there is room, else the sentence below."""
+    """The lines of one row: side by side if there is room, otherwise with the sentence below."""
     head, narrow = f"  {typed}", width < 2 * _TEXT
-    if len(head) > width:  # a list of choices too long for one line goes into the sentence
+    if len(head) > width:  # a list of choices too long for one line moves into the sentence
         flag, _, choices = typed.partition(" ")
         head, text = f"  {flag}", f"{', '.join(choices.split('|'))}: {text}"
     indent = " " * (6 if narrow else _TEXT)

@@ -18,9 +18,9 @@ def as_command(
     extra: list[inspect.Parameter],
     body: Callable[[dict[str, Any]], None],
 ) -> Callable[..., None]:
-    """A function whose signature Typer reads: the settings and the `extra` parameters.
+    """A function with a signature for Typer to read: the settings and the `extra` parameters.
 
-    `body` gets what was given, by name: text for a value, a bool for a switch, None for the rest.
+    `body` receives what was given, by name: text for a value, a bool for a switch, None for the rest.
     Typer only splits the line; we convert values ourselves, so that flags, variables and config
     files share the same rules and error messages.
     """
@@ -43,7 +43,7 @@ def _parameter(setting: Setting) -> inspect.Parameter:
             parser=_text,
             show_default=False,
         )
-        return keyword(setting.name, Path | None, info)  # the type matters only to the help
+        return keyword(setting.name, Path | None, info)  # the type only matters for the help
     if values.is_bool(setting.annotation):
         return keyword(setting.name, bool | None, _option(setting, f"{setting.flag}/--no-{setting.key}"))
     info = _option(
@@ -76,7 +76,7 @@ def describe(setting: Setting) -> str:
     """The help of a setting, with its default."""
     notes = []
     if values.is_bool(setting.annotation):
-        if setting.default:  # a switch that is off needs no note
+        if setting.default:  # a switch that is off by default needs no note
             notes.append(f"default: {setting.key}")
     elif shown := values.show(setting.default):
         notes.append(f"default: {shown}")
@@ -86,5 +86,5 @@ def describe(setting: Setting) -> str:
 
 
 def _text(value: str) -> str:
-    """Take a value as is: Typer's own check rejects names that are not UTF-8."""
+    """Take a value as is, because Typer's own check rejects names that are not valid UTF-8."""
     return value

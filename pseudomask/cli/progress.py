@@ -1,4 +1,4 @@
-"""The command line's `Reporter`: a moving bar on a terminal, else a plain line every few seconds."""
+"""The command line's `Reporter`: a moving bar on a terminal, otherwise a plain line every few seconds."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ConsoleReporter:
         self._hinted = False
 
     def hint(self, text: str) -> None:
-        """Show `text` on a terminal until the next output: torch and weights take a second or more to load."""
+        """Show `text` on a terminal until the next output, because torch and weights take a second or more to load."""
         if self.live and not self.quiet:
             sys.stderr.write(text)
             sys.stderr.flush()
@@ -69,7 +69,7 @@ class ConsoleReporter:
         self.settle()
         if self._bars is None:
             console.err(text, head=head, colour=console.YELLOW)
-        else:  # above the bars, without interpreting markup
+        else:  # prints above the bars, without interpreting markup
             from rich.text import Text
 
             line = Text.assemble((head, "yellow"), printable(text))
@@ -77,7 +77,7 @@ class ConsoleReporter:
 
     @contextmanager
     def _rich(self) -> Iterator[RichProgress]:
-        """The one live display; nested bars share it."""
+        """The single live display, which nested bars share."""
         if self._bars is not None:
             yield self._bars
             return
@@ -140,7 +140,7 @@ class _RichTask:
 
 
 def _display() -> RichProgress:
-    # Imported here: Rich costs a tenth of a second that a pipe need not pay.
+    # Imported here because Rich takes a tenth of a second to load, which a pipe need not pay for.
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn
     from rich.progress import Progress as Bars
@@ -152,7 +152,7 @@ def _display() -> RichProgress:
             return Text(f"{task.completed / passed:.3g} {unit}/s" if passed and task.completed else unit)
 
     class Left(ProgressColumn):
-        """By the mean rate of this run: Rich's own forecast forgets steps that take long."""
+        """Time left at the mean rate of this run; Rich's own forecast forgets steps that take long."""
 
         def render(self, task: Task) -> Text:
             return Text(forecast(task.completed, task.total, task.elapsed or 0.0))
@@ -169,7 +169,7 @@ def _display() -> RichProgress:
 
 
 def forecast(done: float, total: float | None, passed: float) -> str:
-    """`3 min 20 s left` after `passed` seconds; how long it took where all is done; "" where nothing is known."""
+    """`3 min 20 s left` after `passed` seconds; how long it took if all is done; "" if nothing is known."""
     if not total or not done:
         return ""
     return f"{duration((total - done) * passed / done)} left" if done < total else duration(passed)

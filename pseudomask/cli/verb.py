@@ -1,4 +1,4 @@
-"""Turn a row of the table of verbs into a command: settings in, result out, and which stream gets what."""
+"""Turn a row of the table of verbs into a command: read its settings and send its result to the right streams."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def make_config(
 
 
 def _execute(verb: Verb, config: Any, common: dict[str, Any]) -> int:
-    """Run the verb and show its result; returns the exit code."""
+    """Run the verb, show its result and return the exit code."""
     job = ranks()
     if not job.first and not verb.shared:
         return 0
@@ -85,7 +85,7 @@ def _execute(verb: Verb, config: Any, common: dict[str, Any]) -> int:
 
 
 def _show(verb: Verb, config: Any, result: Any) -> None:
-    """Print the result for people: a headline, a table or else the summary, and notes, if the result has them."""
+    """Print the result for people: its headline (if any), its table or else its summary, and its notes (if any)."""
     if hasattr(result, "headline"):
         _lines(result.headline(), "")
     if hasattr(result, "table"):
@@ -129,7 +129,7 @@ def _show_all(context: typer.Context, wanted: bool) -> None:
 
 
 def _common(*, with_json: bool, with_config: bool) -> list[inspect.Parameter]:
-    """The flags common to all verbs, which are not settings."""
+    """The flags that all verbs share and that are not settings."""
     panel = "Program"
 
     def switch(name: str, *flags: str, help: str) -> inspect.Parameter:

@@ -1,9 +1,9 @@
 """The settings of every verb: each field is one flag, one environment variable and one TOML key.
 
-A file a family of verbs, a file a refiner and a method with settings, `common` for what they share, and `settings`,
-`values` and `sources`, which read a class's settings and fill them. Nothing here imports torch, so that
-`pseudomask --help` answers at once. A class's fields stand in the help in the order of its bases, the last first, then
-its own.
+There is one file per family of verbs and one per refiner or method that has settings. `common` holds what they share;
+`settings`, `values` and `sources` read a class's settings and fill them in. Nothing here imports torch, so that
+`pseudomask --help` answers at once. The help lists the fields of a class's bases first, from the last base to the
+first, and then its own.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ LabelFormat = Literal["auto", "csv", "voc", "voc-main", "coco", "folders", "text
 def option(
     default: Any, help: str, panel: str = "Options", *, role: Role = "result", of: tuple[str, ...] = (), **more: Any
 ) -> Any:
-    """A field with its help; `panel` is its heading in the help; for `role`, `of` and `before` see `config.roles`, for
-    the rest (`first`: among the few that --help shows) `config.settings`."""
+    """A field with its help text, shown under the heading `panel`. `role`, `of` and `before` are in `config.roles`; for
+    the rest (such as `first`: one of the few that --help shows) see `config.settings`."""
     return field(default=default, metadata={"help": help, "panel": panel, "role": role, "of": of, **more})
 
 
@@ -32,7 +32,7 @@ _of_tags = partial(option, panel="Input", role="place")
 
 @dataclass(frozen=True, kw_only=True)
 class TagOptions:
-    """Where tags come from, and how they are read: on resume the tags themselves are compared."""
+    """Where tags come from and how they are read; a resumed run compares the tags themselves."""
 
     labels: Path | None = _of_tags(
         None,

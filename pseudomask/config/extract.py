@@ -1,4 +1,4 @@
-"""Settings of the maps that extract makes and calibrate trains towards."""
+"""The settings of the maps that extract makes and calibrate trains towards."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pseudomask.config.refiners import NAMES, RefinerOptions
 
 Tta = Literal["full", "balanced", "fast"]
 Quality = Literal["fast", "balanced", "best"]
-"""Points between speed and quality; `config.quality` has what each stands for."""
+"""Trade-offs between speed and quality; `config.quality` defines what each one stands for."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""`--quality`: what extract does where method, refiners and test-time augmentation are not given one by one."""
+"""`--quality`: what extract does unless method, refiners and test-time augmentation are given individually."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pseudomask.config.extract import ExtractConfig, Quality, Tta
 
 
 class Point(NamedTuple):
-    """What a quality stands for; in words without the refiners, because those that run may be fewer."""
+    """What a quality stands for. Its text form leaves out the refiners, because not all of them may run."""
 
     method: str
     refine: tuple[str, ...]
@@ -32,8 +32,8 @@ def settle_quality(config: ExtractConfig, recorded: Mapping[str, Any] | None) ->
     """`config` with method and augmentation filled in, and the refiners that run unless `config.refine` names some.
 
     Args:
-        recorded: settings of the run that is in the output folder. Versions without qualities knew other defaults;
-            what they began is finished with those.
+        recorded: settings of the run already in the output folder. Versions without qualities had other defaults, and
+            the runs that they began are finished with those.
     """
     before = None if config.quality is not None or recorded is None else _before(recorded)
     point = before or QUALITIES[config.quality or USUAL]
@@ -43,7 +43,7 @@ def settle_quality(config: ExtractConfig, recorded: Mapping[str, Any] | None) ->
 
 
 def in_words(quality: Quality | None, given: ExtractConfig) -> str:
-    """A quality, what it stands for and what of that was `given` otherwise; empty where all of it was."""
+    """A quality, what it stands for and which parts `given` overrides; empty if it overrides them all."""
     own = [f"--{name}" for name in Point._fields if getattr(given, name) not in (None, ())]
     if len(own) == len(Point._fields):
         return ""
@@ -52,7 +52,7 @@ def in_words(quality: Quality | None, given: ExtractConfig) -> str:
 
 
 def _before(recorded: Mapping[str, Any]) -> Point | None:
-    """What a version without qualities recorded; None if this record is of a later one."""
+    """What a version without qualities recorded; None if the record is from a later version."""
     if recorded.get("quality") is not None or not isinstance(recorded.get("method"), str):
         return None
     refine, tta = recorded.get("refine") or ["none"], recorded.get("tta")

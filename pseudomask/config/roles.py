@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 Role = Literal["result", "masks", "machine", "free", "place"]
 """`result`: changes the result. `masks`: changes the mask files, but no score. `machine`: where numbers are computed,
-which changes their last bits: fine between photos, but a training stays on one. `free`: changes nothing.
+which changes their last bits; it may vary between photos, but not within a training. `free`: changes nothing.
 `place`: names a file or a selection of photos, or says how to read it; the content is compared instead."""
 
 
@@ -27,7 +27,7 @@ def deciding(
     """Names of the settings that have one of `roles`.
 
     Args:
-        methods: the methods that run; settings that belong only to other methods are left out. None: all methods.
+        methods: the methods that run; settings that belong only to other methods are left out. None means all methods.
     """
     return [
         field.name
@@ -40,7 +40,7 @@ def deciding(
 def defaults(config: type) -> dict[str, Any]:
     """Each setting's default as JSON represents it; settings without a default are left out.
 
-    Where a default changed, it is the former one, `before`: what a record means that does not tell of the setting.
+    Where a default has changed, this is the former one (`before`), which applies to records without the setting.
     """
     found = {field.name: field.metadata.get("before", field.default) for field in dataclasses.fields(config)}
     return {
@@ -51,9 +51,9 @@ def defaults(config: type) -> dict[str, Any]:
 
 
 def changed(told: Mapping[str, Any], config: type, names: Collection[str]) -> dict[str, Any]:
-    """The recorded settings `told` that are in `names` and differ from their default.
+    """The recorded settings (`told`) that are in `names` and differ from their defaults.
 
-    This makes records of different versions comparable, even if one version lacks some settings.
+    This makes records of different versions comparable even if one version lacks some settings.
     """
     usual = defaults(config)
     return {name: told[name] for name in names if name in told and (name not in usual or told[name] != usual[name])}

@@ -1,9 +1,9 @@
-"""The settings of a config data class, as the command line, environment variables and TOML files read them.
+"""The settings of a config data class, as read from the command line, environment variables and TOML files.
 
-A field's metadata may hold: `help`; `positional` (an argument, not a flag); `flag` (another name than
-the field's); `short` (`-m`); `panel` (heading in the help); `metavar`; `min` and `max` (inclusive);
-`env` (False: no variable sets it); `cli` (False: no flag at all); `of` (the methods that it is for); `first` (among
-those that `--help` shows, where `--help-all` shows all); `needed` (there is a default, but the verb refuses it).
+A field's metadata may hold: `help`; `positional` (an argument, not a flag); `flag` (if it differs from
+the field's name); `short` (`-m`); `panel` (heading in the help); `metavar`; `min` and `max` (inclusive);
+`env` (False: no variable sets it); `cli` (False: no flag at all); `of` (the methods that it is for); `first` (shown
+by `--help`, whereas `--help-all` shows all settings); `needed` (has a default, but the verb refuses it).
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any, get_type_hints
 from pseudomask.config import values
 from pseudomask.errors import UsageError
 
-_OF_SEVERAL = ("Regions",)  # groups of several refiners
-_LAST = ("Output", "Run", "Machine")  # groups that people need least, apart from those of single methods
+_OF_SEVERAL = ("Regions",)  # groups that several refiners share
+_LAST = ("Output", "Run", "Machine")  # the groups people need least, apart from those of single methods
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Setting:
     needed: bool = False
 
     def parse(self, value: object, where: str) -> Any:
-        """`value` as this field's type and within its bounds. Raises `UsageError`."""
+        """`value` converted to this field's type. Raises `UsageError` if it does not fit the type or the bounds."""
         parsed = values.convert(self.annotation, value, where)
         for one in parsed if isinstance(parsed, tuple) else (parsed,):
             if isinstance(one, bool) or not isinstance(one, int | float):
@@ -58,7 +58,7 @@ class Setting:
 
     @property
     def position(self) -> tuple[int, str]:
-        """Where its group stands in the help: one that is named after a method, or is of several, comes last."""
+        """Where its group appears in the help; groups named after a method, or shared by several, come last."""
         group = self.panel or ""
         if group.lower() in self.of or group in _OF_SEVERAL:
             return len(_LAST), group.lower()

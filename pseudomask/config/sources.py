@@ -22,10 +22,10 @@ def resolve(
     environment: Mapping[str, str],
     file: Mapping[str, tuple[object, str]],
 ) -> dict[str, Any]:
-    """The value of each setting that was given anywhere, converted; defaults are left to the config.
+    """The converted value of each setting that was given anywhere; defaults are left to the config.
 
     `flags` maps field names to what was typed (None: not given); `file` is what `read_config` returns.
-    Raises `UsageError` for an invalid value and for a missing required setting.
+    Raises `UsageError` for an invalid value or a missing required setting.
     """
     resolved: dict[str, Any] = {}
     for setting in found:
@@ -44,7 +44,7 @@ def _given(
     environment: Mapping[str, str],
     file: Mapping[str, tuple[object, str]],
 ) -> tuple[object, str] | None:
-    """The value with the highest precedence, and its origin for error messages."""
+    """The value with the highest precedence, and where it came from (for error messages)."""
     value = flags.get(setting.name)
     if value is not None:
         return value, setting.flag if not setting.positional else setting.key.upper()
@@ -63,18 +63,18 @@ def variables(verb: str, setting: Setting) -> list[str]:
 
 
 def strays(environment: Mapping[str, str], known: Iterable[str]) -> list[str]:
-    """A line for each PSEUDOMASK_* variable that sets nothing, most likely a typo."""
+    """One line for each PSEUDOMASK_* variable that sets nothing and is most likely a typo."""
     names = {*known, f"{PREFIX}CONFIG", f"{PREFIX}DEBUG"}
     found = sorted(name for name in environment if name.startswith(PREFIX) and name not in names)
     return [f"{name} is not a known variable{nearest(name, names)}" for name in found]
 
 
 def read_config(path: Path, verb: str, found: list[Setting], verbs: Iterable[str]) -> dict[str, tuple[object, str]]:
-    """Field name → (TOML value, origin) for this verb.
+    """A mapping from field name to (TOML value, origin) for this verb.
 
-    Keys at the top belong to the verb that runs; a table `[extract]` belongs to that verb alone and
-    wins over the top, so one file can serve a whole chain of verbs. A key is a flag's name, with
-    dashes or underscores. Raises `UsageError` for a file that is not TOML and for an unknown key.
+    Top-level keys apply to the verb that runs; a table such as `[extract]` applies to that verb alone and
+    overrides them, so one file can serve a whole chain of verbs. A key is a flag's name, with
+    dashes or underscores. Raises `UsageError` if the file is not TOML or a key is unknown.
     """
     content = load_toml(path, f"--config {path}")
     tables = {name: value for name, value in content.items() if isinstance(value, dict)}
@@ -96,7 +96,7 @@ def read_config(path: Path, verb: str, found: list[Setting], verbs: Iterable[str
 
 
 def load_toml(path: Path, told: str) -> dict[str, Any]:
-    """A TOML file's content. Raises `UsageError`, beginning with `told`, if it cannot be read or is not TOML."""
+    """A TOML file's content. Raises a `UsageError` that begins with `told` if the file is unreadable or not TOML."""
     try:
         text = read_bytes(path, pipe=True).decode("utf-8-sig")
         return tomllib.loads(text.replace("\r\n", "\n").replace("\r", "\n"))

@@ -12,7 +12,7 @@ from pseudomask.config.methods.cpmc import CpmcOptions
 from pseudomask.errors import UsageError
 
 Style = Literal["pytorch", "caffe"]
-"""Which convolution of a stage has the stride: the 3×3 (`pytorch`) or the first 1×1 (`caffe`)."""
+"""Which convolution in a stage has the stride: the 3×3 (`pytorch`) or the first 1×1 (`caffe`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +65,9 @@ class ScheduleOptions(DeviceOptions):
 
     @property
     def sides(self) -> tuple[int, int]:
-        """The range of the random long side: ReCAM's 320–640 for a crop of 512, in proportion.
+        """The range of the random long side, scaled from ReCAM's 320–640 for a crop of 512.
 
-        Raises `UsageError` where the smallest is above the largest.
+        Raises `UsageError` if the minimum is above the maximum.
         """
         low = self.min_side or max(16, round(0.625 * self.crop))
         high = self.max_side or round(1.25 * self.crop)
@@ -78,7 +78,7 @@ class ScheduleOptions(DeviceOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class SplitOptions(LabelOptions):
-    """Photos with tags, and which of them are held out; the rest is drawn with `seed`."""
+    """Photos with tags, and which of them are held out; without a list, these are drawn with `seed`."""
 
     images: Path = argument("Folder of photos, searched with its subfolders.")
     labels: Path | None = option(

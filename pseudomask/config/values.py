@@ -20,10 +20,10 @@ class NotThis(Exception):
 
 
 def convert(annotation: Any, value: object, where: str) -> Any:
-    """`value` (text, or a native TOML value) as `annotation`; `where` names its origin in errors.
+    """`value` (text or a native TOML value) converted to `annotation`; `where` names its origin in errors.
 
     Understands bool, int, float, str, Path, Literal, tuples (`a,b,c` or a TOML array) and unions.
-    Raises `UsageError`, one line, for anything else.
+    Raises a one-line `UsageError` for anything else.
     """
     try:
         return _convert(annotation, value)
@@ -41,7 +41,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def metavar(annotation: Any) -> str:
-    """Placeholder of a value of this type in the help: N, X, FILE, `a|b`, X,X,…"""
+    """The placeholder for a value of this type in the help: N, X, FILE, `a|b`, X,X,…"""
     members = _members(annotation)
     if len(members) > 1:
         return "|".join(metavar(member) for member in members)
@@ -55,7 +55,7 @@ def metavar(annotation: Any) -> str:
 
 
 def show(value: object) -> str:
-    """A default as written on the command line; empty if there is none to show."""
+    """A default as it would be typed on the command line; empty if there is none to show."""
     if value is None or value == ():
         return ""
     if isinstance(value, tuple | list):
@@ -64,7 +64,7 @@ def show(value: object) -> str:
 
 
 def is_bool(annotation: Any) -> bool:
-    """Whether the field is a switch: bool or optional bool."""
+    """Whether the field is a switch, that is, a bool or an optional bool."""
     return _members(annotation) == [bool]
 
 
@@ -160,7 +160,7 @@ def _is_union(annotation: Any) -> bool:
 
 
 def _members(annotation: Any) -> list[Any]:
-    """The types of a union without None, narrowest first; otherwise the type itself."""
+    """The member types of a union, without None and narrowest first; for any other type, the type itself."""
     if not _is_union(annotation):
         return [annotation]
     order = [bool, int, float, Path, str]

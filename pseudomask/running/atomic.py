@@ -1,7 +1,7 @@
-"""Write files and folders whole or not at all: under a temporary name beside the target, then renamed.
+"""Write files and folders completely or not at all: write to a temporary name beside the target, then rename.
 
-A killed run leaves at most hidden `.pseudomask-*.part` files; `sweep_leftovers` removes them, and `atomic_folder`
-removes such folders beside its own.
+A killed run leaves behind at most hidden `.pseudomask-*.part` files, which `sweep_leftovers` removes; `atomic_folder`
+removes leftover folders beside its target.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ _REASONS = {
 }
 _HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 _LEFTOVER = re.compile(r"\.pseudomask-([0-9a-f]{8})-(\d+)-\d+\.part")
-_FOREIGN_AGE = 24 * 3600.0  # seconds after which leftovers of other machines count as dead
+_FOREIGN_AGE = 24 * 3600.0  # seconds after which leftovers from other machines count as dead
 _count = itertools.count()
 
 
 @contextmanager
 def atomic_write(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
-    """A binary stream whose content becomes `path` when the block ends without an exception.
+    """Yield a binary stream whose content becomes `path` when the block ends without an exception.
 
-    Missing parent folders are created. `durable` also waits until the data is on the disk (fsync).
-    Raises `PseudomaskError` if the disk is full or `path` cannot be written. After that, and after any
-    other exception in the block, an existing `path` is unchanged.
+    Missing parent folders are created. `durable` also waits until the data is on disk (fsync).
+    Raises `PseudomaskError` if the disk is full or `path` cannot be written. After that, or any other
+    exception in the block, an existing `path` is unchanged.
     """
     temporary = _beside(path)
     try:
@@ -67,20 +67,20 @@ def atomic_write(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
 
 
 def atomic_text(path: Path, text: str, *, durable: bool = False) -> None:
-    """Write `text` as UTF-8 (names that are not UTF-8 keep their bytes) with `atomic_write`."""
+    """Write `text` as UTF-8 with `atomic_write`; names that are not valid UTF-8 keep their bytes."""
     with atomic_write(path, durable=durable) as stream:
         stream.write(text.encode("utf-8", "surrogateescape"))
 
 
 @contextmanager
 def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
-    """An empty folder whose content becomes `path` when the block ends without an exception.
+    """Yield an empty folder whose content becomes `path` when the block ends without an exception.
 
-    `path` may be missing or an empty folder; with `replace` also a non-empty one, which is replaced. Raises
-    `PseudomaskError` if it cannot be written. After that, and after any other exception in the block, `path` is
+    `path` may be missing or an empty folder; with `replace`, a non-empty folder is replaced too. Raises
+    `PseudomaskError` if it cannot be written. After that, or any other exception in the block, `path` is
     unchanged.
     """
-    target = Path(os.path.realpath(path))  # follow links, so that a link is kept
+    target = Path(os.path.realpath(path))  # follow links, so that a link stays a link
     temporary = _beside(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -113,21 +113,21 @@ def _take_place(new: Path, target: Path, replace: bool) -> None:
 
 
 def _beside(path: Path) -> Path:
-    """A temporary name, short and independent of the target's name, which may have 255 bytes."""
+    """A short temporary name, independent of the target's name, which may already be 255 bytes long."""
     return path.parent / f".pseudomask-{_HOST}-{os.getpid()}-{next(_count)}.part"
 
 
 def write_error(path: Path, error: OSError) -> PseudomaskError:
-    """The one-line exception for a failed write of `path`."""
+    """The one-line exception for a failure to write `path`."""
     reason = _REASONS.get(error.errno or 0) or error.strerror or str(error)
     return PseudomaskError(f"cannot write {path}: {reason}")
 
 
 def sweep_leftovers(folder: Path) -> int:
-    """Remove the temporary files of dead runs below `folder`; returns how many.
+    """Remove the temporary files that dead runs left below `folder`, and return how many there were.
 
-    Files of processes still running on this machine are kept, and so are files of other machines younger
-    than a day, since two processes may share one output folder.
+    Since processes may share an output folder, files of processes still running on this machine are kept, as are
+    files from other machines that are less than a day old.
     """
     removed = 0
     for where, _, names in os.walk(folder):
@@ -144,7 +144,7 @@ def sweep_leftovers(folder: Path) -> int:
 
 
 def _sweep_folders(parent: Path) -> None:
-    """Remove what killed `atomic_folder`s left directly below `parent`."""
+    """Remove the folders that killed `atomic_folder` calls left directly below `parent`."""
     for leftover in parent.glob(".pseudomask-*.part"):
         found = _LEFTOVER.fullmatch(leftover.name)
         with suppress(OSError):
@@ -159,7 +159,7 @@ def _is_dead(host: str, process: int, leftover: Path) -> bool:
 
 
 def is_running(process: int) -> bool:
-    """Whether a process with this id runs on this machine; not for Windows, where asking could end it."""
+    """Whether a process with this id is running on this machine; not for Windows, where asking could kill it."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -170,7 +170,7 @@ def is_running(process: int) -> bool:
 
 
 def _is_ours(error: OSError, path: Path, temporary: Path) -> bool:
-    """Whether `error` is about writing `path`, not about a file that the block itself reads."""
+    """Whether `error` comes from writing `path` rather than from a file that the block itself reads."""
     if error.filename is None:
         return True
     named = Path(os.fsdecode(error.filename)) if not isinstance(error.filename, int) else None

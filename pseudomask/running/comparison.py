@@ -1,4 +1,4 @@
-"""Compare the photos with which existing masks were made with those of today."""
+"""Compare the photos that existing masks were made from with the photos as they are now."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pseudomask.running.manifest import DONE, Entry
 
 @dataclass
 class Comparison:
-    """The photos of existing masks, as they are when a run starts.
+    """The photos of existing masks, in their state when a run starts.
 
     Attributes:
-        gone: keys of photos that are gone, and whether they have a mask.
-        changed: keys of photos that changed since their masks were made, with their paths.
-        others: number of masks of photos outside this run.
-        undated: number of masks by version 0.1.0, which recorded nothing about photos; they seem to be unchanged.
+        gone: keys of photos that no longer exist, and whether they have a mask.
+        changed: keys and paths of photos that have changed since their masks were made.
+        others: number of masks whose photos are outside this run.
+        undated: number of masks made by version 0.1.0, which recorded nothing about photos; these seem to be unchanged.
     """
 
     gone: dict[str, bool] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class Comparison:
         return sum(self.gone.values())
 
     def messages(self) -> Iterator[str]:
-        """What to report about it."""
+        """The messages to report."""
         if lost := [key for key, done in self.gone.items() if done]:
             yield f"--prune removes {count(len(lost), 'mask')} of photos that are gone (first: {lost[0]})"
         if self.changed:
@@ -55,13 +55,13 @@ class Comparison:
 def compare(
     made: MadeFolder, entries: Mapping[str, Entry], inputs: Inputs, *, own: Collection[str], prune: bool
 ) -> Comparison:
-    """Compare the inputs of a folder's masks, from its manifest, with those of today.
+    """Compare the inputs recorded in a folder's manifest with the current ones.
 
     Args:
         entries: status of each image by key.
         own: keys of the images in this run.
 
-    Raises `RecordMismatch` if photos of masks are gone, unless these masks may be removed (`prune`).
+    Raises `RecordMismatch` if masks have lost their photos, unless such masks may be removed (`prune`).
     """
     lines = {entry["key"]: Line.of(entry) for entry in made.lines()}
     found = Comparison()

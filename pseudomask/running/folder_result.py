@@ -1,4 +1,4 @@
-"""The result of the verbs that fill a folder with masks: counts, failures, and their summary."""
+"""The result of verbs that fill a folder with masks: counts, failures and a summary."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ class FolderResult:
     """The result of a verb.
 
     Attributes:
-        done, failed: images with and without a mask; `skipped`: finished by an earlier run; `pending`: left to do
-            when this run began; `pruned`: removed, or to be removed, because their photos are gone.
-        empty: images with a tag that has no pixel.
-        doubts: what speaks against the masks, the most harmful first.
-        seconds: spent on photos, without startup.
+        done, failed: images with and without a mask; `skipped`: finished by an earlier run; `pending`: still to do
+            when this run began; `pruned`: removed, or to be removed, because their photos no longer exist.
+        empty: images with a tag that has no pixels.
+        doubts: reasons to distrust the masks, most harmful first.
+        seconds: time spent on photos, excluding startup.
         threshold: the background threshold used; `threshold_from`: where it came from.
-        failures: reason by photo, for photos without a mask; `unrefined`: for those whose refinement failed, so that
-            they have the mask of their scores.
+        failures: reason by photo, for photos without a mask; `unrefined`: for those whose refinement failed, so
+            that their mask comes straight from the scores.
         understood: (label, value) lines shown instead of a summary in a dry run.
-        exit_code: 0; 1 if more photos failed, or were not refined, than `max_failures`; 130 or 143 after a signal.
+        exit_code: 0; 1 if more than `max_failures` photos failed or were not refined; 130 or 143 after a signal.
     """
 
     out: Path
@@ -56,7 +56,7 @@ class FolderResult:
     exit_code: int = 0
 
     def begin(self, run: FolderRun, reporter: Reporter, *, with_scores: bool, with_overlays: bool) -> list[int]:
-        """Report on existing masks; set the counts, and return the positions of the masks to make."""
+        """Report on existing masks, set the counts and return the positions of the masks still to make."""
         for line in run.comparison.messages():
             reporter.info(line)
         pending = run.pending(with_scores=with_scores, with_overlays=with_overlays)
@@ -65,7 +65,7 @@ class FolderResult:
         return pending
 
     def left_to_make(self) -> tuple[str, str]:
-        """A dry run's line about the output folder."""
+        """The line that a dry run shows about the output folder."""
         made = f"{count(self.pending, 'mask')} to make, {self.skipped:,} already done"
         return "output", f"{self.out}: {made}; nothing was written"
 
@@ -85,11 +85,11 @@ class FolderResult:
         self.doubts = coverage.doubts(made.at_chance, f"{command('report', self.out)} lists all")
 
     def details(self) -> list[tuple[str, str]]:
-        """How masks were made, apart from the threshold."""
+        """How the masks were made, apart from the threshold."""
         return []
 
     def made_with(self) -> list[tuple[str, str]]:
-        """How masks were made, including the threshold."""
+        """How the masks were made, including the threshold."""
         return [*self.details(), ("threshold", f"{self.threshold:g}, {self.threshold_from}")]
 
     def summary(self) -> list[tuple[str, str]]:
@@ -118,7 +118,7 @@ class FolderResult:
         return [("failed", Bad(self.failed)), *shown, *rest]
 
     def _quality(self) -> list[tuple[str, str]]:
-        """What speaks against the masks, as far as that shows without true ones."""
+        """Reasons to distrust the masks, as far as they show without true masks."""
         look = command("report", self.out)
         if not self.doubts:
             return [("quality", f"not measured; to look at the masks: {look}")]

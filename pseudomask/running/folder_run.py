@@ -1,4 +1,4 @@
-"""A run that fills an output folder image by image: its record, its manifest, and what is still to do."""
+"""A run that fills an output folder image by image: its record, its manifest and the work left to do."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ CHANGED = "the photo, its tags or its seed changed since its mask was made; run 
 
 
 class FolderRun:
-    """A run with `record` in `out`; resumes the run that is there if its settings are the same.
+    """A run with `record` in `out`; resumes the run already there if its settings are the same.
 
     Raises `RecordMismatch` (a value of `fields` differs) or `CollisionError` (foreign files in the way). Nothing is
-    written before `start`. `overwrite` starts over. With several processes (`ranks`), each records its own images, and
-    the first does the rest.
+    written before `start`. `overwrite` starts over. With several processes (`ranks`), each records its own images and
+    the first one does the rest.
     """
 
     def __init__(
@@ -62,32 +62,32 @@ class FolderRun:
             )
 
     def _read_entries(self) -> dict[str, Entry]:
-        """What a run needs to know from the manifest's entries."""
+        """The parts of the manifest's entries that a run needs."""
         return {entry["key"]: brief(entry) for entry in MadeFolder(self.out).lines()}
 
     def _old_record(self) -> RunRecord | None:
-        """The record of the run that is there; if None, no file is in the way."""
+        """The record of the run already in the folder; None means that no file is in the way."""
         old = MadeFolder(self.out).record
         if old is None:
             try:
                 check_foreign(self.outputs)
             except CollisionError:
-                # A process that was started at the same time may have written its record, and masks, since.
+                # A process started at the same time may have written its record, and masks, in the meantime.
                 old = MadeFolder(self.out).record
                 if old is None:
                     raise
         return old
 
     def start(self, stop: Stop | None = None) -> None:
-        """Write the record; with `overwrite`, the files of the earlier run are removed first.
+        """Write the record; with `overwrite`, remove the earlier run's files first.
 
-        From here until `close`, no other run may write to the folder, only other processes of this one.
+        From now until `close`, only processes of this run may write to the folder.
         """
         if self.team.first:
             self.holder = hold(self.out, share=not self.overwrite)
             self._begin()
             self.holder.share()
-            self.own.check()  # another run may have started in between
+            self.own.check()  # another run may have started in the meantime
         self.team.wait(stop)
         if not self.team.first:
             self.holder = hold(self.out, share=True)
@@ -96,7 +96,7 @@ class FolderRun:
         if self.overwrite:
             self._remove_old()
         else:
-            old = self._old_record()  # another run may have started since
+            old = self._old_record()  # another run may have started in the meantime
             if old is not None:
                 check_resume(old, self.record, self.own.fields, where=self.out, **self.own.rules)
         self.record.write(self.out / RECORD)
@@ -110,22 +110,22 @@ class FolderRun:
             self.holder = None
 
     def _discard_outdated(self) -> None:
-        """Remove masks of photos that are gone, and mark those of changed photos as failed."""
+        """Remove masks whose photos no longer exist, and mark those whose photos changed as failed."""
         if self.comparison.gone:
             self._remove(self.comparison.gone)
             self.manifest.compact([], drop=self.comparison.gone)
-        # All are marked before the first is remade, so that no old mask counts as new wherever this run stops.
+        # Mark all of them before remaking the first, so that no old mask counts as new wherever this run stops.
         for key, image in self.comparison.changed.items():
             self.manifest.append({"key": key, "image": image, "status": FAILED, "reason": CHANGED})
 
     def _remove_old(self) -> None:
-        """Remove the earlier run's files, or its masks of photos outside this run would stay among the new ones."""
-        with suppress(UsageError):  # a manifest that cannot be read names no files
+        """Remove the earlier run's files; otherwise masks of photos outside this run would mix with the new ones."""
+        with suppress(UsageError):  # an unreadable manifest names no files
             self._remove(self.manifest.load())
         self.manifest.path.unlink(missing_ok=True)
 
     def _remove(self, keys: Iterable[str]) -> None:
-        """Remove the files of these images, except names that are paths out of this folder."""
+        """Remove the files of these images, ignoring names that lead out of this folder."""
         for key in keys:
             if not is_below(key):
                 continue
@@ -135,7 +135,7 @@ class FolderRun:
                     path.unlink()
 
     def pending(self, *, with_scores: bool, with_overlays: bool = False) -> list[int]:
-        """Positions of the images that lack one of their files; failed ones are tried again."""
+        """Positions of the images with a missing output file; failed images are tried again."""
         return [i for i, one in enumerate(self.outputs) if not self._is_done(one, with_scores, with_overlays)]
 
     def _is_done(self, one: Outputs, with_scores: bool, with_overlays: bool) -> bool:
@@ -146,7 +146,7 @@ class FolderRun:
         return all(path.exists() for path in wanted)
 
     def note(self, entry: Entry) -> None:
-        """Record one image, after its files are in place. If a changed photo failed, its old files are removed."""
+        """Record one image once its files are in place. If a changed photo failed, remove its old files."""
         self.own.check()
         key = entry["key"]
         if entry["status"] == FAILED and key in self.comparison.changed:
@@ -155,7 +155,7 @@ class FolderRun:
         self.entries[key] = brief(entry)
 
     def count(self, status: str) -> int:
-        """Number of images in this run with that status."""
+        """Number of images in this run with this status."""
         return sum(entry.get("status") == status for entry in self._own_entries())
 
     def failures(self) -> dict[str, str]:
@@ -170,15 +170,15 @@ class FolderRun:
         return (self.entries.get(one.key, {}) for one in self.outputs)
 
     def finish(self, timings: dict[str, float]) -> None:
-        """Sort the manifest in the images' order and complete the record; seconds of resumed runs add up."""
+        """Sort the manifest by image order and complete the record; times of resumed runs add up."""
         if not self.team.alone:
-            self.entries = self._read_entries()  # those of the other processes
+            self.entries = self._read_entries()  # include those of the other processes
         if not self.team.first:
             return
         self.own.check()
         self.manifest.compact([one.key for one in self.outputs])
         if "images" in self.record.protocol:
-            self.record.protocol["images"] = len(self.entries)  # all in the folder, also those outside this run
+            self.record.protocol["images"] = len(self.entries)  # all in the folder, including those outside this run
         before = self.record.timings
         self.record.timings = before | {k: round(before.get(k, 0.0) + v, 3) for k, v in timings.items()}
         self.record.peak_memory = peak_memory()
@@ -189,9 +189,9 @@ _BRIEF_DONE: Entry = {"status": DONE}
 
 
 def brief(entry: Entry) -> Entry:
-    """Status, and for an image that failed or was not refined its name and the reason.
+    """The status, plus name and reason for an image that failed or was not refined.
 
-    Nothing else of a line is kept, to save memory in runs over 100,000 images.
+    The rest of the line is dropped to save memory in runs over 100,000 images.
     """
     if entry.get("status") == DONE and "unrefined" not in entry:
         return _BRIEF_DONE

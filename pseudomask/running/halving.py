@@ -21,14 +21,14 @@ def halving(
     work: Callable[[Sequence[Item]], Sequence[Result]],
     report: Callable[[int, int], None] = lambda tried, left: None,
 ) -> tuple[list[Result], int]:
-    """Run `work` on batches of at most `most` items, in order; halve the batch when memory runs out.
+    """Run `work` on batches of at most `most` items, in order, and halve the batch size when memory runs out.
 
     Args:
         work: returns one result per item.
         report: called at each halving with the batch size that failed and the new one.
 
     Returns:
-        all results, and the final batch size. Re-raises the error if it occurs with a single item.
+        All results and the final batch size. Re-raises the error if even a single item does not fit.
     """
     done: list[Result] = []
     while len(done) < len(items):
@@ -46,7 +46,7 @@ def halving(
 
 
 def warn_of_halving(reporter: Reporter) -> Callable[[int, int], None]:
-    """A `report` for `halving`: one warning each time."""
+    """A `report` for `halving` that warns each time."""
 
     def report(tried: int, left: int) -> None:
         reporter.warn(f"out of memory with batches of {tried}; continuing with {left}")

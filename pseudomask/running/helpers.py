@@ -17,7 +17,7 @@ _LESS = 10  # steps of priority
 
 @contextmanager
 def starting(**variables: str) -> Iterator[None]:
-    """Processes started within the block get these environment variables, and never import from the current folder:
+    """Give processes started within the block these variables, and keep them from importing from the current folder:
     without `PYTHONSAFEPATH`, a new Python would import `pickle` from there before it receives this process's path.
     """
     variables["PYTHONSAFEPATH"] = "1"
@@ -31,14 +31,14 @@ def starting(**variables: str) -> Iterator[None]:
 
 
 def compute_alone() -> None:
-    """Compute torch operations of this thread with one thread; other threads are unaffected."""
+    """Run this thread's torch operations on a single thread; other threads are unaffected."""
     import torch
 
     torch.set_num_threads(1)
 
 
 def one_thread() -> None:
-    """One thread for torch and OpenCV, because there is already one process per core."""
+    """Limit torch and OpenCV to one thread, because there is already one process per core."""
     import cv2
 
     cv2.setNumThreads(1)
@@ -46,12 +46,12 @@ def one_thread() -> None:
 
 
 def lower_priority(worker: int = 0) -> None:
-    """One thread and low priority; a `worker_init_fn` for torch's DataLoader.
+    """Use one thread and low priority; a `worker_init_fn` for torch's DataLoader.
 
-    The threads of a network wait for each other, so a decoder that takes the processor from one of them for a
-    moment stalls all of them. With low priority it runs ahead while they are idle.
+    A network's threads wait for each other, so a decoder that briefly takes the processor from one of them stalls
+    them all. With low priority, it works ahead while they are idle.
 
-    OpenCV's threads are left unchanged: a forked process would wait forever for the threads of its parent.
+    OpenCV's threads are left alone, because a forked process would wait forever for its parent's threads.
     """
     compute_alone()
     if hasattr(os, "nice"):
@@ -60,7 +60,7 @@ def lower_priority(worker: int = 0) -> None:
 
 
 def lower_thread_priority() -> None:
-    """Low priority for the current thread, if the system supports thread priorities."""
+    """Lower the priority of the current thread, if the system supports thread priorities."""
     if sys.platform == "linux":
         with suppress(OSError):  # a sandbox may forbid it
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + _LESS)

@@ -1,8 +1,8 @@
-"""Ensure that one run at a time writes to a folder, possibly with several processes.
+"""Ensure that only one run at a time writes to a folder, possibly with several processes.
 
-A hidden file in the folder is locked while a process works there, and names the process. The lock ends with the
-process, however it ends; the last process removes the file. On Windows and on file systems without locks, only the
-names are used.
+While a process works in the folder, it locks a hidden file there that also names it. The lock ends with the
+process, however that ends, and the last process removes the file. On Windows and on file systems without locks,
+only the names are used.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from pseudomask.running.locks import FileLock, fork_safe_lock
 from pseudomask.running.reporter import Reporter
 
 LOCK = ".pseudomask.lock"
-PATIENCE = 1.0  # seconds: starting and leaving take a moment
-_STARTUP = 60.0  # seconds that a process waits for another of its run to start
+PATIENCE = 1.0  # seconds; processes take a moment to start and to leave
+_STARTUP = 60.0  # seconds that a process waits for another one of its run to start
 _POLL = 0.02  # seconds
 
-_mine: dict[str, Holder] = {}  # by the lock file's real path: a process holds each folder once
+_mine: dict[str, Holder] = {}  # by the lock file's real path; a process holds each folder only once
 _counting = fork_safe_lock()
 
 
 class Holder:
-    """This process as a writer of the folder of the lock file `path`. Made by `hold`."""
+    """This process as a writer of the folder with the lock file `path`. Made by `hold`."""
 
     def __init__(self, path: Path, lock: FileLock | None, *, alone: bool) -> None:
         self.path, self.lock, self.alone, self.users = path, lock, alone, 1
 
     def share(self) -> None:
-        """Admit other processes of the same run."""
+        """Let in other processes of the same run."""
         if self.lock is not None and self.alone:
             self.lock.share()
         self.alone = False
 
     def release(self) -> None:
-        """Release the folder; no effect while another part of this process uses it."""
+        """Release the folder; has no effect while another part of this process uses it."""
         with _counting:
             self.users -= 1
             if self.users:
@@ -63,12 +63,13 @@ class Holder:
 
 
 def hold(folder: Path, *, share: bool = False, name: str = LOCK) -> Holder:
-    """Become the writer of `folder`, which is created if missing; the only one, if no other process is there.
+    """Become a writer of `folder` (created if missing), and the only one if no other process is there.
 
     Args:
-        share: also accept being one of several, of the same run, which the caller must then check.
+        share: accept being one of several writers; the caller must then check that they belong to the same run.
 
-    Raises `FolderInUse`, naming the process, if others are there, and `PseudomaskError` if it cannot be written.
+    Raises `FolderInUse`, which names the process, if others are there, and `PseudomaskError` if the folder cannot be
+    written to.
     """
     path = folder / name
     with _counting:
@@ -88,7 +89,7 @@ def hold(folder: Path, *, share: bool = False, name: str = LOCK) -> Holder:
 
 @contextmanager
 def holding(folder: Path, *, name: str = LOCK) -> Iterator[None]:
-    """Be the only writer of `folder` within the block; errors as `hold`."""
+    """Be the only writer of `folder` within the block; raises the same errors as `hold`."""
     holder = hold(folder, name=name)
     try:
         yield
@@ -116,7 +117,7 @@ def _take(path: Path, share: bool) -> Holder:
 
 
 def _by_name(path: Path, share: bool) -> Holder:
-    """Without locks: look for signatures of processes that are still running on this machine."""
+    """The fallback without locks: look for signatures of processes still running on this machine."""
     others = [one for one in _signatures(path) if _is_alive(one)]
     if others and not share:
         raise _in_use(path)
@@ -172,7 +173,7 @@ def _in_use(path: Path) -> FolderInUse:
 
 
 def report_filling(folder: Path, reporter: Reporter) -> None:
-    """Warn if another process is still writing to `folder`, because what is read from it is incomplete."""
+    """Warn if another process is still writing to `folder`, so that its content is incomplete."""
     path = folder / LOCK
     if os.path.realpath(path) in _mine or not path.is_file():
         return

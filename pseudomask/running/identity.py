@@ -1,4 +1,4 @@
-"""The identity of a file when it was read: size, modification time and, on request, a hash."""
+"""The identity of a file at the time of reading: size, modification time and, on request, a hash."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TOUCHED = "it changed while it was read; run the same command again"
 
 
 class Identity(NamedTuple):
-    """A file at one moment; `mtime_ns` is its modification time in nanoseconds since 1970."""
+    """A file at one point in time; `mtime_ns` is its modification time in nanoseconds since 1970."""
 
     size: int
     mtime_ns: int
@@ -37,7 +37,7 @@ class Identity(NamedTuple):
     def holds(self, path: Path, *, hashed: bool = False, timed: bool = True) -> bool:
         """Whether `path` is still that file.
 
-        A recorded hash decides if the times differ or `hashed` is set. Without a hash, a different time means a
+        If the times differ or `hashed` is set, a recorded hash decides. Without a hash, a different time means a
         different file, unless `timed` is off, as for copies.
         """
         try:
@@ -51,12 +51,12 @@ class Identity(NamedTuple):
         return not timed or now.st_mtime_ns == self.mtime_ns
 
     def untouched(self, path: Path) -> bool:
-        """Whether size and time are still the same, right after reading."""
+        """Whether size and time are still the same; to be asked right after reading."""
         return identify(path)[:2] == self[:2]
 
 
 def identify(path: Path, *, hashed: bool = False) -> Identity:
-    """The current identity of a file; a missing file gets a special one, and its reader reports the error."""
+    """The current identity of a file; a missing file gets a special one, and whoever reads it reports the error."""
     try:
         now = os.stat(path)  # noqa: PTH116 - a link's target
         digest = hash_file(path) if hashed and stat.S_ISREG(now.st_mode) else None

@@ -1,4 +1,4 @@
-"""What each mask of a folder was made from, according to its manifest, and whether that changed."""
+"""What each mask in a folder was made from, according to the manifest, and whether it has changed."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pseudomask.running.reporter import Reporter
 
 
 class Line(NamedTuple):
-    """The inputs of a mask, from the manifest; kept small for runs over 100,000 photos.
+    """A mask's inputs according to the manifest; kept small for runs over 100,000 photos.
 
     Attributes:
-        suffix: the photo's suffix; its path is the key and the suffix.
+        suffix: the photo's suffix; key and suffix together are its path.
         photo: None in lines of version 0.1.0.
         tags: the given tags, sorted and joined by line breaks; None if the classifier predicted them.
-        seed: SHA-256 of the score file that was refined; None in lines of extract.
+        seed: SHA-256 of the score file that was refined; None in lines written by extract.
     """
 
     suffix: str
@@ -48,11 +48,11 @@ class Line(NamedTuple):
 
 
 class Inputs(Protocol):
-    """The inputs of a folder's masks as they are now.
+    """The current inputs of a folder's masks.
 
     Attributes:
         keys: keys of all photos, including those outside this run.
-        where: where they are expected, for messages ("in photos/").
+        where: where the photos are expected, for messages ("in photos/").
     """
 
     where: str
@@ -66,7 +66,7 @@ class Inputs(Protocol):
 
 
 def report_changed(changed: Sequence[str], reporter: Reporter) -> None:
-    """Warn about photos that changed: their masks would look like bad masks."""
+    """Warn about photos that have changed, because their masks would look bad."""
     if changed:
         reporter.warn(
             f"{count(len(changed), 'photo')} changed since the masks were made (first: {changed[0]}); make these masks "
@@ -79,5 +79,5 @@ def suffix_of(image: str) -> str:
 
 
 def joined(names: Iterable[str]) -> str:
-    """Tags as one text to compare, independent of their order."""
+    """Tags as a single string for comparison, independent of their order."""
     return "\n".join(sorted(names))

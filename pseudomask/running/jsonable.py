@@ -14,8 +14,8 @@ from typing import Any
 def jsonable(value: object) -> Any:
     """`value` as dicts, lists, strings, numbers, booleans and None.
 
-    NaN and infinity become None, a path a string, a set a sorted list.
-    Raises `TypeError` for values without a JSON form (a tensor, an open file).
+    NaN and infinity become None, paths become strings, and sets become sorted lists.
+    Raises `TypeError` for values that JSON cannot represent (a tensor, an open file).
     """
     if value is None or isinstance(value, bool | str):
         return str(value.value) if isinstance(value, enum.Enum) else value
@@ -53,9 +53,9 @@ def _array(value: object) -> Any:
 
 
 def is_text(value: object) -> bool:
-    """Whether a value from JSON is a string that can be written: escapes may contain unpaired surrogates.
+    """Whether a value from JSON is a string that can be written; JSON escapes may hold unpaired surrogates.
 
-    Surrogate escapes of file names that are not UTF-8 are accepted.
+    The surrogate escapes of file names that are not valid UTF-8 are accepted.
     """
     return isinstance(value, str) and is_utf8(value, "surrogateescape")
 

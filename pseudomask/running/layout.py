@@ -1,4 +1,4 @@
-"""Plan the output files of each image, and check before any work that they may be written."""
+"""Plan the output files of each image, and check up front that they may be written."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RECORD = "run.json"
 
 
 class Keyed(Protocol):
-    """What the layout needs from an image: `key` is the POSIX path `relative` without its suffix."""
+    """What the layout needs to know about an image: `key` is the POSIX path `relative` without its suffix."""
 
     @property
     def key(self) -> str: ...
@@ -45,7 +45,7 @@ class Outputs:
 
 
 def is_below(name: object) -> bool:
-    """Whether a path from a manifest stays in its folder: on Windows `C:x` and `..\\x` do not."""
+    """Whether a path from a manifest stays inside its folder; on Windows `C:x` and `..\\x` do not."""
     if not isinstance(name, str) or not name or "\0" in name:
         return False
     path = PurePath(name)
@@ -55,8 +55,8 @@ def is_below(name: object) -> bool:
 def plan_outputs(items: Iterable[Keyed], images_dir: Path, out_dir: Path) -> list[Outputs]:
     """The outputs of each item, in order.
 
-    Raises `CollisionError`, naming both sides, if two images share a key, if a mask would need the name
-    of a folder, or if the output folder is, contains or lies inside the image folder.
+    Raises `CollisionError`, naming both sides, if two images share a key, if a mask needs a name that a
+    folder has, or if the output folder is, contains or lies inside the image folder.
     """
     check_folders(images_dir, out_dir)
     owners: dict[str, str] = {}
@@ -72,9 +72,9 @@ def plan_outputs(items: Iterable[Keyed], images_dir: Path, out_dir: Path) -> lis
 
 
 def check_folders(images_dir: Path, out_dir: Path, *, what: str = "image") -> None:
-    """Raise `CollisionError` if one folder contains the other, following links, or if the output is a file.
+    """Raise `CollisionError` if one folder contains the other (links are followed) or if the output is a file.
 
-    `what` is the kind of the input folder, for the message.
+    `what` names the kind of input in the message.
     """
     if out_dir.exists() and not out_dir.is_dir():
         raise CollisionError(f"{out_dir} is a file; choose another output folder")
@@ -92,10 +92,10 @@ def check_folders(images_dir: Path, out_dir: Path, *, what: str = "image") -> No
 
 
 def check_foreign(outputs: Iterable[Outputs]) -> None:
-    """Raise `CollisionError` if a file that this run would write exists.
+    """Raise `CollisionError` if a file that this run would write already exists.
 
-    Only for new runs: once the folder has the run's record, a mask without a manifest line was written by the same run
-    (which was killed before it wrote the line) and may be overwritten.
+    Only for new runs: once the folder has the run's record, a mask without a manifest line comes from the same run
+    (which was killed before it could write the line) and may be overwritten.
     """
     foreign = [path for one in outputs for path in (one.mask, one.scores, one.overlay) if os.path.lexists(path)]
     if foreign:
@@ -107,7 +107,7 @@ def check_foreign(outputs: Iterable[Outputs]) -> None:
 
 
 def _check_parents(owners: dict[str, str], images_dir: Path) -> None:
-    """A mask `a.png` cannot exist beside a folder that is also called `a.png`."""
+    """Check for name clashes: a mask `a.png` cannot exist beside a folder called `a.png`."""
     files = {f"{key}.png" for key in owners} | {MANIFEST, RECORD}
     folders = {parent for key in owners if "/" in key for parent in PurePosixPath(key).parents}
     for folder in sorted(str(folder) for folder in folders):

@@ -1,4 +1,4 @@
-"""Find the mask or score files of a folder."""
+"""Find the mask or score files in a folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pseudomask.running.walking import walk
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A mask or score file: its path within its folder, and the same without suffix."""
+    """A mask or score file: its path within its folder, with and without the suffix."""
 
     key: str
     relative: str
@@ -19,9 +19,9 @@ class File:
 
 
 def find_files(folder: Path, suffix: str) -> list[File]:
-    """Files below `folder` with this suffix (any case), sorted by key; hidden ones are skipped.
+    """Files below `folder` with this suffix (in any case), sorted by key; hidden files are skipped.
 
-    Raises UsageError if the folder is missing, a file, or cannot be read.
+    Raises UsageError if the folder is missing, is a file or cannot be read.
     """
     if not folder.is_dir():
         problem = "is a file, not a folder" if folder.exists() else "no such folder"

@@ -1,7 +1,7 @@
-"""File locks that child processes do not inherit: a forked child would keep them as long as it runs.
+"""File locks that child processes do not inherit; otherwise a forked child would hold them as long as it runs.
 
-A `flock` lock belongs to the open file, which a forked child shares: the lock outlives the parent's `close`, and
-even the parent. All file locks are therefore taken here, and a child closes its copies first of all.
+A `flock` lock belongs to the open file, which a forked child shares, so the lock outlives the parent's `close` and
+even the parent. All file locks are therefore taken here, and a child closes its copies before anything else.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # Windows has no flock; two processes must not share a folder there
+except ImportError:  # Windows has no flock, so two processes must not share a folder there
     fcntl = None  # type: ignore[assignment]
 
 
 def fork_safe_lock() -> threading.Lock:
-    """A lock between threads that is free in a forked child, because a fork waits for the thread that holds it."""
+    """A lock between threads that is always free in a forked child, because a fork waits for the thread holding it."""
     lock = threading.Lock()
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
     return lock
 
 
-_opening = fork_safe_lock()  # a descriptor is in `_held` from its opening to its closing, also where a thread forks
+_opening = fork_safe_lock()  # a descriptor is in `_held` for as long as it is open, even if a thread forks
 _held: set[FileLock] = set()
 
 
 class FileLock:
     """A lock on the file at `path`, which is created if missing, until `release`; exclusive unless `shared`.
 
-    Other processes, and other threads of this one, wait for it or get an error. Child processes never have it,
+    Other processes, and other threads of this one, wait for it or get an error. Child processes never hold it,
     whether forked or spawned. On Windows nothing is locked.
 
     Attributes:
-        handle: the file's descriptor, open for reading and writing (`flags` adds to that); -1 in a forked child and
+        handle: the file's descriptor, open for reading and writing (plus `flags`); -1 in a forked child and
             after `release`.
 
     Raises `BlockingIOError` if the lock is taken and `wait` is off, and `OSError` if the file cannot be
@@ -63,19 +63,19 @@ class FileLock:
             self.release()
 
     def _is_current(self) -> bool:
-        """Whether `path` is still the file that was opened: it may have been replaced while waiting."""
+        """Whether `path` is still the file that was opened; it may have been replaced while waiting."""
         try:
             return os.path.samestat(os.fstat(self.handle), self.path.stat())
         except FileNotFoundError:
             return False
 
     def share(self) -> None:
-        """Downgrade to a shared lock. Another process may take it exclusively in between."""
+        """Downgrade to a shared lock. Another process may briefly get an exclusive one in between."""
         if fcntl is not None:
             fcntl.flock(self.handle, fcntl.LOCK_SH)
 
     def is_last(self) -> bool:
-        """Upgrade to an exclusive lock if nobody shares it; otherwise it is lost, and `release` must follow."""
+        """Upgrade to an exclusive lock if nobody shares it; otherwise the lock is lost and `release` must follow."""
         if fcntl is None:
             return True
         try:
@@ -85,7 +85,7 @@ class FileLock:
         return self._is_current()
 
     def release(self) -> None:
-        """Release the lock; no effect the second time and in a forked child."""
+        """Release the lock; has no effect the second time or in a forked child."""
         with _opening:
             if self not in _held:
                 return
@@ -93,14 +93,14 @@ class FileLock:
             handle, self.handle = self.handle, -1
             try:
                 if fcntl is not None:
-                    fcntl.flock(handle, fcntl.LOCK_UN)  # `close` alone would leave it to others that have the file open
+                    fcntl.flock(handle, fcntl.LOCK_UN)  # `close` alone leaves it to others with the file open
             finally:
                 os.close(handle)
 
 
 @contextmanager
 def locked(path: Path, *, wait: bool = True, flags: int = 0) -> Iterator[int]:
-    """The descriptor of the file at `path`, locked within the block; errors as `FileLock`."""
+    """Yield the descriptor of the file at `path`, locked within the block; raises the same errors as `FileLock`."""
     lock = FileLock(path, wait=wait, flags=flags)
     try:
         yield lock.handle

@@ -8,6 +8,6 @@ from pseudomask.running.ranks import ranks
 
 
 def cores() -> int:
-    """Number of processors for this process; the processes of a torchrun share those of the machine."""
+    """Number of processors for this process; the processes of one torchrun share the machine's."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, count // ranks().here)

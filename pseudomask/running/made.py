@@ -20,7 +20,7 @@ from pseudomask.running.record import ABSENT, RunRecord, read_content
 
 @dataclass(frozen=True)
 class MadeFolder:
-    """A folder of masks and scores. Everything is read when it is first used, and once.
+    """A folder of masks and scores. Everything is read on first use, and only once.
 
     Attributes:
         advice: what to do about a record or manifest that cannot be read; by default the advice for resuming.
@@ -31,12 +31,12 @@ class MadeFolder:
 
     @staticmethod
     def around(path: Path) -> Path:
-        """The made folder that `path` refers to: itself, or its parent if `path` is the `scores` folder in it."""
+        """The folder that `path` refers to: `path` itself, or its parent if `path` is its `scores` folder."""
         inside = path.name == "scores" and not (path / "scores").is_dir() and not (path / RECORD).is_file()
         return path.parent if inside and (path.parent / RECORD).is_file() else path
 
     def holds_run(self) -> bool:
-        """Whether there is a record, valid or not."""
+        """Whether the folder has a record, valid or not."""
         return (self.path / RECORD).exists()
 
     @cached_property
@@ -47,7 +47,7 @@ class MadeFolder:
 
     @cached_property
     def facts(self) -> Mapping[str, Any]:
-        """The content of run.json, unchecked; empty without one. Raises `UsageError` if it is not JSON."""
+        """The unchecked content of run.json; empty if there is no such file. Raises `UsageError` if it is not JSON."""
         with self._advised():
             return self._content if isinstance(self._content, dict) else {}
 
@@ -57,7 +57,7 @@ class MadeFolder:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The run's settings; empty if the record does not have them, as in the properties below."""
+        """The run's settings; empty if the record has none. The same holds for the properties below."""
         return self._table("config")
 
     @property
@@ -76,18 +76,18 @@ class MadeFolder:
 
     @property
     def threshold(self) -> float | None:
-        """The background threshold of the scores, in [0, 1]; masks are the scores cut there, unless `refined_by`."""
-        # A refiner may move the seeds' threshold, which is in `config`.
+        """The background threshold of the scores, in [0, 1]; unless `refined_by`, masks are the scores cut there."""
+        # A refiner may move the seeds' threshold, which `config` holds.
         return _share(self.protocol.get("scores_threshold", self.config.get("threshold")))
 
     @property
     def masks_threshold(self) -> float | None:
-        """The threshold of the masks: `extract --refine` makes them from scores that it does not store."""
+        """The threshold of the masks, which `extract --refine` makes from scores that it does not store."""
         return _share(self.protocol.get("masks_threshold", self.threshold))
 
     @property
     def refined_by(self) -> str:
-        """The refiners that made these masks from these scores; empty if the masks are the scores cut."""
+        """The refiners that made these masks from these scores; empty if the masks are just thresholded scores."""
         return str(self.protocol.get("refined_by", ""))
 
     @property
@@ -107,7 +107,7 @@ class MadeFolder:
 
     @property
     def threshold_chosen(self) -> str:
-        """How the threshold was chosen, in words; empty without one."""
+        """How the threshold was chosen, in words; empty if there is no threshold."""
         made, seeds = self.threshold, _share(self.config.get("threshold"))
         if made is None:
             return ""
@@ -118,12 +118,12 @@ class MadeFolder:
 
     @property
     def images(self) -> Path | None:
-        """The photos' folder, as given to the run; a relative path is relative to the run's working directory."""
+        """The folder of photos as given to the run; a relative path is relative to the run's working directory."""
         named = self.config.get("images")
         return Path(named) if isinstance(named, str) and named and "\0" not in named else None
 
     def lines(self) -> Iterator[Entry]:
-        """The manifest's lines in file order; the last one of a key counts. Raises `UsageError` for a foreign file."""
+        """The manifest's lines in file order; the last one for a key counts. Raises `UsageError` for a foreign file."""
         with self._advised():
             yield from Manifest(self.path / MANIFEST).lines()
 
@@ -133,7 +133,7 @@ class MadeFolder:
         return {entry["key"]: entry for entry in self.lines()}
 
     def failures(self) -> list[tuple[str, str]]:
-        """(image, reason) of the failed entries."""
+        """(image, reason) of each failed entry."""
         failed = ((key, entry) for key, entry in self.entries.items() if entry.get("status") == FAILED)
         return [(str(entry.get("image", key)), str(entry.get("reason", ""))) for key, entry in failed]
 
@@ -142,7 +142,7 @@ class MadeFolder:
         return Outputs(key, self.path)
 
     def masks(self) -> list[File]:
-        """The existing masks. Raises `UsageError` if there is no folder."""
+        """The existing masks. Raises `UsageError` if the folder is missing."""
         return find_files(self.path, ".png")
 
     @property
@@ -154,13 +154,13 @@ class MadeFolder:
         return find_files(self.scores, ".npz") if self.scores.is_dir() else []
 
     def made_from(self, images: Path) -> bool:
-        """Whether `images` is the run's folder of photos, not a copy, whose files would have other times."""
+        """Whether `images` is the run's own folder of photos rather than a copy, whose files would have other times."""
         return self.images is not None and os.path.realpath(self.images) == os.path.realpath(images)
 
     def changed(self, photos: Iterable[tuple[str, str]], images: Path) -> list[str]:
-        """Names of photos below `images` that changed since their masks were made.
+        """Names of the photos below `images` that have changed since their masks were made.
 
-        photos: (key, name) of each.
+        photos: (key, name) of each photo.
         """
         own = self.made_from(images)
         found = []

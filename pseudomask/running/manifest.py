@@ -1,4 +1,4 @@
-"""The manifest: one JSON line per image, written after the image's files are in place."""
+"""The manifest: one JSON line per image, written once the image's files are in place."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ DONE, FAILED = "done", "failed"  # an entry's status
 
 
 class Manifest:
-    """A growing file of JSON objects, each with the `key` of its image; the last entry of a key counts.
+    """A growing file of JSON objects, each with the `key` of its image; the last entry for a key counts.
 
-    Two processes may append to one manifest: every access takes the file's lock. A line truncated by a kill is removed
-    at the next append, so the file never has half a line in the middle.
+    Several processes may append to one manifest, so every access locks the file. The next append removes a line that
+    a kill truncated, so there is never half a line in the middle.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def append(self, entry: Mapping[str, Any]) -> None:
-        """Add `entry`, which must have a `key`; the operating system has the line when this returns.
+        """Add `entry`, which must have a `key`; when this returns, the operating system has the line.
 
         Raises `PseudomaskError` if it cannot be written; the file is then unchanged.
         """
@@ -45,14 +45,14 @@ class Manifest:
             raise write_error(self.path, error) from error
 
     def load(self) -> dict[str, Entry]:
-        """key → its last entry, in the order of first appearance; empty if there is no file.
+        """The last entry of each key, in order of first appearance; empty if there is no file.
 
         A truncated last line is ignored. Raises `UsageError` for a file that is not a manifest.
         """
         return {entry["key"]: entry for entry in self.lines()}
 
     def lines(self) -> Iterator[Entry]:
-        """Every complete line, in file order; errors as `load`."""
+        """Every complete line, in file order; raises the same errors as `load`."""
         try:
             with open_file(self.path) as stream:
                 for number, line in enumerate(stream, start=1):
@@ -65,9 +65,9 @@ class Manifest:
             raise UsageError(f"cannot read {self.path}: {error.strerror}") from error
 
     def compact(self, order: Sequence[str], *, drop: Container[str] = ()) -> None:
-        """Rewrite the file with one line per key: first those of `order`, in order, then the rest except `drop`.
+        """Rewrite the file with one line per key: first the keys in `order`, then the rest except `drop`.
 
-        Done at the end of a run, so that an interrupted and an uninterrupted run leave the same bytes.
+        Done at the end of a run, so that interrupted and uninterrupted runs leave the same bytes.
         """
         if not self.path.exists():
             return
@@ -80,9 +80,9 @@ class Manifest:
                         stream.write(lines.readline())
 
     def _last_lines(self, lines: IO[bytes], positions: Mapping[str, int]) -> tuple[array[int], dict[str, int]]:
-        """Start of the last line of each key: by position (-1: no line), and by key for keys without a position.
+        """Offsets of each key's last line: by position (-1: no line), or by key for keys without a position.
 
-        Offsets, not lines, so that a run over 100,000 images need not keep its manifest in memory.
+        Offsets rather than lines, so that a run over 100,000 images need not keep its manifest in memory.
         """
         starts, rest, start = array("q", [-1]) * len(positions), dict[str, int](), 0
         for number, line in enumerate(lines, start=1):
@@ -98,7 +98,7 @@ class Manifest:
 
     def _parse(self, line: bytes, number: int) -> Entry | None:
         if not line.endswith(b"\n"):
-            return None  # truncated by a kill: the image counts as not done
+            return None  # truncated by a kill, so the image counts as not done
         try:
             entry = json.loads(line)
         except ValueError:
@@ -111,7 +111,7 @@ class Manifest:
 
 
 def _line(entry: Mapping[str, Any]) -> bytes:
-    # ASCII escapes preserve names that are not UTF-8, and keep newlines out of the line.
+    # ASCII escapes preserve names that are not valid UTF-8 and keep newlines out of the line.
     return json.dumps(jsonable(entry), ensure_ascii=True, allow_nan=False).encode("ascii") + b"\n"
 
 
@@ -127,7 +127,7 @@ def _append(handle: int, line: bytes) -> None:
 
 
 def _drop_cut_line(handle: int, block: int = 65536) -> int:
-    """Truncate the file after its last newline; returns the new size."""
+    """Truncate the file after its last newline and return the new size."""
     size = os.lseek(handle, 0, os.SEEK_END)
     end = size
     while end > 0:

@@ -1,4 +1,4 @@
-"""Tune how memory is requested: large tensors come and go with every photo, and each page costs time."""
+"""Tune memory allocation: large tensors come and go with every photo, and each fresh page costs time."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def keep_pages() -> None:
     """Keep freed memory for the next photo, in huge pages if torch can request them.
 
     By default the C library returns every large block at once, and the system clears its pages at the next
-    request, which slows networks down, most of all on virtual machines (docs/speed.md). Settings in the
-    environment take precedence. Call it before the first tensor is made; it affects only glibc on Linux.
+    request, which slows networks down, especially on virtual machines (docs/speed.md). Settings in the
+    environment take precedence. Call this before creating the first tensor; it affects only glibc on Linux.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # read by torch
     if sys.platform != "linux" or any(name.startswith("MALLOC_") for name in os.environ):

@@ -13,7 +13,7 @@ from pseudomask.running.record import RunRecord, check_resume
 
 @dataclass
 class Own:
-    """The record at `path` of the current run, to be checked before each write.
+    """The current run's record at `path`, to be checked before each write.
 
     Attributes:
         rules: further arguments for `check_resume`.

@@ -1,4 +1,4 @@
-"""What speaks against masks that nobody has compared with true ones: found in the manifest's lines alone."""
+"""Find reasons to distrust masks without any true masks, from the manifest's lines alone."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from pseudomask.quoting import count, some
 from pseudomask.running.manifest import DONE
 
 FILLED = 0.95
-"""Share of a photo that its classes, or one of them, cover where the mask shows no shape any more."""
+"""Share of the photo from which one class, or all together, cover so much that no shape is left."""
 MANY = 0.25
-"""Share of masks from which it is not the photos' own doing."""
+"""Share of masks from which a fault can no longer be blamed on individual photos."""
 _LEAST = 3
-"""Masks of a class from which a share says something."""
+"""Minimum number of affected masks for a share to be meaningful."""
 _SHOWN = 3
 
 
 @dataclass(frozen=True)
 class Doubt:
-    """One thing that speaks against masks.
+    """One reason to distrust masks.
 
     Attributes:
         kind: `at_chance`, `fills`, `no_background`, `misses` or `no_class`.
-        masks: how many it may have spoiled.
+        masks: number of masks that it may have spoiled.
         text: one line for people.
-        classes: masks by class, where it is about classes, the worst first.
+        classes: number of masks by class, worst first, if the doubt is about classes.
     """
 
     kind: str
@@ -38,8 +38,8 @@ class Doubt:
 
 @dataclass
 class ClassCoverage:
-    """Masks of photos with the tag of one class; `empty`: it has no pixel there; `filled`: it covers the photo; `area`:
-    sum of its shares of the photos."""
+    """Masks of the photos tagged with one class. `empty`: those where it has no pixels; `filled`: those where it covers
+    the photo; `area`: the sum of its shares of the photos."""
 
     tagged: int = 0
     empty: int = 0
@@ -48,18 +48,18 @@ class ClassCoverage:
 
     @property
     def spoiled(self) -> float:
-        """Share of its masks that miss the photo or fill it."""
+        """Share of its masks in which it is missing or fills the photo."""
         return (self.empty + self.filled) / max(self.tagged, 1)
 
 
 @dataclass
 class Coverage:
-    """How much of the photos the classes cover.
+    """How much of each photo the classes cover.
 
     Attributes:
-        masks: how many there are; `without_class`: of photos in which no class was found or given; `with_empty`: with
-            a tag that has no pixel; `full`: without background.
-        classes: by name, those that are tags of some photo.
+        masks: number of masks; `without_class`: those of photos in which the classifier found no class; `with_empty`:
+            those with a tag that has no pixels; `full`: those without background.
+        classes: by name, every class that some photo is tagged with.
     """
 
     masks: int = 0
@@ -70,7 +70,7 @@ class Coverage:
 
     @classmethod
     def of(cls, entries: Iterable[Mapping[str, Any]]) -> Coverage:
-        """Of a manifest's entries, the last of each image; fields of another type than expected do not count."""
+        """The coverage of a manifest's entries, the last one per image; fields of an unexpected type are ignored."""
         found = cls()
         for entry in entries:
             if entry.get("status", DONE) == DONE:
@@ -93,11 +93,11 @@ class Coverage:
             one.area += shares.get(name, 0)
 
     def doubts(self, at_chance: Sequence[str] = (), rest: str = "pseudomask report lists all") -> list[Doubt]:
-        """What speaks against the masks, the most harmful first.
+        """Reasons to distrust the masks, most harmful first.
 
         Args:
-            at_chance: classes that the weights find in held-out photos no better than chance.
-            rest: where classes that a line leaves out are listed.
+            at_chance: classes that the weights detect in held-out photos no better than chance.
+            rest: says where the classes that a line leaves out are listed.
         """
         chance = {name: self.classes[name].tagged for name in at_chance if name in self.classes}
         fills = {name: one.filled for name, one in self.classes.items() if _is_usual(one.filled, one.tagged)}
@@ -126,7 +126,7 @@ class Coverage:
 
 
 def _doubt(kind: str, masks: int, numbers: Mapping[str, int | str], text: str, rest: str) -> Doubt:
-    """A doubt about classes; numbers: masks of each, or `masks of all of its masks`."""
+    """A doubt about classes; `numbers` has the masks of each class, as a number or as `N of TOTAL`."""
     first = {name: int(str(n).partition(" ")[0]) for name, n in numbers.items()}
     order = sorted(first, key=lambda name: (-first[name], name))
     named = some([f"{name} ({numbers[name]})" for name in order], _SHOWN, rest)

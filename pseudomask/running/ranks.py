@@ -1,7 +1,7 @@
-"""The processes of one `torchrun`: which of them this is, and how they wait for and talk to each other.
+"""The processes of one `torchrun`: which one this is, and how they wait for and talk to each other.
 
-Messages go through torch.distributed's store, as bytes that are never unpickled. A process that was not
-started by torchrun is alone: it does all the work, never waits, and imports nothing.
+Messages go through torch.distributed's store as bytes that are never unpickled. A process that torchrun did
+not start is alone: it does all the work, never waits and imports nothing.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _POLL = 0.02  # seconds between two polls of the store
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among those of its team.
+    """This process and its place in the team.
 
     Attributes:
         rank: 0 to world − 1; rank 0 writes the files that exist once.
-        local: the rank among the `here` processes of this machine, which is the index of its GPU.
+        local: the rank among the `here` processes on this machine, which is also the index of its GPU.
         attempt: how often torchrun has restarted this machine's processes after a failure.
     """
 
@@ -59,23 +59,23 @@ class Ranks:
         return items if self.alone else items[self.rank :: self.world]
 
     def anew(self, overwrite: bool) -> bool:
-        """Whether to start over: a team restarted by torchrun resumes, even with --overwrite."""
+        """Whether to start over; a team restarted by torchrun resumes, even with --overwrite."""
         return overwrite and not any(map(int, self.gather(str(self.attempt).encode())))
 
     def once(self, reporter: Reporter) -> Reporter:
-        """A reporter for messages that are the same in all processes: only rank 0 reports."""
+        """A reporter for messages that are the same in all processes, so that only rank 0 shows them."""
         return reporter if self.first else SilentReporter()
 
     def label(self, text: str) -> str:
-        """The label of a progress bar that counts one process's share."""
+        """The label of a progress bar that counts only this process's share."""
         return text if self.alone else f"{text}, process {self.rank} of {self.world}"
 
     def fresh(self) -> str:
-        """An unused name in the store, the same in all processes, because all ask in the same order."""
+        """An unused name in the store; all processes get the same one, because they ask in the same order."""
         return str(next(self._count))
 
     def gather(self, data: bytes, stop: Stop | None = None) -> list[bytes]:
-        """The data of all processes, by rank; only this process's own once `stop` is requested. Waits for all."""
+        """Wait for all processes and return their data by rank; only this process's own once `stop` is requested."""
         if self.alone:
             return [data]
         name = self.fresh()
@@ -86,7 +86,7 @@ class Ranks:
                 return [data]
             found = [zlib.decompress(bytes.fromhex(self.store.get(key).decode())) for key in keys]
             self.store.add(f"{name}/seen", 1)
-            # Rank 0 may host the store, so it leaves last.
+            # Rank 0 may host the store, so it must leave last.
             if self.first:
                 _until(lambda: self.store.add(f"{name}/seen", 0) == self.world, stop)
             return found
@@ -99,12 +99,12 @@ class Ranks:
         return json.loads(data) if data else value
 
     def wait(self, stop: Stop | None = None) -> None:
-        """Wait until all processes are here, or `stop` is requested."""
+        """Wait until all processes have arrived or `stop` is requested."""
         self.gather(b"", stop)
 
     @cached_property
     def store(self) -> Store:
-        """torchrun's store, at MASTER_ADDR and MASTER_PORT, with a key prefix of these processes only."""
+        """torchrun's store at MASTER_ADDR and MASTER_PORT, with a key prefix that only these processes use."""
         from torch import distributed
 
         with _connection_errors_in_one_line():
@@ -128,9 +128,9 @@ def ranks() -> Ranks:
 
 
 def agree_on_prefix(store: Store, rank: int, world: int) -> str:
-    """Agree on a fresh key prefix: after a restart the store may still have values of the earlier attempt.
+    """Agree on a fresh key prefix, because after a restart the store may still hold values of the last attempt.
 
-    Each process publishes a random token, and takes the prefix from rank 0 once rank 0 has seen the token.
+    Each process publishes a random token and takes the prefix from rank 0 once rank 0 has seen that token.
     """
     own = os.urandom(8).hex()
     if rank:
@@ -161,7 +161,7 @@ def _number(name: str, default: int) -> int:
 
 
 def _until(true: Callable[[], bool], stop: Stop | None) -> bool:
-    """Wait in Python, because inside the store no signal would reach this process."""
+    """Wait in Python, because a process waiting inside the store would receive no signals."""
     while not true():
         if stop is not None and stop.requested:
             return False

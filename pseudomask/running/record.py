@@ -1,4 +1,4 @@
-"""The run record `run.json`: how an output folder was made, for provenance and resuming."""
+"""The run record `run.json`: how an output folder was made, for provenance and for resuming."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ABSENT = object()
 _RESUMING = "use --overwrite or another output folder"
 START_OVER = "add --overwrite to start over, or choose another output folder"
 _PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pillow", "safetensors")
-_SHOWN = 60  # characters of a value in the difference
+_SHOWN = 60  # characters of a value shown in a difference
 # Hashes mean nothing to people, who only need to know that they differ.
 _IN_WORDS = {
     "images_hash": "the list of photos differs",
@@ -37,7 +37,7 @@ _IN_WORDS = {
 }
 
 
-# The types that later code relies on; the rest is only displayed.
+# The types that later code relies on; everything else is only displayed.
 _KINDS: dict[str, type] = {
     "command": str,
     "classes": list,
@@ -52,11 +52,11 @@ _NAMES: dict[type, str] = {str: "text", list: "a list", dict: "an object"}
 
 @dataclass
 class RunRecord:
-    """Everything that decides the bytes of a run's outputs, and what the run cost.
+    """Everything that determines the bytes of a run's outputs, and what the run cost.
 
     `config` is the resolved configuration; `weights` has at least `sha256` and `licence`;
     `images_hash` and `labels_hash` come from `hash_lines`; `timings` are seconds per stage;
-    `peak_memory` is in bytes; `protocol` is what must accompany a number measured on the outputs.
+    `peak_memory` is in bytes; `protocol` is what must accompany any number measured on the outputs.
     """
 
     command: str
@@ -84,12 +84,12 @@ class RunRecord:
         return self.labels_hash not in ("", "none")
 
     def write(self, path: Path) -> None:
-        """Replace `path` by this record. Raises `PseudomaskError` if it cannot be written."""
+        """Replace `path` with this record. Raises `PseudomaskError` if it cannot be written."""
         atomic_text(path, json.dumps(self.to_json(), indent=2, ensure_ascii=True) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> RunRecord | None:
-        """The record at `path`, or None if there is none. Raises `UsageError` for any other file."""
+        """The record at `path`, or None if the file does not exist. Raises `UsageError` for any other file."""
         content = read_content(path)
         return None if content is ABSENT else cls.parse(content, path)
 
@@ -118,7 +118,7 @@ class RunRecord:
 
 
 def read_content(path: Path) -> Any:
-    """The content of a JSON file; `ABSENT` if there is none. Raises `UsageError` if it cannot be read."""
+    """The content of a JSON file, or `ABSENT` if it does not exist. Raises `UsageError` if it cannot be read."""
     try:
         return json.loads(read_bytes(path))
     except FileNotFoundError:
@@ -138,12 +138,12 @@ def check_resume(
     defaults: Mapping[str, Any] | None = None,
     earlier: Mapping[str, Any] | None = None,
 ) -> None:
-    """Raise `RecordMismatch`, listing each difference, unless both records agree in `fields`.
+    """Raise `RecordMismatch`, listing each difference, unless both records agree on `fields`.
 
     A field is a dotted name (`config.threshold`, `weights.sha256`); if it names a table, all its values are
     compared. `where` is the output folder, for the message. `defaults` are the settings' defaults: a setting missing
-    from the old record counts as its default, so that an upgrade changes nothing. `earlier`: another value of a field,
-    such as an earlier version of this program recorded; accepted like the new value.
+    from the old record counts as its default, so that an upgrade changes nothing. `earlier` holds another accepted
+    value of a field, such as one that an earlier version of this program recorded.
     """
     before, after = (one.to_json() | {"tagged": one.tagged} for one in (old, new))
     before["config"] = {**(defaults or {}), **before["config"]}
@@ -170,7 +170,7 @@ def _differences(name: str, old: Any, new: Any) -> list[str]:
         return [one for part in found for one in part]
     if old is ABSENT and new is ABSENT:
         return []
-    # `1` and `1.0` are the same setting, `1` and `true` are not
+    # `1` and `1.0` are the same setting, but `1` and `true` are not
     if old == new and isinstance(old, bool) == isinstance(new, bool):
         return []
     if name in _IN_WORDS:
@@ -188,7 +188,7 @@ def _foreign(path: Path, why: str) -> UsageError:
 
 
 def package_versions(names: Iterable[str] = _PACKAGES) -> dict[str, str]:
-    """Installed versions by name, read from package metadata so that nothing heavy is imported."""
+    """Installed versions by name, read from package metadata to avoid importing anything heavy."""
     found = {"pseudomask": __version__, "python": platform.python_version()}
     for name in names:
         try:
@@ -199,7 +199,7 @@ def package_versions(names: Iterable[str] = _PACKAGES) -> dict[str, str]:
 
 
 def platform_facts() -> dict[str, str]:
-    """System, release and processor kind."""
+    """System, release and processor type."""
     return {"system": platform.system(), "release": platform.release(), "machine": platform.machine()}
 
 
@@ -220,7 +220,7 @@ def hash_file(path: Path) -> str:
 
 
 def hash_lines(lines: Iterable[str]) -> str:
-    """SHA-256 of a sequence of strings, in hexadecimal; depends on the boundaries between strings."""
+    """SHA-256 of a sequence of strings, in hexadecimal; it depends on where one string ends and the next begins."""
     digest = hashlib.sha256()
     for line in lines:
         data = line.encode("utf-8", "surrogateescape")

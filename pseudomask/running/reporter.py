@@ -1,4 +1,4 @@
-"""How verbs report to people: they call a `Reporter` and never print."""
+"""How verbs report to people: they call a `Reporter` and never print anything themselves."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Bad(str):
-    """A summary value that reports a problem; shown in red on a colour terminal."""
+    """A summary value that reports a problem, shown in red on a colour terminal."""
 
     __slots__ = ()
 
@@ -17,20 +17,20 @@ class Progress(Protocol):
     """A running count."""
 
     def advance(self, n: int = 1, **fields: object) -> None:
-        """`n` more are done; `fields` are short values to show beside the count (loss=0.31)."""
+        """Count `n` more as done; `fields` are short values to show beside the count (loss=0.31)."""
 
 
 class Reporter(Protocol):
     """Receives messages; the command line shows them on stderr."""
 
     def info(self, text: str) -> None:
-        """A line worth knowing (the device used, the number of images found)."""
+        """Show a line worth knowing (the device used, the number of images found)."""
 
     def warn(self, text: str) -> None:
-        """A line that the user should see, and perhaps act on."""
+        """Show a line that the user should see and perhaps act on."""
 
     def progress(self, total: int | None, label: str, unit: str = "images") -> AbstractContextManager[Progress]:
-        """Show the progress of `label` while the block runs; None means that the total is unknown."""
+        """Show the progress of `label` while the block runs; a total of None means that it is unknown."""
         ...
 
 
@@ -42,7 +42,7 @@ class SilentProgress:
 
 
 class SilentReporter:
-    """Says nothing: the default of the Python API."""
+    """Reports nothing; the default in the Python API."""
 
     def info(self, text: str) -> None:
         pass

@@ -14,7 +14,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stop:
-    """The flag that loops poll between two batches."""
+    """The flag that loops poll between batches."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -37,7 +37,7 @@ _active: Stop | None = None
 def graceful(notify: Callable[[Stop], None] | None = None) -> Iterator[Stop]:
     """Within the block, the first SIGINT or SIGTERM only sets the yielded flag; the second exits.
 
-    `notify` is called once, from the handler, at the first. Blocks may nest: the inner one yields the
+    `notify` is called once, from the handler, on the first signal. Blocks may nest: an inner one yields the
     outer one's flag. Outside the main thread, where Python allows no handlers, the flag is never set.
     """
     global _active
@@ -74,14 +74,14 @@ def _handler(stop: Stop, owner: int, notify: Callable[[Stop], None] | None) -> C
 
 
 def _in_worker(number: int) -> None:
-    """A forked worker inherits the handler: it leaves Ctrl-C to its parent but obeys a terminate."""
+    """A forked worker inherits the handler, so it leaves Ctrl-C to its parent but obeys SIGTERM."""
     if number == signal.SIGTERM:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
 
 def _leave(code: int) -> None:
-    """Exit now, without clean-up; workers would outlive us, so they are killed first."""
+    """Exit immediately without cleaning up, but kill the workers first, because they would outlive us."""
     multiprocessing = sys.modules.get("multiprocessing")
     if multiprocessing is not None:
         for child in multiprocessing.active_children():

@@ -10,10 +10,10 @@ from pseudomask.errors import UsageError
 
 
 def walk(folder: Path, skipped: tuple[int, int] | None = None) -> Iterator[tuple[str, str]]:
-    """(relative, full) path of every visible regular file; real folders before linked ones.
+    """Yield the (relative, full) path of every visible regular file, real folders before linked ones.
 
-    `skipped`: identity of a folder that is not visited, unless it is `folder`. Raises `UsageError` for a folder that
-    cannot be read.
+    `skipped` identifies a folder that is not visited, unless it is `folder` itself. Raises `UsageError` for a folder
+    that cannot be read.
     """
     seen = set() if skipped is None or skipped == identity_of(folder) else {skipped}
     real, linked = [("", str(folder))], list[tuple[str, str]]()
@@ -47,10 +47,10 @@ def _entry_kind(entry: os.DirEntry[str]) -> str:
         if entry.is_dir():
             return "folder"
         return "file" if entry.is_file() or entry.is_symlink() else "other"
-    except OSError:  # a link to itself
+    except OSError:  # a link that points to itself
         return "file"
 
 
 def identity_of(path: Path | str) -> tuple[int, int]:
-    status = os.stat(path)  # noqa: PTH116 - also given plain strings
+    status = os.stat(path)  # noqa: PTH116 - may also be a plain string
     return status.st_dev, status.st_ino

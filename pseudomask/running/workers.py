@@ -1,6 +1,6 @@
-"""Run jobs in worker processes that may die: only the job of a dead worker is lost, and the worker is replaced.
+"""Run jobs in worker processes that may die: only the dead worker's job is lost, and the worker is replaced.
 
-In `ProcessPoolExecutor`, by contrast, one killed worker breaks the pool, and its job is unknown.
+In a `ProcessPoolExecutor`, by contrast, one killed worker breaks the pool, and nobody knows which job it had.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ class Lost:
 class _Worker:
     process: BaseProcess
     link: Connection
-    position: int | None = None  # of its current job; None before it is ready
+    position: int | None = None  # of its current job; None until it is ready
     ready: bool = False
 
 
 def run_jobs(
     work: Callable[[Job], Result], jobs: Sequence[Job], workers: int, stop: Stop
 ) -> Iterator[tuple[int, Result | Lost]]:
-    """(position, result) of each job as it finishes; with 0 workers, in this process and in order.
+    """Yield (position, result) for each job as it finishes; with 0 workers, in this process and in order.
 
-    `work`, jobs and results must be picklable. Workers are spawned, not forked, so that they copy no thread or
-    lock of this process, and compute with one thread each. Once `stop` is requested, no further
-    job is started. Exceptions in `work` are raised here, and end all jobs.
+    `work`, jobs and results must be picklable. Workers are spawned rather than forked, so that they copy no threads
+    or locks of this process, and compute with one thread each. Once `stop` is requested, no further
+    job is started. Exceptions in `work` are raised here and end all jobs.
     """
     if workers < 1 or not jobs:
         for position, job in enumerate(jobs):
@@ -100,7 +100,7 @@ class _Pool(Generic[Job, Result]):
         self.workers.append(_Worker(process, link))
 
     def _hand_out(self, worker: _Worker) -> None:
-        """Send the worker its next job, or end it."""
+        """Send the worker its next job, or end it if there is none."""
         worker.ready, worker.position = True, None
         try:
             if self.next < len(self.jobs) and not self.stop.requested:
@@ -108,7 +108,7 @@ class _Pool(Generic[Job, Result]):
                 worker.link.send(self.jobs[worker.position])
                 return
             worker.link.send(None)
-        except OSError:  # it died between two jobs, as the next `recv` will show: nothing is lost
+        except OSError:  # it died between two jobs, as the next `recv` will show; nothing is lost
             if worker.position is not None:
                 self.next, worker.position = worker.position, None
             return
@@ -147,7 +147,7 @@ def _cause(code: int | None) -> str:
 
 
 def _serve(work: Callable[[Any], Any], link: Connection) -> None:
-    """Worker loop: signal ready, run jobs until the pipe closes."""
+    """The worker's loop: report ready, then run jobs until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent decides
     one_thread()
     try:
@@ -163,5 +163,5 @@ def _serve(work: Callable[[Any], Any], link: Connection) -> None:
 
 
 def _plain(error: Exception) -> PseudomaskError:
-    """An exception that can certainly be pickled."""
+    """Convert an exception to one that is sure to be picklable."""
     return PseudomaskError(f"internal error in a worker: {type(error).__name__}: {error}")
