@@ -113,6 +113,15 @@ class TrainingOptions(SplitOptions, ScheduleOptions):
         "Training",
     )
 
+    patience: int = option(
+        5,
+        "End the training when so many epochs bring no lower held-out loss, and use the weights of the best one; 0: "
+        "never. It has no effect with too few held-out photos to tell, or with no more epochs than this.",
+        "Training",
+        min=0,
+        before=0,
+    )
+
     @property
     def head_rate(self) -> float:
         """The learning rate of the newest part of the network."""
@@ -128,6 +137,24 @@ class TrainClsConfig(TrainingOptions):
         "sgd trains the network; lda leaves it as it is and computes both classifiers in one pass over the photos, in "
         "seconds to minutes; it needs no reactivate.",
         "Training",
+    )
+    start: Literal["lda", "random"] | None = option(
+        None,
+        "What --fit sgd begins with: lda, the first classifier of --fit lda, or random numbers; by default lda.",
+        "Training",
+    )
+    class_weights: Literal["none", "balanced"] = option(
+        "none",
+        "balanced: in the loss, the photos with a class weigh as much in total as those without it (at most "
+        "20 times as much each), so that rare tags count.",
+        "Training",
+        before="none",
+    )
+    epochs: int = option(
+        0, "Passes over the photos; 0: 5, or more where --min-steps asks for more.", "Training", min=0, first=True
+    )
+    min_steps: int = option(
+        100, "Without --epochs: passes are added until there are this many steps.", "Training", min=1, role="free"
     )
     backbone: str = option("resnet50", "Backbone: a torchvision ResNet, such as resnet18 or resnet101.", "Network")
     backbone_weights: Path | None = option(

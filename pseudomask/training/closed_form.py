@@ -57,7 +57,7 @@ def image_discriminant(pooled: Tensor, tags: Tensor) -> Tensor:
         row = (shown.mean(0) - middle) / _within(shown, others)
         margin = row @ (shown.mean(0) - middle)
         bias = -(row @ (shown.mean(0) + middle)) / 2 if len(others) else torch.zeros(())
-        rows.append((row + bias * mean / (mean @ mean)) * _MARGIN / margin.clamp(min=1e-12))
+        rows.append((row + bias * mean / (mean @ mean).clamp(min=1e-12)) * _MARGIN / margin.clamp(min=1e-12))
     return torch.stack(rows)
 
 

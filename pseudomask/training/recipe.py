@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,17 @@ from pseudomask.networks.checkpoint import save_network
 from pseudomask.quoting import count
 from pseudomask.running.record import RunRecord, package_versions
 from pseudomask.running.signals import Stop
-from pseudomask.training.fitter import Fitter
+from pseudomask.training.base import AnyOptions, BaseTrainer
 from pseudomask.training.learner import Learner
 from pseudomask.training.samples import Crops
 from pseudomask.training.split import Split
 from pseudomask.training.state import LATEST
-from pseudomask.training.trainer import AnyOptions, Trainer
+from pseudomask.training.trainer import Trainer
 from pseudomask.training.validation import Validation
 
 _ON_CARD = (
     *("epochs", "batch_size", "crop", "lr", "lr_head", "momentum", "weight_decay", "freeze", "amp", "seed"),
-    *("contrast", "fit"),
+    *("contrast", "fit", "start", "class_weights", "patience"),
 )
 
 
@@ -43,8 +43,7 @@ class Recipe:
         prepare: what is done in RUN before the first step, by each process.
         crops: makes what is trained on from how photos are read and the colour `around` them; by default photos with
             their tags.
-        trainer: what trains; with the interface of a `Trainer`.
-        mean_of_photos: the loss is a mean over photos; else it sees to the other processes itself.
+        trainer: what trains.
         earlier: as `check_resume` takes it.
     """
 
@@ -53,11 +52,10 @@ class Recipe:
     source: dict[str, Any]
     build: Callable[[], Learner]
     base_card: Card | None = None
-    prepare: Callable[[Stop], None] | None = None
+    prepare: Callable[[BaseTrainer, Stop], None] | None = None
     crops: Callable[..., Crops] | None = None
-    trainer: type[Trainer | Fitter] = Trainer
-    mean_of_photos: bool = True
-    earlier: Mapping[str, Any] = field(default_factory=dict)
+    trainer: type[BaseTrainer] = Trainer
+    earlier: dict[str, Any] = field(default_factory=dict)
 
 
 def card_of(
@@ -121,7 +119,7 @@ def save_weights(
     """Write weights with their card, also those of an epoch in the midst of the training."""
     planned = options.epochs * max(len(split.training.items) // options.batch_size, 1)
     schedule = {"schedules": record.protocol["schedules"]} if "schedules" in record.protocol else {}
-    if recipe.trainer is Trainer and steps < planned:
+    if recipe.trainer.stepwise and steps < planned:
         schedule |= {"steps": steps, "steps_planned": planned}
     card = card_of(options, split, recipe, learner.card, validation, schedule)
     dtype = torch.float16 if options.weights_dtype == "fp16" else torch.float32

@@ -36,7 +36,8 @@ class Trained:
     images_per_second: float
     lost: frozenset[int] = frozenset()  # numbers of the photos to train on that could not be read
     doubts: tuple[str, ...] = ()
-    ended: bool = False  # by --finish
+    ended: bool = False  # by --finish, or early
+    weights_step: int = 0  # the step of the weights, where it is another than the last
 
     @property
     def finished(self) -> bool:

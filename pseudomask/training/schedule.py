@@ -16,6 +16,11 @@ def learning_rate_factor(step: int, total: int, *, power: float, warmup: int) ->
     return rise * float((1 - step / total) ** power)
 
 
+def epochs_for(steps: int, photos: int, batch_size: int, *, least: int) -> int:
+    """As many passes over the photos as give this number of steps, at least `least`."""
+    return max(least, -(-steps // max(photos // batch_size, 1)))
+
+
 def check_start(run: Path, done: int, planned: int, options: ScheduleOptions) -> None:
     """Raise `UsageError` if a training of `planned` steps cannot resume or be finished from step `done`."""
     if options.finish and options.overwrite:

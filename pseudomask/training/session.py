@@ -31,6 +31,8 @@ from pseudomask.running.ranks import ranks
 from pseudomask.running.record import RunRecord, check_resume, hash_file, peak_memory
 from pseudomask.running.reporter import Reporter
 from pseudomask.running.signals import graceful
+from pseudomask.training.base import AnyOptions, Measure
+from pseudomask.training.early import BEST
 from pseudomask.training.learner import Learner
 from pseudomask.training.recipe import Recipe, save_weights
 from pseudomask.training.result import TrainingResult
@@ -39,12 +41,15 @@ from pseudomask.training.schedule import changed_schedule, check_start, schedule
 from pseudomask.training.split import Split, describe, find_problems, gather, paths, tag_matrix, untaught
 from pseudomask.training.state import CHECKPOINT, LATEST, LOG, PREVIOUS, steps_done
 from pseudomask.training.team import agree, group
-from pseudomask.training.trainer import AnyOptions, Measure
-from pseudomask.training.validation import validate
+from pseudomask.training.validation import enough_to_tell, validate
 from pseudomask.verbs import WEIGHTS
 
 RECORD = "run.json"
 _COMPARED = ("command", "classes", "weights.sha256", "weights.seeds_hash", "images_hash", "labels_hash")
+_MAY_CHANGE = ("config.epochs", "config.patience")
+"""Settings that may change while a training is not finished."""
+_NEW = {"config.patience": 0}
+"""What earlier versions did, where the default is another now."""
 
 Continued = TypeVar("Continued", ReactivateConfig, CalibrateConfig)
 
@@ -92,7 +97,7 @@ def run_training(options: AnyOptions, split: Split, recipe: Recipe, reporter: Re
         return replace(result, understood=_understood(options, split, recipe, str(device)))
     torch.manual_seed(options.seed)
     learner = recipe.build()
-    rules = {"defaults": defaults(type(options)), "earlier": recipe.earlier}
+    rules = {"defaults": defaults(type(options)), "earlier": _NEW | recipe.earlier}
     own = Own(options.run / RECORD, record, _compared(options), rules)
     with ExitStack() as held:
         with graceful() as stop, group(team, device):
@@ -104,8 +109,8 @@ def run_training(options: AnyOptions, split: Split, recipe: Recipe, reporter: Re
                 measure=_measure(options, split, reading),
                 reporter=reporter,
                 stop=stop,
-                mean_of_photos=recipe.mean_of_photos,
             )
+            trainer.patience = _patience(options, split)
             if team.first:
                 held.enter_context(holding(options.run))
                 _check_record(options, record, recipe)  # since the first look another run may have begun
@@ -116,7 +121,7 @@ def run_training(options: AnyOptions, split: Split, recipe: Recipe, reporter: Re
                 )
             team.wait(stop)
             if recipe.prepare is not None:
-                recipe.prepare(stop)
+                recipe.prepare(trainer, stop)
                 if agree(0, stop, team, device)[1]:
                     lead.warn("stopped before the first step; run the same command again to resume")
                     return replace(result, exit_code=stop.exit_code)
@@ -142,7 +147,8 @@ def run_training(options: AnyOptions, split: Split, recipe: Recipe, reporter: Re
         target = options.run / WEIGHTS
         if team.first:
             own.check()
-            save_weights(options, split, recipe, learner, record, target, trained.steps, trained.validation)
+            step = trained.weights_step or trained.steps
+            save_weights(options, split, recipe, learner, record, target, step, trained.validation)
             record.write(options.run / RECORD)
             (options.run / LATEST).unlink(missing_ok=True)
         team.wait()
@@ -164,6 +170,13 @@ def _crops(options: AnyOptions, split: Split, recipe: Recipe, reading: Reading, 
     make = recipe.crops or partial(TrainingCrops, paths(split.training), tag_matrix(split.training))
     around = learner.network.backbone.normalisation.mean_level
     return make(crop=options.crop, sides=options.sides, seed=options.seed, reading=reading, around=around)
+
+
+def _patience(options: AnyOptions, split: Split) -> int:
+    """--patience where the held-out photos can tell whether the training still helps, else 0."""
+    patience: int = getattr(options, "patience", 0)
+    photos, positive = len(split.held_out.items), split.held_out.tag_counts().values()
+    return patience if any(enough_to_tell(photos, n) for n in positive) else 0
 
 
 def _measure(options: AnyOptions, split: Split, reading: Reading) -> Measure | None:
@@ -206,8 +219,8 @@ def _check_record(options: AnyOptions, record: RunRecord, recipe: Recipe) -> Non
         usual = defaults(type(options))
         fields = _compared(options)
         if not (options.run / WEIGHTS).exists():
-            fields.remove("config.epochs")  # of a training that is not finished yet they may change
-        check_resume(old, record, fields, where=options.run, defaults=usual, earlier=recipe.earlier)
+            fields = [one for one in fields if one not in _MAY_CHANGE]
+        check_resume(old, record, fields, where=options.run, defaults=usual, earlier=_NEW | recipe.earlier)
         record.timings = dict(old.timings)
         told = {"protocol": old.protocol, "config": usual | old.config}
         if changes := schedules(told, options.epochs, steps_done(options.run)):
@@ -229,7 +242,7 @@ def _check_schedule(options: AnyOptions, record: RunRecord, per_epoch: int, repo
 def _open_folder(options: AnyOptions, record: RunRecord) -> None:
     """The first writing of a run: nothing that it was asked for can be wrong any more."""
     if options.overwrite:
-        for name in (WEIGHTS, LATEST, CHECKPOINT, PREVIOUS, LOG):
+        for name in (WEIGHTS, LATEST, CHECKPOINT, PREVIOUS, BEST, LOG):
             (options.run / name).unlink(missing_ok=True)
     record.write(options.run / RECORD)
     sweep_leftovers(options.run)

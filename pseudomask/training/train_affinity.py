@@ -157,7 +157,9 @@ def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None
         ours = {id(one) for one in of_class}
         rest: list[Tensor] = [one for one in network.head.parameters() if id(one) not in ours]
         groups = [Group(rest, config.lr), *([Group(of_class, CLASS_RATE * config.lr)] if of_class else [])]
-        return Learner(network, groups, affinity_step(config.radius, team, config.class_weight), facts)
+        return Learner(
+            network, groups, affinity_step(config.radius, team, config.class_weight), facts, mean_of_photos=False
+        )
 
     source = file_facts(weights) | {
         "seeds": seeds.path.name,
@@ -173,7 +175,6 @@ def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None
         base_card=card,
         prepare=partial(_label, work, jobs, workers, team.anew(config.overwrite), reporter),
         crops=partial(LabelledCrops, paths(split.training), [job.outputs.mask for job in jobs]),
-        mean_of_photos=False,
         earlier={"weights.seeds_hash": seeds.hash_before},
     )
     return run_training(config, replace(split, reading=reading), recipe, reporter)
@@ -214,7 +215,9 @@ def _current(job: Job) -> bool:
     return older(job.scores, job.outputs.mask) and (job.unchanged is None or job.unchanged(job.photo))
 
 
-def _label(work: LabelWork, jobs: Sequence[Job], workers: int, overwrite: bool, reporter: Reporter, stop: Stop) -> None:
+def _label(
+    work: LabelWork, jobs: Sequence[Job], workers: int, overwrite: bool, reporter: Reporter, _: Any, stop: Stop
+) -> None:
     """Make the labels that are not there yet, this process's share. Raises `UsageError` where no photo gets any."""
     team = ranks()
     own = team.share(jobs)

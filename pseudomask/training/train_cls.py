@@ -16,18 +16,23 @@ from pseudomask.networks.checkpoint import new_backbone
 from pseudomask.networks.network import CamNetwork
 from pseudomask.running.reporter import Reporter, SilentReporter
 from pseudomask.training.fitter import Fitter
-from pseudomask.training.learner import Group, Learner
-from pseudomask.training.losses import classification_loss
+from pseudomask.training.learner import Group, Learner, LossFunction
+from pseudomask.training.losses import balanced_weights, classification_loss
 from pseudomask.training.recipe import Recipe
 from pseudomask.training.result import TrainingResult
 from pseudomask.training.session import file_facts, run_training
-from pseudomask.training.split import gather
+from pseudomask.training.split import gather, tag_matrix
+from pseudomask.training.start import from_closed_form, settled
 from pseudomask.training.trainer import Trainer
 
 
-def bce_step(network: CamNetwork, images: Tensor, tags: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    """Binary cross-entropy of the pooled logits."""
-    return classification_loss(network(images), tags), {}
+def bce_step(weights: Tensor | None = None) -> LossFunction:
+    """Binary cross-entropy of the pooled logits; `weights` as `classification_loss` takes them."""
+
+    def step(network: CamNetwork, images: Tensor, tags: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        return classification_loss(network(images), tags, None if weights is None else weights.to(tags.device)), {}
+
+    return step
 
 
 def train_cls(config: TrainClsConfig, reporter: Reporter | None = None) -> TrainingResult:
@@ -39,6 +44,9 @@ def train_cls(config: TrainClsConfig, reporter: Reporter | None = None) -> Train
     reporter = reporter or SilentReporter()
     split = gather(config)
     closed = config.fit == CLOSED
+    config = settled(config, split.training)
+    balanced = config.class_weights == "balanced"
+    loss = bce_step(balanced_weights(torch.from_numpy(tag_matrix(split.training))) if balanced else None)
     shape: dict[str, Any] = {
         "backbone": config.backbone,
         "style": config.backbone_style,
@@ -62,8 +70,9 @@ def train_cls(config: TrainClsConfig, reporter: Reporter | None = None) -> Train
         if closed:
             network.add_reclassifier()
         groups = [Group(list(backbone.parameters()), config.lr), Group([network.classifier.weight], config.head_rate)]
-        return Learner(network, groups, bce_step, dict(shape))
+        return Learner(network, groups, loss, dict(shape))
 
     method, trainer = ("recam", Fitter) if closed else ("cam", Trainer)
-    recipe = Recipe(command="train-cls", method=method, source=start, build=build, trainer=trainer)
+    prepare = from_closed_form if config.start == CLOSED and not closed else None
+    recipe = Recipe(command="train-cls", method=method, source=start, build=build, trainer=trainer, prepare=prepare)
     return run_training(config, split, recipe, reporter)

@@ -82,10 +82,11 @@ class Validation:
         return tuple(name for name, reached in self.precision.items() if self._by_luck(name, reached))
 
     def _by_luck(self, name: str, reached: float) -> bool:
-        if not LEAST <= self.positive.get(name, 0) <= self.photos - LEAST:
-            return True
-        lucky = lucky_precision(self.photos, self.positive[name])
-        return reached <= lucky and lucky > (1 + self.chance[name]) / 2
+        positive = self.positive.get(name, 0)
+        if enough_to_tell(self.photos, positive):
+            return False
+        few = not LEAST <= positive <= self.photos - LEAST
+        return few or reached <= lucky_precision(self.photos, positive)
 
     def told(self) -> str:
         """One line for people."""
@@ -108,6 +109,17 @@ class Validation:
             "val_photos": {"all": self.photos, **self.positive},
             "val_too_few": list(self.too_few),
         }
+
+
+def enough_to_tell(photos: int, positive: int) -> bool:
+    """Whether the average precision of a class on held-out photos says something, however low it is.
+
+    Args:
+        positive: how many of the photos show the class.
+    """
+    if not LEAST <= positive <= photos - LEAST:
+        return False
+    return lucky_precision(photos, positive) <= (1 + chance_precision(photos, positive)) / 2
 
 
 def _some(names: Sequence[str], most: int = 8) -> str:
