@@ -142,6 +142,7 @@ class TrainClsConfig(TrainingOptions):
         None,
         "What --fit sgd begins with: lda, the first classifier of --fit lda, or random numbers; by default lda.",
         "Training",
+        before="random",
     )
     class_weights: Literal["none", "balanced"] = option(
         "none",

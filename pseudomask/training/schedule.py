@@ -21,6 +21,11 @@ def epochs_for(steps: int, photos: int, batch_size: int, *, least: int) -> int:
     return max(least, -(-steps // max(photos // batch_size, 1)))
 
 
+def planned(options: ScheduleOptions, photos: int) -> str:
+    """How long the training is, for people."""
+    return f"{count(options.epochs, 'epoch')} of {count(max(photos // options.batch_size, 1), 'step')}"
+
+
 def check_start(run: Path, done: int, planned: int, options: ScheduleOptions) -> None:
     """Raise `UsageError` if a training of `planned` steps cannot resume or be finished from step `done`."""
     if options.finish and options.overwrite:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -13,10 +12,9 @@ from typing import Any, TypeVar
 import torch
 
 from pseudomask.config import CalibrateConfig, ReactivateConfig
-from pseudomask.config.roles import deciding, defaults
+from pseudomask.config.roles import defaults
 from pseudomask.data.reading import Reading
 from pseudomask.data.survey import recorded_config, settle
-from pseudomask.data.teachable import Finding
 from pseudomask.devices import pick_device, pick_workers
 from pseudomask.errors import UsageError
 from pseudomask.networks.backbones import make_backbone
@@ -25,31 +23,24 @@ from pseudomask.networks.checkpoint import read_card, sketch
 from pseudomask.quoting import count
 from pseudomask.running.atomic import sweep_leftovers
 from pseudomask.running.holder import holding
-from pseudomask.running.jsonable import jsonable
 from pseudomask.running.own import Own
 from pseudomask.running.ranks import ranks
-from pseudomask.running.record import RunRecord, check_resume, hash_file, peak_memory
+from pseudomask.running.record import RunRecord, hash_file, peak_memory
 from pseudomask.running.reporter import Reporter
 from pseudomask.running.signals import graceful
 from pseudomask.training.base import AnyOptions, Measure
 from pseudomask.training.early import BEST
 from pseudomask.training.learner import Learner
 from pseudomask.training.recipe import Recipe, save_weights
+from pseudomask.training.recording import NEW, RECORD, check_record, check_schedule, compared, new_record
 from pseudomask.training.result import TrainingResult
 from pseudomask.training.samples import Crops, TrainingCrops
-from pseudomask.training.schedule import changed_schedule, check_start, schedules
+from pseudomask.training.schedule import planned
 from pseudomask.training.split import Split, describe, find_problems, gather, paths, tag_matrix, untaught
-from pseudomask.training.state import CHECKPOINT, LATEST, LOG, PREVIOUS, steps_done
+from pseudomask.training.state import CHECKPOINT, LATEST, LOG, PREVIOUS
 from pseudomask.training.team import agree, group
 from pseudomask.training.validation import enough_to_tell, validate
 from pseudomask.verbs import WEIGHTS
-
-RECORD = "run.json"
-_COMPARED = ("command", "classes", "weights.sha256", "weights.seeds_hash", "images_hash", "labels_hash")
-_MAY_CHANGE = ("config.epochs", "config.patience")
-"""Settings that may change while a training is not finished."""
-_NEW = {"config.patience": 0}
-"""What earlier versions did, where the default is another now."""
 
 Continued = TypeVar("Continued", ReactivateConfig, CalibrateConfig)
 
@@ -89,16 +80,16 @@ def run_training(options: AnyOptions, split: Split, recipe: Recipe, reporter: Re
         before = None if options.overwrite else recorded_config(options.run)
         options, reading = settle(options, split.training.items, lead, recorded=before)
     device = pick_device(options.device)
-    record = _new_record(options, split, recipe, result.findings, str(device))
-    _check_record(options, record, recipe)
+    record = new_record(options, split, recipe, result.findings, str(device))
+    check_record(options, record, recipe)
     per_epoch = max(len(split.training.items) // options.batch_size, 1)
-    _check_schedule(options, record, per_epoch, lead)
+    check_schedule(options, record, per_epoch, lead)
     if options.dry_run:
         return replace(result, understood=_understood(options, split, recipe, str(device)))
     torch.manual_seed(options.seed)
     learner = recipe.build()
-    rules = {"defaults": defaults(type(options)), "earlier": _NEW | recipe.earlier}
-    own = Own(options.run / RECORD, record, _compared(options), rules)
+    rules = {"defaults": defaults(type(options)), "earlier": NEW | recipe.earlier}
+    own = Own(options.run / RECORD, record, compared(options), rules)
     with ExitStack() as held:
         with graceful() as stop, group(team, device):
             trainer = recipe.trainer(
@@ -113,7 +104,7 @@ def run_training(options: AnyOptions, split: Split, recipe: Recipe, reporter: Re
             trainer.patience = _patience(options, split)
             if team.first:
                 held.enter_context(holding(options.run))
-                _check_record(options, record, recipe)  # since the first look another run may have begun
+                check_record(options, record, recipe)  # since the first look another run may have begun
                 _open_folder(options, record)
                 trainer.before_saving = own.check
                 trainer.after_epoch = partial(
@@ -125,7 +116,8 @@ def run_training(options: AnyOptions, split: Split, recipe: Recipe, reporter: Re
                 if agree(0, stop, team, device)[1]:
                     lead.warn("stopped before the first step; run the same command again to resume")
                     return replace(result, exit_code=stop.exit_code)
-            lead.info(f"training on {device}, {'float32' if trainer.amp is None else trainer.amp}")
+            steps = f": {planned(options, len(split.training.items))}" if trainer.stepwise else ""
+            lead.info(f"training on {device}, {'float32' if trainer.amp is None else trainer.amp}{steps}")
             started = time.monotonic()
             trained = trainer.train()
         record.timings["training"] = round(record.timings.get("training", 0.0) + time.monotonic() - started, 1)
@@ -161,6 +153,7 @@ def _understood(options: AnyOptions, split: Split, recipe: Recipe, device: str) 
         *split.training.describe(),
         ("held out", count(len(split.held_out.items), "photo")),
         ("starts from", ", ".join(str(value) for value in recipe.source.values())),
+        *([("training", planned(options, len(split.training.items)))] if recipe.trainer.stepwise else []),
         ("device", device),
         ("output", f"{options.run}; nothing was written"),
     ]
@@ -190,53 +183,6 @@ def _measure(options: AnyOptions, split: Split, reading: Reading) -> Measure | N
         workers=pick_workers(options.workers),
         reading=reading,
     )
-
-
-def _new_record(
-    options: AnyOptions, split: Split, recipe: Recipe, findings: Sequence[Finding], device: str
-) -> RunRecord:
-    return RunRecord(
-        command=recipe.command,
-        config=jsonable(options),
-        classes=split.training.classes,
-        device=device,
-        seed=options.seed,
-        weights=recipe.source,
-        images_hash=split.training.images_hash,
-        labels_hash=split.training.labels_hash,
-        protocol={"tag_problems": [finding.to_json() for finding in findings]},
-    )
-
-
-def _compared(options: AnyOptions) -> list[str]:
-    return [*_COMPARED, *(f"config.{name}" for name in deciding(type(options), roles=("result", "machine")))]
-
-
-def _check_record(options: AnyOptions, record: RunRecord, recipe: Recipe) -> None:
-    """Compare this run's record with the one in RUN: only the same training may resume there."""
-    old = None if options.overwrite else RunRecord.read(options.run / RECORD)
-    if old is not None:
-        usual = defaults(type(options))
-        fields = _compared(options)
-        if not (options.run / WEIGHTS).exists():
-            fields = [one for one in fields if one not in _MAY_CHANGE]
-        check_resume(old, record, fields, where=options.run, defaults=usual, earlier=_NEW | recipe.earlier)
-        record.timings = dict(old.timings)
-        told = {"protocol": old.protocol, "config": usual | old.config}
-        if changes := schedules(told, options.epochs, steps_done(options.run)):
-            record.protocol["schedules"] = changes
-    elif not options.overwrite and ((options.run / WEIGHTS).exists() or (options.run / CHECKPOINT).exists()):
-        raise UsageError(f"{options.run} holds weights but no {RECORD}; add --overwrite or choose another folder")
-
-
-def _check_schedule(options: AnyOptions, record: RunRecord, per_epoch: int, reporter: Reporter) -> None:
-    """Check that the training can resume or be finished with these epochs; report what a change of them means."""
-    done = 0 if options.overwrite else steps_done(options.run)
-    check_start(options.run, done, options.epochs * per_epoch, options)
-    old = None if options.overwrite else RunRecord.read(options.run / RECORD)
-    before = options.epochs if old is None else old.config.get("epochs", options.epochs)
-    if before != options.epochs and done and not options.finish:
-        reporter.info(changed_schedule(before, options, done, per_epoch))
 
 
 def _open_folder(options: AnyOptions, record: RunRecord) -> None:

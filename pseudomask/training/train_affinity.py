@@ -35,6 +35,7 @@ from pseudomask.running.ranks import ALONE, Ranks, ranks
 from pseudomask.running.reporter import Reporter, SilentReporter
 from pseudomask.running.signals import Stop
 from pseudomask.running.workers import Lost, run_jobs
+from pseudomask.training.base import BaseTrainer
 from pseudomask.training.confident import LabelledCrops, LabelWork, confident_thresholds
 from pseudomask.training.learner import Group, Learner, LossFunction
 from pseudomask.training.losses import class_loss
@@ -157,9 +158,8 @@ def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None
         ours = {id(one) for one in of_class}
         rest: list[Tensor] = [one for one in network.head.parameters() if id(one) not in ours]
         groups = [Group(rest, config.lr), *([Group(of_class, CLASS_RATE * config.lr)] if of_class else [])]
-        return Learner(
-            network, groups, affinity_step(config.radius, team, config.class_weight), facts, mean_of_photos=False
-        )
+        loss = affinity_step(config.radius, team, config.class_weight)
+        return Learner(network, groups, loss, facts, mean_of_photos=False)
 
     source = file_facts(weights) | {
         "seeds": seeds.path.name,
@@ -216,7 +216,13 @@ def _current(job: Job) -> bool:
 
 
 def _label(
-    work: LabelWork, jobs: Sequence[Job], workers: int, overwrite: bool, reporter: Reporter, _: Any, stop: Stop
+    work: LabelWork,
+    jobs: Sequence[Job],
+    workers: int,
+    overwrite: bool,
+    reporter: Reporter,
+    _trainer: BaseTrainer,
+    stop: Stop,
 ) -> None:
     """Make the labels that are not there yet, this process's share. Raises `UsageError` where no photo gets any."""
     team = ranks()

@@ -125,9 +125,8 @@ class Trainer(BaseTrainer):
         self.guard.must_have_learned(done, len(self.unreadable))
         if self.team.first:
             self.before_saving()
-            if self.early.patience and validation is not None and done % self.per_epoch == 0:
-                if self.early.see(done, validation.loss):
-                    save_best(self.run, self.network, done)
+            if self._is_best(done, validation):
+                save_best(self.run, self.network, done)
             save_state(self.run, self.network, self.optimizer, done, self.scaler, self.guard.learning, self.early)
             if done % self.per_epoch == 0 and done < self.end:
                 self.after_epoch(done, validation)
@@ -137,6 +136,11 @@ class Trainer(BaseTrainer):
             self.early.resume(self.team.broadcast(self.early.to_text()))
             if self.early.over:
                 self.end = done
+
+    def _is_best(self, done: int, validation: Validation | None) -> bool:
+        if not self.early.patience or validation is None or done % self.per_epoch:
+            return False
+        return self.early.see(done, validation.loss)
 
     def _must_be_sound(self, done: int, validation: Validation | None, images: Tensor | None) -> None:
         """Raise `TrainingDiverged`, in all processes."""
