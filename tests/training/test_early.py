@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ LOSSES = (0.6, 0.4, 0.5, 0.45, 0.3, 0.2)
 
 
 @pytest.fixture
-def staged(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def staged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Held-out losses that follow `LOSSES`, recognised by the weights that they were first measured for."""
     true, seen = session.validate, list[torch.Tensor]()
 
@@ -39,7 +39,6 @@ def staged(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr(session, "validate", validate)
     monkeypatch.setattr(session, "enough_to_tell", lambda photos, positive: True)
-    yield
 
 
 def test_it_ends_early_with_the_weights_of_the_best_epoch(runs: Path, settings: Settings, staged: None) -> None:
