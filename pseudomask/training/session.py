@@ -14,7 +14,7 @@ import torch
 from pseudomask.config import CalibrateConfig, ReactivateConfig
 from pseudomask.config.roles import defaults
 from pseudomask.data.reading import Reading
-from pseudomask.data.survey import recorded_config, settle
+from pseudomask.data.survey import earlier_record, recorded_config, settle
 from pseudomask.devices import pick_device, pick_workers
 from pseudomask.errors import UsageError
 from pseudomask.networks.backbones import make_backbone
@@ -29,6 +29,7 @@ from pseudomask.running.record import RunRecord, hash_file, peak_memory
 from pseudomask.running.reporter import Reporter
 from pseudomask.running.signals import graceful
 from pseudomask.training.base import AnyOptions, Measure
+from pseudomask.training.copies import find_copies
 from pseudomask.training.early import BEST
 from pseudomask.training.learner import Learner
 from pseudomask.training.recipe import Recipe, save_weights
@@ -37,7 +38,7 @@ from pseudomask.training.result import TrainingResult
 from pseudomask.training.samples import Crops, TrainingCrops
 from pseudomask.training.schedule import planned
 from pseudomask.training.split import Split, describe, find_problems, gather, paths, tag_matrix, untaught
-from pseudomask.training.state import CHECKPOINT, LATEST, LOG, PREVIOUS
+from pseudomask.training.state import CHECKPOINT, LATEST, LOG, PREVIOUS, steps_done
 from pseudomask.training.team import agree, group
 from pseudomask.training.validation import enough_to_tell, validate
 from pseudomask.verbs import WEIGHTS
@@ -80,7 +81,12 @@ def run_training(options: AnyOptions, split: Split, recipe: Recipe, reporter: Re
         before = None if options.overwrite else recorded_config(options.run)
         options, reading = settle(options, split.training.items, lead, recorded=before)
     device = pick_device(options.device)
+    copies = _copies(options, split, recipe, reading, lead)
+    if copies:
+        result = replace(result, facts=result.facts | {"held_out_copies": len(copies)})
     record = new_record(options, split, recipe, result.findings, str(device))
+    if copies:
+        record.protocol["held_out_copies"] = list(copies)
     check_record(options, record, recipe)
     per_epoch = max(len(split.training.items) // options.batch_size, 1)
     check_schedule(options, record, per_epoch, lead)
@@ -163,6 +169,19 @@ def _crops(options: AnyOptions, split: Split, recipe: Recipe, reading: Reading, 
     make = recipe.crops or partial(TrainingCrops, paths(split.training), tag_matrix(split.training))
     around = learner.network.backbone.normalisation.mean_level
     return make(crop=options.crop, sides=options.sides, seed=options.seed, reading=reading, around=around)
+
+
+def _copies(options: AnyOptions, split: Split, recipe: Recipe, reading: Reading, lead: Reporter) -> tuple[str, ...]:
+    """Held-out photos that are trained on too; looked for once, at the start of a first training."""
+    if recipe.base_card is not None or not ranks().first:
+        return ()
+    if not options.overwrite and steps_done(options.run):
+        before = earlier_record(options.run)
+        return tuple(before.protocol.get("held_out_copies", ()) if before else ())
+    found = find_copies(split, reading, pick_workers(options.workers))
+    if text := found.told(len(split.held_out.items)):
+        (lead.warn if found.names else lead.info)(text)
+    return found.names
 
 
 def _patience(options: AnyOptions, split: Split) -> int:
