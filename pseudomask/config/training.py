@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from pseudomask.config.cams import TrainingCamOptions
-from pseudomask.config.common import DeviceOptions, LabelOptions, SeedOptions, TagOptions, argument, option
+from pseudomask.config.common import DeviceOptions, LabelOptions, argument, option
 from pseudomask.config.methods.cpmc import CpmcOptions
 from pseudomask.errors import UsageError
 
@@ -104,7 +104,10 @@ class TrainingOptions(SplitOptions, ScheduleOptions):
 
     run: Path = argument("Folder for the weights, the checkpoint and the log.", role="free")
     lr_head: float | None = option(
-        None, "Learning rate of the newest classifier; by default 10 × --lr.", "Training", min=0.0
+        None,
+        "Learning rate of the newest classifier; by default 10 × --lr, or --lr if it does not begin at random.",
+        "Training",
+        min=0.0,
     )
     freeze: str = option(
         "stem",
@@ -173,6 +176,11 @@ class TrainClsConfig(TrainingOptions):
         16, "Photo pixels per map cell: 16, or 8 for finer maps at a quarter of the speed.", "Network"
     )
 
+    @property
+    def head_rate(self) -> float:
+        """The learning rate of the classifier: what begins in closed form is nearly in its place."""
+        return self.lr if self.lr_head is None and self.start == "lda" else super().head_rate
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReactivateConfig(TrainingOptions, TrainingCamOptions):
@@ -218,61 +226,4 @@ class CalibrateConfig(TrainingOptions, CpmcOptions, TrainingCamOptions):
         "Freeze the backbone up to this point: none, stem, a stage, or all, which keeps the classifier's map "
         "unchanged.",
         "Training",
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class AffinityScheduleOptions(ScheduleOptions):
-    """The schedule of the boundary head, and its backbone (docs/refinement-walk.md)."""
-
-    weights: Path | None = option(
-        None,
-        "Weights whose backbone is used, unchanged; by default $PSEUDOMASK_WEIGHTS, else the bundled weights.",
-        "Network",
-        role="place",
-        first=True,
-    )
-    epochs: int = option(3, "Passes over the photos.", "Training", min=1, first=True)
-    crop: int = option(
-        320, "Side of the square training crop, in pixels; IRN uses 512.", "Training", min=32, first=True
-    )
-    min_side: int = option(
-        250, "Minimum of the random long side that a photo is scaled to before the crop.", "Training", min=16
-    )
-    max_side: int = option(
-        750, "Maximum of the random long side that a photo is scaled to before the crop.", "Training", min=16
-    )
-    lr: float = option(0.1, "Learning rate of the boundary head; the backbone is frozen.", "Training", min=0.0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainAffinityConfig(SeedOptions, TagOptions, AffinityScheduleOptions):
-    """Train the boundary head of `refine --method walk` on the confident parts of seeds.
-
-    With `labels` the seeds that are missing are made first.
-    """
-
-    seeds: Path = argument("Output folder of extract with scores/; with --labels, what it lacks is made first.")
-    run: Path = argument("Folder for the confident labels, the weights, the checkpoint and the log.", role="free")
-    confident_foreground: float | None = option(
-        None,
-        "Scores above this are confident foreground; by default 0.12 above the threshold of SEEDS' masks.",
-        "Labels",
-        min=0.0,
-        max=1.0,
-    )
-    confident_background: float | None = option(
-        None,
-        "Pixels where no class scores above this are confident background; by default 0.10 below the threshold of "
-        "SEEDS' masks.",
-        "Labels",
-        min=0.0,
-        max=1.0,
-    )
-    confident_crf: bool = option(True, "Refine the confident labels with the CRF.", "Labels")
-    radius: int = option(
-        10, "Maximum distance of compared pixel pairs, in cells of 4 × 4 pixels.", "Training", min=2, max=32
-    )
-    class_weight: float = option(
-        1.0, "Weight of the loss that teaches the head the classes; 0: boundaries alone.", "Training", min=0, before=0.0
     )
