@@ -29,10 +29,11 @@ def seen() -> Agreements:
     return found
 
 
-def test_a_threshold_that_misses_the_edges_is_doubted(seen: Agreements) -> None:
-    (doubt,) = seen.doubts(0.15, 200)
-    assert (doubt.kind, doubt.masks) == ("threshold", 200)
-    assert "10 of 10" in doubt.text
+def test_a_threshold_in_the_noise_is_doubted(seen: Agreements) -> None:
+    (doubt,) = seen.doubts(0.02, 200)
+    assert doubt.kind == "threshold"
+    assert 100 <= doubt.masks <= 200
+    assert f"{doubt.masks // 20} of 10 sampled masks" in doubt.text
     assert "--threshold auto" in doubt.text
 
 
@@ -44,7 +45,7 @@ def test_one_whose_masks_are_as_good_is_not(seen: Agreements, threshold: float) 
 def test_few_photos_tell_nothing(seen: Agreements) -> None:
     for key in list(seen.curves)[:3]:
         del seen.curves[key]
-    assert seen.doubts(0.15, 200) == []
+    assert seen.doubts(0.02, 200) == []
 
 
 def test_no_more_photos_than_needed_are_looked_at() -> None:
