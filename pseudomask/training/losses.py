@@ -96,7 +96,7 @@ def softmax_loss(
         second: w″, (C, D, 1, 1), classifies the pooled features.
         tags: (B, C), 0 or 1.
         cam: the kind of map under which features are pooled.
-        contrast: the background is a further class of the softmax (ours): what lies beside the maps of the photo's
+        contrast: the background is a further class of the softmax (ours): what lies outside the maps of the photo's
             classes, the whole photo where it shows none. Its logit is 0, since a softmax only knows differences.
 
     Returns:

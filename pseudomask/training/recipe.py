@@ -1,4 +1,4 @@
-"""What makes one training verb, and the card of the weights that come of it."""
+"""What distinguishes the training verbs, and the card of the weights that they write."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Recipe:
         command: the verb.
         method: `cam`, `recam`, `cpmc` or `affinity`, for the card.
         source: what the network starts from, for record and card; part of the resume check.
-        build: makes what is trained.
+        build: returns the network and loss to train.
         base_card: card of the initial weights.
-        prepare: what is done in RUN before the first step, by each process.
-        crops: makes what is trained on from how photos are read and the colour `around` them; by default photos with
-            their tags.
-        trainer: what trains.
+        prepare: called in each process before the first step, to prepare RUN or the network.
+        crops: makes the training samples, given how photos are read and the colour `around` them; by default crops
+            with tags.
+        trainer: the class that trains.
         earlier: as `check_resume` takes it.
     """
 
@@ -70,7 +70,7 @@ def card_of(
 
     Args:
         network: facts about the network.
-        schedule: how far it came, where that is not all that was planned, and what was planned before.
+        schedule: the steps done, if fewer than planned, and earlier plans.
     """
     measured, base = list[dict[str, Any]](), recipe.base_card
     if validation and validation.precision:
@@ -116,7 +116,7 @@ def save_weights(
     steps: int,
     validation: Validation | None,
 ) -> None:
-    """Write weights with their card, also those of an epoch in the midst of the training."""
+    """Write weights with their card, at the end of the training or after one of its epochs."""
     planned = options.epochs * max(len(split.training.items) // options.batch_size, 1)
     schedule = {"schedules": record.protocol["schedules"]} if "schedules" in record.protocol else {}
     if recipe.trainer.stepwise and steps < planned:
@@ -131,7 +131,7 @@ def save_weights(
 
 
 def _settings(options: AnyOptions) -> dict[str, Any]:
-    """Those that decided something: without an optimizer there are few."""
+    """The settings that had an effect; without an optimizer there are few."""
     names = _ON_CARD if getattr(options, "fit", "sgd") == "sgd" else ("fit", "amp", "seed")
     found = {name: getattr(options, name) for name in names if hasattr(options, name)}
     return found if "epochs" not in names else {"long_side": list(options.sides), **found}

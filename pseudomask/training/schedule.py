@@ -40,7 +40,7 @@ def check_start(run: Path, done: int, planned: int, options: ScheduleOptions) ->
 
 
 def changed_schedule(before: int, options: ScheduleOptions, done: int, per_epoch: int) -> str:
-    """What another number of epochs means for a training at step `done`; `before`: the epochs until now."""
+    """A line on how another number of epochs changes a training at step `done`; `before`: the epochs until now."""
 
     def factor(epochs: int) -> float:
         total = epochs * per_epoch
@@ -55,7 +55,7 @@ def changed_schedule(before: int, options: ScheduleOptions, done: int, per_epoch
 
 
 def schedules(old: dict[str, Any], epochs: int, done: int) -> list[dict[str, int]]:
-    """Which number of epochs was asked for until which step, the present one last; [] if it never changed.
+    """The numbers of epochs in force, each with its last step, the present one last; [] if it never changed.
 
     Args:
         old: `protocol` and `config` of the record until now.

@@ -1,4 +1,4 @@
-"""What the training verbs do around the loop: photos, record, weights with their card."""
+"""What all training verbs do before and after training: photos, record, weights with their card."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def run_training(options: AnyOptions, split: Split, recipe: Recipe, reporter: Re
     result = TrainingResult(None, describe(split, lead), findings=find_problems(split, recipe.method))
     for finding in result.findings:
         lead.warn(finding.text)
-    _ = options.sides  # refused before photos are looked at
+    _ = options.sides  # raises before any photo is read
     reading = split.reading
     if reading is None:
         before = None if options.overwrite else recorded_config(options.run)
@@ -205,7 +205,7 @@ def _measure(options: AnyOptions, split: Split, reading: Reading) -> Measure | N
 
 
 def _open_folder(options: AnyOptions, record: RunRecord) -> None:
-    """The first writing of a run: nothing that it was asked for can be wrong any more."""
+    """Write to RUN for the first time, after all checks."""
     if options.overwrite:
         for name in (WEIGHTS, LATEST, CHECKPOINT, PREVIOUS, BEST, LOG):
             (options.run / name).unlink(missing_ok=True)

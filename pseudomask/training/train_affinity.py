@@ -200,7 +200,7 @@ def _thresholds(config: TrainAffinityConfig, seeds: Seeds) -> tuple[float, float
 
 
 def _split(seeds: Seeds, items: Sequence[ImageItem]) -> Split:
-    """The photos as they are trained on; their tags are those of the seeds' manifest, for people to read."""
+    """The photos to train on, with the tags of the seeds' manifest (which are only shown)."""
     position = {name: i for i, name in enumerate(seeds.classes)}
     tags = {
         item.key: tuple(position[name] for name in seeds.entries.get(item.key, {}).get("classes", ())) for item in items
@@ -210,7 +210,7 @@ def _split(seeds: Seeds, items: Sequence[ImageItem]) -> Split:
 
 
 def _current(job: Job) -> bool:
-    """Whether labels that are there were made from the scores and the photo as they are now."""
+    """Whether existing labels were made from the present scores and photo."""
     assert job.photo is not None
     return older(job.scores, job.outputs.mask) and (job.unchanged is None or job.unchanged(job.photo))
 
@@ -224,14 +224,14 @@ def _label(
     _trainer: BaseTrainer,
     stop: Stop,
 ) -> None:
-    """Make the labels that are not there yet, this process's share. Raises `UsageError` where no photo gets any."""
+    """Make this process's share of the missing labels. Raises `UsageError` if no photo gets any."""
     team = ranks()
     own = team.share(jobs)
     if overwrite:
         for job in own:
             job.outputs.mask.unlink(missing_ok=True)
     for job in own:
-        if not _current(job):  # else labels of a photo or scores that changed since would teach
+        if not _current(job):  # the photo or its scores have changed
             job.outputs.mask.unlink(missing_ok=True)
     pending = [job for job in own if not job.outputs.mask.exists()]
     with reporter.progress(len(pending), team.label("labelling")) as progress:

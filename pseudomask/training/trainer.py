@@ -1,4 +1,4 @@
-"""The loop that every training verb shares: schedule, mixed precision, guard, log, checkpoint, resume."""
+"""The training loop: schedule, mixed precision, guard, log, checkpoint, resume, early stopping."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Trainer(BaseTrainer):
             self.unreadable.update(problems)
             self.lost.update(numbers)
         taken = self._take_best() if self.early.over else done
-        if first == self.end or taken != done:  # the log has this line
+        if first == self.end or taken != done:  # it is in the log already
             validation = self._validate(taken, taken // self.per_epoch, None)
             self._must_be_sound(done, validation, None)
         self.guard.must_have_learned(done, len(self.unreadable))

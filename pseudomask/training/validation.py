@@ -37,7 +37,7 @@ LEAST_CONFIDENCE = 0.3
 
 
 LEAST = 3
-"""With fewer photos that show a class, or do not, its average precision says nothing, however high."""
+"""With fewer photos that show a class, or that do not, its average precision means nothing."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Validation:
         return text if not few else f"{text}; too few to tell" + ("" if len(few) == len(self.precision) else _some(few))
 
     def facts(self) -> dict[str, Any]:
-        """For the log: unrounded what `told` says, by class."""
+        """For the log: what `told` says, by class."""
         return {
             "val_loss": round(self.loss, 6),
             "val_map": round(self.mean_precision, 4),
