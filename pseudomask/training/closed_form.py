@@ -39,8 +39,8 @@ class Seen:
 def image_discriminant(pooled: Tensor, tags: Tensor) -> Tensor:
     """w, (C, D): the difference of means over the variance within, of photos with a class and without.
 
-    The network has no bias, so the bias is added along the mean feature of all photos. For a class that all photos show,
-    0 takes the place of the mean without it; the row of a class that none shows is 0.
+    The network has no bias, so the bias is added along the mean feature of all photos. For a class that all photos
+    show, the mean without it counts as 0; the row of a class that none shows is 0.
 
     Args:
         pooled: (N, D) means of the features.
