@@ -17,7 +17,8 @@ import pseudomask
 from pseudomask.data.decoding import decode
 from pseudomask.errors import ImageError, LabelError, UsageError
 from pseudomask.masks import load_mask
-from pseudomask.predictor import Prediction, Predictor
+from pseudomask.prediction import Prediction
+from pseudomask.predictor import Predictor
 from pseudomask.scores import load_scores
 
 PLAIN: dict[str, Any] = {"refine": "none", "device": "cpu"}
