@@ -132,14 +132,17 @@ class TrainClsConfig(TrainingOptions):
     backbone: str = option("resnet50", "Backbone: a torchvision ResNet, such as resnet18 or resnet101.", "Network")
     backbone_weights: Path | None = option(
         None,
-        "Initial backbone weights, a safetensors file with torchvision's names; by default torchvision's ImageNet "
-        "weights.",
+        "Initial backbone weights: a safetensors file in torchvision's naming or of pseudomask, imagenet (comes with "
+        "pseudomask), or torchvision (downloaded); by default imagenet if --backbone is resnet50, else torchvision.",
         "Network",
         role="place",
         first=True,
     )
-    backbone_style: Style = option(
-        "pytorch", "Convolution that has the stride: the 3×3 (pytorch) or the first 1×1 (caffe).", "Network"
+    backbone_style: Style | None = option(
+        None,
+        "Convolution that has the stride: the 3×3 (pytorch) or the first 1×1 (caffe); by default what the initial "
+        "weights say, else pytorch.",
+        "Network",
     )
     output_stride: int = option(
         16, "Photo pixels per map cell: 16, or 8 for finer maps at a quarter of the speed.", "Network"
