@@ -129,11 +129,16 @@ class TrainClsConfig(TrainingOptions):
         "seconds to minutes; it needs no reactivate.",
         "Training",
     )
-    backbone: str = option("resnet50", "Backbone: a torchvision ResNet, such as resnet18 or resnet101.", "Network")
+    backbone: str = option(
+        "resnet50",
+        "Backbone: a torchvision ResNet, such as resnet18 or resnet101, or timm:NAME for any of timm's, such as "
+        "timm:vit_small_patch14_dinov2.",
+        "Network",
+    )
     backbone_weights: Path | None = option(
         None,
-        "Initial backbone weights, a safetensors file with torchvision's names; by default torchvision's ImageNet "
-        "weights.",
+        "Initial backbone weights, a safetensors or .pth file with torchvision's names, or timm's for timm:NAME; by "
+        "default the published weights, downloaded once.",
         "Network",
         role="place",
         first=True,
@@ -141,8 +146,11 @@ class TrainClsConfig(TrainingOptions):
     backbone_style: Style = option(
         "pytorch", "Convolution that has the stride: the 3×3 (pytorch) or the first 1×1 (caffe).", "Network"
     )
-    output_stride: int = option(
-        16, "Photo pixels per map cell: 16, or 8 for finer maps at a quarter of the speed.", "Network"
+    output_stride: int | None = option(
+        None,
+        "Photo pixels per map cell: 16, or 8 for finer maps at a quarter of the speed; by default 16, or the "
+        "network's own if it has no 16.",
+        "Network",
     )
 
 
