@@ -130,15 +130,11 @@ class TrainClsConfig(TrainingOptions):
         "Training",
     )
     backbone: str = option(
-        "resnet50",
-        "Backbone: a torchvision ResNet, such as resnet18 or resnet101, or timm:NAME for any of timm's, such as "
-        "timm:vit_small_patch14_dinov2.",
-        "Network",
+        "resnet50", "Backbone: a torchvision ResNet (resnet18, resnet101, …) or timm:NAME.", "Network"
     )
     backbone_weights: Path | None = option(
         None,
-        "Initial backbone weights, a safetensors or .pth file with torchvision's names, or timm's for timm:NAME; by "
-        "default the published weights, downloaded once.",
+        "Initial weights: a safetensors or .pth file with torchvision's or timm's names; by default published ones.",
         "Network",
         role="place",
         first=True,
@@ -147,10 +143,7 @@ class TrainClsConfig(TrainingOptions):
         "pytorch", "Convolution that has the stride: the 3×3 (pytorch) or the first 1×1 (caffe).", "Network"
     )
     output_stride: int | None = option(
-        None,
-        "Photo pixels per map cell: 16, or 8 for finer maps at a quarter of the speed; by default 16, or the "
-        "network's own if it has no 16.",
-        "Network",
+        None, "Photo pixels per map cell: 16 (default, where possible), or 8: finer, four times slower.", "Network"
     )
 
 

@@ -10,7 +10,7 @@ from pseudomask.config import Style
 from pseudomask.errors import UsageError
 from pseudomask.networks.backbones.backbone import Backbone
 from pseudomask.networks.backbones.resnet import WEIGHTS, torchvision_resnet
-from pseudomask.networks.backbones.timm_backbone import timm_backbone
+from pseudomask.networks.backbones.timm_backbone import from_timm
 from pseudomask.networks.backbones.timm_zoo import PREFIX
 from pseudomask.suggest import did_you_mean
 
@@ -52,7 +52,7 @@ def spec_of(name: str) -> BackboneSpec:
     Raises `UsageError`, with the valid names, for an unknown one.
     """
     if name.startswith(PREFIX):
-        return BackboneSpec(timm_backbone, name)
+        return BackboneSpec(from_timm, name)
     try:
         return BACKBONES[name]
     except KeyError:

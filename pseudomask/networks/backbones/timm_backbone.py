@@ -137,7 +137,7 @@ class TimmBackbone(Backbone):
         load(self.net, name, published(name) if tensors is None else tensors)
 
 
-def timm_backbone(name: str, *, style: Style, output_stride: int) -> TimmBackbone:
+def from_timm(name: str, *, style: Style, output_stride: int) -> TimmBackbone:
     """timm's network `timm:NAME` with random weights, at this stride if it has it, else at its own."""
     if output_stride not in (8, 16, 32):
         output_stride = 16  # `make_backbone` refuses the result if another was asked for

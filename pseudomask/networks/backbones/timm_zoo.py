@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -113,13 +114,20 @@ def published(name: str, *, classes: int | None = 0) -> dict[str, Tensor]:
     told = timm.get_pretrained_cfg(name)
     if told is None or not told.has_weights:
         raise WeightsError(f"timm has no published weights of {name}; give --backbone-weights FILE")
+    hub = logging.getLogger("huggingface_hub")
+    before = hub.level
+    hub.setLevel(logging.ERROR)  # it tells every one of its attempts
     try:
         return dict(timm.create_model(name, pretrained=True, num_classes=classes).state_dict())
     except Exception as error:  # the hub's client raises errors of several packages
-        reason = str(error).strip().partition("\n")[0][:200]
-        if "Gated" in type(error).__name__ or "403" in reason or "401" in reason:
+        kind, reason = type(error).__name__, str(error).strip().partition("\n")[0][:200]
+        if kind == "LocalEntryNotFoundError":
+            reason = "its hub cannot be reached, and no copy is in the hub's cache"
+        elif kind == "GatedRepoError" or "401" in reason or "403" in reason:
             reason = "access to it is restricted; accept its licence on its page and run `hf auth login`"
         raise WeightsError(f"timm's weights {name} could not be had ({reason}); give --backbone-weights FILE") from None
+    finally:
+        hub.setLevel(before)
 
 
 def load(model: nn.Module, name: str, tensors: Mapping[str, Tensor]) -> None:
