@@ -64,6 +64,7 @@ def test_every_family_trains_reactivates_and_extracts(room: Path, tmp_path: Path
     first = api.train_cls(config).weights
     assert first is not None
     trained, start = load_network(first)[0], made(family)
+    before = start.state_dict()
     changed = {name for name, value in trained.backbone.state_dict().items() if not torch.equal(value, before[name])}
     stem = {name for name, p in start.named_parameters() if any(p is one for one in start.parameters_of("stem"))}
     assert changed, "--freeze stem trains the rest"
