@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from pseudomask.config import Style, TrainClsConfig
 from pseudomask.data.survey import recorded_config
 from pseudomask.errors import UsageError, WeightsError
-from pseudomask.networks.backbones import spec_of
+from pseudomask.networks.backbones import make_backbone, spec_of
 from pseudomask.networks.backbones.backbone import Backbone
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import is_ours, new_backbone, read_card
@@ -22,17 +24,20 @@ IMAGENET, TORCHVISION = "imagenet", "torchvision"
 
 @dataclass(frozen=True)
 class Start:
-    """A backbone and its weights; `file` is None where torchvision's are downloaded."""
+    """A backbone and its weights.
 
-    backbone: str
-    style: Style
-    output_stride: int
+    Attributes:
+        sketch: the backbone on the meta device.
+        file: its weights; None for those that the family publishes, which are downloaded.
+    """
+
+    sketch: Backbone
     file: Path | None
 
     @property
     def shape(self) -> dict[str, Any]:
         """The arguments of `make_backbone`."""
-        return {"backbone": self.backbone, "style": self.style, "output_stride": self.output_stride}
+        return dict(self.sketch.card_facts)
 
     def build(self) -> Backbone:
         return new_backbone(**self.shape, weights=self.file)
@@ -40,8 +45,8 @@ class Start:
     def facts(self) -> dict[str, Any]:
         """For the run's record."""
         if self.file is None:
-            return {"backbone": self.backbone, "file": spec_of(self.backbone).pretrained}
-        return {"backbone": self.backbone, **file_facts(self.file)}
+            return {"backbone": self.sketch.name, "file": spec_of(self.sketch.name).pretrained}
+        return {"backbone": self.sketch.name, **file_facts(self.file)}
 
 
 def choose_start(config: TrainClsConfig) -> Start:
@@ -60,7 +65,8 @@ def choose_start(config: TrainClsConfig) -> Start:
                 f"--backbone-style {config.backbone_style}: the backbone of {file.name} has the style {own}"
             )
         style = own
-    return Start(config.backbone, style, config.output_stride, file)
+    with torch.device("meta"):
+        return Start(make_backbone(config.backbone, style=style, output_stride=config.output_stride), file)
 
 
 def _file(config: TrainClsConfig) -> Path | None:

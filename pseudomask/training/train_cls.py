@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from pseudomask.config import TrainClsConfig
-from pseudomask.networks.backbones import make_backbone
+from pseudomask.networks.backbones.backbone import Backbone
+from pseudomask.networks.backbones.timm_zoo import FREE
 from pseudomask.networks.card import CLOSED
 from pseudomask.networks.network import CamNetwork
+from pseudomask.running.ranks import ranks
 from pseudomask.running.reporter import Reporter, SilentReporter
 from pseudomask.training.fitter import Fitter
 from pseudomask.training.learner import Group, Learner
@@ -28,6 +29,23 @@ def bce_step(network: CamNetwork, images: Tensor, tags: Tensor) -> tuple[Tensor,
     return classification_loss(network(images), tags), {}
 
 
+def tell_facts(backbone: Backbone, reporter: Reporter) -> None:
+    """Say where the weights of a backbone come from and what their licence asks for, if that is known."""
+    facts = backbone.facts
+    if not facts:
+        return
+    mean, std = (", ".join(f"{value:.3g}" for value in facts[name]) for name in ("mean", "std"))
+    reporter.info(
+        f"{backbone.name}: mean {mean}; std {std}; stride {backbone.output_stride}; licence {facts['license']} "
+        f"({facts['origin']})"
+    )
+    if facts["license"] not in FREE:
+        reporter.warn(
+            f"licence of {facts['weights']}: {facts['license']}; it may restrict what you do with trained weights and "
+            "masks, so read it first"
+        )
+
+
 def train_cls(config: TrainClsConfig, reporter: Reporter | None = None) -> TrainingResult:
     """Train the classifier whose weights make class activation maps; writes RUN/weights.safetensors.
 
@@ -38,9 +56,10 @@ def train_cls(config: TrainClsConfig, reporter: Reporter | None = None) -> Train
     split = gather(config)
     closed = config.fit == CLOSED
     start = choose_start(config)
-    with torch.device("meta"):
-        freeze = make_backbone(**start.shape).freeze_point(config.freeze)
-    config = replace(config, freeze=freeze, backbone_style=start.style)
+    sketch = start.sketch
+    freeze = sketch.freeze_point(config.freeze)
+    config = replace(config, freeze=freeze, backbone_style=sketch.style, output_stride=sketch.output_stride)
+    tell_facts(sketch, ranks().once(reporter))
 
     def build() -> Learner:
         backbone = start.build()

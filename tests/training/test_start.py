@@ -28,8 +28,9 @@ def config(tmp_path: Path) -> TrainClsConfig:
 
 def test_a_resnet50_starts_from_the_bundled_imagenet_weights(config: TrainClsConfig) -> None:
     start = choose_start(config)
-    assert (start.file, start.style) == (find_weights(Path("imagenet")), "caffe")
-    assert start == choose_start(replace(config, backbone_weights=Path("imagenet"), backbone_style="caffe"))
+    assert (start.file, start.sketch.style) == (find_weights(Path("imagenet")), "caffe")
+    same = choose_start(replace(config, backbone_weights=Path("imagenet"), backbone_style="caffe"))
+    assert (same.file, same.shape) == (start.file, start.shape)
     assert start.facts()["file"] == "imagenet_resnet50.safetensors"
     built, known = start.build().state_dict(), load_network(find_weights(Path("imagenet")))[0].backbone.state_dict()
     assert built.keys() == known.keys()
@@ -47,7 +48,7 @@ def test_a_resnet50_starts_from_the_bundled_imagenet_weights(config: TrainClsCon
 )
 def test_others_start_from_torchvision(config: TrainClsConfig, more: dict[str, Any], style: str) -> None:
     start = choose_start(replace(config, **more))
-    assert (start.file, start.style) == (None, style)
+    assert (start.file, start.sketch.style) == (None, style)
     assert start.facts()["file"].startswith("torchvision ")
 
 
