@@ -14,13 +14,13 @@ from pseudomask.networks.network import CamNetwork
 from pseudomask.running.ranks import ranks
 from pseudomask.running.reporter import Reporter, SilentReporter
 from pseudomask.training.fitter import Fitter
+from pseudomask.training.initial import choose_start
 from pseudomask.training.learner import Group, Learner
 from pseudomask.training.losses import classification_loss
 from pseudomask.training.recipe import Recipe
 from pseudomask.training.result import TrainingResult
 from pseudomask.training.session import run_training
 from pseudomask.training.split import gather
-from pseudomask.training.start import choose_start
 from pseudomask.training.trainer import Trainer
 
 

@@ -16,7 +16,7 @@ from pseudomask.config import TrainClsConfig
 from pseudomask.errors import UsageError, WeightsError
 from pseudomask.networks.checkpoint import load_network
 from pseudomask.networks.store import find_weights
-from pseudomask.training.start import choose_start
+from pseudomask.training.initial import choose_start
 
 Settings = Callable[..., TrainClsConfig]
 
