@@ -16,6 +16,7 @@ from pseudomask.data.reading import Reading
 from pseudomask.data.survey import recorded_config, settle
 from pseudomask.devices import pick_amp, pick_device
 from pseudomask.errors import UsageError
+from pseudomask.extracting.cam import with_cam
 from pseudomask.extracting.engine import Engine
 from pseudomask.extracting.photos import Photos
 from pseudomask.extracting.refinement import Refinement
@@ -187,7 +188,8 @@ def make_plan(config: ExtractConfig, reporter: Reporter) -> Plan:
     seen = passes(config)
     assert config.method is not None
     check_method(config.method)
-    check_cam(config.cam)
+    if config.cam is not None:
+        check_cam(config.cam)
     collection = collect(config.images, config, exclude=config.out)
     outputs = plan_outputs(collection.items, config.images, config.out)
     weights = find_weights(config.weights)
@@ -196,6 +198,7 @@ def make_plan(config: ExtractConfig, reporter: Reporter) -> Plan:
     network, card = load_network(weights)
     if card.vocabulary:
         network, card = classes_of_tags(collection, network, card, reporter)
+    config = with_cam(config, given, earlier, network, card)
     method = make_method(config, card)
     method.check(network)
     if config.method != "cam" and card.reactivated is not None and not card.second_taught:
