@@ -3,11 +3,12 @@ r"""Methods × refiners × test-time augmentation: mIoU on train and val, time a
     python -m benchmarks.quality DATA [--rows recam:none:balanced cpmc:walk,crf:fast …] [--every 3] [--json FILE]
 
 DATA is laid out like PASCAL VOC (see `benchmarks.seeds`). Each row METHOD:CHAIN:TTA is `pseudomask extract --method
-METHOD --refine CHAIN --tta TTA`, and a row `best` is `--quality best`, as a process of its own, tags given, on every N-th photo of train and of val; what
-walk needs is the bundled boundary head, or --affinity. Thresholds are those of the weights' card, so that no mask of
-these photos chooses anything. Time is processor time of the process and its workers, so that other load on the machine
-changes it little, relative to the first row's; memory is the largest process's peak. Rows that are in FILE already,
-made from as many photos of the same splits with the same weights, are kept.
+METHOD --refine CHAIN --tta TTA`, and a row such as `best` is `--quality best`, as a process of its own, tags given, on
+every N-th photo of train and of val; what walk needs is the bundled boundary head, or --affinity. Thresholds are those
+of the weights' card, so that no mask of these photos chooses anything. Time is processor time of the process and its
+workers, so that other load on the machine changes it little, relative to the first row's; memory is the largest
+process's peak. Rows that are in FILE already, made from as many photos of the same splits with the same weights, are
+kept.
 
     python -m benchmarks.quality DATA --weights imagenet --classes background,cat,cow,dog,horse,sheep --every 6 \
         --rows cpmc:none:fast cpmc:crf:fast cpmc:walk,crf:fast
