@@ -55,10 +55,10 @@ def check_chain(config: ExtractConfig) -> tuple[str, ...]:
     return () if config.refine == ("none",) else check_names(config.refine, "--refine")
 
 
-def make_refinement(setup: Setup, reporter: Reporter, agreements: Agreements) -> Refinement | None:
+def make_refinement(setup: Setup, reporter: Reporter, agreements: Agreements | None = None) -> Refinement | None:
     """The refiners of a run; None without. Raises what they raise where something is amiss or missing.
 
-    They show photo and scores to `agreements`, too.
+    `agreements`, if given, is shown some of the photos with their scores.
     """
     config = setup.config
     asked = check_chain(config) if config.refine else tuple(name for name in setup.usual_refiners if name != "none")
@@ -74,11 +74,12 @@ def make_refinement(setup: Setup, reporter: Reporter, agreements: Agreements) ->
     head = _head(setup, settings) if "walk" in names and _shares_features(setup, settings) else None
     known = refiners if head is None else _knowing(refiners, torch.zeros(head.planes, 8, 8))
     levelled = with_levels(known, setup.threshold, setup.card.classes)
-    agreements.choose([key for key, _ in setup.keyed_paths()])
+    if agreements is not None:
+        agreements.choose([key for key, _ in setup.keyed_paths()])
     return Refinement(
         names,
         levelled[-1].level,
-        partial(_refine, levelled, setup.threshold, agreements),
+        partial(_refine, levelled, setup.threshold, agreements or Agreements()),
         None if head is None else partial(seen_in, head, amp=setup.amp),
         hash_file(settings.affinity) if settings.affinity is not None and "walk" in names else None,
     )
