@@ -20,6 +20,7 @@ from pseudomask.config.extract import MapOptions as MapOptions
 from pseudomask.config.extract import Quality as Quality
 from pseudomask.config.extract import Tta as Tta
 from pseudomask.config.methods.cpmc import CalibTarget as CalibTarget
+from pseudomask.config.methods.cpmc import CpmcAffinity as CpmcAffinity
 from pseudomask.config.methods.cpmc import CpmcCalibration as CpmcCalibration
 from pseudomask.config.methods.cpmc import CpmcFeatures as CpmcFeatures
 from pseudomask.config.methods.cpmc import CpmcOptions as CpmcOptions
