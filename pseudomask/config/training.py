@@ -129,9 +129,7 @@ class TrainClsConfig(TrainingOptions):
         "seconds to minutes; it needs no reactivate.",
         "Training",
     )
-    backbone: str = option(
-        "resnet50", "Backbone: a torchvision ResNet (resnet18, resnet101, …) or timm:NAME.", "Network"
-    )
+    backbone: str = option("resnet50", "Backbone: a torchvision ResNet, such as resnet18, or timm:NAME.", "Network")
     backbone_weights: Path | None = option(
         None,
         "Initial weights: a safetensors or .pth file with torchvision's or timm's names; by default published ones.",
@@ -142,9 +140,7 @@ class TrainClsConfig(TrainingOptions):
     backbone_style: Style = option(
         "pytorch", "Convolution that has the stride: the 3×3 (pytorch) or the first 1×1 (caffe).", "Network"
     )
-    output_stride: int | None = option(
-        None, "Photo pixels per map cell: 16 (default, where possible), or 8: finer, four times slower.", "Network"
-    )
+    output_stride: int | None = option(None, "Photo pixels per map cell: 16 if possible, or 8 (slower).", "Network")
 
 
 @dataclass(frozen=True, kw_only=True)
