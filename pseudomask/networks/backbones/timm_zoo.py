@@ -159,7 +159,7 @@ def load(model: nn.Module, name: str, tensors: Mapping[str, Tensor]) -> None:
 def _problems(model: nn.Module, found: Mapping[str, Tensor]) -> tuple[list[str], list[str], list[str]]:
     """The names that are missing, unknown, and of another shape."""
     own = model.state_dict()
-    heads = tuple(f"{head}." for head in _classifiers(model))
+    heads = tuple(f"{head}." for head in classifiers(model))
     return (
         [key for key in own if key not in found and not key.endswith("num_batches_tracked")],
         [key for key in found if key not in own and not key.startswith(heads)],
@@ -167,7 +167,7 @@ def _problems(model: nn.Module, found: Mapping[str, Tensor]) -> tuple[list[str],
     )
 
 
-def _classifiers(model: nn.Module) -> tuple[str, ...]:
+def classifiers(model: nn.Module) -> tuple[str, ...]:
     told = getattr(model, "pretrained_cfg", None) or {}
     names = told.get("classifier") or ()
     return ("fc", "head", "classifier", *((names,) if isinstance(names, str) else names))
