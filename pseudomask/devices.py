@@ -51,6 +51,11 @@ def _cpu_has_bf16() -> bool:
     return any(getattr(torch.cpu, name, lambda: False)() for name in names)
 
 
+def _gpu_has_bf16(device: torch.device) -> bool:
+    """Whether this GPU computes in bfloat16 (Ampere and later, AMD); older ones emulate it, and float16 is faster."""
+    return torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
+
+
 def pick_amp(name: str, device: torch.device) -> torch.dtype | None:
     """The autocast type, or None for float32; `auto` means bf16 if the device supports it."""
     if name == "off":
@@ -64,7 +69,7 @@ def pick_amp(name: str, device: torch.device) -> torch.dtype | None:
     if name != "auto":
         raise UsageError(f"--amp {name!r} must be one of auto, off, bf16, fp16")
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        return torch.bfloat16 if _gpu_has_bf16(device) else torch.float16
     return torch.bfloat16 if device.type == "cpu" and _cpu_has_bf16() else None
 
 

@@ -8,9 +8,10 @@ import sys
 import textwrap
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import simulated  # before pseudomask
 
@@ -20,10 +21,11 @@ import tiny
 from safetensors.torch import load_file
 
 from pseudomask import api, config
-from pseudomask.extracting import engine
+from pseudomask.extracting import engine, transfers
 from pseudomask.maps.cpmc import prototypes as class_prototypes
 from pseudomask.masks import load_mask
 from pseudomask.scores import load_scores
+from pseudomask.training import losses, team
 
 PHOTOS = 4
 METHODS = ("cam", "recam", "cpmc")
@@ -34,6 +36,7 @@ def counted(log: simulated.Log) -> Told:
     return {
         "launches": log.launches,
         "syncs": dict(log.syncs),
+        "waits": dict(log.waits),
         "copies": dict(log.copies),
         "pageable": dict(log.pageable),
         "overflows": dict(log.overflows),
@@ -102,40 +105,36 @@ def per_photo(place: Place, name: str, method: str) -> Told:
         with simulated.simulated_gpu() as log:
             place.extract(f"{name}/{photos}", "cuda", "bf16", method=method, limit=photos)
             logs.append(counted(log))
-    sums = [{kind: sum(log[kind].values()) for kind in ("syncs", "copies", "pageable")} for log in logs]
+    sums = [{kind: sum(log[kind].values()) for kind in ("syncs", "waits", "copies", "pageable")} for log in logs]
     return {kind: (sums[1][kind] - sums[0][kind]) / (PHOTOS // 2) for kind in sums[0]}
 
 
-def refine(place: Place, name: str, method: str, **more: Any) -> Told:
-    settings = {
-        "images": place.folder / "photos",
-        "seeds": place.seeds(),
-        "method": tuple(method.split(",")),
-        "scores": True,
-    }
+def refine(place: Place, name: str, method: str, float64: bool = True, **more: Any) -> Told:
+    settings = {"images": place.folder / "photos", "seeds": place.seeds(), "scores": True, "workers": 0}
     if "walk" in method:
         more |= {"affinity": place.affinity, "walk_weights": place.weights}
 
     def run(device: str) -> Path:
         out = place.folder / name / device
-        api.refine(config.RefineConfig(out=out, device=device, method=tuple(method.split(",")), **settings | more))  # type: ignore[arg-type]
+        names = tuple(method.split(","))
+        api.refine(config.RefineConfig(out=out, device=device, method=names, **settings | more))  # type: ignore[arg-type]
         return out
 
     here = run("cpu")
-    with simulated.simulated_gpu() as log:
+    with simulated.simulated_gpu(float64=float64) as log:
         there = run("cuda")
         told = counted(log)
     return told | compared(here, there)
 
 
-def train(place: Place, name: str, amp: str = "off") -> Told:
+def train(place: Place, name: str, amp: str = "off", float64: bool = True) -> Told:
     """train-cls, reactivate and calibrate; the last once more, taken up again from its checkpoint."""
     common: dict[str, Any] = {"epochs": 1, "batch_size": 2, "crop": 48, "device": "cuda", "amp": amp, "lr": 1e-3}
     following = {"images": place.folder / "photos", "labels": place.folder / "photos.csv", "workers": 0}
     following |= {key: value for key, value in common.items() if key != "lr"} | {"weights_dtype": "fp32"}
     runs = [place.folder / name / step for step in ("cls", "re", "cal")]
     files = [run / "weights.safetensors" for run in runs]
-    with simulated.simulated_gpu(bf16=amp != "fp16") as log:
+    with as_on_mps(float64), simulated.simulated_gpu(bf16=amp != "fp16", float64=float64) as log:
         api.train_cls(tiny.training(place.folder, runs[0], **common))
         api.reactivate(config.ReactivateConfig(run=runs[1], weights=files[0], lr_head=1e-2, **following))
         last = config.CalibrateConfig(run=runs[2], weights=files[1], lr_head=1e-2, **following)
@@ -152,10 +151,19 @@ def train(place: Place, name: str, amp: str = "off") -> Told:
     return told | {"moved": moved, "finite": finite, "tensors": [len(start), *map(len, made)]}
 
 
-def train_affinity(place: Place, name: str, amp: str = "off") -> Told:
+@contextmanager
+def as_on_mps(float64: bool) -> Iterator[None]:
+    """Without float64 the losses take the way of an Apple GPU, which this one is not by its name."""
+    with ExitStack() as stack:
+        for module in () if float64 else (team, losses):
+            stack.enter_context(patch.object(module, "precise", lambda values: values.float()))
+        yield
+
+
+def train_affinity(place: Place, name: str, amp: str = "off", float64: bool = True) -> Told:
     run = place.folder / name
     settings = {"epochs": 1, "batch_size": 2, "device": "cuda", "amp": amp, "weights": place.weights}
-    with simulated.simulated_gpu(bf16=amp != "fp16") as log:
+    with as_on_mps(float64), simulated.simulated_gpu(bf16=amp != "fp16", float64=float64) as log:
         api.train_affinity(tiny.affinity_training(place.folder, run, seeds=place.seeds(), **settings))
         told = counted(log)
     made = load_file(run / "weights.safetensors")
@@ -204,6 +212,10 @@ CASES: dict[str, Callable[[Place, str], Told]] = {
     "refine walk bf16": lambda p, n: refine(p, n, "walk", amp="bf16"),
     **{f"train {amp}": lambda p, n, a=amp: train(p, n, a) for amp in ("off", "bf16", "fp16")},  # type: ignore[misc]
     "train-affinity": train_affinity,
+    "refine crf without float64": lambda p, n: refine(p, n, "crf", float64=False),
+    "refine pamr without float64": lambda p, n: refine(p, n, "pamr", float64=False),
+    "train-affinity without float64": lambda p, n: train_affinity(p, n, float64=False),
+    "train without float64": lambda p, n: train(p, n, float64=False),
     "train-affinity fp16": lambda p, n: train_affinity(p, n, "fp16"),
     "prototypes and lpcam": prototypes,
 }
@@ -238,14 +250,28 @@ def planted(function: Any, old: str, new: str, **how: Any) -> Callable[[Place, s
 
 
 PLANTED: dict[str, Callable[[Place, str], Told]] = {
-    "a tensor stays on the CPU": planted(engine.pack, "index.to(device)", "index"),
-    "NumPy of a tensor on the device": planted(engine.Engine._make, ").cpu()", ")"),
-    "two precisions in one product": planted(
-        class_prototypes.cosine, "F.normalize(vectors, dim=2).to(features.dtype)", "F.normalize(vectors, dim=2)",
-        method="cpmc", amp="bf16",
+    "a tensor stays on the CPU": planted(engine.pack, "send(index, device)", "index"),
+    "NumPy of a tensor on the device": planted(
+        transfers.Fetched.get, "return self._tensor", "return self._tensor.cuda()"
     ),
-    "a device that is not there": planted(engine.pack, "index.to(device)", "index.cuda(1)"),
-}  # fmt: skip
+    "two precisions in one product": planted(
+        class_prototypes.cosine,
+        "F.normalize(vectors, dim=2).to(features.dtype)",
+        "F.normalize(vectors, dim=2)",
+        method="cpmc",
+        amp="bf16",
+    ),
+    "a device that is not there": planted(engine.pack, "send(index, device)", "index.cuda(1)"),
+    "maps read before they have arrived": planted(transfers.Fetched.get, "self._arrival.synchronize()", "pass"),
+    "pinned memory used again too early": planted(
+        transfers.send_together,
+        "return batch.to(device, non_blocking=True)",
+        "sent = batch.to(device, non_blocking=True); batch.zero_(); return sent",
+    ),
+    "a tensor on the device is pinned": planted(
+        transfers.send, "tensor.pin_memory().to(device, non_blocking=True)", "tensor.to(device).pin_memory()"
+    ),
+}
 
 
 def main(folder: Path, wanted: list[str]) -> None:

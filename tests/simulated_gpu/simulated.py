@@ -47,7 +47,8 @@ class Log:
     """What happened on the device: places in pseudomask (`file:line`) and how often."""
 
     launches: int = 0
-    syncs: Counter[str] = field(default_factory=Counter)
+    syncs: Counter[str] = field(default_factory=Counter)  # this thread, which feeds the device, waited for it
+    waits: Counter[str] = field(default_factory=Counter)  # another thread did
     copies: Counter[str] = field(default_factory=Counter)  # from the host
     pageable: Counter[str] = field(default_factory=Counter)  # of those, meant not to block, but not pinned
     overflows: Counter[str] = field(default_factory=Counter)
@@ -112,7 +113,7 @@ class OnDevice(Tensor):
 # ---- what is under way: copies that do not block ----
 
 
-@dataclass
+@dataclass(eq=False)
 class _Copy:
     """A copy whose end nobody has waited for: `source` must not change meanwhile, nor `target` be read."""
 
@@ -144,9 +145,10 @@ def _wait(copies: list[_Copy]) -> None:
                 one.end()
 
 
-def _synchronise() -> None:
-    LOG.syncs[_where()] += 1
-    _wait(list(_UNDER_WAY))
+def _synchronise(copies: list[_Copy] | None = None) -> None:
+    main = threading.current_thread() is threading.main_thread()
+    (LOG.syncs if main else LOG.waits)[_where()] += 1
+    _wait(list(_UNDER_WAY) if copies is None else copies)
 
 
 class _Event:
@@ -157,8 +159,7 @@ class _Event:
         self.copies = list(_UNDER_WAY)
 
     def synchronize(self) -> None:
-        LOG.syncs[_where()] += 1
-        _wait(self.copies)
+        _synchronise(self.copies)
 
     def query(self) -> bool:
         return not any(one in _UNDER_WAY for one in self.copies)
@@ -214,6 +215,7 @@ def _run(func: Any, args: Any, kwargs: Any) -> Any:
         return out
     LOG.launches += 1
     _look_for_overflow(leaves, out)
+    _refuse_float64(out)
     same = {id(one.held): one for one in ours}
     return tree_map(lambda x: (same[id(x)] if id(x) in same else OnDevice(x)) if isinstance(x, Tensor) else x, out)
 
@@ -237,10 +239,13 @@ def _copied(func: Any, name: str, args: Any, plain: Any, to_device: bool, late: 
             _UNDER_WAY.append(_Copy(_where(), source, source.clone()))
         elif late:
             LOG.pageable[_where()] += 1
+        else:
+            _synchronise()
     if target is not None:
         return target
     if goes:
         _look_for_overflow([source], out)
+        _refuse_float64(out)
         return OnDevice(out)
     return out
 
@@ -287,6 +292,14 @@ def _look_for_overflow(given: list[Any], made: Any) -> None:
         LOG.overflows[_where()] += 1
 
 
+_NO_FLOAT64 = threading.Event()
+
+
+def _refuse_float64(made: Any) -> None:
+    if _NO_FLOAT64.is_set() and any(getattr(one, "dtype", None) is torch.float64 for one in tree_leaves(made)):
+        raise Misuse(f"this device has no float64, at {_where()}")
+
+
 class _Dispatch(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return _run(func, args, kwargs or {})
@@ -319,11 +332,12 @@ _outside = torch.utils._python_dispatch._disable_current_modes
 
 
 @contextmanager
-def simulated_gpu(*, bf16: bool = True) -> Iterator[Log]:
+def simulated_gpu(*, bf16: bool = True, float64: bool = True) -> Iterator[Log]:
     """Within the block, in threads started in it too, this machine has one CUDA device.
 
     Args:
         bf16: whether it computes in bfloat16; T4 and V100 do not.
+        float64: whether it knows float64; Apple's GPUs do not.
     """
     set_devices = gpu_stubs.load()
     torch._C._ensureCUDADeviceGuardSet()
@@ -353,6 +367,7 @@ def simulated_gpu(*, bf16: bool = True) -> Iterator[Log]:
         (cuda, "is_initialized", lambda: True),
         (cuda, "device_count", lambda: 1),
         (cuda, "is_bf16_supported", lambda *_, **__: bf16),
+        (cuda, "get_device_capability", lambda device=None: (8, 0) if bf16 else (7, 5)),
         (cuda, "manual_seed_all", lambda seed: None),
         (cuda, "empty_cache", lambda: None),
         (cuda, "set_device", lambda device: None),
@@ -367,6 +382,8 @@ def simulated_gpu(*, bf16: bool = True) -> Iterator[Log]:
     ]
     torch.__future__.set_swap_module_params_on_conversion(True)  # `parameter.data = …` would keep the old class
     reset()
+    if not float64:
+        _NO_FLOAT64.set()
     try:
         with ExitStack() as stack:
             for place, name, value in changes:
@@ -375,6 +392,7 @@ def simulated_gpu(*, bf16: bool = True) -> Iterator[Log]:
             stack.enter_context(_Dispatch())
             yield LOG
     finally:
+        _NO_FLOAT64.clear()
         torch.__future__.set_swap_module_params_on_conversion(False)
 
 

@@ -90,6 +90,20 @@ def test_trainings(cases: Cases, amp: str) -> None:
     assert all(moved > 0 for moved in case["moved"]), "no weight has moved"
 
 
+@pytest.mark.parametrize("method", ["cam", "recam", "cpmc"])
+def test_a_photo_costs_no_wait_in_the_thread_that_feeds_the_gpu(cases: Cases, method: str) -> None:
+    """A batch of two more: two views and two small tensors go there, and each photo's writer waits for its maps."""
+    case = cases[f"a photo more, {method}"]
+    assert "error" not in case, case
+    assert case == {"syncs": 0, "waits": 1, "copies": 2, "pageable": 0}
+
+
+@pytest.mark.parametrize("kind", ["refine crf", "refine pamr", "train", "train-affinity"])
+def test_devices_without_float64(cases: Cases, kind: str) -> None:
+    """As Apple's GPUs are. The walk is then computed on the CPU."""
+    sound(cases[f"{kind} without float64"])
+
+
 @pytest.mark.parametrize("name", ["train-affinity", "train-affinity fp16"])
 def test_train_affinity(cases: Cases, name: str) -> None:
     assert sound(cases[name])["finite"]
@@ -102,6 +116,9 @@ def test_train_affinity(cases: Cases, name: str) -> None:
         ("NumPy of a tensor on the device", ".numpy() is not supported"),
         ("two precisions in one product", "same dtype"),
         ("a device that is not there", "invalid device ordinal"),
+        ("maps read before they have arrived", "must be numbers"),
+        ("pinned memory used again too early", "pinned memory was written to"),
+        ("a tensor on the device is pinned", "only dense CPU tensors can be pinned"),
     ],
 )
 def test_planted_mistakes_are_found(cases: Cases, name: str, told: str) -> None:
