@@ -57,7 +57,7 @@ class Flow:
                 else:
                     self._submit(pool, batch)
                 progress.advance(len(batch))
-                self._collect(most=4 * self.plan.config.batch_size)
+                self._collect(most=4 * self.plan.batch_size)
                 if self.stop.requested:
                     break
             self._collect(most=0)

@@ -72,11 +72,16 @@ class Setup:
             mirrored=self.passes.mirrored,
             max_side=self.config.max_side,
             stride=self.config.score_stride,
-            largest=self.config.batch_size,
+            largest=self.batch_size,
             reporter=reporter,
             look=self.refinement.look if self.refinement else None,
             look_at=self.whole_view or 0,
         )
+
+    @property
+    def batch_size(self) -> int:
+        """Photos that may share a batch; a GPU is quicker the more there are, a CPU is not."""
+        return self.config.batch_size or (4 if self.device.type == "cpu" else 16)
 
     @property
     def whole_view(self) -> int | None:

@@ -102,7 +102,7 @@ def files(tmp_path: Path) -> list[Path]:
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # Python 3.12 and a fork
-def test_photos_have_a_view_each_scale(files: list[Path]) -> None:
+def test_photos_have_a_view_each_scale(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     data = Photos(
         files,
         [2, 1, 0],
@@ -112,14 +112,20 @@ def test_photos_have_a_view_each_scale(files: list[Path]) -> None:
         allow_truncated=False,
         keep_whole=True,
     )
-    for workers in (0, 1):
+    asked: list[int] = []
+    room = True
+    monkeypatch.setattr("pseudomask.extracting.loading.has_room", lambda needed: asked.append(needed) or room)
+    for workers, room in ((0, True), (1, True), (1, False)):  # without room in /dev/shm they come through a pipe
         thin, broken, plain = load(data, workers=workers, device=torch.device("cpu"))
+        assert [view.is_shared() for view in plain.views] == [bool(workers and room)] * 3
         assert [tuple(v.shape) for v in plain.views] == [(21, 30, 3), (10, 15, 3), (42, 60, 3)]
         assert plain.whole is not None
         assert np.array_equal(plain.views[0].numpy(), plain.whole)
         assert (broken.index, broken.views, broken.whole) == (1, (), None)
         assert broken.problem
         assert (thin.size, thin.shape) == ((1, 90), (1, 30, 1, 15, 2, 60))
+    most = 3 * (30**2 + 15**2 + 60**2)
+    assert asked == [101 * most] * 2, "what one worker is ahead, and what waits for its batch"
 
 
 DEATHS = (ConnectionResetError(), EOFError(), FileNotFoundError(), RuntimeError("DataLoader worker (pid 7) is killed"))
