@@ -40,6 +40,12 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+def make_current(device: torch.device) -> None:
+    """Make a GPU this thread's current one; else what names no device, as pinned memory, would open GPU 0 too."""
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
+
+
 def _unknown(name: str) -> str:
     near = did_you_mean(name, ("auto", "cpu", "cuda", "mps"))
     return f"--device {name!r} must be one of auto, cpu, cuda, cuda:N, mps{near}"

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from pseudomask.config import ExtractConfig
-from pseudomask.devices import pick_amp, pick_device
+from pseudomask.devices import make_current, pick_amp, pick_device
 from pseudomask.errors import UsageError
 from pseudomask.extracting.engine import Engine
 from pseudomask.extracting.refinement import Refinement
@@ -60,6 +60,7 @@ class Setup:
         return ()
 
     def engine(self, reporter: Reporter) -> Engine:
+        make_current(self.device)
         scales = self.passes.scales
         gradients = self.method.gradients  # folded networks have none
         return Engine(

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from pseudomask.devices import make_current
 from pseudomask.errors import PseudomaskError, UsageError
 from pseudomask.running.ranks import Ranks
 from pseudomask.running.signals import Stop
@@ -34,13 +35,13 @@ def group(team: Ranks, device: torch.device) -> Iterator[None]:
     """
     from torch import distributed
 
+    make_current(device)
     if team.alone or distributed.is_initialized():  # a calling script may have its own
         yield
         return
     on_gpu = device.type == "cuda"
     if on_gpu:
         _check_gpus(team, device)
-        torch.cuda.set_device(device)
     # A unique name: otherwise a second training in these processes would find the addresses of the first.
     store = distributed.PrefixStore(f"group {team.fresh()}", team.store)
     distributed.init_process_group(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from ctypes import c_bool
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -13,7 +14,9 @@ import tiny
 import torch
 from PIL import Image
 
+from pseudomask.config import ExtractConfig
 from pseudomask.errors import PseudomaskError, UsageError
+from pseudomask.extracting import flow
 from pseudomask.extracting.engine import Engine, Made, pack
 from pseudomask.extracting.loading import load
 from pseudomask.extracting.photos import (
@@ -26,6 +29,7 @@ from pseudomask.extracting.photos import (
     windowed,
     working_size,
 )
+from pseudomask.extracting.setup import Setup
 from pseudomask.maps.cam import LinearMaps
 from pseudomask.maps.passes import parse_scales
 from pseudomask.scores import MAX_SIDE
@@ -271,6 +275,18 @@ def test_photos_of_equal_working_shape_keep_their_own_size() -> None:
         ((48, 64), 4, (12, 16)),
         ((96, 128), 8, (12, 16)),
     ]
+
+
+def test_a_gpu_gets_larger_batches_and_more_writers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a CPU two threads write beside the network, whose own threads wait for each other."""
+    monkeypatch.setattr(flow, "cores", lambda: 16)
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert [flow._writers(device) for device in (cpu, cuda)] == [2, 8]
+    config = ExtractConfig(images=Path("photos"), out=Path("masks"))
+    for device, given, expected in ((cpu, None, 4), (cuda, None, 16), (cpu, 7, 7), (cuda, 7, 7)):
+        setup = Setup.__new__(Setup)
+        setup.__dict__.update(config=replace(config, batch_size=given), device=device)
+        assert setup.batch_size == expected
 
 
 def test_r21_memory_that_runs_out_halves_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:

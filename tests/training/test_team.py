@@ -74,7 +74,7 @@ def on_gpus(monkeypatch: pytest.MonkeyPatch, uuids: list[str]) -> list[dict[str,
     made: list[dict[str, Any]] = []
     own = SimpleNamespace(uuid=uuids[1])
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: own)
-    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: made.append({"current": device}))
     monkeypatch.setattr(Ranks, "gather", lambda self, data, stop=None: [one.encode() for one in uuids])
     monkeypatch.setattr(Ranks, "store", distributed.HashStore())
     monkeypatch.setattr(
@@ -88,11 +88,21 @@ def test_nccl_knows_its_gpu_and_gives_up_within_minutes(monkeypatch: pytest.Monk
     made = on_gpus(monkeypatch, ["a", "b"])
     with team.group(Ranks(1, 2, 1, 2), torch.device("cuda:1")):
         pass
+    assert made.pop(0) == {"current": torch.device("cuda:1")}
     assert (made[0]["backend"], made[0]["device_id"]) == ("nccl", torch.device("cuda:1"))
     assert 60 <= made[0]["timeout"].total_seconds() <= 1800
     with team.group(Ranks(1, 2, 1, 2), CPU):
         pass
     assert (made[1]["backend"], made[1]["device_id"]) == ("gloo", None)
+
+
+def test_one_process_alone_makes_its_gpu_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else pinned memory would open GPU 0 as well."""
+    made = on_gpus(monkeypatch, ["a", "b"])
+    for name in ("cuda:1", "cuda", "cpu"):
+        with team.group(ALONE, torch.device(name)):
+            pass
+    assert made == [{"current": torch.device("cuda:1")}]
 
 
 def test_two_processes_on_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
