@@ -32,7 +32,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Cases:
     environment = gpu_stubs.environment(folder / "stubs")
     environment |= {"PYTHONPATH": f"{HERE}:{HERE.parent}:{ROOT}", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, HERE / "gpu_cases.py", folder / "place"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1800, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     told = [json.loads(line) for line in done.stdout.splitlines()]
     return {one.pop("case"): one for one in told}
