@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny import NARROW
 
 from benchmarks.few_photos import Data, Row, iou, keeping, shown, subset
 from pseudomask.networks.backbones import make_backbone
 from pseudomask.networks.backbones.backbone import Backbone
-from tests.tiny import NARROW
 
 NAMES = ("background", "cat", "dog", "hat")
 
