@@ -1,19 +1,19 @@
 """How many photos a class needs: mask IoU after `train-cls --fit lda` on small random subsets.
 
-    python -m benchmarks.few_photos DATA OUT [--rows cat+dog+horse:20:0:lda …] [--most 20] [--json FILE]
+    python -m benchmarks.few_photos DATA OUT [--rows cat+dog+horse:20:0:lda …] [--parts train val …] [--json FILE]
 
 DATA is laid out like PASCAL VOC (see `benchmarks.seeds`), with ImageSets/train_aug.txt. A row
 CLASSES:PHOTOS:SEED:RECIPE draws PHOTOS photos of each class, and as many that show none, from the photos of train_aug
 that are not in train; tags of other classes are left out. On them it runs the lines of the README's "Your own classes":
 `train-cls --fit lda`, or for the recipe `sgd` `train-cls --crop 320` and `reactivate --crop 320`. Then `extract`, with
-tags given and else at its defaults, makes masks of photos of train that show one of the classes: of every n-th, so that
-at most --most are left. With seed 0, as many of val follow, and of these `--method cam` and `recam` with `--refine
-none`. The recipe `bundled` trains nothing. IoU is the mean over CLASSES, without background; all else is background.
-The row also keeps what `check` says before training.
+tags given and else at its defaults, makes masks of photos of train and val that show one of the classes (every n-th, so
+that at most --most are left). The parts cam and recam are `--method cam` and `recam` with `--refine none`, on val. The
+recipe `bundled` trains nothing. IoU is the mean over CLASSES, without background; all else is background. The row also
+keeps what `check` says before training.
 
 With `lda` the backbone is the same in all rows. Its features are therefore kept in OUT/features, and the commands run
-in one process, which changes the time but no byte. `--time` measures time instead: train-cls and extract of the row's
-own photos, as processes of their own, without anything kept. Rows that FILE has are not made again.
+in one process, which changes the time but no byte. The part `time` measures train-cls and extract of the row's own
+photos, as processes of their own, without anything kept. What FILE has is not measured again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import mean
@@ -48,6 +48,8 @@ from pseudomask.measuring.confusion import Confusion
 from pseudomask.networks.backbones.backbone import Backbone
 from pseudomask.networks.features import Features
 
+SPLITS = ("train", "val")
+PARTS = (*SPLITS, "cam", "recam")
 THREE, SIX = "cat+dog+horse", "cat+cow+dog+horse+person+sheep"
 ROWS = (
     *(f"{THREE}:{photos}:{seed}:lda" for seed in range(3) for photos in (5, 10, 20, 40)),
@@ -164,7 +166,7 @@ def keeping(folder: Path) -> Iterator[None]:
         Backbone.forward = plain  # type: ignore[method-assign]
 
 
-def iou(data: Data, row: Row, keys: list[str], masks: Path, numbers: tuple[str, ...]) -> dict[str, float]:
+def iou(data: Data, row: Row, keys: list[str], masks: Path, numbers: Sequence[str]) -> dict[str, Any]:
     """Percent, by class and their mean; `numbers` are the masks' classes, in order."""
     names = (data.folder / "classes.txt").read_text("utf-8").split()
     own = {name: i for i, name in enumerate(row.classes, 1)}
@@ -189,48 +191,69 @@ def training(row: Row, place: Path, given: list[object], images: Path) -> tuple[
     return [["train-cls", images, place / "cls", *small], reactivate], place / "recam" / "weights.safetensors"
 
 
-def measure(data: Data, text: str, out: Path, most: int) -> dict[str, Any]:
-    row, place, images = Row.parse(text), out / text.replace(":", "-"), data.folder / "JPEGImages"
+def checked(data: Data, row: Row, place: Path) -> dict[str, Any]:
+    """Number of photos to train on, and what `check` says of the classes."""
     place.mkdir(parents=True, exist_ok=True)
-    found: dict[str, Any] = {"row": text, "most": most}
-    extra: list[object]
+    keys = subset(data, row)
+    data.write(place, "photos", keys, row.classes)
+    images = data.folder / "JPEGImages"
+    told = check(CheckConfig(images=images, labels=place / "photos.csv", list=place / "photos.txt", decode=False))
+    return {
+        "photos": len(keys),
+        "verdicts": {one.name: one.verdict for one in sorted(told.classes, key=lambda one: one.name)},
+    }
+
+
+def prepare(data: Data, row: Row, place: Path) -> list[object]:
+    """Train unless it is done. What `extract` needs besides photos and tags."""
     if row.recipe == "bundled":
-        numbers = tuple((data.folder / "classes.txt").read_text("utf-8").split()[1:])
-        extra = ["--class-file", data.folder / "classes.txt"]
-    else:
-        keys = subset(data, row)
-        given = data.write(place, "photos", keys, row.classes)
-        commands, weights = training(row, place, given, images)
-        config = CheckConfig(images=images, labels=place / "photos.csv", list=place / "photos.txt", decode=False)
-        told = check(config).to_json()["classes"]
-        found |= {"photos": len(keys), "verdicts": {one["name"]: one["verdict"] for one in told}}
-        if not weights.exists():
-            for words in commands:
-                call(*words)
-        numbers, extra = row.classes, ["--weights", weights]
-    for name in ("train", "val", "cam", "recam") if row.seed == 0 else ("train",):
-        split, method = (name, []) if name in ("train", "val") else ("val", ["--method", name, "--refine", "none"])
-        keys = shown(data, row, split, most)
-        given = [*data.write(place, split, keys, row.classes), *extra, *method]
-        call("extract", images, place / name, *given, "--overwrite", *(["--overlay"] if not method else []))
-        found[name] = iou(data, row, keys, place / name, numbers)
-    record = json.loads((place / "train" / "run.json").read_text("utf-8"))
-    return found | {"refined_by": record["protocol"]["refined_by"]}
+        return ["--class-file", data.folder / "classes.txt"]
+    given = data.write(place, "photos", subset(data, row), row.classes)
+    commands, weights = training(row, place, given, data.folder / "JPEGImages")
+    if not weights.exists():
+        for words in commands:
+            call(*words)
+    return ["--weights", weights]
 
 
-def times(data: Data, text: str, out: Path) -> dict[str, Any]:
+def measure(data: Data, row: Row, part: str, place: Path, extra: list[object], most: int) -> dict[str, Any]:
+    """IoU of one part."""
+    place.mkdir(parents=True, exist_ok=True)
+    split, own = (part, ["--overlay"]) if part in SPLITS else ("val", ["--method", part, "--refine", "none"])
+    keys = shown(data, row, split, most)
+    given = [*data.write(place, part, keys, row.classes), *extra, *own]
+    call("extract", data.folder / "JPEGImages", place / part, *given, "--overwrite")
+    bundled = row.recipe == "bundled"
+    numbers = (data.folder / "classes.txt").read_text("utf-8").split()[1:] if bundled else row.classes
+    record = json.loads((place / part / "run.json").read_text("utf-8"))
+    return iou(data, row, keys, place / part, numbers) | {"refined_by": record["protocol"].get("refined_by", "none")}
+
+
+def times(data: Data, row: Row, place: Path) -> dict[str, Any]:
     """What the commands cost on the row's own photos."""
-    row, place, images = Row.parse(text), out / f"{text.replace(':', '-')}-timed", data.folder / "JPEGImages"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
-    keys = subset(data, row)
+    images, keys = data.folder / "JPEGImages", subset(data, row)
     given = data.write(place, "photos", keys, row.classes)
     commands, weights = training(row, place, given, images)
     trained = [timed(*words) for words in commands]
     made = timed("extract", images, place / "masks", *given, "--weights", weights)
     total = {name: round(sum(one[name] for one in trained), 1) for name in made}
-    load = round(os.getloadavg()[0], 1)
-    return {"row": text, "photos": len(keys), "training": total, "extract": made, "load": load}
+    return {"photos": len(keys), "training": total, "extract": made, "load": round(os.getloadavg()[0], 1)}
+
+
+def table(done: dict[str, Any]) -> str:
+    """Markdown: a line for all seeds of a set of classes, a number of photos and a recipe."""
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for text, found in done.items():
+        classes, photos, _, recipe = text.split(":")
+        groups.setdefault((classes.replace("+", ", "), photos, recipe), []).append(found)
+    lines = ["| classes | photos a class | recipe | train | val | CAM, val | ReCAM, val | check |", f"|{'---|' * 8}"]
+    for key, rows in groups.items():
+        cells = [" / ".join(f"{row[part]['mean']:.1f}" for row in rows if part in row) for part in PARTS]
+        verdicts = {one for row in rows for one in row.get("verdicts", {}).values()}
+        lines.append(f"| {' | '.join([*key, *cells, ', '.join(sorted(verdicts))])} |")
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -238,26 +261,29 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path, help="folder for weights, masks and kept features; may be deleted afterwards")
     parser.add_argument("--rows", nargs="+", default=list(ROWS), metavar="CLASSES:PHOTOS:SEED:RECIPE")
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=(*PARTS, "time"))
     parser.add_argument("--most", type=int, default=20, help="photos to measure of each split")
-    parser.add_argument("--time", action="store_true", help="measure time, not IoU")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    data, part = Data.read(options.data), "times" if options.time else "rows"
-    done: dict[str, Any] = {"rows": [], "times": []}
+    data = Data.read(options.data)
+    done: dict[str, Any] = {}
     if options.json and options.json.exists():
         done = json.loads(options.json.read_text("utf-8"))
     for text in options.rows:
-        if any(one["row"] == text and (options.time or one["most"] == options.most) for one in done[part]):
-            continue
-        if options.time:
-            found = times(data, text, options.out)
-        else:
-            with keeping(options.out / "features"):
-                found = measure(data, text, options.out, options.most)
-        done[part].append(found)
-        print(json.dumps(found), flush=True)
-        if options.json:
-            options.json.write_text(json.dumps(done, indent=1) + "\n", "utf-8")
+        row, place, found = Row.parse(text), options.out / text.replace(":", "-"), done.setdefault(text, {})
+        if found.setdefault("most", options.most) != options.most:
+            sys.exit(f"--most {options.most}: {options.json} was measured with {found['most']}")
+        found |= checked(data, row, place) if row.photos else {}
+        for part in options.parts:
+            if part == "time":
+                found[part] = found.get(part) or times(data, row, options.out / "timed")
+            elif part not in found:
+                with keeping(options.out / "features"):
+                    found[part] = measure(data, row, part, place, prepare(data, row, place), options.most)
+            if options.json:
+                options.json.write_text(json.dumps(done, indent=1) + "\n", "utf-8")
+            print(text, part, json.dumps(found[part]), flush=True)
+    print(table(done))
 
 
 if __name__ == "__main__":
