@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from tiny import NARROW
 
-from benchmarks.few_photos import Data, Row, iou, keeping, shown, subset
+from benchmarks.few_photos import Data, Row, iou, keeping, shown, subset, table
 from pseudomask.networks.backbones import make_backbone
 from pseudomask.networks.backbones.backbone import Backbone
 
@@ -62,6 +62,18 @@ def test_iou_of_a_subset_of_the_classes(data: Data, tmp_path: Path) -> None:
     Image.fromarray(np.array([[1, 0, 0, 1]], np.uint8)).save(tmp_path / "masks" / "dog0.png")
     found = iou(data, Row.parse("dog:3:1:lda"), ["dog0"], tmp_path / "masks", ("dog",))
     assert found == {"mean": 50.0, "dog": 50.0, "photos": 1}
+
+
+def test_a_line_has_all_seeds() -> None:
+    done = {
+        "dog:20:0:lda": {"train": {"mean": 50.04}, "val": {"mean": 61.0}, "verdicts": {"dog": "doubtful"}},
+        "cat+dog:20:0:lda": {"val": {"mean": 7.0}},
+        "dog:20:1:lda": {"train": {"mean": 52.0}, "verdicts": {"dog": "doubtful"}},
+    }
+    assert table(done).splitlines()[2:] == [
+        "| dog | 20 | lda | 50.0 / 52.0 | 61.0 |  |  | doubtful |",
+        "| cat, dog | 20 | lda |  | 7.0 |  |  |  |",
+    ]
 
 
 def test_kept_features_are_those_of_the_backbone(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ HOPELESS, DOUBTFUL, WORKS = VERDICTS = ("hopeless", "doubtful", "will work")
 
 @dataclass(frozen=True)
 class Limits:
-    """Rules of thumb, all defined here.
+    """Rules of thumb, all defined here; docs/how-many-photos.md has measurements.
 
     Attributes:
         hopeless: a class with fewer photos cannot be learned; with fewer than `few` it is doubtful.
