@@ -17,7 +17,6 @@ from pseudomask import vocabulary
 from pseudomask.config import ExtractConfig
 from pseudomask.config.common import PhotoReadingOptions
 from pseudomask.config.extract import MapOptions
-from pseudomask.config.quality import settle_quality
 from pseudomask.config.refiners import RefinerOptions
 from pseudomask.data.arrays import Picture, as_photo
 from pseudomask.data.reading import Reading
@@ -89,7 +88,7 @@ class Predictor:
         if weights is not None:
             given["weights"] = Path(weights)
         reporter = reporter or Warnings()
-        config, usual = settle_quality(ExtractConfig(images=Path("IMAGES"), out=Path("MASKS"), **given), None)
+        config = ExtractConfig(images=Path("IMAGES"), out=Path("MASKS"), **given)
         check_names(config)
         if {"proposals", "sam"}.intersection(chain):
             raise UsageError("refine: proposals and sam keep a file per photo of a folder; use `extract` for them")
@@ -99,9 +98,9 @@ class Predictor:
                 raise UsageError(f"these weights know {len(card.classes):,} classes; name yours with classes=[…]")
             return vocabulary.network_for(network, card, tuple(classes))
 
-        setup = make_setup(config, usual, choose, reporter)
+        setup = make_setup(config, None, choose, reporter)
         setup = replace(setup, refinement=make_refinement(setup, reporter))
-        self.config, self.classes, self.threshold = config, setup.card.classes, setup.threshold
+        self.config, self.classes, self.threshold = setup.config, setup.card.classes, setup.threshold
         self._setup, self._reading, self._reporter = setup, Reading.of(config), reporter
         self._most = setup.batch_size
         self._engine: Engine | None = setup.engine(reporter)

@@ -133,7 +133,7 @@ class Engine:
     def _present(
         self, views: Sequence[Tensor], tags: Sequence[tuple[int, ...] | None]
     ) -> tuple[list[tuple[int, ...]], dict[int, Features]]:
-        """The tags, completed by the classifier's confident classes where there are none, and what it saw for that."""
+        """The tags, or where there are none the classifier's confident classes; and the features computed for that."""
         if None not in tags:
             return [one or () for one in tags], {}
         scale = self.plain_scale

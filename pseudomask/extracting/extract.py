@@ -31,7 +31,7 @@ _COMPARED = ("command", "classes", "weights.sha256", "tagged")  # photos and tag
 def extract(
     config: ExtractConfig, reporter: Reporter | None = None, refining: MakeRefinement = no_refinement
 ) -> ExtractResult:
-    """`pseudomask.extract`, which says what it does; `refining` makes what `config.refine` asks for."""
+    """See `pseudomask.extract`; `refining` makes the refiners that `config.refine` names."""
     team = ranks()
     reporter = reporter or SilentReporter()
     lead = team.once(reporter)
@@ -61,9 +61,9 @@ def extract(
 
 
 def _open(plan: Plan) -> FolderRun:
-    """The run in its folder, begun or taken up again; nothing is written yet."""
+    """Open a new or earlier run in its folder; nothing is written yet."""
     config, chain = plan.config, plan.refinement
-    deciders = deciding(ExtractConfig, (config.method or "", config.cam, *(chain.names if chain else ())))
+    deciders = deciding(ExtractConfig, (config.method or "", config.cam or "", *(chain.names if chain else ())))
     files = [*(["boundary_sha256"] if chain else []), *plan.method.facts()]
     compared = (*_COMPARED, *(f"protocol.{name}" for name in files))
     return FolderRun(

@@ -29,7 +29,7 @@ def _writers(device: torch.device) -> int:
 
 
 def _behind_the_network() -> None:
-    """One thread of torch's each, of low priority: its threads wait for each other, so do not take a core from them."""
+    """Use one thread and low priority, so that torch's threads, which wait for each other, keep their cores."""
     lower_thread_priority()
     compute_alone()
 
@@ -44,7 +44,7 @@ class Flow:
     reporter: Reporter
     stop: Stop
     waiting: deque[Future[None]] = field(default_factory=deque)
-    unrefined: deque[str] = field(default_factory=deque)  # told by this thread, not by those that write
+    unrefined: deque[str] = field(default_factory=deque)  # reported by this thread, not by those that write
 
     def run(self, batches: Iterator[list[Photo]], total: int, label: str) -> None:
         with (
@@ -92,7 +92,7 @@ class Flow:
             )
 
     def _write(self, outputs: Outputs, relative: str, made: Made, *args: Any, **more: Any) -> None:
-        """Files, then at once their manifest line: a kill between the two costs one image a thread, not a backlog."""
+        """Write files and at once their manifest line, so that a kill loses at most one image per thread."""
         self.folder_run.own.check()
         entry = write_outputs(outputs, relative, made.scores, *args, found=made.found, **more)
         self.folder_run.note(entry)
@@ -100,7 +100,7 @@ class Flow:
             self.unrefined.append(f"{entry['image']}: {entry['unrefined']}; the seed's mask is kept")
 
     def _collect(self, most: int) -> None:
-        """Raise what went wrong in writing; wait where more than `most` images are still on their way."""
+        """Raise errors of the writing threads; wait while more than `most` images are unfinished."""
         while self.waiting and (len(self.waiting) > most or self.waiting[0].done()):
             self.waiting.popleft().result()
         while self.unrefined:

@@ -128,7 +128,7 @@ def _start(
     with starting():
         decoded = iter(loader)
     if workers and before is not None and threading.current_thread() is threading.main_thread():
-        # torch's handler would raise in the midst of whatever this thread does; the iterator finds a death by itself
+        # torch's handler would raise in the middle of whatever this thread does; the iterator finds a death by itself
         signal.signal(signal.SIGCHLD, before)
     return decoded if shared else map(_as_tensors, decoded)
 

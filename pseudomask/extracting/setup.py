@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from pseudomask.config import ExtractConfig
+from pseudomask.config.quality import settle_quality
 from pseudomask.devices import make_current, pick_amp, pick_device
 from pseudomask.errors import UsageError
+from pseudomask.extracting.cam import with_cam
 from pseudomask.extracting.engine import Engine
 from pseudomask.extracting.refinement import Refinement
 from pseudomask.maps import check_method, make_method
@@ -94,28 +97,33 @@ class Setup:
 
 def check_names(config: ExtractConfig) -> None:
     """Raise `UsageError` for an unknown method or kind of map, before anything is read."""
-    assert config.method is not None
-    check_method(config.method)
-    check_cam(config.cam)
-    passes(config)
+    settled, _ = settle_quality(config, None)
+    assert settled.method is not None
+    check_method(settled.method)
+    if config.cam is not None:
+        check_cam(config.cam)
+    passes(settled)
 
 
 def make_setup(
-    config: ExtractConfig, usual_refiners: tuple[str, ...], choose_classes: ChooseClasses, reporter: Reporter
+    given: ExtractConfig, earlier: Mapping[str, Any] | None, choose_classes: ChooseClasses, reporter: Reporter
 ) -> Setup:
-    """Load the weights and choose device, precision and threshold.
+    """Load the weights, and choose what the quality, the weights and the machine decide.
 
     Args:
-        config: with the quality's settings filled in (`settle_quality`).
+        given: the settings as the caller gave them.
+        earlier: settings of the run already in the output folder.
 
     Raises `UsageError` and related errors, and `SetupError` if weights or device are missing.
     """
+    config, usual_refiners = settle_quality(given, earlier)
     weights = find_weights(config.weights)
     device = pick_device(config.device)
     amp = pick_amp(config.amp, device)
     network, card = load_network(weights)
     if card.vocabulary:
         network, card = choose_classes(network, card)
+    config = with_cam(config, given, earlier, network, card)
     method = make_method(config, card)
     method.check(network)
     if config.method != "cam" and card.reactivated is not None and not card.second_taught:

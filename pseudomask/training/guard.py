@@ -1,4 +1,4 @@
-"""Detect a training that went wrong, before any of it is written to a file."""
+"""Detect a training that went wrong before anything of it is written."""
 
 from __future__ import annotations
 
