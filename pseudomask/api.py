@@ -36,6 +36,8 @@ from pseudomask.exporting.export import export as export
 from pseudomask.exporting.result import ExportResult as ExportResult
 from pseudomask.extracting.result import ExtractResult as ExtractResult
 from pseudomask.extraction import extract as extract
+from pseudomask.prediction import Prediction as Prediction
+from pseudomask.predictor import Predictor as Predictor
 from pseudomask.prototyping import PrototypesResult as PrototypesResult
 from pseudomask.prototyping import prototypes as prototypes
 from pseudomask.refining.refine import RefineResult as RefineResult

@@ -120,6 +120,11 @@ class Verb:
         return self.writes == "run"
 
     @property
+    def recorded(self) -> bool:
+        """Whether its output folder has a record, by which the verb itself finds out what is left to do."""
+        return self.writes in ("run", "out")
+
+    @property
     def source(self) -> str | None:
         """The setting that names the output folder it starts from; None if it starts from photos."""
         return next((name for name in ("seeds", "pred", "out") if name in self.inputs), None)
@@ -204,6 +209,10 @@ VERBS = {
             help="Cluster features into the prototypes of extract --cam lpcam.",
             group=TRAIN,
             stdout=lambda config, result: () if result.file is None else (result.file,),
+            writes="file",
+            below="prototypes.safetensors",
+            inputs=("images", "weights"),
+            makes=("lpcam_prototypes",),
         ),
         Verb(
             name="extract",
@@ -215,7 +224,7 @@ VERBS = {
             stdout=_out,
             writes="out",
             below="seeds",
-            inputs=("images", "weights"),
+            inputs=("images", "weights", "lpcam_prototypes"),
             makes=("seeds", "masks"),
         ),
         Verb(

@@ -144,6 +144,9 @@ def _step(
     if of is not None and verb.source in own:
         raise UsageError(f"{table.where}: `of` and a folder of masks cannot be combined; give one of them")
     wired = {field: path for field, path in made.wired(verb, of).items() if field not in own}
+    cam = own.get("cam", file.top.get("cam", ("lpcam", "")))[0]
+    if cam != "lpcam":
+        wired.pop("lpcam_prototypes", None)
     shared: dict[str, tuple[object, str]] = {}
     for key in taken:
         setting = _setting(verb, known, key)
@@ -168,6 +171,8 @@ def _step(
     values = resolve(verb.name, rest, {}, environment, given)
     if verb.name == "extract" and wired.get("weights") is not None and made.method is not None:
         values.setdefault("method", made.method)
+    if "lpcam_prototypes" in wired:
+        values.setdefault("cam", "lpcam")
     if verb.name == "extract" and file.refined_later:
         values.setdefault("refine", ("none",))
     try:

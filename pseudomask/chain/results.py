@@ -25,6 +25,8 @@ def keep(result: Any) -> dict[str, Any]:
         return json_object(found | {"threshold_source": report.protocol.threshold_source})
     if hasattr(result, "page"):
         return {"images": result.page.images, "failed": result.failed, "doubtful": result.doubtful}
+    if hasattr(result, "counts"):
+        return {"prototypes": {name: list(pair) for name, pair in result.counts.items()}}
     if hasattr(result, "splits"):
         return {"exported": sum(result.splits.values()), "failed": len(result.failures), "format": result.format}
     return {}

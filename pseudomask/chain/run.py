@@ -210,7 +210,7 @@ class _Runner:
         code = int(result.exit_code)
         entry["status"] = "done" if code == 0 else "failed" if code < 128 else "stopped"
         entry["results"] = keep(result)
-        if code == 0 and not hasattr(step.config, "dry_run"):
+        if code == 0 and not step.verb.recorded:
             entry["fingerprint"] = fingerprint(step)
         if 0 < code < 128:
             entry["why"] = "more photos failed than max-failures"

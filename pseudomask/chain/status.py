@@ -1,6 +1,7 @@
 """Whether a step is already done, found by a dry run of its verb, so that the verb's own record decides.
 
-evaluate, report and export keep no such record. For them the chain's record has a hash of their settings and inputs.
+prototypes, evaluate, report and export keep no such record. For them the chain's record has a hash of their
+settings and inputs.
 """
 
 from __future__ import annotations
@@ -77,13 +78,12 @@ class Survey:
 
     def check_late(self, step: Step) -> StepStatus:
         """The status of a step that had to wait."""
-        exists = step.output.is_file() or (step.output.is_dir() and any(step.output.iterdir()))
-        return self.check(step) if exists else StepStatus("new")
+        return self.check(step) if _holds_something(step.output) else StepStatus("new")
 
     def check(self, step: Step) -> StepStatus:
         """What the step would do now. Raises the errors that it would raise."""
         try:
-            if not hasattr(step.config, "dry_run"):
+            if not step.verb.recorded:
                 return self._from_record(step)
             try:
                 result = _dry(step, overwrite=False)
@@ -105,12 +105,13 @@ class Survey:
         complete = all(path.exists() for path in files if path is not None)
         if complete and old.get("fingerprint") == fingerprint(step, old.get("config")):
             return StepStatus("done")
+        if hasattr(step.config, "dry_run"):
+            _dry(step, overwrite=True)  # raises the errors of its inputs
         if not _needs_overwrite(step):
             return StepStatus("new")
         if not self._may_overwrite(step):
-            reason = f"{step.output} contains an export of other masks or with other settings"
-            raise RecordMismatch(reason, advice=START_OVER)
-        return StepStatus("redo", "the masks or the settings differ")
+            raise RecordMismatch(f"{step.output} was made from other inputs or with other settings", advice=START_OVER)
+        return StepStatus("redo", "its inputs or settings differ")
 
     def _may_overwrite(self, step: Step) -> bool:
         return self.overwrite or bool(getattr(step.config, "overwrite", False))
@@ -120,7 +121,13 @@ def _needs_overwrite(step: Step) -> bool:
     """Whether the output has something that the step would not replace without --overwrite."""
     if step.verb.name == "export":
         return step.output.is_dir() and any(step.output.iterdir())
-    return hasattr(step.config, "dry_run") and MadeFolder(step.output).holds_run()
+    if step.verb.recorded:
+        return MadeFolder(step.output).holds_run()
+    return hasattr(step.config, "overwrite") and _holds_something(step.output)
+
+
+def _holds_something(output: Path) -> bool:
+    return output.is_file() or (output.is_dir() and any(output.iterdir()))
 
 
 def _dry(step: Step, *, overwrite: bool) -> Any:
@@ -131,7 +138,7 @@ def _dry(step: Step, *, overwrite: bool) -> Any:
 
 
 def fingerprint(step: Step, known: Mapping[str, Any] | None = None) -> str:
-    """A hash of everything that decides the files of evaluate, report or export.
+    """A hash of everything that decides the files of a verb without a record.
 
     known: the settings of the version that made them; other settings count only if they differ from their default.
     """
@@ -139,13 +146,17 @@ def fingerprint(step: Step, known: Mapping[str, Any] | None = None) -> str:
     names = deciding(step.verb.config, roles=("result", "masks", "machine", "place"))
     if known:
         names = [name for name in names if name in known or name in changed(config, step.verb.config, (name,))]
-    assert step.verb.source is not None
     settings = json.dumps({name: config[name] for name in names}, sort_keys=True)
-    lines = [step.verb.name, settings, *_of_folder(getattr(step.config, step.verb.source))]
+    lines = [step.verb.name, settings, *_of_folder(getattr(step.config, step.verb.source or "images"))]
     truth = getattr(step.config, "gt", None)
     for name in ("list", "val_list", "class_file"):
         path = getattr(step.config, name, None)
         lines.append(hash_file(path) if path is not None and path.is_file() else "")
+    if step.verb.source is None:
+        from pseudomask.networks.store import find_weights
+
+        read = (step.config.labels, find_weights(step.config.weights))
+        lines += [hash_file(path) if path.is_file() else _listing(path)[0] for path in read if path is not None]
     return hash_lines([*lines, *(_listing(truth) if truth is not None else [])])
 
 

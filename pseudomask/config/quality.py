@@ -10,11 +10,12 @@ from pseudomask.config.extract import ExtractConfig, Quality, Tta
 
 
 class Point(NamedTuple):
-    """What a quality stands for. Its text form leaves out the refiners, because not all of them may run."""
+    """What a quality stands for. Its text form leaves out refiners and `cam`, which depend on what the weights have."""
 
     method: str
     refine: tuple[str, ...]
     tta: Tta
+    cam: str = "plain"
 
     def __str__(self) -> str:
         return f"{self.method}, --tta {self.tta}"
@@ -23,8 +24,8 @@ class Point(NamedTuple):
 USUAL: Quality = "balanced"
 QUALITIES: dict[Quality, Point] = {
     "fast": Point("recam", ("walk", "crf"), "fast"),
-    "balanced": Point("cpmc", ("walk", "crf"), "fast"),
-    "best": Point("cpmc", ("walk", "crf"), "full"),
+    "balanced": Point("cpmc", ("walk", "crf"), "fast", "lpcam"),
+    "best": Point("cpmc", ("walk", "crf"), "full", "lpcam"),
 }
 
 
@@ -44,8 +45,8 @@ def settle_quality(config: ExtractConfig, recorded: Mapping[str, Any] | None) ->
 
 def in_words(quality: Quality | None, given: ExtractConfig) -> str:
     """A quality, what it stands for and which parts `given` overrides; empty if it overrides them all."""
-    own = [f"--{name}" for name in Point._fields if getattr(given, name) not in (None, ())]
-    if len(own) == len(Point._fields):
+    own = [f"--{name}" for name in ("method", "refine", "tta", "cam") if getattr(given, name) not in (None, ())]
+    if {"--method", "--refine", "--tta"} <= set(own):
         return ""
     told = "as this folder was begun" if quality is None else f"{quality} ({QUALITIES[quality]})"
     return f"{told}, but for {' '.join(own)}" if own else told

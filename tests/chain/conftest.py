@@ -33,6 +33,7 @@ TABLES = {
     "train-cls": f'[train-cls]\nbackbone = "{tiny.NARROW}"\nbackbone-weights = "backbone.safetensors"{TRAINING}',
     "reactivate": f"[reactivate]{TRAINING}",
     "calibrate": f"[calibrate]{TRAINING}",
+    "prototypes": "[prototypes]\nclusters = 3\n",
     "extract": '[extract]\nscales = "1.0"\nflip = false\n',
     "train-affinity": (
         "[train-affinity]\nconfident-crf = false\ncrop = 48\nmin-side = 40\nmax-side = 80\nbatch-size = 6\n"

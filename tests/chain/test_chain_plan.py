@@ -16,7 +16,10 @@ from pseudomask.chain.steps import STEPS, Step
 from pseudomask.errors import UsageError
 
 Write = Callable[..., Path]
-WHOLE = ("train-cls", "reactivate", "calibrate", "extract", "train-affinity", "refine", "evaluate", "report", "export")
+WHOLE = (
+    "train-cls", "reactivate", "calibrate", "prototypes", "extract", "train-affinity", "refine",
+    "evaluate", "report", "export",
+)  # fmt: skip
 
 
 def steps(file: Path, **environment: str) -> dict[str, Step]:
@@ -38,6 +41,8 @@ def test_each_step_takes_what_the_one_before_makes(chain: Write, tmp_path: Path)
     assert found["reactivate"].weights == weights["cls"]
     assert found["calibrate"].weights == weights["recam"]
     assert (found["extract"].weights, found["extract"].method) == (weights["cpmc"], "cpmc")
+    assert found["prototypes"].weights == weights["cpmc"]
+    assert found["extract"].lpcam_prototypes == found["prototypes"].file == below(tmp_path, "prototypes.safetensors")
     assert found["train-affinity"].weights == weights["cpmc"]
     assert found["train-affinity"].seeds == found["refine"].seeds == below(tmp_path, "seeds")
     assert found["refine"].affinity == weights["affinity"]
@@ -55,7 +60,8 @@ def test_steps_know_whom_they_need(chain: Write) -> None:
         "train-cls": set(),
         "reactivate": {"train-cls"},
         "calibrate": {"reactivate"},
-        "extract": {"calibrate"},
+        "prototypes": {"calibrate"},
+        "extract": {"calibrate", "prototypes"},
         "train-affinity": {"extract", "calibrate"},
         "refine": {"extract", "train-affinity"},
         "evaluate": {"refine"},
@@ -215,10 +221,10 @@ def test_out_is_needed_and_the_file_too(chain: Write, tmp_path: Path) -> None:
 
 def test_the_resolved_file_means_the_same(chain: Write, tmp_path: Path) -> None:
     tables = [
-        *WHOLE[:6],
+        *WHOLE[:7],
         '[[evaluate]]\nof = "extract"\nclasses = "bar, \\"q\\" \\u007f"\n',
         "[[evaluate]]\n",
-        *WHOLE[7:],
+        *WHOLE[8:],
     ]
     whole = plan(chain(*tables), {"PSEUDOMASK_TTA": "full"})
     again = tmp_path / "run.toml"
@@ -229,7 +235,7 @@ def test_the_resolved_file_means_the_same(chain: Write, tmp_path: Path) -> None:
 
 
 def test_a_window_of_steps(chain: Write) -> None:
-    whole = plan(chain(*WHOLE[:6], "[[evaluate]]\n", '[[evaluate]]\nof = "extract"\n'), dict(os.environ))
+    whole = plan(chain(*WHOLE[:7], "[[evaluate]]\n", '[[evaluate]]\nof = "extract"\n'), dict(os.environ))
 
     def labels(first: str | None, last: str | None) -> list[str]:
         return [step.label for step in window(whole, first, last)]

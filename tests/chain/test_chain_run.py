@@ -16,6 +16,7 @@ import tiny
 from PIL import Image
 
 from pseudomask import api
+from pseudomask.chain.plan import plan
 from pseudomask.chain.run import RunResult, run
 from pseudomask.chain.status import fingerprint
 from pseudomask.config import ExtractConfig, RefineConfig, RunConfig
@@ -109,6 +110,33 @@ def test_a_chain_makes_what_the_verbs_make(chain: Write, room: Path, tmp_path: P
     )
     assert bytes_below(tmp_path / "out/seeds") == bytes_below(tmp_path / "a")
     assert bytes_below(tmp_path / "out/refined") == bytes_below(tmp_path / "b")
+
+
+def test_prototypes_are_a_step_whose_file_extract_takes(chain: Write, room: Path, tmp_path: Path) -> None:
+    prototypes = '[prototypes]\nweights = "weights.safetensors"\nclusters = 3\n'
+    file = chain(prototypes, BUNDLED)
+    first = do(file)
+    assert became(first) == {"prototypes": "done", "extract": "done"}
+    made = {entry["step"]: entry for entry in first.steps}
+    assert made["extract"]["config"]["cam"] == "lpcam"
+    assert sum(n for n, _ in made["prototypes"]["results"]["prototypes"].values())
+    assert set(became(do(file)).values()) == {"skipped"}
+    change(file, "clusters = 3", "clusters = 2")
+    with pytest.raises(RecordMismatch, match=r"^prototypes: .*prototypes\.safetensors .*other settings; add --over"):
+        do(file)
+    before = (tmp_path / "out/prototypes.safetensors").read_bytes()
+    assert set(became(do(file, overwrite=True)).values()) == {"done"}
+    assert (tmp_path / "out/prototypes.safetensors").read_bytes() != before
+    labels = room / "photos.csv"
+    rows = labels.read_text().splitlines()
+    file.write_text(file.read_text().replace('labels = "photos.csv"', f'labels = "{tmp_path / "fewer.csv"}"'))
+    (tmp_path / "fewer.csv").write_text("\n".join(rows[:-1]) + "\n")
+    assert became(do(file, dry_run=True, overwrite=True))["prototypes"] == "to redo"
+
+
+def test_a_plain_map_takes_no_prototypes(chain: Write) -> None:
+    step = plan(chain('[prototypes]\nweights = "weights.safetensors"\n', BUNDLED + 'cam = "plain"\n'), {}).steps[1]
+    assert (step.config.cam, step.config.lpcam_prototypes) == ("plain", None)
 
 
 def test_what_changed_is_refused_before_any_work_and_made_anew_on_demand(chain: Write, tmp_path: Path) -> None:
@@ -296,7 +324,7 @@ def test_measures_follow_masks_and_truth(chain: Write, room: Path, tmp_path: Pat
     change(file, 'format = "voc"', 'format = "cvat"')
     with pytest.raises(RecordMismatch) as caught:
         do(file)
-    assert str(caught.value).startswith(f"export: {tmp_path}/out/export contains an export of other masks or")
+    assert str(caught.value).startswith(f"export: {tmp_path}/out/export was made from other inputs or")
     assert became(do(file, overwrite=True)) == {"extract": "skipped", "evaluate": "skipped", "export": "done"}
 
 

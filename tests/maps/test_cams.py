@@ -23,6 +23,7 @@ from pseudomask.maps.cams.finer import FinerCam
 from pseudomask.maps.cams.gradcampp import GradCamPlusPlus
 from pseudomask.maps.cams.layercam import LayerCam
 from pseudomask.maps.cams.lpcam import LpCam, Prototypes
+from pseudomask.maps.cams.plain import Plain
 from pseudomask.maps.cams.softmax import SoftmaxCam
 from pseudomask.maps.cams.variant import Cam
 from pseudomask.maps.cpmc import Cpmc, CpmcSettings
@@ -84,6 +85,20 @@ def test_softmax_is_the_gradient_of_the_probability() -> None:
     shown = wanted.amax((2, 3)) > 0
     assert shown.sum() > 3
     assert torch.allclose(made(SoftmaxCam(), features, weights, INDEX)[shown], wanted[shown], atol=1e-5)
+
+
+def test_shapleycam_is_plain_cam() -> None:
+    """Its channels weigh the mean of ∂z/∂f − ½ (∂²z/∂f²) f (Cai, 2025), and the logit has no second derivative."""
+    features, weights = planted()
+    found = []
+    for photo, classes in zip(features, INDEX, strict=True):
+        for c in classes:
+            logit = lambda f, row=weights[int(c)]: row @ f.mean((1, 2))  # noqa: E731
+            slope = torch.autograd.functional.jacobian(logit, photo)
+            second = torch.autograd.functional.hvp(logit, photo, photo)[1]
+            found.append(torch.einsum("d,dhw->hw", (slope - second / 2).mean((1, 2)), photo).relu())
+    wanted = top(torch.stack(found).view(*INDEX.shape, *features.shape[-2:]))
+    assert torch.allclose(made(Plain(), features, weights, INDEX), wanted, atol=1e-5)
 
 
 def test_softmax_of_a_certain_class_is_not_empty() -> None:

@@ -80,6 +80,8 @@ def by_grad_cam(kind: Any, whole: Whole, photo: Tensor, target: Callable[[int], 
             activations, slopes = raw.activations[0].detach().numpy(), None
             if raw.gradients:
                 slopes = raw.gradients[0].detach().numpy()
+            if not oracle.detach:  # it differentiates these once more
+                activations, slopes = raw.activations[0], raw.gradients[0]
             image = oracle.get_cam_image(photo, whole.layer4, one, activations, slopes, False)
         found.append(torch.from_numpy(np.maximum(image[0], 0)).float())
     return scaled(torch.stack(found))
@@ -98,7 +100,7 @@ def logit(c: int) -> Any:
     return targets.ClassifierOutputTarget(c)
 
 
-@pytest.mark.parametrize("name", ["GradCAM", "HiResCAM", "XGradCAM"])
+@pytest.mark.parametrize("name", ["GradCAM", "HiResCAM", "XGradCAM", "ShapleyCAM"])
 def test_what_equals_plain_cam_according_to_grad_cam(whole: Whole, photo: Tensor, name: str) -> None:
     found = by_grad_cam(getattr(gradcam, name), whole, photo, logit)
     assert torch.allclose(found, ours(Plain(), whole, photo), atol=1e-4)
