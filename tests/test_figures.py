@@ -200,6 +200,14 @@ def test_imagenet_without_training() -> None:
             same(cell, one[name])
 
 
+def test_imagenet_refined() -> None:
+    rows, found = table("docs/imagenet.md", "method:chain:tta"), results("imagenet_refined")
+    for row in rows:
+        for cell, split in zip(row[1:], ("train", "val"), strict=True):
+            same(cell, *(one[split]["miou"] for one in found if one["row"] == row[0] and split in one))
+    assert sum(bool(cell) for row in rows for cell in row[1:]) == len(found)
+
+
 def test_what_the_disagreements_of_maps_are() -> None:
     rows, found = table("docs/methods-cpmc.md", "reading | FN, share of grid"), results("cpmc_regions")
     for row, one in zip(rows, found, strict=True):
