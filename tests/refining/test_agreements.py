@@ -10,13 +10,12 @@ from pseudomask.scores import ScoreMap
 
 
 def scene(rng: np.random.Generator) -> tuple[np.ndarray, ScoreMap]:
-    """A light square on dark ground with scores of 0.6 on it, 0.3 in a wide frame around it, and noise elsewhere."""
+    """A light square on dark ground with scores of 0.6 on it, and noise below 0.05 elsewhere."""
     photo = np.full((64, 64, 3), 30, np.uint8)
     photo[24:40, 24:40] = 220
-    values = rng.random((1, 16, 16)).astype(np.float32) * 0.05
-    values[0, 1:15, 1:15] = 0.3
-    values[0, 6:10, 6:10] = 0.6
-    return photo, ScoreMap((1,), values, (64, 64), 4)
+    values = rng.random((1, 64, 64)).astype(np.float32) * 0.05
+    values[0, 24:40, 24:40] = 0.6
+    return photo, ScoreMap((1,), values, (64, 64), 1)
 
 
 @pytest.fixture
