@@ -17,6 +17,7 @@ from pseudomask import vocabulary
 from pseudomask.config import ExtractConfig
 from pseudomask.config.common import PhotoReadingOptions
 from pseudomask.config.extract import MapOptions
+from pseudomask.config.quality import settle_quality
 from pseudomask.config.refiners import RefinerOptions
 from pseudomask.data.arrays import Picture, as_photo
 from pseudomask.data.reading import Reading
@@ -88,7 +89,7 @@ class Predictor:
         if weights is not None:
             given["weights"] = Path(weights)
         reporter = reporter or Warnings()
-        config = ExtractConfig(images=Path("IMAGES"), out=Path("MASKS"), **given)
+        config, usual = settle_quality(ExtractConfig(images=Path("IMAGES"), out=Path("MASKS"), **given), None)
         check_names(config)
         if {"proposals", "sam"}.intersection(chain):
             raise UsageError("refine: proposals and sam keep a file per photo of a folder; use `extract` for them")
@@ -98,10 +99,11 @@ class Predictor:
                 raise UsageError(f"these weights know {len(card.classes):,} classes; name yours with classes=[…]")
             return vocabulary.network_for(network, card, tuple(classes))
 
-        setup = make_setup(config, None, choose, reporter)
+        setup = make_setup(config, usual, choose, reporter)
         setup = replace(setup, refinement=make_refinement(setup, reporter))
         self.config, self.classes, self.threshold = setup.config, setup.card.classes, setup.threshold
         self._setup, self._reading, self._reporter = setup, Reading.of(config), reporter
+        self._most = setup.batch_size
         self._engine: Engine | None = setup.engine(reporter)
         if classes:
             wanted = self._positions(classes)
@@ -145,7 +147,7 @@ class Predictor:
         predictions before the invalid picture's batch have been returned by then.
         """
         rest = iter(pictures)
-        while batch := list(islice(rest, self.config.batch_size)):
+        while batch := list(islice(rest, self._most)):
             yield from self._batch([one if isinstance(one, tuple) else (one, None) for one in batch])
 
     def close(self) -> None:

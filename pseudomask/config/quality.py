@@ -10,12 +10,15 @@ from pseudomask.config.extract import ExtractConfig, Quality, Tta
 
 
 class Point(NamedTuple):
-    """What a quality stands for. Its text form leaves out refiners and `cam`, which depend on what the weights have."""
+    """What a quality stands for; a `cam` of None is lpcam if prototypes come with the weights, else plain.
+
+    Its text form leaves out the refiners and `cam`, which depend on the weights.
+    """
 
     method: str
     refine: tuple[str, ...]
     tta: Tta
-    cam: str = "plain"
+    cam: str | None = "plain"
 
     def __str__(self) -> str:
         return f"{self.method}, --tta {self.tta}"
@@ -24,13 +27,13 @@ class Point(NamedTuple):
 USUAL: Quality = "balanced"
 QUALITIES: dict[Quality, Point] = {
     "fast": Point("recam", ("walk", "crf"), "fast"),
-    "balanced": Point("cpmc", ("walk", "crf"), "fast", "lpcam"),
-    "best": Point("cpmc", ("walk", "crf"), "full", "lpcam"),
+    "balanced": Point("cpmc", ("walk", "crf"), "fast", None),
+    "best": Point("cpmc", ("walk", "crf"), "full", None),
 }
 
 
 def settle_quality(config: ExtractConfig, recorded: Mapping[str, Any] | None) -> tuple[ExtractConfig, tuple[str, ...]]:
-    """`config` with method and augmentation filled in, and the refiners that run unless `config.refine` names some.
+    """`config` with method, map and augmentation filled in, and the refiners to run unless `config.refine` names some.
 
     Args:
         recorded: settings of the run already in the output folder. Versions without qualities had other defaults, and
@@ -39,8 +42,19 @@ def settle_quality(config: ExtractConfig, recorded: Mapping[str, Any] | None) ->
     before = None if config.quality is not None or recorded is None else _before(recorded)
     point = before or QUALITIES[config.quality or USUAL]
     quality = config.quality if before else config.quality or USUAL
-    filled = replace(config, quality=quality, method=config.method or point.method, tta=config.tta or point.tta)
+    cam = config.cam or _usual_cam(config, point, recorded)
+    filled = replace(
+        config, quality=quality, method=config.method or point.method, tta=config.tta or point.tta, cam=cam
+    )
     return filled, point.refine
+
+
+def _usual_cam(config: ExtractConfig, point: Point, recorded: Mapping[str, Any] | None) -> str | None:
+    """As the folder was begun, else the quality's where it chooses the method and its weights too, else plain."""
+    if recorded is not None:
+        return str(recorded.get("cam") or "plain")
+    own = config.method or config.recam_weights or config.cpmc_weights != ExtractConfig.cpmc_weights
+    return "plain" if own else point.cam
 
 
 def in_words(quality: Quality | None, given: ExtractConfig) -> str:

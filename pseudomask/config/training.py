@@ -160,9 +160,7 @@ class TrainClsConfig(TrainingOptions):
     min_steps: int = option(
         100, "Without --epochs: passes are added until there are this many steps.", "Training", min=1, role="free"
     )
-    backbone: str = option(
-        "resnet50", "Backbone: a torchvision ResNet (resnet18, resnet101, …) or timm:NAME.", "Network"
-    )
+    backbone: str = option("resnet50", "Backbone: a torchvision ResNet, such as resnet18, or timm:NAME.", "Network")
     backbone_weights: Path | None = option(
         None,
         "Initial weights: a file of pseudomask, or of torchvision or timm (safetensors or .pth); imagenet, which comes "
@@ -177,9 +175,7 @@ class TrainClsConfig(TrainingOptions):
         "weights say, else pytorch.",
         "Network",
     )
-    output_stride: int | None = option(
-        None, "Photo pixels per map cell: 16 (default, where possible), or 8: finer, four times slower.", "Network"
-    )
+    output_stride: int | None = option(None, "Photo pixels per map cell: 16 if possible, or 8 (slower).", "Network")
 
     @property
     def head_rate(self) -> float:

@@ -1,43 +1,25 @@
-"""The kind of class map (`--cam`) where none is named, and the prototypes that come with pseudomask."""
+"""The kind of class map (`--cam`) where the quality leaves it to the weights, and the prototypes bundled for them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from pseudomask.config import ExtractConfig
-from pseudomask.config.quality import QUALITIES, USUAL
 from pseudomask.maps.cams.lpcam import LpCam, bundled_for
 from pseudomask.maps.cams.plain import Plain
 from pseudomask.networks.card import Card
 from pseudomask.networks.network import CamNetwork
 
 
-def with_cam(
-    config: ExtractConfig, given: ExtractConfig, earlier: Mapping[str, Any] | None, network: CamNetwork, card: Card
-) -> ExtractConfig:
-    """`config` with the kind of map, and for lpcam the prototypes that come with these weights, filled in.
+def with_cam(config: ExtractConfig, network: CamNetwork, card: Card) -> ExtractConfig:
+    """`config` with the kind of map filled in, and for lpcam the prototypes that come with these weights, if any.
 
     Args:
-        given: the settings before those of the quality were filled in.
-        earlier: settings of the run already in the output folder.
+        config: with the quality's settings filled in (`settle_quality`).
         network: not folded.
     """
-    cam, prototypes = given.cam or _usual(given, earlier), config.lpcam_prototypes
-    if cam == LpCam.name and prototypes is None:
+    prototypes = config.lpcam_prototypes
+    if prototypes is None and config.cam in (None, LpCam.name):
         prototypes = bundled_for(network, card)
-        if prototypes is None and given.cam is None:
-            cam = Plain.name
-    return replace(config, cam=cam, lpcam_prototypes=prototypes)
-
-
-def _usual(given: ExtractConfig, earlier: Mapping[str, Any] | None) -> str:
-    """As the folder was begun, else the quality's where it chooses the method, else plain.
-
-    With weights that `given` names the map is plain too: the quality's may have been made for others.
-    """
-    if earlier is not None:
-        return str(earlier.get("cam") or Plain.name)
-    own = given.method or given.recam_weights or given.cpmc_weights != ExtractConfig.cpmc_weights
-    return Plain.name if own else QUALITIES[given.quality or USUAL].cam
+    usual = Plain.name if prototypes is None else LpCam.name
+    return replace(config, cam=config.cam or usual, lpcam_prototypes=prototypes)

@@ -88,7 +88,7 @@ class Share:
         if not team.alone:
             config, paths = plan.config, ImagePaths(plan.collection.items)
             self.planned = own_batches(
-                paths, pending, config.batch_size, scales=plan.passes.scales, max_side=config.max_side, team=team
+                paths, pending, plan.batch_size, scales=plan.passes.scales, max_side=config.max_side, team=team
             )
             self.pending = [index for batch in self.planned for index in batch]
 
@@ -100,4 +100,4 @@ class Share:
         if self.planned is None:
             order = windowed(range(len(pending)), lambda i: header_size(photos.paths[pending[i]]), config.max_side)
         decoded = load(photos, workers=pick_workers(config.workers), device=self.plan.device, order=order)
-        return batches(decoded, config.batch_size) if self.planned is None else as_planned(decoded, self.planned)
+        return batches(decoded, self.plan.batch_size) if self.planned is None else as_planned(decoded, self.planned)

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from pseudomask.config import ExtractConfig
-from pseudomask.config.quality import in_words
+from pseudomask.config.quality import in_words, settle_quality
 from pseudomask.data.collection import Collection, collect, report_ignored
 from pseudomask.data.images import ImagePaths
 from pseudomask.data.reading import Reading
@@ -135,14 +135,15 @@ def make_plan(config: ExtractConfig, reporter: Reporter) -> Plan:
     """Raises `UsageError` and its kin, `SetupError` when weights or device are missing."""
     earlier = None if config.overwrite else recorded_config(config.out)
     given = config
-    check_names(given)
+    config, usual_refiners = settle_quality(config, earlier)
+    check_names(config)
     collection = collect(config.images, config, exclude=config.out)
     outputs = plan_outputs(collection.items, config.images, config.out)
 
     def choose(network: CamNetwork, card: Card) -> tuple[CamNetwork, Card]:
         return classes_of_tags(collection, network, card, reporter)
 
-    setup = make_setup(given, earlier, choose, reporter)
+    setup = make_setup(config, usual_refiners, choose, reporter)
     collection = align(collection, setup.card)
     report_ignored(collection, reporter)
     config, reading = settle(setup.config, collection.items, reporter, recorded=earlier)

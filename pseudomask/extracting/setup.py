@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from pseudomask.config import ExtractConfig
-from pseudomask.config.quality import settle_quality
-from pseudomask.devices import pick_amp, pick_device
+from pseudomask.devices import make_current, pick_amp, pick_device
 from pseudomask.errors import UsageError
 from pseudomask.extracting.cam import with_cam
 from pseudomask.extracting.engine import Engine
@@ -37,7 +35,7 @@ class Setup:
     """Everything but the photos.
 
     Attributes:
-        config: the settings, with those of the quality filled in.
+        config: the settings, with those of the quality and the kind of map filled in.
         passes: the scales at which each photo is processed, and whether mirrored.
         amp: precision of the network; None for float32.
         threshold: the background threshold; `threshold_from`: who chose it.
@@ -63,6 +61,7 @@ class Setup:
         return ()
 
     def engine(self, reporter: Reporter) -> Engine:
+        make_current(self.device)
         scales = self.passes.scales
         gradients = self.method.gradients  # folded networks have none
         return Engine(
@@ -75,11 +74,16 @@ class Setup:
             mirrored=self.passes.mirrored,
             max_side=self.config.max_side,
             stride=self.config.score_stride,
-            largest=self.config.batch_size,
+            largest=self.batch_size,
             reporter=reporter,
             look=self.refinement.look if self.refinement else None,
             look_at=self.whole_view or 0,
         )
+
+    @property
+    def batch_size(self) -> int:
+        """Photos that may share a batch; a GPU is quicker the more there are, a CPU is not."""
+        return self.config.batch_size or (4 if self.device.type == "cpu" else 16)
 
     @property
     def whole_view(self) -> int | None:
@@ -91,33 +95,30 @@ class Setup:
 
 def check_names(config: ExtractConfig) -> None:
     """Raise `UsageError` for an unknown method or kind of map, before anything is read."""
-    settled, _ = settle_quality(config, None)
-    assert settled.method is not None
-    check_method(settled.method)
+    assert config.method is not None
+    check_method(config.method)
     if config.cam is not None:
         check_cam(config.cam)
-    passes(settled)
+    passes(config)
 
 
 def make_setup(
-    given: ExtractConfig, earlier: Mapping[str, Any] | None, choose_classes: ChooseClasses, reporter: Reporter
+    config: ExtractConfig, usual_refiners: tuple[str, ...], choose_classes: ChooseClasses, reporter: Reporter
 ) -> Setup:
-    """Load the weights, and choose what the quality, the weights and the machine decide.
+    """Load the weights and choose device, precision and threshold.
 
     Args:
-        given: the settings as the caller gave them.
-        earlier: settings of the run already in the output folder.
+        config: with the quality's settings filled in (`settle_quality`).
 
     Raises `UsageError` and related errors, and `SetupError` if weights or device are missing.
     """
-    config, usual_refiners = settle_quality(given, earlier)
     weights = find_weights(config.weights)
     device = pick_device(config.device)
     amp = pick_amp(config.amp, device)
     network, card = load_network(weights)
     if card.vocabulary:
         network, card = choose_classes(network, card)
-    config = with_cam(config, given, earlier, network, card)
+    config = with_cam(config, network, card)
     method = make_method(config, card)
     method.check(network)
     if config.method != "cam" and card.reactivated is not None and not card.second_taught:

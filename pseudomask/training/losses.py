@@ -10,7 +10,7 @@ from pseudomask.maps.cams.plain import Plain
 from pseudomask.maps.cams.variant import WeightedCam
 from pseudomask.maps.normalise import normalise_maps
 from pseudomask.running.ranks import ALONE, Ranks
-from pseudomask.training.team import mean, total
+from pseudomask.training.team import mean, precise, total
 
 PLAIN = Plain()
 
@@ -134,7 +134,7 @@ def class_loss(logits: Tensor, labels: Tensor, team: Ranks = ALONE) -> Tensor:
     """
     known = labels > 0
     rows, wanted = logits.movedim(1, -1)[known], labels[known].long() - 1  # (n, 1 + C), (n,)
-    shares = total(torch.bincount(wanted, minlength=logits.shape[1]).double(), team)
+    shares = total(precise(torch.bincount(wanted, minlength=logits.shape[1])), team)
     weights = (shares / shares.sum().clamp(min=1)).clamp(min=1e-3).rsqrt().to(logits.dtype)[wanted]
     found = F.cross_entropy(rows, wanted, reduction="none") * weights
-    return mean(found, team) / float(total(mean(weights, team).double(), team) / team.world or 1)
+    return mean(found, team) / float(total(precise(mean(weights, team)), team) / team.world or 1)
