@@ -22,6 +22,12 @@ from pseudomask.training.state import steps_done
 
 EPOCHS = 5
 """Passes over the photos, as in ReCAM's public code, where these are enough steps."""
+FEW = 60
+"""Photos of the rarest class up to which fine-tuning made worse masks than the closed form alone."""
+FEW_TOLD = (
+    f"a class has at most {FEW} photos: with so few, --fit lda gave better masks than fine-tuning, and takes minutes "
+    "(docs/training.md)"
+)
 _SCALES = torch.arange(1, 21) / 20
 
 
@@ -38,6 +44,11 @@ def settled(config: TrainClsConfig, training: Collection) -> TrainClsConfig:
         before = told.get("start") or "random" if begun else CLOSED  # version 0.1.0 knew no other start
         start = "random" if before == "random" else "lda"
     return replace(config, epochs=epochs, start=start)
+
+
+def few(training: Collection) -> bool:
+    """Whether a class has so few photos that fine-tuning is unlikely to add to the closed form."""
+    return any(0 < n <= FEW for n in training.tag_counts().values())
 
 
 def from_closed_form(trainer: BaseTrainer, stop: Stop) -> None:

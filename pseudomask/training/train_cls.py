@@ -23,7 +23,7 @@ from pseudomask.training.recipe import Recipe
 from pseudomask.training.result import TrainingResult
 from pseudomask.training.session import run_training
 from pseudomask.training.split import gather, tag_matrix
-from pseudomask.training.start import from_closed_form, settled
+from pseudomask.training.start import FEW_TOLD, few, from_closed_form, settled
 from pseudomask.training.trainer import Trainer
 
 
@@ -64,6 +64,8 @@ def train_cls(config: TrainClsConfig, reporter: Reporter | None = None) -> Train
     loss: LossFunction = bce_step
     if config.class_weights == "balanced":
         loss = partial(bce_step, weights=balanced_weights(torch.from_numpy(tag_matrix(split.training))))
+    if not closed and few(split.training):
+        ranks().once(reporter).info(FEW_TOLD)
     start = choose_start(config)
     sketch = start.sketch
     freeze = sketch.freeze_point(config.freeze)
