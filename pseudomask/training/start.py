@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from statistics import median
 
 import torch
 from torch import Tensor
@@ -23,9 +24,9 @@ from pseudomask.training.state import steps_done
 EPOCHS = 5
 """Passes over the photos, as in ReCAM's public code, where these are enough steps."""
 FEW = 60
-"""Photos of the rarest class up to which fine-tuning made worse masks than the closed form alone."""
+"""Photos a class up to which fine-tuning made worse masks than the closed form alone."""
 FEW_TOLD = (
-    f"a class has at most {FEW} photos: with so few, --fit lda gave better masks than fine-tuning, and takes minutes "
+    f"most classes have at most {FEW} photos: with so few, --fit lda gave better masks than fine-tuning, and takes minutes "
     "(docs/training.md)"
 )
 _SCALES = torch.arange(1, 21) / 20
@@ -47,8 +48,9 @@ def settled(config: TrainClsConfig, training: Collection) -> TrainClsConfig:
 
 
 def few(training: Collection) -> bool:
-    """Whether a class has so few photos that fine-tuning is unlikely to add to the closed form."""
-    return any(0 < n <= FEW for n in training.tag_counts().values())
+    """Whether most classes have so few photos that fine-tuning is unlikely to add to the closed form."""
+    counts = [n for n in training.tag_counts().values() if n]
+    return bool(counts) and median(counts) <= FEW
 
 
 def from_closed_form(trainer: BaseTrainer, stop: Stop) -> None:
