@@ -26,8 +26,8 @@ EPOCHS = 5
 FEW = 60
 """Photos a class up to which fine-tuning made worse masks than the closed form alone."""
 FEW_TOLD = (
-    f"most classes have at most {FEW} photos: with so few, --fit lda gave better masks than fine-tuning, and takes minutes "
-    "(docs/training.md)"
+    f"most classes have at most {FEW} photos: with so few, --fit lda gave better masks than fine-tuning, and takes "
+    "minutes (docs/training.md)"
 )
 _SCALES = torch.arange(1, 21) / 20
 
