@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pseudomask.api import *  # noqa: F403
 else:
     _CONFIGS = {verb.config.__name__: verb.config for verb in VERBS.values()}
-    _VERBS = {verb.name.replace("-", "_"): verb for verb in VERBS.values()}
+    _VERBS = {verb.identifier: verb for verb in VERBS.values()}
     __all__ = ["PseudomaskError", "__version__", *_CONFIGS, *_VERBS]
     globals().update(_CONFIGS)
 

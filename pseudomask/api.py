@@ -23,6 +23,7 @@ from pseudomask.config import DoctorConfig as DoctorConfig
 from pseudomask.config import EvaluateConfig as EvaluateConfig
 from pseudomask.config import ExportConfig as ExportConfig
 from pseudomask.config import ExtractConfig as ExtractConfig
+from pseudomask.config import ImportConfig as ImportConfig
 from pseudomask.config import PrototypesConfig as PrototypesConfig
 from pseudomask.config import ReactivateConfig as ReactivateConfig
 from pseudomask.config import RefineConfig as RefineConfig
@@ -36,6 +37,8 @@ from pseudomask.exporting.export import export as export
 from pseudomask.exporting.result import ExportResult as ExportResult
 from pseudomask.extracting.result import ExtractResult as ExtractResult
 from pseudomask.extraction import extract as extract
+from pseudomask.importing import ImportResult as ImportResult
+from pseudomask.importing import import_ as import_
 from pseudomask.prototyping import PrototypesResult as PrototypesResult
 from pseudomask.prototyping import prototypes as prototypes
 from pseudomask.refining.refine import RefineResult as RefineResult

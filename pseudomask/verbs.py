@@ -8,6 +8,7 @@ without torch.
 from __future__ import annotations
 
 import importlib
+import keyword
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from pseudomask.config import (
     EvaluateConfig,
     ExportConfig,
     ExtractConfig,
+    ImportConfig,
     PrototypesConfig,
     ReactivateConfig,
     RefineConfig,
@@ -106,6 +108,12 @@ class Verb:
     def of(self, config: Any) -> Verb:
         """The verb adapted to these settings."""
         return replace(self, **self.varies(config))
+
+    @property
+    def identifier(self) -> str:
+        """The name of its function in Python."""
+        name = self.name.replace("-", "_")
+        return f"{name}_" if keyword.iskeyword(name) else name
 
     @property
     def run(self) -> Callable[[Any, Reporter], Result]:
@@ -213,6 +221,14 @@ VERBS = {
             below="prototypes.safetensors",
             inputs=("images", "weights"),
             makes=("lpcam_prototypes",),
+        ),
+        Verb(
+            name="import",
+            config=ImportConfig,
+            function="pseudomask.importing:import_",
+            help="Turn a classifier trained elsewhere into weights for extract.",
+            group=TRAIN,
+            stdout=lambda config, result: (result.out,) if result.written else (),
         ),
         Verb(
             name="extract",

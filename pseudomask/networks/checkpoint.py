@@ -32,8 +32,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(
-            f"{path}: not a safetensors file, or truncated ({error}); pickled .pth files are never loaded, convert "
-            "them first"
+            f"{path}: not a safetensors file, or truncated ({error}); pickled .pth files are never loaded "
+            "here; `pseudomask import` reads the tensors of a classifier from one"
         ) from None
 
 

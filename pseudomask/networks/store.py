@@ -34,9 +34,9 @@ def find_weights(named: Path | None) -> Path:
     Raises `WeightsError` if there are none.
     """
     if named is not None:
-        bundled = NAMED.get(str(named))
-        if bundled is not None and not named.exists():
-            return _bundled(bundled)
+        by_name = NAMED.get(str(named))
+        if by_name is not None and not named.exists():
+            return bundled(by_name)
         if not named.is_file():
             raise WeightsError(f"{named}: no such weights file{did_you_mean_path(named)}")
         return named
@@ -45,10 +45,11 @@ def find_weights(named: Path | None) -> Path:
         if not Path(variable).is_file():
             raise WeightsError(f"{variable}: no such weights file ({VARIABLE} names it)")
         return Path(variable)
-    return _bundled(BUNDLED)
+    return bundled(BUNDLED)
 
 
-def _bundled(name: str) -> Path:
+def bundled(name: str) -> Path:
+    """The bundled file of this name. Raises `WeightsError` if it is not there."""
     for folder in bundled_folders():
         if (folder / name).is_file():
             return folder / name

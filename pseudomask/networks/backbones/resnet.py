@@ -72,13 +72,12 @@ class ResNetBackbone(Backbone):
         None downloads torchvision's weights to torch's cache, checks torchvision's hash, and loads them without
         unpickling code.
         """
+        self.load_renamed(self.own_names(self._fetched() if tensors is None else tensors))
+
+    def own_names(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         names = {"conv1": "stem.0", "bn1": "stem.1"}  # our stem numbers its parts by position
-        renamed = {}
-        for key, value in (self._fetched() if tensors is None else tensors).items():
-            module, _, rest = key.partition(".")
-            if module != "fc":
-                renamed[f"{names.get(module, module)}.{rest}"] = value
-        self.load_renamed(renamed)
+        split = ((key.partition("."), value) for key, value in tensors.items())
+        return {f"{names.get(part, part)}.{rest}": value for (part, _, rest), value in split if part != "fc"}
 
     def _fetched(self) -> Mapping[str, Tensor]:
         try:
