@@ -31,6 +31,7 @@ from pseudomask.config import ReportConfig as ReportConfig
 from pseudomask.config import RunConfig as RunConfig
 from pseudomask.config import TrainAffinityConfig as TrainAffinityConfig
 from pseudomask.config import TrainClsConfig as TrainClsConfig
+from pseudomask.config import WeightsConfig as WeightsConfig
 from pseudomask.evaluation import EvaluateResult as EvaluateResult
 from pseudomask.evaluation import evaluate as evaluate
 from pseudomask.exporting.export import export as export
@@ -39,6 +40,8 @@ from pseudomask.extracting.result import ExtractResult as ExtractResult
 from pseudomask.extraction import extract as extract
 from pseudomask.importing import ImportResult as ImportResult
 from pseudomask.importing import import_ as import_
+from pseudomask.inventory import WeightsResult as WeightsResult
+from pseudomask.inventory import weights as weights
 from pseudomask.prototyping import PrototypesResult as PrototypesResult
 from pseudomask.prototyping import prototypes as prototypes
 from pseudomask.refining.refine import RefineResult as RefineResult

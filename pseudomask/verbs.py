@@ -29,6 +29,7 @@ from pseudomask.config import (
     RunConfig,
     TrainAffinityConfig,
     TrainClsConfig,
+    WeightsConfig,
 )
 from pseudomask.running.reporter import Reporter
 
@@ -48,7 +49,7 @@ class Result(Protocol):
     """What a verb's function returns.
 
     Optional methods: `headline()`, a line shown first; `table()`, a (header, rows) pair shown instead of the
-    summary; `notes()`, lines shown last.
+    summary, or None; `notes()`, lines shown last.
     """
 
     @property
@@ -316,6 +317,14 @@ VERBS = {
             group=MAKE,
             configurable=False,
             stdout=_out,
+        ),
+        Verb(
+            name="weights",
+            config=WeightsConfig,
+            function="pseudomask.inventory:weights",
+            help="List weights with their classes and licence; search the names of classes.",
+            group=MACHINE,
+            configurable=False,
         ),
         Verb(
             name="doctor",

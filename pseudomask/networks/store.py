@@ -10,7 +10,7 @@ from pseudomask.suggest import did_you_mean_path
 
 VARIABLE = "PSEUDOMASK_WEIGHTS"
 BUNDLED = "recam_resnet50_voc_animals.safetensors"
-NAMED = {"imagenet": "imagenet_resnet50.safetensors"}
+NAMED = {"voc": BUNDLED, "imagenet": "imagenet_resnet50.safetensors"}
 """Bundled weights that `--weights` accepts by name."""
 HEADS = "boundaries_*.safetensors"
 """Boundary heads bundled with pseudomask, each for one backbone."""
@@ -20,6 +20,18 @@ def bundled_folders() -> tuple[Path, ...]:
     """Folders of bundled weights: in an installed package, then in a checkout."""
     package = Path(__file__).parents[1]
     return package / "weights", package.parent / "weights"
+
+
+def cached_backbones() -> dict[str, Path]:
+    """Backbones that torchvision and timm have downloaded to their caches: name → file or folder."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    torch_hub = Path(os.environ.get("TORCH_HOME") or cache / "torch") / "hub" / "checkpoints"
+    hugging_face = Path(os.environ.get("HF_HOME") or cache / "huggingface") / "hub"
+    hugging_face = Path(os.environ.get("HF_HUB_CACHE") or hugging_face)
+    files, models = sorted(torch_hub.glob("*.pth")), sorted(hugging_face.glob("models--timm--*"))
+    return {f"torchvision:{file.stem.rpartition('-')[0] or file.stem}": file for file in files} | {
+        f"timm:{folder.name.removeprefix('models--timm--')}": folder for folder in models
+    }
 
 
 def bundled_heads() -> list[Path]:
@@ -35,7 +47,7 @@ def find_weights(named: Path | None) -> Path:
     """
     if named is not None:
         by_name = NAMED.get(str(named))
-        if by_name is not None and not named.exists():
+        if by_name is not None and not named.is_file():
             return bundled(by_name)
         if not named.is_file():
             raise WeightsError(f"{named}: no such weights file{did_you_mean_path(named)}")

@@ -69,12 +69,17 @@ def meaning(tag: str) -> Meaning | None:
     return next((table[one] for one in tries if one in table), None)
 
 
+def nearest(tag: str) -> list[str]:
+    """Up to three names in the vocabulary that are spelled like the tag."""
+    return get_close_matches(fold(tag), [one for one in _table() if len(one) < 25], n=3, cutoff=0.7)
+
+
 def meanings(tags: Sequence[str]) -> list[Meaning]:
     """The meaning of each tag. Raises `LabelError`, suggesting the nearest names, if any tag is unknown."""
     found = {tag: meaning(tag) for tag in tags}
     unknown = [tag for tag, one in found.items() if one is None]
     if unknown:
-        near = get_close_matches(fold(unknown[0]), [one for one in _table() if len(one) < 25], n=3, cutoff=0.7)
+        near = nearest(unknown[0])
         hint = f" (the nearest names are {', '.join(near)})" if near else ""
         more = f" and {count(len(unknown) - 1, 'other tag')}" if len(unknown) > 1 else ""
         raise LabelError(
