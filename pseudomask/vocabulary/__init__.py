@@ -19,10 +19,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from pseudomask.data.labels.renaming import names_of
 from pseudomask.errors import LabelError
 from pseudomask.networks.card import Card
 from pseudomask.networks.network import CamNetwork
-from pseudomask.quoting import count, quoted
+from pseudomask.quoting import count, shell_word
 
 TABLE = Path(__file__).with_name("imagenet.json.gz")
 LEAST_PROBABILITY = 0.3
@@ -80,11 +81,13 @@ def meanings(tags: Sequence[str]) -> list[Meaning]:
     unknown = [tag for tag, one in found.items() if one is None]
     if unknown:
         near = nearest(unknown[0])
-        hint = f" (the nearest names are {', '.join(near)})" if near else ""
-        more = f" and {count(len(unknown) - 1, 'other tag')}" if len(unknown) > 1 else ""
+        hint = f" (the nearest names to the first are {', '.join(near)})" if near else ""
+        drop = ", or leave them out with --unknown-tags drop" if len(unknown) < len(found) else ""
+        rename = shell_word(f"{unknown[0]}=NAME")
         raise LabelError(
-            f"{quoted(unknown[0])}{hint}{more}: no class or kind of ImageNet has this name; rename tags with --map "
-            f"'{unknown[0]}=NAME', or leave them out with --unknown-tags drop"
+            f"no class or kind of ImageNet is called {names_of(unknown)}{hint}; rename tags with --map "
+            f"{rename}{drop}; its names are English, and `pseudomask weights imagenet --classes "
+            "WORD` searches them"
         )
     return [one for one in found.values() if one is not None]
 
