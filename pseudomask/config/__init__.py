@@ -22,6 +22,7 @@ from pseudomask.config.extract import Tta as Tta
 from pseudomask.config.imports import ImportConfig as ImportConfig
 from pseudomask.config.inventory import WeightsConfig as WeightsConfig
 from pseudomask.config.methods.cpmc import CalibTarget as CalibTarget
+from pseudomask.config.methods.cpmc import CpmcAffinity as CpmcAffinity
 from pseudomask.config.methods.cpmc import CpmcCalibration as CpmcCalibration
 from pseudomask.config.methods.cpmc import CpmcFeatures as CpmcFeatures
 from pseudomask.config.methods.cpmc import CpmcOptions as CpmcOptions

@@ -129,11 +129,12 @@ class TrainClsConfig(TrainingOptions):
         "seconds to minutes; it needs no reactivate.",
         "Training",
     )
-    backbone: str = option("resnet50", "Backbone: a torchvision ResNet, such as resnet18 or resnet101.", "Network")
+    backbone: str = option(
+        "resnet50", "Backbone: a torchvision ResNet (resnet18, resnet101, …) or timm:NAME.", "Network"
+    )
     backbone_weights: Path | None = option(
         None,
-        "Initial backbone weights, a safetensors file with torchvision's names; by default torchvision's ImageNet "
-        "weights.",
+        "Initial weights: a safetensors or .pth file with torchvision's or timm's names; by default published ones.",
         "Network",
         role="place",
         first=True,
@@ -141,8 +142,8 @@ class TrainClsConfig(TrainingOptions):
     backbone_style: Style = option(
         "pytorch", "Convolution that has the stride: the 3×3 (pytorch) or the first 1×1 (caffe).", "Network"
     )
-    output_stride: int = option(
-        16, "Photo pixels per map cell: 16, or 8 for finer maps at a quarter of the speed.", "Network"
+    output_stride: int | None = option(
+        None, "Photo pixels per map cell: 16 (default, where possible), or 8: finer, four times slower.", "Network"
     )
 
 

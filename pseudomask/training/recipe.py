@@ -123,7 +123,8 @@ def save_weights(
     schedule = {"schedules": record.protocol["schedules"]} if "schedules" in record.protocol else {}
     if recipe.trainer is Trainer and steps < planned:
         schedule |= {"steps": steps, "steps_planned": planned}
-    card = card_of(options, split, recipe, learner.card, validation, schedule)
+    network = learner.card | {"backbone_facts": learner.network.backbone.facts}
+    card = card_of(options, split, recipe, network, validation, schedule)
     dtype = torch.float16 if options.weights_dtype == "fp16" else torch.float32
     try:
         save_network(path, learner.network, card, dtype)

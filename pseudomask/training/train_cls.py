@@ -11,9 +11,12 @@ from torch import Tensor
 from pseudomask.config import TrainClsConfig
 from pseudomask.errors import WeightsError
 from pseudomask.networks.backbones import make_backbone, spec_of
+from pseudomask.networks.backbones.backbone import Backbone
+from pseudomask.networks.backbones.timm_zoo import FREE
 from pseudomask.networks.card import CLOSED
 from pseudomask.networks.checkpoint import new_backbone
 from pseudomask.networks.network import CamNetwork
+from pseudomask.running.ranks import ranks
 from pseudomask.running.reporter import Reporter, SilentReporter
 from pseudomask.training.fitter import Fitter
 from pseudomask.training.learner import Group, Learner
@@ -28,6 +31,23 @@ from pseudomask.training.trainer import Trainer
 def bce_step(network: CamNetwork, images: Tensor, tags: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     """Binary cross-entropy of the pooled logits."""
     return classification_loss(network(images), tags), {}
+
+
+def tell_facts(backbone: Backbone, reporter: Reporter) -> None:
+    """Say where the weights of a backbone come from and what their licence asks for, if that is known."""
+    facts = backbone.facts
+    if not facts:
+        return
+    mean, std = (", ".join(f"{value:.3g}" for value in facts[name]) for name in ("mean", "std"))
+    reporter.info(
+        f"{backbone.name}: mean {mean}; std {std}; stride {backbone.output_stride}; licence {facts['license']} "
+        f"({facts['origin']})"
+    )
+    if facts["license"] not in FREE:
+        reporter.warn(
+            f"licence of {facts['weights']}: {facts['license']}; it may restrict what you do with trained weights and "
+            "masks, so read it first"
+        )
 
 
 def train_cls(config: TrainClsConfig, reporter: Reporter | None = None) -> TrainingResult:
@@ -45,7 +65,9 @@ def train_cls(config: TrainClsConfig, reporter: Reporter | None = None) -> Train
         "output_stride": config.output_stride,
     }
     with torch.device("meta"):
-        config = replace(config, freeze=make_backbone(**shape).freeze_point(config.freeze))
+        sketch = make_backbone(**shape)
+    shape = dict(sketch.card_facts)
+    config = replace(config, freeze=sketch.freeze_point(config.freeze), output_stride=sketch.output_stride)
     start: dict[str, Any] = {"backbone": config.backbone}
     if config.backbone_weights is None:
         start["file"] = spec_of(config.backbone).pretrained
@@ -53,6 +75,7 @@ def train_cls(config: TrainClsConfig, reporter: Reporter | None = None) -> Train
         start |= file_facts(config.backbone_weights)
     else:
         raise WeightsError(f"{config.backbone_weights}: no such weights file")
+    tell_facts(sketch, ranks().once(reporter))
 
     def build() -> Learner:
         backbone = new_backbone(**shape, weights=config.backbone_weights)
