@@ -17,10 +17,11 @@ from pseudomask.data.survey import recorded_config, settle
 from pseudomask.devices import pick_amp, pick_device
 from pseudomask.errors import UsageError
 from pseudomask.extracting.engine import Engine
+from pseudomask.extracting.naming import named_network
 from pseudomask.extracting.photos import Photos
 from pseudomask.extracting.refinement import Refinement
 from pseudomask.extracting.result import ExtractResult
-from pseudomask.extracting.tags import align, classes_of_tags, report_tags
+from pseudomask.extracting.tags import align, report_tags
 from pseudomask.maps import check_method, make_method, weight_rule
 from pseudomask.maps.cams import check_cam
 from pseudomask.maps.method import MapMethod
@@ -195,7 +196,7 @@ def make_plan(config: ExtractConfig, reporter: Reporter) -> Plan:
     amp = pick_amp(config.amp, device)
     network, card = load_network(weights)
     if card.vocabulary:
-        network, card = classes_of_tags(collection, network, card, reporter)
+        network, card = named_network(config, collection, network, card, device, amp, reporter)
     method = make_method(config, card)
     method.check(network)
     if config.method != "cam" and card.reactivated is not None and not card.second_taught:

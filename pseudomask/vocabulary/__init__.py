@@ -57,6 +57,17 @@ def _table() -> dict[str, Meaning]:
     return {name: Meaning(tuple(one["in"]), one["as"], one.get("near", False)) for name, one in entries.items()}
 
 
+def synsets() -> dict[tuple[int, ...], list[str]]:
+    """Everything that the vocabulary has: sets of classes → the words of the synsets that have these, then an id."""
+    found: dict[tuple[int, ...], list[str]] = {}
+    ids = {}
+    for name, one in _table().items():
+        if re.fullmatch(r"n\d{8}", name):
+            found.setdefault(one.classes, []).append(one.kind)
+            ids[one.classes] = name
+    return {classes: [*words, ids[classes]] for classes, words in found.items()}
+
+
 def known(tags: Sequence[str]) -> tuple[str, ...]:
     """The tags that have a meaning in the vocabulary."""
     return tuple(tag for tag in tags if meaning(tag) is not None)
