@@ -13,7 +13,7 @@ from pseudomask.vocabulary import meaning, synsets
 
 WIDEST_ANIMAL = 120
 WIDEST_THING = 26
-"""Most classes of a kind: dog (118) and furniture (22) say what a photo shows; covering (90) and device (130) do not."""
+"""Most classes of a kind: dog (118), furniture (22) say what a photo shows; covering (90), device (130) do not."""
 
 
 @dataclass(frozen=True)
