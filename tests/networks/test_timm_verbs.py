@@ -36,7 +36,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings(room: Path, run: str, family: str, **more: Any) -> Any:
-    small = {"epochs": 1, "batch_size": 3, "crop": 45, "freeze": "stem", "val_fraction": 0.2}
+    small = {"epochs": 1, "batch_size": 3, "crop": 93, "freeze": "stem", "val_fraction": 0.2}
     weights = room / f"{family}.safetensors"
     if not weights.exists():
         save_file(made(family).net.state_dict(), weights)
@@ -75,8 +75,8 @@ def test_every_family_trains_reactivates_and_extracts(room: Path, tmp_path: Path
     assert (told.backbone, told.output_stride) == (config.backbone, start.output_stride)
     assert told.backbone_facts["license"] == timm_zoo.facts_of(tiny_timm.FAMILIES[family][0])["license"]
     for method, weights in (("cam", first), ("recam", second), ("cpmc", second)):
-        assert extract(room, tmp_path / method, weights, method=method) == 0
-        assert len(list((tmp_path / method).rglob("*.png"))) == 6
+        assert extract(room, tmp_path / f"masks-{method}", weights, method=method) == 0
+        assert len(list((tmp_path / f"masks-{method}").rglob("*.png"))) == 6
 
 
 def test_heads_boundaries_and_crf_stand_on_a_vit(room: Path, tmp_path: Path) -> None:
