@@ -15,10 +15,13 @@ from pseudomask.data.labels.class_file import read_classes
 from pseudomask.errors import UsageError, WeightsError
 from pseudomask.networks.backbones import BACKBONES, make_backbone, spec_of
 from pseudomask.networks.backbones.backbone import Backbone
+from pseudomask.networks.backbones.timm_backbone import TimmBackbone
+from pseudomask.networks.backbones.timm_zoo import PREFIX
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import save_network
 from pseudomask.networks.foreign import Classifier, classifier_of, read_checkpoint, split_network, without_prefix
 from pseudomask.networks.network import CamNetwork
+from pseudomask.networks.store import PUBLISHED
 from pseudomask.quoting import command, count, listed
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.record import hash_file
@@ -72,10 +75,9 @@ def import_(config: ImportConfig, reporter: Reporter | None = None) -> ImportRes
     if config.out.exists() and config.out.samefile(config.file):
         raise UsageError(f"{config.out} is the checkpoint itself; choose another name")
     reporter.info(f"reading {config.file.name}")
-    tensors, first = split_network(read_checkpoint(config.file), str(config.file))
+    backbone, first = _read(config)
     second = None if config.second is None else _second(config.second, first)
     classes = _classes(config, len(first.weight))
-    backbone = _backbone(config, tensors)
     if first.weight.shape[1] != backbone.dim:
         raise UsageError(
             f"{config.file}: its classifier reads {first.weight.shape[1]} features, but {backbone.name} has "
@@ -83,7 +85,7 @@ def import_(config: ImportConfig, reporter: Reporter | None = None) -> ImportRes
         )
     network = _network(backbone, first, second)
     card = _card(config, backbone, classes, second)
-    result = ImportResult(out=config.out, card=card, left_out=_left_out(first, second))
+    result = ImportResult(out=config.out, card=card, left_out=_left_out(backbone, first, second))
     if not all(bool(torch.isfinite(value).all()) for value in network.state_dict().values()):
         raise UsageError(f"{config.file}: contains NaN or infinite values")
     if not config.dry_run:
@@ -107,6 +109,8 @@ def _second(path: Path, first: Classifier) -> Classifier:
 def _classes(config: ImportConfig, n: int) -> tuple[str, ...]:
     """The names of the classifier's `n` classes. Raises `UsageError` where there is another number of them."""
     fits = " or ".join(f"--classes {name}" for name, length in SETS.items() if length == n)
+    if config.classes is None and str(config.file).startswith(PUBLISHED) and n == SETS["imagenet"]:
+        return class_set("imagenet")
     if config.classes is None:
         raise UsageError(
             f"{config.file}: has {count(n, 'class')}, but holds no names; give --classes FILE with one name a line, in "
@@ -129,16 +133,31 @@ def _classes(config: ImportConfig, n: int) -> tuple[str, ...]:
     return names
 
 
-def _backbone(config: ImportConfig, tensors: Mapping[str, Tensor]) -> Backbone:
-    """The backbone with the checkpoint's tensors."""
-    made = make_backbone(
-        config.backbone or _fitting(tensors), style=config.backbone_style, output_stride=config.output_stride
-    )
+def _read(config: ImportConfig) -> tuple[Backbone, Classifier]:
+    """The backbone with the checkpoint's tensors, and its classifier."""
+    source, name = str(config.file), config.backbone
+    published = source.startswith(PUBLISHED) and not config.file.exists()
+    if published:
+        name = source if source.startswith(PREFIX) else source.partition(":")[2]
+    tensors = {} if published else read_checkpoint(config.file)
+    first = None
+    if name is None:
+        tensors, first = split_network(tensors, source)
+    made = make_backbone(name or _fitting(tensors), style=config.backbone_style, output_stride=config.output_stride)
+    try:
+        if published:
+            tensors = dict(made.published())
+    except WeightsError as error:
+        raise WeightsError(error.reason, advice="give a file of them, and --backbone") from None
+    if isinstance(made, TimmBackbone):
+        first = classifier_of(made.head_tensors(tensors), source)
+    elif first is None:
+        tensors, first = split_network(tensors, source)
     try:
         made.load_pretrained(tensors)
     except WeightsError as error:
-        raise UsageError(f"{config.file}: {error}") from None
-    return made
+        raise UsageError(f"{source}: {error}") from None
+    return made, first
 
 
 def _fitting(tensors: Mapping[str, Tensor]) -> str:
@@ -163,20 +182,32 @@ def _network(backbone: Backbone, first: Classifier, second: Classifier | None) -
 
 
 def _card(config: ImportConfig, backbone: Backbone, classes: tuple[str, ...], second: Classifier | None) -> Card:
+    licence = config.license
+    if licence == "unknown" and str(config.file).startswith(PREFIX):
+        licence = str(backbone.facts.get("license", licence))
     return Card(
         classes=classes,
         method="cam" if second is None else "recam",
         **backbone.card_facts,  # type: ignore[arg-type]
         weight_rule="first" if second is None else "product",
-        vocabulary="imagenet" if config.classes == "imagenet" and second is None else "",
-        license=config.license,
-        training={"source": config.file.name, "sha256": hash_file(config.file)},
+        backbone_facts=backbone.facts,
+        vocabulary="imagenet" if second is None and _is_imagenet(classes) else "",
+        license=licence,
+        training={"source": config.file.name} | ({"sha256": hash_file(config.file)} if config.file.is_file() else {}),
         notes="Trained elsewhere, turned into pseudomask weights by `pseudomask import`.",
     )
 
 
-def _left_out(first: Classifier, second: Classifier | None) -> list[str]:
-    biases = [one.bias for one in (first, second) if one is not None and one.bias is not None]
-    if not biases:
-        return []
-    return ["the classifier's bias was left out: it changes no map, but the tags that are predicted without --labels"]
+def _is_imagenet(classes: tuple[str, ...]) -> bool:
+    return len(classes) == SETS["imagenet"] and classes == class_set("imagenet")
+
+
+def _left_out(backbone: Backbone, first: Classifier, second: Classifier | None) -> list[str]:
+    found = []
+    if any(one is not None and one.bias is not None for one in (first, second)):
+        found.append(
+            "the classifier's bias was left out: it changes no map, but the tags that are predicted without --labels"
+        )
+    if isinstance(backbone, TimmBackbone) and getattr(backbone.net, "global_pool", "") == "token":
+        found.append("the classifier was trained on the class token; maps apply it to patches, which may work badly")
+    return found

@@ -14,7 +14,10 @@ from pseudomask.config.training import Style
 class ImportConfig:
     """Turn a classifier trained elsewhere into weights for extract."""
 
-    file: Path = argument("Checkpoint to read: safetensors, or a .pth file of tensors, which is read without code.")
+    file: Path = argument(
+        "Checkpoint to read: safetensors, or a .pth file, of which only tensors are read; or timm:NAME or "
+        "torchvision:NAME, which is downloaded once."
+    )
     out: Path = argument("Weights file to write (.safetensors).", role="free")
     classes: str | None = option(
         None,
@@ -32,15 +35,15 @@ class ImportConfig:
         first=True,
     )
     backbone: str | None = option(
-        None, "Network of the checkpoint; by default the one that fits.", "Network", first=True
+        None, "Network of the checkpoint, such as timm:NAME; by default the ResNet that fits.", "Network", first=True
     )
     backbone_style: Style = option(
         "pytorch",
         "Convolution that has the stride: the 3×3 (pytorch) or the first 1×1 (caffe); no file says which.",
         "Network",
     )
-    output_stride: int = option(
-        16, "Photo pixels per map cell: 16, or 8 for finer maps at a quarter of the speed.", "Network"
+    output_stride: int | None = option(
+        None, "Photo pixels per map cell: 16 (default, where possible), or 8: finer, four times slower.", "Network"
     )
     license: str = option("unknown", "License of the weights, written to their card.", "Output")
     weights_dtype: Literal["fp16", "fp32"] = option("fp32", "Precision of the written weights.", "Output")

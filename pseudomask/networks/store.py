@@ -6,12 +6,15 @@ import os
 from pathlib import Path
 
 from pseudomask.errors import WeightsError
+from pseudomask.quoting import command
 from pseudomask.suggest import did_you_mean_path
 
 VARIABLE = "PSEUDOMASK_WEIGHTS"
 BUNDLED = "recam_resnet50_voc_animals.safetensors"
 NAMED = {"voc": BUNDLED, "imagenet": "imagenet_resnet50.safetensors"}
 """Bundled weights that `--weights` accepts by name."""
+PUBLISHED = ("timm:", "torchvision:")
+"""Beginnings of the names that `import` downloads."""
 HEADS = "boundaries_*.safetensors"
 """Boundary heads bundled with pseudomask, each for one backbone."""
 
@@ -49,6 +52,11 @@ def find_weights(named: Path | None) -> Path:
         by_name = NAMED.get(str(named))
         if by_name is not None and not named.is_file():
             return bundled(by_name)
+        if str(named).startswith(PUBLISHED) and not named.is_file():
+            raise WeightsError(
+                f"{named} names weights without maps; make them once with "
+                f"`{command('import', named, 'WEIGHTS.safetensors')}` and give --weights WEIGHTS.safetensors"
+            )
         if not named.is_file():
             raise WeightsError(f"{named}: no such weights file{did_you_mean_path(named)}")
         return named

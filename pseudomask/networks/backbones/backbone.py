@@ -128,9 +128,11 @@ class Backbone(nn.Module):
 
         Raises `WeightsError` if they do not fit, cannot be downloaded, or do not exist.
         """
-        if tensors is None:
-            raise WeightsError(f"{self.name} has no published weights to download; give --backbone-weights FILE")
-        self.load_renamed(self.own_names(tensors))
+        self.load_renamed(self.own_names(self.published() if tensors is None else tensors))
+
+    def published(self) -> Mapping[str, Tensor]:
+        """The family's published weights, downloaded once, with their classifier. Raises `WeightsError` if none."""
+        raise WeightsError(f"{self.name} has no published weights to download", advice="give --backbone-weights FILE")
 
     def own_names(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Tensors in the family's published naming, under this module's names, without those of a classifier."""

@@ -18,6 +18,7 @@ from pseudomask.errors import MissingExtra, UsageError, WeightsError
 from pseudomask.suggest import did_you_mean
 
 PREFIX = "timm:"
+FROM_FILE = "give --backbone-weights FILE"
 INSTALL = "pip install 'pseudomask[timm]'"
 FREE = ("apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc-by-4.0")
 """Licences that ask for attribution at most."""
@@ -113,7 +114,7 @@ def published(name: str, *, classes: int | None = 0) -> dict[str, Tensor]:
     timm = the_package()
     told = timm.get_pretrained_cfg(name)
     if told is None or not told.has_weights:
-        raise WeightsError(f"timm has no published weights of {name}; give --backbone-weights FILE")
+        raise WeightsError(f"timm has no published weights of {name}", advice=FROM_FILE)
     hub = logging.getLogger("huggingface_hub")
     before = hub.level
     hub.setLevel(logging.ERROR)  # it tells every one of its attempts
@@ -125,7 +126,7 @@ def published(name: str, *, classes: int | None = 0) -> dict[str, Tensor]:
             reason = "its hub cannot be reached, and no copy is in the hub's cache"
         elif kind == "GatedRepoError" or "401" in reason or "403" in reason:
             reason = "access to it is restricted; accept its licence on its page and run `hf auth login`"
-        raise WeightsError(f"timm's weights {name} could not be had ({reason}); give --backbone-weights FILE") from None
+        raise WeightsError(f"timm's weights {name} could not be had ({reason})", advice=FROM_FILE) from None
     finally:
         hub.setLevel(before)
 
@@ -144,7 +145,7 @@ def load(model: nn.Module, name: str, tensors: Mapping[str, Tensor]) -> None:
             found = dict(convert(found, model))
         except Exception:  # written for the files of this network alone
             found = dict(tensors)
-    heads = tuple(f"{head}." for head in _classifiers(model))
+    heads = tuple(f"{head}." for head in classifiers(model))
     missing = [key for key in own if key not in found and not key.endswith("num_batches_tracked")]
     foreign = [key for key in found if key not in own and not key.startswith(heads)]
     wrong = [key for key in own if key in found and own[key].shape != found[key].shape]
@@ -163,7 +164,7 @@ def _resized(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> bool:
     return any(key in found and found[key].shape != value.shape for key, value in own.items())
 
 
-def _classifiers(model: nn.Module) -> tuple[str, ...]:
+def classifiers(model: nn.Module) -> tuple[str, ...]:
     told = getattr(model, "pretrained_cfg", None) or {}
     names = told.get("classifier") or ()
     return ("fc", "head", "classifier", *((names,) if isinstance(names, str) else names))
