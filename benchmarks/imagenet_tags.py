@@ -3,9 +3,9 @@
     python -m benchmarks.imagenet_tags DATA [--list ImageSets/train.txt] [--every 1]
 
 DATA is a VOC data set with `labels.csv`. Every photo is seen once, whole, as `extract` sees it where no tags are given.
-A kind that it shows counts as `bird`, `cat`, `cow`, `dog`, `horse` or `sheep` if all of its classes are among those that
-this tag stands for. The table has, for each least probability, how many photos have the tag (by the labels), for how
-many of them it is found, and for how many others.
+A kind that it shows counts as `bird`, `cat`, `cow`, `dog`, `horse` or `sheep` if all of its classes are among those
+that this tag stands for. The table has, for each least probability, how many photos have the tag (by the labels), for
+how many of them it is found, and for how many others.
 """
 
 from __future__ import annotations

@@ -19,7 +19,8 @@ def test_tabby_and_golden_retriever(tmp_path: Path) -> None:
     result = extract(
         ExtractConfig(
             images=EXAMPLES / "photos", out=tmp_path / "out", labels=EXAMPLES / "imagenet.csv",
-            list=tmp_path / "two.txt", weights=Path("imagenet"), scales="0.5", flip=False, refine=("none",), device="cpu", workers=0,
+            list=tmp_path / "two.txt", weights=Path("imagenet"), scales="0.5", flip=False, refine=("none",),
+            device="cpu", workers=0,
         )
     )  # fmt: skip
     assert result.classes == ("cat", "golden retriever", "tabby")
