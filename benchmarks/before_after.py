@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.quality import photos, run
-from pseudomask.config.quality import QUALITIES, USUAL
+from pseudomask.config.quality import USUAL
 from pseudomask.data.decoding import decode
 from pseudomask.masks import load_mask, overlay
 from pseudomask.running.atomic import atomic_write
@@ -27,7 +27,7 @@ EVERY, PHOTOS, COLUMNS = 19, 12, 3
 HEIGHT, GAP = 128, 6  # pixels
 WIDTH = HEIGHT * 4 // 3
 MOST_BYTES = 250_000
-ROWS = ("recam:none:balanced", "{0.method}:{1}:{0.tta}".format(QUALITIES[USUAL], ",".join(QUALITIES[USUAL].refine)))
+ROWS = ("recam:none:balanced", USUAL)
 
 
 def tile(picture: np.ndarray) -> np.ndarray:

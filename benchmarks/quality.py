@@ -3,11 +3,12 @@ r"""Methods × refiners × test-time augmentation: mIoU on train and val, time a
     python -m benchmarks.quality DATA [--rows recam:none:balanced cpmc:walk,crf:fast …] [--every 3] [--json FILE]
 
 DATA is laid out like PASCAL VOC (see `benchmarks.seeds`). Each row METHOD:CHAIN:TTA is `pseudomask extract --method
-METHOD --refine CHAIN --tta TTA` as a process of its own, tags given, on every N-th photo of train and of val; what
-walk needs is the bundled boundary head, or --affinity. Thresholds are those of the weights' card, so that no mask of
-these photos chooses anything. Time is processor time of the process and its workers, so that other load on the machine
-changes it little, relative to the first row's; memory is the largest process's peak. Rows that are in FILE already,
-made from as many photos of the same splits with the same weights, are kept.
+METHOD --refine CHAIN --tta TTA`, and a row such as `best` is `--quality best`, as a process of its own, tags given, on
+every N-th photo of train and of val; what walk needs is the bundled boundary head, or --affinity. Thresholds are those
+of the weights' card, so that no mask of these photos chooses anything. Time is processor time of the process and its
+workers, so that other load on the machine changes it little, relative to the first row's; memory is the largest
+process's peak. Rows that are in FILE already, made from as many photos of the same splits with the same weights, are
+kept.
 
     python -m benchmarks.quality DATA --weights imagenet --classes background,cat,cow,dog,horse,sheep --every 6 \
         --rows cpmc:none:fast cpmc:crf:fast cpmc:walk,crf:fast
@@ -51,14 +52,16 @@ def photos(data: Path, split: str, every: int) -> list[str]:
 
 def run(keys: list[str], row: str, out: Path, options: argparse.Namespace) -> dict[str, float]:
     """The command on these photos; its processor time in seconds and peak memory in MiB."""
-    data, (method, chain, tta) = options.data, row.split(":")
+    data = options.data
     out.mkdir(parents=True)
     listed = out.with_suffix(".txt")
     listed.write_text("\n".join(keys) + "\n", "utf-8")
     words = ["extract", str(data / "JPEGImages"), str(out), "--labels", str(data / "labels.csv"), "--list", str(listed)]
-    words += ["--class-file", str(data / "classes.txt"), "--method", method, "--refine", chain, "--tta", tta, "-q"]
+    words += ["--class-file", str(data / "classes.txt"), "-q"]
+    flags = ("--method", "--refine", "--tta") if ":" in row else ("--quality",)
+    words += [word for pair in zip(flags, row.split(":"), strict=True) for word in pair]
     words += ["--weights", options.weights] if options.weights else []
-    words += ["--affinity", str(options.affinity)] if options.affinity and "walk" in chain.split(",") else []
+    words += ["--affinity", str(options.affinity)] if options.affinity and "none" not in row else []
     process = subprocess.Popen([sys.executable, "-m", "pseudomask", *words], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     if status:

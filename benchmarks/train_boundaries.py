@@ -3,7 +3,7 @@
     python -m benchmarks.train_boundaries DATA CACHE weights/boundaries_resnet50_voc_animals.safetensors
     python -m benchmarks.train_boundaries DATA CACHE weights/boundaries_resnet50_imagenet.safetensors \\
         --weights imagenet --seeds weights/recam_resnet50_voc_animals.safetensors \\
-        --seeds-head weights/boundaries_resnet50_voc_animals.safetensors --boundaries-only
+        --seeds-head weights/boundaries_resnet50_voc_animals.safetensors --boundaries-only --step 0.3
 
 DATA is laid out like PASCAL VOC: JPEGImages, labels.csv, classes.txt, ImageSets/train.txt; no mask is read. What
 `train-affinity` does at any size of data is done here so that a CPU needs minutes: the frozen backbone sees each photo
@@ -193,6 +193,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=Path, metavar="WEIGHTS", help="whose seeds label the photos; default: those")
     parser.add_argument("--seeds-head", type=Path, metavar="HEAD", help="walk the seeds first, with this head")
     parser.add_argument("--boundaries-only", action="store_true", help="learn no classes: for weights of other classes")
+    parser.add_argument("--step", type=float, help="the head's own step of the threshold (`refining.walk`)")
     parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
@@ -218,6 +219,7 @@ def main() -> None:
         method=AFFINITY,
         **theirs.network,
         backbone_sha256=sha,
+        thresholds={} if options.step is None else {"walk_step": options.step},
         tag_thresholds=(0.5,) * len(classes),
         training={
             "data": "VOC 2012 animal subset, train",

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 
 if sys.argv[:1] == ["-m"]:  # Python sets this while it looks for the module given to -m
@@ -29,11 +30,14 @@ if TYPE_CHECKING:
 else:
     _CONFIGS = {verb.config.__name__: verb.config for verb in VERBS.values()}
     _VERBS = {verb.identifier: verb for verb in VERBS.values()}
-    __all__ = ["PseudomaskError", "__version__", *_CONFIGS, *_VERBS]
+    _OBJECTS = {"Predictor": "pseudomask.predictor"}
+    __all__ = ["PseudomaskError", "__version__", *_CONFIGS, *_OBJECTS, *_VERBS]
     globals().update(_CONFIGS)
 
     def __getattr__(name: str) -> Any:
-        """The verbs' functions, imported when first asked for."""
+        """The verbs' functions and `Predictor`, imported when first asked for."""
         if name in _VERBS:
             return _VERBS[name].run
+        if name in _OBJECTS:
+            return getattr(importlib.import_module(_OBJECTS[name]), name)
         raise AttributeError(f"module 'pseudomask' has no attribute {name!r}")

@@ -42,6 +42,8 @@ from pseudomask.importing import ImportResult as ImportResult
 from pseudomask.importing import import_ as import_
 from pseudomask.inventory import WeightsResult as WeightsResult
 from pseudomask.inventory import weights as weights
+from pseudomask.prediction import Prediction as Prediction
+from pseudomask.predictor import Predictor as Predictor
 from pseudomask.prototyping import PrototypesResult as PrototypesResult
 from pseudomask.prototyping import prototypes as prototypes
 from pseudomask.refining.refine import RefineResult as RefineResult

@@ -13,9 +13,9 @@ from pseudomask.config import ExtractConfig, RefineConfig
 from pseudomask.config.refiners import RefinerOptions
 from pseudomask.errors import WeightsError
 from pseudomask.extracting import extract as extracting
-from pseudomask.extracting.plan import Plan
 from pseudomask.extracting.refinement import Refinement
 from pseudomask.extracting.result import ExtractResult
+from pseudomask.extracting.setup import Setup
 from pseudomask.networks.edge_weights import load_head, remember, stands_on, with_head
 from pseudomask.networks.edges import EdgeHead, seen_in
 from pseudomask.quoting import command
@@ -50,27 +50,27 @@ def check_chain(config: ExtractConfig) -> tuple[str, ...]:
     return () if config.refine == ("none",) else check_names(config.refine, "--refine")
 
 
-def make_refinement(plan: Plan, reporter: Reporter) -> Refinement | None:
+def make_refinement(setup: Setup, reporter: Reporter) -> Refinement | None:
     """The refiners of a run; None without. Raises what they raise where something is amiss or missing."""
-    config = plan.config
-    asked = check_chain(config) if config.refine else tuple(name for name in plan.usual_refiners if name != "none")
+    config = setup.config
+    asked = check_chain(config) if config.refine else tuple(name for name in setup.usual_refiners if name != "none")
     if config.affinity is not None and "walk" not in asked:
         reporter.warn("--affinity has no effect without --refine walk")
     if not asked:
         return None
-    remember(plan.weights, plan.network, plan.card)
-    settings = _settings(plan)
-    names = _possible(asked, plan, settings, reporter)
+    remember(setup.weights, setup.network, setup.card)
+    settings = _settings(setup)
+    names = _possible(asked, setup, settings, reporter)
     refiners: list[Refiner] = [REFINERS[name](settings) for name in names]
-    check_photos(refiners, [(item.key, item.path) for item in plan.collection.items])
-    head = _head(plan, settings) if "walk" in names and _shares_features(plan, settings) else None
+    check_photos(refiners, setup.keyed_paths())
+    head = _head(setup, settings) if "walk" in names and _shares_features(setup, settings) else None
     known = refiners if head is None else _knowing(refiners, torch.zeros(head.planes, 8, 8))
-    levelled = with_levels(known, plan.threshold, plan.collection.classes)
+    levelled = with_levels(known, setup.threshold, setup.card.classes)
     return Refinement(
         names,
         levelled[-1].level,
-        partial(_refine, levelled, plan.threshold),
-        None if head is None else partial(seen_in, head, amp=plan.amp),
+        partial(_refine, levelled, setup.threshold),
+        None if head is None else partial(seen_in, head, amp=setup.amp),
         hash_file(settings.affinity) if settings.affinity is not None and "walk" in names else None,
     )
 
@@ -93,23 +93,23 @@ def _knowing(refiners: list[Refiner], seen: Tensor) -> list[Refiner]:
     return [replace(one, known=seen) if isinstance(one, Walk) else one for one in refiners]
 
 
-def _settings(plan: Plan) -> RefineConfig:
+def _settings(setup: Setup) -> RefineConfig:
     """The refiners' settings as `refine` would have them, with the boundary head that comes with pseudomask."""
-    config = plan.config
+    config = setup.config
     shared = {one.name: getattr(config, one.name) for one in fields(RefinerOptions)}
-    options = RefineConfig(images=config.images, seeds=config.out, out=config.out, device=str(plan.device), **shared)
-    return with_head(options, plan.weights)
+    options = RefineConfig(images=config.images, seeds=config.out, out=config.out, device=str(setup.device), **shared)
+    return with_head(options, setup.weights)
 
 
-def _possible(asked: tuple[str, ...], plan: Plan, settings: RefineConfig, reporter: Reporter) -> tuple[str, ...]:
+def _possible(asked: tuple[str, ...], setup: Setup, settings: RefineConfig, reporter: Reporter) -> tuple[str, ...]:
     """The refiners for which these weights have what they need. `WeightsError` if --refine names another."""
-    config = plan.config
+    config = setup.config
     if "walk" not in asked or settings.affinity is not None:
         return asked
     train = ["train-affinity", config.images, "SEEDS", "RUN", "--labels", config.labels or "LABELS"]
     train += [] if config.weights is None else ["--weights", config.weights]
     better = f"`{command(*train)}` trains one for --affinity RUN/weights.safetensors"
-    lacking = f"no boundary head comes with pseudomask for the backbone of {plan.weights.name}"
+    lacking = f"no boundary head comes with pseudomask for the backbone of {setup.weights.name}"
     if config.refine:
         raise WeightsError(f"--refine walk: {lacking}; {better}")
     left = tuple(name for name in asked if name != "walk") or ("crf",)
@@ -117,19 +117,19 @@ def _possible(asked: tuple[str, ...], plan: Plan, settings: RefineConfig, report
     return left
 
 
-def _shares_features(plan: Plan, settings: RefineConfig) -> bool:
+def _shares_features(setup: Setup, settings: RefineConfig) -> bool:
     """Whether the maps' network sees photos as the walk's would: then it need not run."""
-    config, head = plan.config, settings.affinity
+    config, head = setup.config, settings.affinity
     return (
         head is not None
-        and stands_on(head, plan.weights)
-        and settings.walk_weights == plan.weights
+        and stands_on(head, setup.weights)
+        and settings.walk_weights == setup.weights
         and config.walk_side == config.max_side
-        and plan.whole_view is not None
-        and not plan.method.gradients
+        and setup.whole_view is not None
+        and not setup.method.gradients
     )
 
 
-def _head(plan: Plan, settings: RefineConfig) -> EdgeHead:
+def _head(setup: Setup, settings: RefineConfig) -> EdgeHead:
     assert settings.affinity is not None
-    return load_head(settings.affinity).to(plan.device)
+    return load_head(settings.affinity).to(setup.device)

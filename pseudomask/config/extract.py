@@ -80,8 +80,9 @@ class ExtractConfig(FolderOptions, MapOptions, LabelOptions, DeviceOptions, Refi
     out: Path = argument("Folder for masks, scores, manifest.jsonl and run.json.", role="free")
     quality: Quality | None = option(
         None,
-        "What --method, --tta and --refine are unless you give them: fast (recam), balanced (the default: cpmc), both "
-        "with walk,crf at --tta fast, or best (balanced at --tta full).",
+        "What --method, --tta and --refine are unless you give them: fast (recam), balanced (the default: cpmc, from "
+        "lpcam maps where the weights have prototypes), both with walk,crf at --tta fast, or best (balanced at --tta "
+        "full).",
         "Method",
         role="free",
         first=True,

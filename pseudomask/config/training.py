@@ -134,13 +134,17 @@ class TrainClsConfig(TrainingOptions):
     )
     backbone_weights: Path | None = option(
         None,
-        "Initial weights: a safetensors or .pth file with torchvision's or timm's names; by default published ones.",
+        "Initial weights: a file of pseudomask, or of torchvision or timm (safetensors or .pth); imagenet, which comes "
+        "with pseudomask; or torchvision, downloaded. By default imagenet for resnet50, else the published ones.",
         "Network",
         role="place",
         first=True,
     )
-    backbone_style: Style = option(
-        "pytorch", "Convolution that has the stride: the 3×3 (pytorch) or the first 1×1 (caffe).", "Network"
+    backbone_style: Style | None = option(
+        None,
+        "Convolution that has the stride: the 3×3 (pytorch) or the first 1×1 (caffe); by default what the initial "
+        "weights say, else pytorch.",
+        "Network",
     )
     output_stride: int | None = option(
         None, "Photo pixels per map cell: 16 (default, where possible), or 8: finer, four times slower.", "Network"

@@ -63,7 +63,7 @@ def extract(
 def _open(plan: Plan) -> FolderRun:
     """The run in its folder, begun or taken up again; nothing is written yet."""
     config, chain = plan.config, plan.refinement
-    deciders = deciding(ExtractConfig, (config.method or "", config.cam, *(chain.names if chain else ())))
+    deciders = deciding(ExtractConfig, (config.method or "", config.cam or "", *(chain.names if chain else ())))
     files = [*(["boundary_sha256"] if chain else []), *plan.method.facts()]
     compared = (*_COMPARED, *(f"protocol.{name}" for name in files))
     return FolderRun(

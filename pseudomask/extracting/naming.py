@@ -13,7 +13,7 @@ from pseudomask.config import ExtractConfig
 from pseudomask.data.collection import Collection
 from pseudomask.data.images import ImagePaths
 from pseudomask.data.survey import earlier_record, settle
-from pseudomask.devices import pick_workers
+from pseudomask.devices import pick_amp, pick_device, pick_workers
 from pseudomask.errors import UsageError
 from pseudomask.extracting.loading import load
 from pseudomask.extracting.photos import Photo, Photos, batches
@@ -33,8 +33,6 @@ def named_network(
     collection: Collection,
     network: CamNetwork,
     card: Card,
-    device: torch.device,
-    amp: torch.dtype | None,
     reporter: Reporter,
 ) -> tuple[CamNetwork, Card]:
     """The network and card whose classes are the photos' tags.
@@ -50,7 +48,9 @@ def named_network(
         names = tuple(record.classes)
         reporter.info(f"the classes are those of {config.out}, which --overwrite chooses anew")
     else:
-        names = _Looker(network.to(device), known, device, amp).names(config, collection, reporter)
+        device = pick_device(config.device)
+        looker = _Looker(network.to(device), known, device, pick_amp(config.amp, device))
+        names = looker.names(config, collection, reporter)
     return classes_of_tags(
         replace(collection, classes=names, classes_given=True), network.cpu(), card, SilentReporter()
     )

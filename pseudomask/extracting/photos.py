@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -137,13 +137,18 @@ class Photos(Dataset[Photo]):
             return Photo(index, (0, 0), (), problem=error.reason)
         if not file.untouched(path):
             return Photo(index, (0, 0), (), problem=TOUCHED)
-        size = (image.shape[0], image.shape[1])
-        if max(size) > MAX_SIDE:
-            return Photo(index, (0, 0), (), problem=f"too large: {size[1]}x{size[0]}, a side is at most {MAX_SIDE:,}")
-        sizes = view_sizes(size, self.scales, self.max_side)
-        views = tuple(torch.from_numpy(np.array(resize(image, one))) for one in sizes)
-        white = bool(image[0].min() == 255 and image.min() == 255)
-        return Photo(index, size, views, image if self.keep_whole else None, file=file, white=white)
+        photo = prepare(image, self.scales, self.max_side, keep_whole=self.keep_whole)
+        return replace(photo, index=index, file=None if photo.problem else file)
+
+
+def prepare(image: np.ndarray, scales: Sequence[float], max_side: int, *, keep_whole: bool) -> Photo:
+    """A decoded photo, uint8 (H, W, 3), with its views; or the problem if it is too large."""
+    size = (image.shape[0], image.shape[1])
+    if max(size) > MAX_SIDE:
+        return Photo(0, (0, 0), (), problem=f"too large: {size[1]}x{size[0]}, a side is at most {MAX_SIDE:,}")
+    views = tuple(torch.from_numpy(np.array(resize(image, one))) for one in view_sizes(size, scales, max_side))
+    white = bool(image[0].min() == 255 and image.min() == 255)
+    return Photo(0, size, views, image if keep_whole else None, white=white)
 
 
 def batches(photos: Iterable[Photo], size: int, *, most_waiting: int | None = None) -> Iterator[list[Photo]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
@@ -14,24 +14,15 @@ from pseudomask.data.collection import Collection, collect, report_ignored
 from pseudomask.data.images import ImagePaths
 from pseudomask.data.reading import Reading
 from pseudomask.data.survey import recorded_config, settle
-from pseudomask.devices import pick_amp, pick_device
-from pseudomask.errors import UsageError
-from pseudomask.extracting.engine import Engine
 from pseudomask.extracting.naming import named_network
 from pseudomask.extracting.photos import Photos
-from pseudomask.extracting.refinement import Refinement
 from pseudomask.extracting.result import ExtractResult
+from pseudomask.extracting.setup import Setup, check_names, make_setup
 from pseudomask.extracting.tags import align, report_tags
-from pseudomask.maps import check_method, make_method, weight_rule
-from pseudomask.maps.cams import check_cam
-from pseudomask.maps.method import MapMethod
-from pseudomask.maps.multiscale import ways
-from pseudomask.maps.passes import Passes, passes
+from pseudomask.maps import weight_rule
 from pseudomask.networks.card import Card
-from pseudomask.networks.checkpoint import load_network
 from pseudomask.networks.network import CamNetwork
-from pseudomask.networks.store import find_weights
-from pseudomask.quoting import command, count
+from pseudomask.quoting import count
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.layout import Outputs, plan_outputs
 from pseudomask.running.record import RunRecord, hash_file
@@ -39,37 +30,21 @@ from pseudomask.running.reporter import Reporter
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """Photos, network and settings of one run.
+class Plan(Setup):
+    """The setup and photos of one run.
 
     Attributes:
         config: what was `given`, with the quality's settings and how the photos' numbers are read filled in; `reading`
             is the latter.
-        passes: at which scales and how mirrored each photo is seen.
         collection: photos and tags, the classes as the weights number them; `outputs`: their files, in its order.
-        amp: precision of the network, None for float32.
-        threshold: the background threshold, `threshold_from` who chose it; `tags_from`: where the tags come from.
-        usual_refiners: those that run where `config.refine` names none.
-        refinement: what is done with each photo's scores before its mask is made.
+        tags_from: where the tags come from.
     """
 
-    config: ExtractConfig
     reading: Reading
-    passes: Passes
     collection: Collection
     outputs: Sequence[Outputs]
-    weights: Path
-    network: CamNetwork
-    card: Card
-    method: MapMethod
-    device: torch.device
-    amp: torch.dtype | None
-    threshold: float
-    threshold_from: str
     tags_from: str
     given: ExtractConfig
-    usual_refiners: tuple[str, ...] = ()
-    refinement: Refinement | None = None
 
     def result(self) -> ExtractResult:
         """The result of a run that has done nothing yet."""
@@ -139,31 +114,8 @@ class Plan:
     def _precision(self) -> str:
         return str(self.amp or torch.float32).removeprefix("torch.")
 
-    def engine(self, reporter: Reporter) -> Engine:
-        scales = self.passes.scales
-        gradients = self.method.gradients  # folded networks have none
-        return Engine(
-            network=self.network.on(self.device) if gradients else self.network.for_maps(self.device, self.amp),
-            method=self.method,
-            device=self.device,
-            amp=self.amp,
-            tag_thresholds=torch.tensor(self.card.tag_thresholds or (0.5,) * len(self.card.classes)),
-            plain_scale=min(range(len(scales)), key=lambda i: abs(scales[i] - 1)),
-            mirrored=self.passes.mirrored,
-            max_side=self.config.max_side,
-            stride=self.config.score_stride,
-            largest=self.config.batch_size,
-            reporter=reporter,
-            look=self.refinement.look if self.refinement else None,
-            look_at=self.whole_view or 0,
-        )
-
-    @property
-    def whole_view(self) -> int | None:
-        """The view that shows photos at their working size and not mirrored; None where there is none."""
-        scales = self.passes.scales
-        straight = (i for i, scale in enumerate(scales) if scale == 1 and not ways(self.passes.mirrored, i)[0])
-        return next(straight, None)
+    def keyed_paths(self) -> Sequence[tuple[str, Path]]:
+        return [(item.key, item.path) for item in self.collection.items]
 
     def photos(self, indices: Sequence[int]) -> Photos:
         """The photos at `indices` of the collection, to be decoded."""
@@ -185,61 +137,19 @@ def make_plan(config: ExtractConfig, reporter: Reporter) -> Plan:
     earlier = None if config.overwrite else recorded_config(config.out)
     given = config
     config, usual_refiners = settle_quality(config, earlier)
-    seen = passes(config)
-    assert config.method is not None
-    check_method(config.method)
-    check_cam(config.cam)
+    check_names(config)
     collection = collect(config.images, config, exclude=config.out)
     outputs = plan_outputs(collection.items, config.images, config.out)
-    weights = find_weights(config.weights)
-    device = pick_device(config.device)
-    amp = pick_amp(config.amp, device)
-    network, card = load_network(weights)
-    if card.vocabulary:
-        network, card = named_network(config, collection, network, card, device, amp, reporter)
-    method = make_method(config, card)
-    method.check(network)
-    if config.method != "cam" and card.reactivated is not None and not card.second_taught:
-        reporter.warn(
-            f"{weights.name}: its second classifier is not used, because it was trained on one class alone and learned "
-            "nothing; train it again with `pseudomask reactivate`"
-        )
-    collection = align(collection, card)
+
+    def choose(network: CamNetwork, card: Card) -> tuple[CamNetwork, Card]:
+        return named_network(config, collection, network, card, reporter)
+
+    setup = make_setup(config, usual_refiners, choose, reporter)
+    collection = align(collection, setup.card)
     report_ignored(collection, reporter)
-    config, reading = settle(config, collection.items, reporter, recorded=earlier)
-    threshold, threshold_from = _threshold(config, card, method)
-    tags_from = report_tags(collection, card, reporter)
-    reporter.info(f"{count(len(collection.items), 'photo')}, {config.method} with {weights.name} on {device}")
-    return Plan(
-        config=config,
-        reading=reading,
-        passes=seen,
-        collection=collection,
-        outputs=outputs,
-        weights=weights,
-        network=network,
-        card=card,
-        method=method,
-        device=device,
-        amp=None if method.gradients and config.amp == "auto" else amp,
-        threshold=threshold,
-        threshold_from=threshold_from,
-        tags_from=tags_from,
-        given=given,
-        usual_refiners=usual_refiners,
-    )
-
-
-def _threshold(config: ExtractConfig, card: Card, method: MapMethod) -> tuple[float, str]:
-    """The background threshold, and who chose it."""
-    if config.threshold == "auto":
-        first = command("extract", config.images, "SEEDS", "--refine", "none")
-        then = command("refine", config.images, "SEEDS", config.out, "--threshold", "auto")
-        raise UsageError(
-            f"--threshold auto needs all photos' scores first: run `{first}` with your other settings, then `{then}`"
-        )
-    if config.threshold is not None:
-        return config.threshold, "given"
-    if method.threshold_key in card.thresholds:
-        return card.thresholds[method.threshold_key], "from the weights' card"
-    return method.default_threshold, "the method's default"
+    config, reading = settle(setup.config, collection.items, reporter, recorded=earlier)
+    tags_from = report_tags(collection, setup.card, reporter)
+    photos = count(len(collection.items), "photo")
+    reporter.info(f"{photos}, {config.method} with {setup.weights.name} on {setup.device}")
+    known = {one.name: getattr(setup, one.name) for one in fields(setup)} | {"config": config}
+    return Plan(**known, reading=reading, collection=collection, outputs=outputs, tags_from=tags_from, given=given)

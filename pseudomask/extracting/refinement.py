@@ -15,7 +15,7 @@ from pseudomask.running.halving import OUT_OF_MEMORY
 from pseudomask.scores import ScoreMap
 
 if TYPE_CHECKING:
-    from pseudomask.extracting.plan import Plan
+    from pseudomask.extracting.setup import Setup
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,10 @@ class Refinement:
         return refined, level, {"threshold": threshold, "masks_threshold": level, **done}
 
 
-MakeRefinement = Callable[["Plan"], Refinement | None]
+MakeRefinement = Callable[["Setup"], Refinement | None]
 
 
-def no_refinement(plan: Plan) -> None:
+def no_refinement(setup: Setup) -> None:
     """For callers that never refine. Raises `PseudomaskError` where the settings ask for it."""
-    if plan.config.refine not in ((), ("none",)):
+    if setup.config.refine not in ((), ("none",)):
         raise PseudomaskError("--refine needs the function `pseudomask.extract`")

@@ -24,6 +24,10 @@ from pseudomask.running.atomic import atomic_write
 Network = TypeVar("Network", bound=nn.Module)
 
 
+_CARD = "pseudomask"  # the key of the card in a file's metadata
+_OF_BACKBONE = "backbone."
+
+
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """All tensors and the metadata of a safetensors file. Raises `WeightsError` if it is not one."""
     if not path.is_file():
@@ -76,14 +80,17 @@ def _finite(tensors: dict[str, Tensor]) -> bool:
 
 def read_card(path: Path) -> Card:
     """The card alone, without reading the tensors."""
+    return Card.from_metadata(_metadata(path), str(path))
+
+
+def _metadata(path: Path) -> dict[str, str]:
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file")
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
+            return dict(file.metadata() or {})
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(f"{path}: not a safetensors file, or truncated ({error})") from None
-    return Card.from_metadata(metadata, str(path))
 
 
 def load_network(path: Path) -> tuple[CamNetwork, Card]:
@@ -151,10 +158,27 @@ def update_card(path: Path, **changes: Any) -> Card:
     return card
 
 
+def is_ours(path: Path) -> bool:
+    """Whether a file has a card of pseudomask."""
+    try:
+        return _CARD in _metadata(path)
+    except WeightsError:  # of another kind, or damaged
+        return False
+
+
 def new_backbone(backbone: str, *, weights: Path | None, style: str, output_stride: int) -> Backbone:
-    """Pretrained. `weights`: a file in the family's own naming (`read_state`); None downloads its default."""
+    """A pretrained backbone.
+
+    Args:
+        weights: a weights file of pseudomask, or one in the family's own naming (`read_state`); None downloads the
+            family's default.
+    """
     made = make_backbone(backbone, style=style, output_stride=output_stride)
-    made.load_pretrained(None if weights is None else read_state(weights))
+    if weights is not None and is_ours(weights):
+        tensors = read_tensors(weights)[0]
+        made.load_renamed({k.removeprefix(_OF_BACKBONE): v for k, v in tensors.items() if k.startswith(_OF_BACKBONE)})
+    else:
+        made.load_pretrained(None if weights is None else read_state(weights))
     return made
 
 

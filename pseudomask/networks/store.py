@@ -17,6 +17,8 @@ PUBLISHED = ("timm:", "torchvision:")
 """Beginnings of the names that `import` downloads."""
 HEADS = "boundaries_*.safetensors"
 """Boundary heads bundled with pseudomask, each for one backbone."""
+PROTOTYPES = "prototypes_*.safetensors"
+"""LPCAM's prototypes bundled with pseudomask, each file for the classes of one weights file."""
 
 
 def bundled_folders() -> tuple[Path, ...]:
@@ -39,8 +41,17 @@ def cached_backbones() -> dict[str, Path]:
 
 def bundled_heads() -> list[Path]:
     """The boundary heads bundled with pseudomask, from the first folder that has any."""
-    found = (sorted(folder.glob(HEADS)) for folder in bundled_folders())
-    return next((heads for heads in found if heads), [])
+    return _all(HEADS)
+
+
+def bundled_prototypes() -> list[Path]:
+    """The prototypes bundled with pseudomask, from the first folder that has any."""
+    return _all(PROTOTYPES)
+
+
+def _all(pattern: str) -> list[Path]:
+    found = (sorted(folder.glob(pattern)) for folder in bundled_folders())
+    return next((files for files in found if files), [])
 
 
 def find_weights(named: Path | None) -> Path:

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
-import torch
 from torch import Tensor
 
 from pseudomask.config import TrainClsConfig
-from pseudomask.errors import WeightsError
-from pseudomask.networks.backbones import make_backbone, spec_of
 from pseudomask.networks.backbones.backbone import Backbone
 from pseudomask.networks.backbones.timm_zoo import FREE
 from pseudomask.networks.card import CLOSED
-from pseudomask.networks.checkpoint import new_backbone
 from pseudomask.networks.network import CamNetwork
 from pseudomask.running.ranks import ranks
 from pseudomask.running.reporter import Reporter, SilentReporter
 from pseudomask.training.fitter import Fitter
+from pseudomask.training.initial import choose_start
 from pseudomask.training.learner import Group, Learner
 from pseudomask.training.losses import classification_loss
 from pseudomask.training.recipe import Recipe
 from pseudomask.training.result import TrainingResult
-from pseudomask.training.session import file_facts, run_training
+from pseudomask.training.session import run_training
 from pseudomask.training.split import gather
 from pseudomask.training.trainer import Trainer
 
@@ -59,34 +55,23 @@ def train_cls(config: TrainClsConfig, reporter: Reporter | None = None) -> Train
     reporter = reporter or SilentReporter()
     split = gather(config)
     closed = config.fit == CLOSED
-    shape: dict[str, Any] = {
-        "backbone": config.backbone,
-        "style": config.backbone_style,
-        "output_stride": config.output_stride,
-    }
-    with torch.device("meta"):
-        sketch = make_backbone(**shape)
-    shape = dict(sketch.card_facts)
-    config = replace(config, freeze=sketch.freeze_point(config.freeze), output_stride=sketch.output_stride)
-    start: dict[str, Any] = {"backbone": config.backbone}
-    if config.backbone_weights is None:
-        start["file"] = spec_of(config.backbone).pretrained
-    elif config.backbone_weights.is_file():
-        start |= file_facts(config.backbone_weights)
-    else:
-        raise WeightsError(f"{config.backbone_weights}: no such weights file")
+    start = choose_start(config)
+    sketch = start.sketch
+    freeze = sketch.freeze_point(config.freeze)
+    config = replace(config, freeze=freeze, backbone_style=sketch.style, output_stride=sketch.output_stride)
     tell_facts(sketch, ranks().once(reporter))
 
     def build() -> Learner:
-        backbone = new_backbone(**shape, weights=config.backbone_weights)
-        network = CamNetwork(len(split.training.classes), **shape)  # drawn second: a seed draws what it always drew
+        backbone = start.build()
+        # drawn after the backbone, so that a seed draws what it always drew
+        network = CamNetwork(len(split.training.classes), **start.shape)
         network.backbone = backbone
         backbone.freeze(config.freeze)
         if closed:
             network.add_reclassifier()
         groups = [Group(list(backbone.parameters()), config.lr), Group([network.classifier.weight], config.head_rate)]
-        return Learner(network, groups, bce_step, dict(shape))
+        return Learner(network, groups, bce_step, start.shape)
 
     method, trainer = ("recam", Fitter) if closed else ("cam", Trainer)
-    recipe = Recipe(command="train-cls", method=method, source=start, build=build, trainer=trainer)
+    recipe = Recipe(command="train-cls", method=method, source=start.facts(), build=build, trainer=trainer)
     return run_training(config, split, recipe, reporter)
