@@ -96,4 +96,6 @@ class ExtractConfig(FolderOptions, MapOptions, LabelOptions, DeviceOptions, Refi
         first=True,
     )
     scores: bool = option(True, "Write OUT/scores/….npz, for evaluate's sweep and for refine.", "Output")
-    batch_size: int = option(4, "Photos of equal size per batch.", "Machine", min=1, role="free")
+    batch_size: int | None = option(
+        None, "Photos of equal size per batch; by default 4 on a CPU, 16 elsewhere.", "Machine", min=1, role="free"
+    )

@@ -31,7 +31,7 @@ _COMPARED = ("command", "classes", "weights.sha256", "tagged")  # photos and tag
 def extract(
     config: ExtractConfig, reporter: Reporter | None = None, refining: MakeRefinement = no_refinement
 ) -> ExtractResult:
-    """`pseudomask.extract`, which says what it does; `refining` makes what `config.refine` asks for."""
+    """See `pseudomask.extract`; `refining` makes the refiners that `config.refine` names."""
     team = ranks()
     reporter = reporter or SilentReporter()
     lead = team.once(reporter)
@@ -61,7 +61,7 @@ def extract(
 
 
 def _open(plan: Plan) -> FolderRun:
-    """The run in its folder, begun or taken up again; nothing is written yet."""
+    """Open a new or earlier run in its folder; nothing is written yet."""
     config, chain = plan.config, plan.refinement
     deciders = deciding(ExtractConfig, (config.method or "", config.cam or "", *(chain.names if chain else ())))
     files = [*(["boundary_sha256"] if chain else []), *plan.method.facts()]
@@ -88,7 +88,7 @@ class Share:
         if not team.alone:
             config, paths = plan.config, ImagePaths(plan.collection.items)
             self.planned = own_batches(
-                paths, pending, config.batch_size, scales=plan.passes.scales, max_side=config.max_side, team=team
+                paths, pending, plan.batch_size, scales=plan.passes.scales, max_side=config.max_side, team=team
             )
             self.pending = [index for batch in self.planned for index in batch]
 
@@ -100,4 +100,4 @@ class Share:
         if self.planned is None:
             order = windowed(range(len(pending)), lambda i: header_size(photos.paths[pending[i]]), config.max_side)
         decoded = load(photos, workers=pick_workers(config.workers), device=self.plan.device, order=order)
-        return batches(decoded, config.batch_size) if self.planned is None else as_planned(decoded, self.planned)
+        return batches(decoded, self.plan.batch_size) if self.planned is None else as_planned(decoded, self.planned)

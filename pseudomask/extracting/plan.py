@@ -1,4 +1,4 @@
-"""What a run of `extract` will do: decided, checked and reported before any photo is decoded."""
+"""The plan of a run of `extract`: decided, checked and reported before any photo is decoded."""
 
 from __future__ import annotations
 

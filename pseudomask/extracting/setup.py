@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from pseudomask.config import ExtractConfig
-from pseudomask.devices import pick_amp, pick_device
+from pseudomask.devices import make_current, pick_amp, pick_device
 from pseudomask.errors import UsageError
 from pseudomask.extracting.cam import with_cam
 from pseudomask.extracting.engine import Engine
@@ -61,6 +61,7 @@ class Setup:
         return ()
 
     def engine(self, reporter: Reporter) -> Engine:
+        make_current(self.device)
         scales = self.passes.scales
         gradients = self.method.gradients  # folded networks have none
         return Engine(
@@ -73,11 +74,16 @@ class Setup:
             mirrored=self.passes.mirrored,
             max_side=self.config.max_side,
             stride=self.config.score_stride,
-            largest=self.config.batch_size,
+            largest=self.batch_size,
             reporter=reporter,
             look=self.refinement.look if self.refinement else None,
             look_at=self.whole_view or 0,
         )
+
+    @property
+    def batch_size(self) -> int:
+        """Photos that may share a batch; a GPU is quicker the more there are, a CPU is not."""
+        return self.config.batch_size or (4 if self.device.type == "cpu" else 16)
 
     @property
     def whole_view(self) -> int | None:

@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors with a card, never a pickle."""
+"""Weights on disk: safetensors with a card; only bare backbones may come from what torch saved, without code."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(
-            f"{path}: not a safetensors file, or truncated ({error}); pickled .pth files are never loaded "
-            "here; `pseudomask import` reads the tensors of a classifier from one"
+            f"{path}: not a safetensors file, or truncated ({error}); a pickled .pth file is read only by "
+            "`train-cls --backbone-weights` and `pseudomask import`"
         ) from None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from pseudomask.config import TrainClsConfig
@@ -15,18 +16,23 @@ from pseudomask.running.ranks import ranks
 from pseudomask.running.reporter import Reporter, SilentReporter
 from pseudomask.training.fitter import Fitter
 from pseudomask.training.initial import choose_start
-from pseudomask.training.learner import Group, Learner
-from pseudomask.training.losses import classification_loss
+from pseudomask.training.learner import Group, Learner, LossFunction
+from pseudomask.training.losses import balanced_weights, classification_loss
 from pseudomask.training.recipe import Recipe
 from pseudomask.training.result import TrainingResult
 from pseudomask.training.session import run_training
-from pseudomask.training.split import gather
+from pseudomask.training.split import gather, tag_matrix
+from pseudomask.training.start import from_closed_form, settled
 from pseudomask.training.trainer import Trainer
 
 
-def bce_step(network: CamNetwork, images: Tensor, tags: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    """Binary cross-entropy of the pooled logits."""
-    return classification_loss(network(images), tags), {}
+def bce_step(weights: Tensor | None = None) -> LossFunction:
+    """Binary cross-entropy of the pooled logits; `weights` as `classification_loss` takes them."""
+
+    def step(network: CamNetwork, images: Tensor, tags: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        return classification_loss(network(images), tags, None if weights is None else weights.to(tags.device)), {}
+
+    return step
 
 
 def tell_facts(backbone: Backbone, reporter: Reporter) -> None:
@@ -55,6 +61,9 @@ def train_cls(config: TrainClsConfig, reporter: Reporter | None = None) -> Train
     reporter = reporter or SilentReporter()
     split = gather(config)
     closed = config.fit == CLOSED
+    config = settled(config, split.training)
+    balanced = config.class_weights == "balanced"
+    loss = bce_step(balanced_weights(torch.from_numpy(tag_matrix(split.training))) if balanced else None)
     start = choose_start(config)
     sketch = start.sketch
     freeze = sketch.freeze_point(config.freeze)
@@ -70,8 +79,15 @@ def train_cls(config: TrainClsConfig, reporter: Reporter | None = None) -> Train
         if closed:
             network.add_reclassifier()
         groups = [Group(list(backbone.parameters()), config.lr), Group([network.classifier.weight], config.head_rate)]
-        return Learner(network, groups, bce_step, start.shape)
+        return Learner(network, groups, loss, start.shape)
 
     method, trainer = ("recam", Fitter) if closed else ("cam", Trainer)
-    recipe = Recipe(command="train-cls", method=method, source=start.facts(), build=build, trainer=trainer)
+    recipe = Recipe(
+        command="train-cls",
+        method=method,
+        source=start.facts(),
+        build=build,
+        trainer=trainer,
+        prepare=from_closed_form if config.start == CLOSED and not closed else None,
+    )
     return run_training(config, split, recipe, reporter)

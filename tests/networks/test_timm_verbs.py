@@ -131,3 +131,37 @@ def test_a_licence_that_restricts_is_told(room: Path, tmp_path: Path) -> None:
     api.train_cls(settings(room, str(tmp_path / "b"), "EVA", dry_run=True), ear)
     assert not any("licence" in one for one in ear.warnings)
     assert any("licence mit" in one and "mean 0.481, 0.458, 0.408" in one for one in ear.infos)
+
+
+TABLE = Path(__file__).parents[2] / "docs" / "networks.md"
+
+
+def rows() -> dict[str, list[str]]:
+    """Family → the other cells of docs/networks.md's table."""
+    lines = [line for line in TABLE.read_text("utf-8").splitlines() if line.startswith("| ")]
+    cells = [[one.strip().strip("`") for one in line.strip("|").split("|")] for line in lines]
+    return {family: rest for family, *rest in cells[2:]}
+
+
+def test_the_table_has_each_family_that_is_tested() -> None:
+    assert {family: name for family, (name, *_) in rows().items()} == {
+        family: real for family, (real, _) in tiny_timm.FAMILIES.items()
+    }
+
+
+@pytest.mark.parametrize("family", tiny_timm.FAMILIES)
+def test_a_row_of_the_table_is_true(family: str) -> None:
+    name, stride, stages, attention, license = rows()[family]
+    own, *others = [int(one) for one in stride.replace("(", "").replace(")", "").replace(",", "").split()]
+    with torch.device("meta"):
+        network = make_backbone(f"timm:{name}")
+        assert network.output_stride == own
+        assert ", ".join(map(str, network.strides[1:])) == stages
+        assert ("yes" if network.attends else "no") == attention
+        assert network.facts["license"] == license
+        for other in {8, 16, 32} - {own}:
+            if other in others:
+                assert make_backbone(f"timm:{name}", output_stride=other).output_stride == other
+            else:
+                with pytest.raises(UsageError, match=f"give --output-stride {own}"):
+                    make_backbone(f"timm:{name}", output_stride=other)

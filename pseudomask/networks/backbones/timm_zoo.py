@@ -137,31 +137,35 @@ def load(model: nn.Module, name: str, tensors: Mapping[str, Tensor]) -> None:
 
     Raises `WeightsError`, before anything changes, if names or shapes differ.
     """
-    own = model.state_dict()
-    found = dict(tensors)
+    found, problems = dict(tensors), _problems(model, tensors)
     convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
-    if convert is not None and (not own.keys() <= found.keys() or _resized(own, found)):
+    if any(problems) and convert is not None:
         try:
-            found = dict(convert(found, model))
-        except Exception:  # written for the files of this network alone
+            found = dict(convert(dict(tensors), model))
+        except Exception:  # it takes the files of this network alone
             found = dict(tensors)
-    heads = tuple(f"{head}." for head in classifiers(model))
-    missing = [key for key in own if key not in found and not key.endswith("num_batches_tracked")]
-    foreign = [key for key in found if key not in own and not key.startswith(heads)]
-    wrong = [key for key in own if key in found and own[key].shape != found[key].shape]
-    if missing or foreign or wrong:
+        problems = _problems(model, found)
+    missing, foreign, wrong = problems
+    if any(problems):
         first = (missing + foreign + wrong)[0]
         raise WeightsError(
             f"these weights are not a {PREFIX}{name}: {len(missing)} tensors missing, {len(foreign)} unknown, "
             f"{len(wrong)} of another shape (first: {first})"
         )
+    own = model.state_dict()
     kept = {key: value.float() if value.is_floating_point() else value for key, value in found.items() if key in own}
     model.load_state_dict(kept, strict=False)
 
 
-def _resized(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> bool:
-    """Whether a table of positions has another size, which timm resamples."""
-    return any(key in found and found[key].shape != value.shape for key, value in own.items())
+def _problems(model: nn.Module, found: Mapping[str, Tensor]) -> tuple[list[str], list[str], list[str]]:
+    """The names that are missing, unknown, and of another shape."""
+    own = model.state_dict()
+    heads = tuple(f"{head}." for head in classifiers(model))
+    return (
+        [key for key in own if key not in found and not key.endswith("num_batches_tracked")],
+        [key for key in found if key not in own and not key.startswith(heads)],
+        [key for key in own if key in found and own[key].shape != found[key].shape],
+    )
 
 
 def classifiers(model: nn.Module) -> tuple[str, ...]:
