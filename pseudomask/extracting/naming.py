@@ -73,7 +73,7 @@ class _Looker:
             ImagePaths(collection.items), range(len(collection.items)), scales=(1.0,), max_side=config.max_side,
             max_pixels=config.max_pixels, allow_truncated=config.allow_truncated, keep_whole=False, reading=reading,
         )  # fmt: skip
-        largest = config.batch_size
+        largest = config.batch_size or 4
         decoded = load(photos, workers=pick_workers(config.workers), device=self.device)
         with reporter.progress(len(photos), "finding classes") as progress:
             for batch in batches(decoded, largest):
