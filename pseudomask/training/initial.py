@@ -13,6 +13,7 @@ from pseudomask.data.survey import recorded_config
 from pseudomask.errors import UsageError, WeightsError
 from pseudomask.networks.backbones import make_backbone, spec_of
 from pseudomask.networks.backbones.backbone import Backbone
+from pseudomask.networks.backbones.timm_zoo import PREFIX
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import is_ours, new_backbone, read_card
 from pseudomask.networks.store import NAMED, find_weights
@@ -77,6 +78,8 @@ def _file(config: TrainClsConfig) -> Path | None:
         return named
     if str(named) in NAMED:
         return find_weights(named)
+    if str(named) == TORCHVISION and config.backbone.startswith(PREFIX):
+        raise UsageError(f"--backbone-weights {TORCHVISION}: {config.backbone} is timm's; leave it out for timm's own")
     if str(named) == TORCHVISION:
         return None
     raise WeightsError(f"{named}: no such weights file{did_you_mean_path(named)}")

@@ -123,6 +123,11 @@ def test_another_stride_than_its_own_is_refused(room: Path) -> None:
         api.train_cls(settings(room, "refused", "DINOv2", output_stride=16))
 
 
+def test_torchvisions_weights_are_not_timms(room: Path) -> None:
+    with pytest.raises(UsageError, match="torchvision: timm:.* leave it out"):
+        api.train_cls(replace(settings(room, "refused", "ViT"), backbone_weights=Path("torchvision")))
+
+
 def test_a_licence_that_restricts_is_told(room: Path, tmp_path: Path) -> None:
     ear = tiny.Ear()
     api.train_cls(settings(room, str(tmp_path / "a"), "DINOv3", dry_run=True), ear)
