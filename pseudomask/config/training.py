@@ -141,11 +141,10 @@ class TrainClsConfig(TrainingOptions):
         "seconds to minutes; it needs no reactivate.",
         "Training",
     )
-    start: Literal["lda", "random"] | None = option(
-        None,
-        "What --fit sgd begins with: lda, the first classifier of --fit lda, or random numbers; by default lda.",
+    start: Literal["random", "lda"] = option(
+        "random",
+        "What the classifier of --fit sgd begins with: random numbers, or lda, the first classifier of --fit lda.",
         "Training",
-        before="random",
     )
     class_weights: Literal["none", "balanced"] = option(
         "none",

@@ -12,7 +12,6 @@ from torch.nn import functional as F
 from pseudomask.config import TrainClsConfig
 from pseudomask.data.collection import Collection
 from pseudomask.data.survey import recorded_config
-from pseudomask.networks.card import CLOSED
 from pseudomask.networks.network import CamNetwork
 from pseudomask.running.signals import Stop
 from pseudomask.training.base import BaseTrainer
@@ -33,18 +32,15 @@ _SCALES = torch.arange(1, 21) / 20
 
 
 def settled(config: TrainClsConfig, training: Collection) -> TrainClsConfig:
-    """With the number of epochs and the start decided: those of the training in RUN, if there is one."""
+    """With the number of epochs decided: that of the training in RUN, if there is one."""
     told = (None if config.overwrite else recorded_config(config.run)) or {}
     begun = bool(told) and told.get("fit", "sgd") == config.fit
-    epochs, start = config.epochs, config.start
+    epochs = config.epochs
     if not epochs:
         before = told.get("epochs") if begun else None
         enough = epochs_for(config.min_steps, len(training.items), config.batch_size, least=EPOCHS)
         epochs = before if isinstance(before, int) and before > 0 else enough
-    if start is None:
-        before = told.get("start") or "random" if begun else CLOSED  # version 0.1.0 knew no other start
-        start = "random" if before == "random" else "lda"
-    return replace(config, epochs=epochs, start=start)
+    return replace(config, epochs=epochs)
 
 
 def few(training: Collection) -> bool:

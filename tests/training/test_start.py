@@ -32,7 +32,7 @@ def classifier(path: Path | None) -> torch.Tensor:
 def test_it_begins_with_the_closed_form(runs: Path, settings: Settings) -> None:
     """Steps of 1e-9 leave the start as it was: the direction of --fit lda, and no more confident."""
     ear = tiny.Ear()
-    begun = train_cls(settings(runs / "x", start=None, **HARDLY), ear)
+    begun = train_cls(settings(runs / "x", start="lda", **HARDLY), ear)
     fitted = classifier(train_cls(settings(runs / "lda", fit="lda")).weights)
     assert [info for info in ear.infos if "--fit lda gave better masks" in info]
     rows = classifier(begun.weights)
@@ -86,7 +86,7 @@ def test_a_training_of_an_earlier_version_is_still_the_same(runs: Path, settings
     for name in ("start", "patience", "class_weights", "min_steps"):
         del record["config"][name]
     (runs / "x/run.json").write_text(json.dumps(record))
-    train_cls(settings(runs / "x", epochs=0, start=None, min_steps=100))
+    train_cls(settings(runs / "x", epochs=0, min_steps=100))
     assert made.weights.read_bytes() == before
     with pytest.raises(RecordMismatch, match="start was"):
         train_cls(settings(runs / "x", epochs=0, start="lda"))
