@@ -124,7 +124,7 @@ def test_another_stride_than_its_own_is_refused(room: Path) -> None:
 
 
 def test_torchvisions_weights_are_not_timms(room: Path) -> None:
-    with pytest.raises(UsageError, match="torchvision: timm:.* leave it out"):
+    with pytest.raises(UsageError, match=r"torchvision: timm:.* leave it out"):
         api.train_cls(replace(settings(room, "refused", "ViT"), backbone_weights=Path("torchvision")))
 
 
