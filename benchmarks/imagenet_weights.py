@@ -32,8 +32,35 @@ MANUAL = {
     "tvmonitor": ("television", "monitor", "screen"),
     "tv": ("television",),
     "pottedplant": ("pot",),
+    "stop sign": ("street_sign",),
+    "handbag": ("purse",),
+    "sink": ("washbasin",),
+    "toilet": ("toilet_seat",),
+    "chicken": ("cock", "hen"),
+    "smartphone": ("cellular_telephone",),
+    "mobile": ("cellular_telephone",),
 }
-"""Class names of VOC and COCO that WordNet does not have, as ImageNet classes."""
+"""Names that people use and WordNet has not, or not below such classes, as ImageNet classes."""
+
+SAME = {
+    "bicycle": ("bike", "bikes"),
+    "cat": ("kitten", "kitty", "puss"),
+    "dog": ("puppy", "pup", "doggy"),
+    "ball": ("sports ball",),
+    "rabbit": ("bunny",),
+    "sheep": ("lamb",),
+    "cock": ("rooster",),
+    "person": (
+        "people", "man", "men", "woman", "women", "child", "children", "boy", "girl", "baby", "human", "pedestrian",
+    ),
+}  # fmt: skip
+"""Other names of what the table has."""
+
+WRONG = (
+    "snowboard", "skateboard", "surfboard", "frisbee", "baseball bat", "baseball glove", "toothbrush", "scissors",
+    "fork",
+)  # fmt: skip
+"""Names of COCO's whose only kind with classes is another thing: the kind of a surfboard has a scoreboard."""
 
 
 class WordNet:
@@ -95,6 +122,21 @@ def name_table(net: WordNet, synsets: list[str]) -> dict[str, dict[str, object]]
     return table
 
 
+def mend(table: dict[str, dict[str, object]], names: list[str]) -> dict[str, dict[str, object]]:
+    """The table with `MANUAL`, `SAME` and without `WRONG`."""
+    made = {
+        fold(name): {"in": sorted(names.index(one) for one in classes), "as": ", ".join(classes)}
+        for name, classes in MANUAL.items()
+    }
+    same = {fold(other): table[name] for name, others in SAME.items() for other in others}
+    wrong = {fold(name) for name in WRONG}
+    return {name: one for name, one in (table | made | same).items() if name not in wrong}
+
+
+def pack(table: dict[str, dict[str, object]]) -> bytes:
+    return gzip.compress(json.dumps(table, sort_keys=True, separators=(",", ":")).encode(), mtime=0)
+
+
 def unique(names: list[str], net: WordNet, synsets: list[str]) -> tuple[str, ...]:
     """The class names; those that stand twice get the next word of their synset, or that of its kind."""
     found: list[str] = []
@@ -116,9 +158,7 @@ def main() -> None:
     with safe_open(options.classifier, framework="pt") as file:
         names: list[str] = json.loads(file.metadata()["classes"])
     table = name_table(net, synsets)
-    for name, classes in MANUAL.items():
-        table[fold(name)] = {"in": sorted(names.index(one) for one in classes), "as": ", ".join(classes)}
-    TABLE.write_bytes(gzip.compress(json.dumps(table, sort_keys=True, separators=(",", ":")).encode(), mtime=0))
+    TABLE.write_bytes(pack(mend(table, names)))
     network = CamNetwork(len(names), "resnet50", style="caffe")
     network.backbone.load_pretrained(load_file(options.backbone))
     layer = load_file(options.classifier)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pseudomask.api import *  # noqa: F403
 else:
     _CONFIGS = {verb.config.__name__: verb.config for verb in VERBS.values()}
-    _VERBS = {verb.name.replace("-", "_"): verb for verb in VERBS.values()}
+    _VERBS = {verb.identifier: verb for verb in VERBS.values()}
     _OBJECTS = {"Predictor": "pseudomask.predictor"}
     __all__ = ["PseudomaskError", "__version__", *_CONFIGS, *_OBJECTS, *_VERBS]
     globals().update(_CONFIGS)

@@ -23,6 +23,7 @@ from pseudomask.config import DoctorConfig as DoctorConfig
 from pseudomask.config import EvaluateConfig as EvaluateConfig
 from pseudomask.config import ExportConfig as ExportConfig
 from pseudomask.config import ExtractConfig as ExtractConfig
+from pseudomask.config import ImportConfig as ImportConfig
 from pseudomask.config import PrototypesConfig as PrototypesConfig
 from pseudomask.config import ReactivateConfig as ReactivateConfig
 from pseudomask.config import RefineConfig as RefineConfig
@@ -30,12 +31,17 @@ from pseudomask.config import ReportConfig as ReportConfig
 from pseudomask.config import RunConfig as RunConfig
 from pseudomask.config import TrainAffinityConfig as TrainAffinityConfig
 from pseudomask.config import TrainClsConfig as TrainClsConfig
+from pseudomask.config import WeightsConfig as WeightsConfig
 from pseudomask.evaluation import EvaluateResult as EvaluateResult
 from pseudomask.evaluation import evaluate as evaluate
 from pseudomask.exporting.export import export as export
 from pseudomask.exporting.result import ExportResult as ExportResult
 from pseudomask.extracting.result import ExtractResult as ExtractResult
 from pseudomask.extraction import extract as extract
+from pseudomask.importing import ImportResult as ImportResult
+from pseudomask.importing import import_ as import_
+from pseudomask.inventory import WeightsResult as WeightsResult
+from pseudomask.inventory import weights as weights
 from pseudomask.prediction import Prediction as Prediction
 from pseudomask.predictor import Predictor as Predictor
 from pseudomask.prototyping import PrototypesResult as PrototypesResult

@@ -8,6 +8,7 @@ without torch.
 from __future__ import annotations
 
 import importlib
+import keyword
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from pseudomask.config import (
     EvaluateConfig,
     ExportConfig,
     ExtractConfig,
+    ImportConfig,
     PrototypesConfig,
     ReactivateConfig,
     RefineConfig,
@@ -27,6 +29,7 @@ from pseudomask.config import (
     RunConfig,
     TrainAffinityConfig,
     TrainClsConfig,
+    WeightsConfig,
 )
 from pseudomask.running.reporter import Reporter
 
@@ -46,7 +49,7 @@ class Result(Protocol):
     """What a verb's function returns.
 
     Optional methods: `headline()`, a line shown first; `table()`, a (header, rows) pair shown instead of the
-    summary; `notes()`, lines shown last.
+    summary, or None; `notes()`, lines shown last.
     """
 
     @property
@@ -106,6 +109,12 @@ class Verb:
     def of(self, config: Any) -> Verb:
         """The verb adapted to these settings."""
         return replace(self, **self.varies(config))
+
+    @property
+    def identifier(self) -> str:
+        """The name of its function in Python."""
+        name = self.name.replace("-", "_")
+        return f"{name}_" if keyword.iskeyword(name) else name
 
     @property
     def run(self) -> Callable[[Any, Reporter], Result]:
@@ -215,6 +224,14 @@ VERBS = {
             makes=("lpcam_prototypes",),
         ),
         Verb(
+            name="import",
+            config=ImportConfig,
+            function="pseudomask.importing:import_",
+            help="Turn a classifier trained elsewhere into weights for extract.",
+            group=TRAIN,
+            stdout=lambda config, result: (result.out,) if result.written else (),
+        ),
+        Verb(
             name="extract",
             config=ExtractConfig,
             function="pseudomask.extraction:extract",
@@ -300,6 +317,14 @@ VERBS = {
             group=MAKE,
             configurable=False,
             stdout=_out,
+        ),
+        Verb(
+            name="weights",
+            config=WeightsConfig,
+            function="pseudomask.inventory:weights",
+            help="List weights with their classes and licence; search the names of classes.",
+            group=MACHINE,
+            configurable=False,
         ),
         Verb(
             name="doctor",

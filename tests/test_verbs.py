@@ -45,7 +45,7 @@ def test_a_row_is_consistent(verb: Verb) -> None:
 
 @ROWS
 def test_the_api_has_its_function_and_its_settings(verb: Verb) -> None:
-    name = verb.name.replace("-", "_")
+    name = verb.identifier
     function = getattr(api, name)
     assert function is getattr(pseudomask, name) is verb.run
     assert getattr(api, verb.config.__name__) is getattr(pseudomask, verb.config.__name__) is verb.config
@@ -58,7 +58,7 @@ def test_the_api_has_its_function_and_its_settings(verb: Verb) -> None:
 
 def test_the_api_has_nothing_besides() -> None:
     public = {name for name, value in vars(api).items() if callable(value)}
-    known = {name for verb in VERBS.values() for name in (verb.name.replace("-", "_"), verb.config.__name__)}
+    known = {name for verb in VERBS.values() for name in (verb.identifier, verb.config.__name__)}
     besides = {"Prediction", "Predictor"}
     assert {name for name in public - known - besides if not name.endswith("Result")} == set()
     assert set(pseudomask.__all__) == known | {"Predictor", "PseudomaskError", "__version__"}

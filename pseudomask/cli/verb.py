@@ -88,8 +88,8 @@ def _show(verb: Verb, config: Any, result: Any) -> None:
     """Print the result for people: its headline (if any), its table or else its summary, and its notes (if any)."""
     if hasattr(result, "headline"):
         _lines(result.headline(), "")
-    if hasattr(result, "table"):
-        _lines(*console.table(*result.table()))
+    if hasattr(result, "table") and (table := result.table()):
+        _lines(*console.table(*table))
     else:
         _show_summary(_rows(verb, config, result))
     if hasattr(result, "notes") and (notes := result.notes()):

@@ -20,6 +20,8 @@ from pseudomask.config.extract import ExtractConfig as ExtractConfig
 from pseudomask.config.extract import MapOptions as MapOptions
 from pseudomask.config.extract import Quality as Quality
 from pseudomask.config.extract import Tta as Tta
+from pseudomask.config.imports import ImportConfig as ImportConfig
+from pseudomask.config.inventory import WeightsConfig as WeightsConfig
 from pseudomask.config.methods.cpmc import CalibTarget as CalibTarget
 from pseudomask.config.methods.cpmc import CpmcAffinity as CpmcAffinity
 from pseudomask.config.methods.cpmc import CpmcCalibration as CpmcCalibration

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -22,9 +22,9 @@ def option(
     return field(default=default, metadata={"help": help, "panel": panel, "role": role, "of": of, **more})
 
 
-def argument(help: str, *, role: Role = "place") -> Any:
-    """A required positional argument."""
-    return field(metadata={"help": help, "positional": True, "role": role})
+def argument(help: str, *, role: Role = "place", default: Any = MISSING, **more: Any) -> Any:
+    """A positional argument; without a default, it is required."""
+    return field(default=default, metadata={"help": help, "positional": True, "role": role, **more})
 
 
 _of_tags = partial(option, panel="Input", role="place")

@@ -30,7 +30,7 @@ class MapOptions(SingleMethodOptions, CamOptions):
     )
     weights: Path | None = option(
         None,
-        "Weights file, or imagenet (docs/imagenet.md); by default $PSEUDOMASK_WEIGHTS, else the bundled weights.",
+        "Weights file, or imagenet (docs/imagenet.md) or voc; by default $PSEUDOMASK_WEIGHTS, else the bundled voc.",
         "Method",
         role="place",
         first=True,

@@ -141,10 +141,10 @@ def collect(folder: Path, options: LabelOptions, *, exclude: Path | None = None)
     )
 
 
-def align_tags(collection: Collection, classes: tuple[str, ...]) -> Collection:
+def align_tags(collection: Collection, classes: tuple[str, ...], *, better: str = "") -> Collection:
     """The collection with tags as positions in the class list of the weights.
 
-    Raises `LabelError` if the labels name a class that the weights do not have.
+    Raises `LabelError` if the labels name a class that the weights do not have; `better` is its first advice, if any.
     """
     if collection.tags is None or collection.classes == classes:
         return replace(collection, classes=classes)
@@ -157,8 +157,8 @@ def align_tags(collection: Collection, classes: tuple[str, ...]) -> Collection:
     check_targets(unknown, collection.renamed, classes)
     if unknown and not collection.drop_unknown:
         raise LabelError(
-            f"{collection.labels}: the weights have no class {names_of(unknown)}; they have "
-            f"{listed(classes, 6)}; {advice(unknown, classes)}"
+            f"{collection.labels}: the weights have no class {names_of(unknown)}; "
+            f"{f'{better}; or' if better else f'they have {listed(classes, 6)};'} {advice(unknown, classes)}"
         )
     moved = {old: position.get(name) for old, name in enumerate(collection.classes)}
     tags = {

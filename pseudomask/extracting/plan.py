@@ -14,10 +14,11 @@ from pseudomask.data.collection import Collection, collect, report_ignored
 from pseudomask.data.images import ImagePaths
 from pseudomask.data.reading import Reading
 from pseudomask.data.survey import recorded_config, settle
+from pseudomask.extracting.naming import named_network
 from pseudomask.extracting.photos import Photos
 from pseudomask.extracting.result import ExtractResult
 from pseudomask.extracting.setup import Setup, check_names, make_setup
-from pseudomask.extracting.tags import align, classes_of_tags, report_tags
+from pseudomask.extracting.tags import align, report_tags
 from pseudomask.maps import weight_rule
 from pseudomask.networks.card import Card
 from pseudomask.networks.network import CamNetwork
@@ -141,7 +142,7 @@ def make_plan(config: ExtractConfig, reporter: Reporter) -> Plan:
     outputs = plan_outputs(collection.items, config.images, config.out)
 
     def choose(network: CamNetwork, card: Card) -> tuple[CamNetwork, Card]:
-        return classes_of_tags(collection, network, card, reporter)
+        return named_network(config, collection, network, card, reporter)
 
     setup = make_setup(config, usual_refiners, choose, reporter)
     collection = align(collection, setup.card)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pseudomask import vocabulary
 from pseudomask.data.collection import Collection, align_tags, report_labels
-from pseudomask.errors import LabelError, UsageError
+from pseudomask.data.labels.renaming import suggestions
+from pseudomask.errors import UsageError
 from pseudomask.networks.card import Card
 from pseudomask.networks.network import CamNetwork
 from pseudomask.quoting import count
@@ -35,16 +36,22 @@ def classes_of_tags(
 
 
 def align(collection: Collection, card: Card) -> Collection:
-    """`align_tags`; an error about tags says which of them the ImageNet weights know."""
-    try:
-        return align_tags(collection, card.classes)
-    except LabelError as error:
-        used = _used(collection)
-        known = vocabulary.known(used)
-        if not known or card.vocabulary:
-            raise
-        advice = f"or use --weights imagenet, which knows {len(known)} of {count(len(used), 'tag')}"
-        raise LabelError(f"{error}; {advice}") from None
+    """`align_tags`; an error about tags says what the ImageNet weights would do with them."""
+    return align_tags(collection, card.classes, better="" if card.vocabulary else _with_imagenet(collection, card))
+
+
+def _with_imagenet(collection: Collection, card: Card) -> str:
+    """The flags to add for ImageNet's weights, if these know more of the photos' tags than the weights of `card`."""
+    used = _used(collection)
+    unknown = [tag for tag in used if tag not in card.classes]
+    known = vocabulary.known(used)
+    if len(known) <= len(used) - len(unknown) + len(suggestions(unknown, card.classes)):
+        return ""
+    people = [tag for tag in known if (one := vocabulary.meaning(tag)) is not None and one.kind == "person"]
+    but = f" (but {people[0]} only badly)" if people else ""
+    if len(known) == len(used):
+        return f"add --weights imagenet, which knows all of these tags{but}"
+    return f"add --weights imagenet --unknown-tags drop, which knows {len(known)} of {count(len(used), 'tag')}{but}"
 
 
 def _used(collection: Collection) -> list[str]:

@@ -105,8 +105,8 @@ class Card:
         """Read and check a card. Raises `WeightsError` naming `source` and the problem."""
         if not metadata or "pseudomask" not in metadata:
             raise WeightsError(
-                f"{source}: not pseudomask weights (no card); make them with `pseudomask train-cls` (a bare backbone "
-                "goes to `train-cls --backbone-weights`)"
+                f"{source}: not pseudomask weights (no card); make them with `pseudomask train-cls`, or with "
+                "`pseudomask import` from a classifier (a bare backbone goes to `train-cls --backbone-weights`)"
             )
         try:
             values = json.loads(metadata["pseudomask"])

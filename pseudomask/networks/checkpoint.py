@@ -38,7 +38,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(
             f"{path}: not a safetensors file, or truncated ({error}); a pickled .pth file is read only by "
-            "`train-cls --backbone-weights`"
+            "`train-cls --backbone-weights` and `pseudomask import`"
         ) from None
 
 

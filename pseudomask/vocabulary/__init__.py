@@ -19,10 +19,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from pseudomask.data.labels.renaming import names_of
 from pseudomask.errors import LabelError
 from pseudomask.networks.card import Card
 from pseudomask.networks.network import CamNetwork
-from pseudomask.quoting import count, quoted
+from pseudomask.quoting import count, shell_word
 
 TABLE = Path(__file__).with_name("imagenet.json.gz")
 LEAST_PROBABILITY = 0.3
@@ -56,6 +57,17 @@ def _table() -> dict[str, Meaning]:
     return {name: Meaning(tuple(one["in"]), one["as"], one.get("near", False)) for name, one in entries.items()}
 
 
+def synsets() -> dict[tuple[int, ...], list[str]]:
+    """Everything that the vocabulary has: sets of classes → the words of the synsets that have these, then an id."""
+    found: dict[tuple[int, ...], list[str]] = {}
+    ids = {}
+    for name, one in _table().items():
+        if re.fullmatch(r"n\d{8}", name):
+            found.setdefault(one.classes, []).append(one.kind)
+            ids[one.classes] = name
+    return {classes: [*words, ids[classes]] for classes, words in found.items()}
+
+
 def known(tags: Sequence[str]) -> tuple[str, ...]:
     """The tags that have a meaning in the vocabulary."""
     return tuple(tag for tag in tags if meaning(tag) is not None)
@@ -69,17 +81,24 @@ def meaning(tag: str) -> Meaning | None:
     return next((table[one] for one in tries if one in table), None)
 
 
+def nearest(tag: str) -> list[str]:
+    """Up to three names in the vocabulary that are spelled like the tag."""
+    return get_close_matches(fold(tag), [one for one in _table() if len(one) < 25], n=3, cutoff=0.7)
+
+
 def meanings(tags: Sequence[str]) -> list[Meaning]:
     """The meaning of each tag. Raises `LabelError`, suggesting the nearest names, if any tag is unknown."""
     found = {tag: meaning(tag) for tag in tags}
     unknown = [tag for tag, one in found.items() if one is None]
     if unknown:
-        near = get_close_matches(fold(unknown[0]), [one for one in _table() if len(one) < 25], n=3, cutoff=0.7)
-        hint = f" (the nearest names are {', '.join(near)})" if near else ""
-        more = f" and {count(len(unknown) - 1, 'other tag')}" if len(unknown) > 1 else ""
+        near = nearest(unknown[0])
+        hint = f" (the nearest names to the first are {', '.join(near)})" if near else ""
+        drop = ", or leave them out with --unknown-tags drop" if len(unknown) < len(found) else ""
+        rename = shell_word(f"{unknown[0]}=NAME")
         raise LabelError(
-            f"{quoted(unknown[0])}{hint}{more}: no class or kind of ImageNet has this name; rename tags with --map "
-            f"'{unknown[0]}=NAME', or leave them out with --unknown-tags drop"
+            f"no class or kind of ImageNet is called {names_of(unknown)}{hint}; rename tags with --map "
+            f"{rename}{drop}; its names are English, and `pseudomask weights imagenet --classes "
+            "WORD` searches them"
         )
     return [one for one in found.values() if one is not None]
 

@@ -22,6 +22,11 @@ from pseudomask.vocabulary import describe, fold, known, meaning, meanings
         ("aeroplane", 1, 404),  # airliner
         ("buses", 3, 779),  # school bus
         ("n02084071", 118, 207),  # the synset of dog
+        ("puppy", 118, 207),
+        ("women", 3, 982),  # as person: the groom is one of them
+        ("bike", 2, 671),  # WordNet's first bike is a motorcycle
+        ("sports ball", 10, 852),  # COCO's; tennis ball
+        ("handbag", 1, 748),
     ],
 )
 def test_a_tag_stands_for_the_classes_of_its_kind(tag: str, classes: int, one: int) -> None:
@@ -46,8 +51,16 @@ def test_names_of_one_vocabulary_are_told_apart_from_words_it_has_not() -> None:
 
 
 def test_unknown_tags_come_with_the_nearest_names_and_the_flags() -> None:
-    with pytest.raises(LabelError, match=r"'zebbra'.*zebra.*1 other tag.*--map.*--unknown-tags drop"):
+    with pytest.raises(LabelError, match=r"'zebbra', 'qqqq'.*zebra.*--map zebbra=NAME.*--unknown-tags drop"):
         meanings(["dog", "zebbra", "qqqq"])
+    with pytest.raises(LabelError, match=r"'Katze'.*names are English") as caught:
+        meanings(["Katze"])
+    assert "drop" not in str(caught.value)  # nothing would be left
+
+
+@pytest.mark.parametrize("tag", ["surfboard", "baseball bat", "scissors"])
+def test_a_kind_that_holds_only_another_thing_is_no_meaning(tag: str) -> None:
+    assert meaning(tag) is None
 
 
 def test_names_are_compared_without_case_accents_and_spaces() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,14 @@ import torch
 
 from pseudomask.config import ExtractConfig
 from pseudomask.errors import LabelError, UsageError
+from pseudomask.extracting import naming
 from pseudomask.extraction import extract
 from pseudomask.networks import store
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import save_network
 from pseudomask.networks.network import CamNetwork
 from pseudomask.vocabulary import GroupLogits, meaning, network_for
+from pseudomask.vocabulary.sets import class_set
 
 NAMES = tuple(f"class {i}" for i in range(1000))
 CARD = Card(classes=NAMES, method="cam", backbone=tiny.NARROW, weight_rule="first", vocabulary="imagenet")
@@ -75,9 +78,48 @@ def test_extract_names_its_classes_after_the_tags(place: Path, method: str) -> N
     assert json.loads((place / "out/run.json").read_text())["classes"] == ["dog", "violin", "zebra"]
 
 
-def test_without_tags_a_class_file_says_what_to_look_for(place: Path) -> None:
-    with pytest.raises(UsageError, match=r"1,000 classes.*--class-file"):
+@pytest.fixture
+def sure(place: Path) -> Path:
+    """Weights that see a zebra in every photo, and nothing else."""
+    whole = network()
+    names = class_set("imagenet")
+    with torch.no_grad():
+        whole.classifier.weight.zero_()
+        whole.classifier.weight[340] = 40.0  # features are positive
+    save_network(place / "box" / store.NAMED["imagenet"], whole, replace(CARD, classes=names))
+    return place
+
+
+def test_without_tags_the_classes_are_those_that_photos_show(sure: Path) -> None:
+    result = extract(settings(sure, labels=None))
+    assert result.classes == ("zebra",)
+    lines = [json.loads(line) for line in (sure / "out/manifest.jsonl").read_text().splitlines()]
+    assert [line["classes"] for line in lines if "classes" in line] == [["zebra"]] * 4
+
+
+def test_a_resumed_run_keeps_its_classes_and_looks_no_more(sure: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    extract(settings(sure, labels=None))
+    monkeypatch.setattr(naming, "load", None)
+    (sure / "out/deep").mkdir(exist_ok=True)
+    again = extract(settings(sure, labels=None))
+    assert (again.classes, again.exit_code) == (("zebra",), 0)
+    with pytest.raises(TypeError):  # it would look
+        extract(settings(sure, labels=None, overwrite=True))
+
+
+def test_without_tags_and_without_a_sure_class_it_says_what_to_give(place: Path) -> None:
+    whole = network()
+    with torch.no_grad():
+        whole.classifier.weight.zero_()
+    save_network(
+        place / "box" / store.NAMED["imagenet"], whole, replace(CARD, classes=class_set("imagenet")), torch.float32
+    )
+    with pytest.raises(UsageError, match=r"no photo shows.*--labels FILE, or --class-file"):
         extract(settings(place, labels=None))
+    assert not (place / "out").exists()
+
+
+def test_without_tags_a_class_file_says_what_to_look_for(place: Path) -> None:
     (place / "names.txt").write_text("background\ncat\nfurniture\n")
     result = extract(settings(place, labels=None, class_file=place / "names.txt"))
     assert result.classes == ("cat", "furniture")
@@ -103,15 +145,26 @@ def test_a_category_that_no_photo_shows_may_be_unknown(place: Path) -> None:
     assert extract(settings(place, labels=place / "coco.json")).classes == ("zebra", "dog")
 
 
-def test_weights_of_other_classes_name_it_where_it_knows_the_tags(place: Path) -> None:
+@pytest.mark.parametrize(
+    ("tags", "advice"),
+    [
+        (("dog", "zebra", "violin"), r"no class 'dog', 'violin', 'zebra'; add --weights imagenet, which knows all"),
+        (("dog", "zebra", "person"), r"; add --weights imagenet, .*all.*\(but person only badly\)"),
+        (("dog", "sky", "zebra"), r"; add --weights imagenet --unknown-tags drop, which knows 2 of 3 tags"),
+        (("discs", "bars", "bar"), r"they have bar, .*add --map bars=bar,discs=disc"),
+        (("grzl", "brzl", "bar"), r"they have bar.*--unknown-tags drop"),
+    ],
+)
+def test_weights_of_other_classes_name_it_where_it_knows_more_tags(
+    place: Path, tags: tuple[str, ...], advice: str
+) -> None:
     tiny.write_weights(place / "own.safetensors")
-    with pytest.raises(LabelError, match=r"no class 'dog'.*--weights imagenet, which knows 3 of 3 tags"):
+    rows = (place / "tags.csv").read_text().splitlines()
+    lines = [rows[0], *(f"{row.split(',')[0]},{tag}" for row, tag in zip(rows[1:], (*tags, ""), strict=True))]
+    (place / "tags.csv").write_text("\n".join(lines) + "\n")
+    with pytest.raises(LabelError, match=advice) as caught:
         extract(settings(place, weights=place / "own.safetensors"))
-    rows = (place / "tags.csv").read_text().replace("zebra;dog", "grzl").replace("dog", "brzl").replace("violin", "xy")
-    (place / "tags.csv").write_text(rows)
-    with pytest.raises(LabelError) as caught:
-        extract(settings(place, weights=place / "own.safetensors"))
-    assert "imagenet" not in str(caught.value)
+    assert ("imagenet" in str(caught.value)) == ("imagenet" in advice)
 
 
 def test_a_file_of_that_name_comes_first(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,8 +20,11 @@ _SAME = (
     ("pottedplant", "houseplant"),
     ("cow", "cattle"),
     ("diningtable", "kitchen & dining room table"),
+    ("person", "people", "man", "men", "woman", "women", "child", "children", "boy", "girl", "pedestrian"),
+    ("cat", "kitten", "kitty"),
+    ("dog", "puppy"),
 )
-"""What VOC, COCO and Open Images call one thing."""
+"""What VOC, COCO, Open Images and people call one thing."""
 _SURE = 0.8  # by spelling alone: `hrose` is like horse, but `carrot` (0.67) is no car
 _SHOWN = 3
 

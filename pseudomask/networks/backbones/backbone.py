@@ -12,6 +12,7 @@ from pseudomask.config import Style
 from pseudomask.data.pixels import IMAGENET, Normalisation
 from pseudomask.errors import UsageError, WeightsError
 from pseudomask.networks.features import Features
+from pseudomask.quoting import count, listed
 from pseudomask.suggest import did_you_mean
 
 ALL = "all"
@@ -127,22 +128,31 @@ class Backbone(nn.Module):
 
         Raises `WeightsError` if they do not fit, cannot be downloaded, or do not exist.
         """
-        if tensors is None:
-            raise WeightsError(f"{self.name} has no published weights to download; give --backbone-weights FILE")
-        self.load_renamed(tensors)
+        self.load_renamed(self.own_names(self.published() if tensors is None else tensors))
+
+    def published(self) -> Mapping[str, Tensor]:
+        """The family's published weights, downloaded once, with their classifier. Raises `WeightsError` if none."""
+        raise WeightsError(f"{self.name} has no published weights to download", advice="give --backbone-weights FILE")
+
+    def own_names(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Tensors in the family's published naming, under this module's names, without those of a classifier."""
+        return dict(tensors)
+
+    def misfits(self, tensors: Mapping[str, Tensor]) -> dict[str, list[str]]:
+        """Names of tensors that are `missing`, `unknown` or `of another shape`, compared with this module's."""
+        own = self.state_dict()
+        return {
+            "missing": [k for k in own if k not in tensors and not k.endswith("num_batches_tracked")],
+            "unknown": [k for k in tensors if k not in own],
+            "of another shape": [k for k in own if k in tensors and own[k].shape != tensors[k].shape],
+        }
 
     def load_renamed(self, tensors: Mapping[str, Tensor]) -> None:
         """Load tensors with this module's names. Raises `WeightsError` if names or shapes differ."""
-        own = self.state_dict()
-        missing = [k for k in own if k not in tensors and not k.endswith("num_batches_tracked")]
-        foreign = [k for k in tensors if k not in own]
-        wrong = [k for k in own if k in tensors and own[k].shape != tensors[k].shape]
-        if missing or foreign or wrong:
-            first = (missing + foreign + wrong)[0]
-            raise WeightsError(
-                f"these weights are not a {self.name}: {len(missing)} tensors missing, {len(foreign)} unknown, "
-                f"{len(wrong)} of another shape (first: {first})"
-            )
+        wrong = {kind: names for kind, names in self.misfits(tensors).items() if names}
+        if wrong:
+            told = (f"{count(len(names), 'tensor')} {kind} ({listed(names)})" for kind, names in wrong.items())
+            raise WeightsError(f"these weights are not a {self.name}: {', '.join(told)}")
         self.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}, strict=False)
 
 

@@ -72,15 +72,15 @@ class ResNetBackbone(Backbone):
         None downloads torchvision's weights to torch's cache, checks torchvision's hash, and loads them without
         unpickling code.
         """
-        names = {"conv1": "stem.0", "bn1": "stem.1"}  # our stem numbers its parts by position
-        renamed = {}
-        for key, value in (self._fetched() if tensors is None else tensors).items():
-            module, _, rest = key.partition(".")
-            if module != "fc":
-                renamed[f"{names.get(module, module)}.{rest}"] = value
-        self.load_renamed(renamed)
+        self.load_renamed(self.own_names(self.published() if tensors is None else tensors))
 
-    def _fetched(self) -> Mapping[str, Tensor]:
+    def own_names(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        names = {"conv1": "stem.0", "bn1": "stem.1"}  # our stem numbers its parts by position
+        split = ((key.partition("."), value) for key, value in tensors.items())
+        return {f"{names.get(part, part)}.{rest}": value for (part, _, rest), value in split if part != "fc"}
+
+    def published(self) -> Mapping[str, Tensor]:
+        """torchvision's weights of this network, with their classifier. Raises `WeightsError` if they cannot be had."""
         try:
             # torch reports downloads on stdout, which is for data; a parent may have started us without streams
             with redirect_stdout(sys.stderr or io.StringIO()):
@@ -89,7 +89,8 @@ class ResNetBackbone(Backbone):
                 return state
         except (OSError, RuntimeError, EOFError, HTTPException) as error:
             raise WeightsError(
-                f"torchvision's weights for {self.name} could not be downloaded ({error}); give --backbone-weights FILE"
+                f"torchvision's weights for {self.name} could not be downloaded ({error})",
+                advice="give --backbone-weights FILE",
             ) from None
 
 

@@ -20,7 +20,7 @@ from pseudomask.errors import UsageError
 from pseudomask.networks.backbones.attention import MOST, attentive, portions, watching
 from pseudomask.networks.backbones.backbone import Backbone
 from pseudomask.networks.backbones.timm_resnet import set_strides
-from pseudomask.networks.backbones.timm_zoo import PREFIX, facts_of, load, published, timm_model
+from pseudomask.networks.backbones.timm_zoo import PREFIX, classifiers, facts_of, load, published, timm_model
 from pseudomask.networks.features import Features
 
 STAGES = 4
@@ -130,6 +130,14 @@ class TimmBackbone(Backbone):
         elif getattr(self.net, "output_fmt", "NCHW") != "NHWC":
             return x
         return x.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+
+    def published(self) -> Mapping[str, Tensor]:
+        return published(self.name.removeprefix(PREFIX), classes=None)
+
+    def head_tensors(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Those of a classifier on this network, which are not the network's own."""
+        heads, own = tuple(f"{head}." for head in classifiers(self.net)), self.net.state_dict()
+        return {name: value for name, value in tensors.items() if name.startswith(heads) and name not in own}
 
     def load_pretrained(self, tensors: Mapping[str, Tensor] | None) -> None:
         """Load weights in timm's naming, or in the published one that timm converts; None downloads timm's."""

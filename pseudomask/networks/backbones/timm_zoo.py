@@ -18,6 +18,7 @@ from pseudomask.errors import MissingExtra, UsageError, WeightsError
 from pseudomask.suggest import did_you_mean
 
 PREFIX = "timm:"
+FROM_FILE = "give --backbone-weights FILE"
 INSTALL = "pip install 'pseudomask[timm]'"
 FREE = ("apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc-by-4.0")
 """Licences that ask for attribution at most."""
@@ -113,7 +114,7 @@ def published(name: str, *, classes: int | None = 0) -> dict[str, Tensor]:
     timm = the_package()
     told = timm.get_pretrained_cfg(name)
     if told is None or not told.has_weights:
-        raise WeightsError(f"timm has no published weights of {name}; give --backbone-weights FILE")
+        raise WeightsError(f"timm has no published weights of {name}", advice=FROM_FILE)
     hub = logging.getLogger("huggingface_hub")
     before = hub.level
     hub.setLevel(logging.ERROR)  # it tells every one of its attempts
@@ -125,7 +126,7 @@ def published(name: str, *, classes: int | None = 0) -> dict[str, Tensor]:
             reason = "its hub cannot be reached, and no copy is in the hub's cache"
         elif kind == "GatedRepoError" or "401" in reason or "403" in reason:
             reason = "access to it is restricted; accept its licence on its page and run `hf auth login`"
-        raise WeightsError(f"timm's weights {name} could not be had ({reason}); give --backbone-weights FILE") from None
+        raise WeightsError(f"timm's weights {name} could not be had ({reason})", advice=FROM_FILE) from None
     finally:
         hub.setLevel(before)
 
