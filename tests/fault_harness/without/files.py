@@ -151,9 +151,9 @@ def new_workers(patch: Patch) -> None:
 def comparison(patch: Patch) -> None:
     """a run that is taken up again has the same settings"""
     from pseudomask.running import folder_run
-    from pseudomask.training import session
+    from pseudomask.training import recording
 
-    for module in (folder_run, session):
+    for module in (folder_run, recording):
         patch(module, "check_resume", lambda *words, **more: None)
 
 
