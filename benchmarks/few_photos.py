@@ -140,9 +140,9 @@ def keeping(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     plain, sums = Backbone.forward, WeakKeyDictionary[Backbone, bytes]()
 
-    def forward(self: Backbone, x: Tensor, *, pyramid: bool = True) -> Features:
-        if torch.is_grad_enabled():
-            return plain(self, x, pyramid=pyramid)
+    def forward(self: Backbone, x: Tensor, *, pyramid: bool = True, **more: Any) -> Features:
+        if torch.is_grad_enabled() or any(more.values()):
+            return plain(self, x, pyramid=pyramid, **more)
         if self not in sums:
             sums[self] = b"".join(one.double().sum().numpy().tobytes() for one in self.state_dict().values())
         facts = f"{x.shape} {x.dtype} {torch.get_autocast_dtype('cpu') if torch.is_autocast_enabled('cpu') else None}"

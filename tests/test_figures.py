@@ -203,6 +203,14 @@ def test_imagenet_without_training() -> None:
             same(cell, one[name])
 
 
+def test_imagenet_refined() -> None:
+    rows, found = table("docs/imagenet.md", "method:chain:tta"), results("imagenet_refined")
+    for row in rows:
+        for cell, split in zip(row[1:], ("train", "val"), strict=True):
+            same(cell, *(one[split]["miou"] for one in found if one["row"] == row[0] and split in one))
+    assert sum(cell != "above" for row in rows for cell in row[1:]) == len(found)
+
+
 def test_how_many_photos() -> None:
     page, found = (ROOT / "docs" / "how-many-photos.md").read_text("utf-8"), results("few_photos")
     assert few_photos.table(found) in page

@@ -50,11 +50,10 @@ def settle_quality(config: ExtractConfig, recorded: Mapping[str, Any] | None) ->
 
 
 def _usual_cam(config: ExtractConfig, point: Point, recorded: Mapping[str, Any] | None) -> str | None:
-    """As the folder was begun, else the quality's where it chooses the method and its weights too, else plain."""
-    if recorded is not None:
-        return str(recorded.get("cam") or "plain")
+    """The quality's where it chooses the method and its weights too; plain otherwise, and in a folder begun so."""
+    begun = recorded is not None and recorded.get("cam", "plain") == "plain"
     own = config.method or config.recam_weights or config.cpmc_weights != ExtractConfig.cpmc_weights
-    return "plain" if own else point.cam
+    return "plain" if own or begun else point.cam
 
 
 def in_words(quality: Quality | None, given: ExtractConfig) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from statistics import median
 
 import torch
 from torch import Tensor
@@ -22,6 +23,12 @@ from pseudomask.training.state import steps_done
 
 EPOCHS = 5
 """Passes over the photos, as in ReCAM's public code, where these are enough steps."""
+FEW = 60
+"""Photos a class up to which fine-tuning made worse masks than the closed form alone."""
+FEW_TOLD = (
+    f"most classes have at most {FEW} photos: with so few, --fit lda gave better masks than fine-tuning, and takes "
+    "minutes (docs/training.md)"
+)
 _SCALES = torch.arange(1, 21) / 20
 
 
@@ -38,6 +45,12 @@ def settled(config: TrainClsConfig, training: Collection) -> TrainClsConfig:
         before = told.get("start") or "random" if begun else CLOSED  # version 0.1.0 knew no other start
         start = "random" if before == "random" else "lda"
     return replace(config, epochs=epochs, start=start)
+
+
+def few(training: Collection) -> bool:
+    """Whether most classes have so few photos that fine-tuning is unlikely to add to the closed form."""
+    counts = [n for n in training.tag_counts().values() if n]
+    return bool(counts) and median(counts) <= FEW
 
 
 def from_closed_form(trainer: BaseTrainer, stop: Stop) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -22,17 +23,15 @@ from pseudomask.training.recipe import Recipe
 from pseudomask.training.result import TrainingResult
 from pseudomask.training.session import run_training
 from pseudomask.training.split import gather, tag_matrix
-from pseudomask.training.start import from_closed_form, settled
+from pseudomask.training.start import FEW_TOLD, few, from_closed_form, settled
 from pseudomask.training.trainer import Trainer
 
 
-def bce_step(weights: Tensor | None = None) -> LossFunction:
+def bce_step(
+    network: CamNetwork, images: Tensor, tags: Tensor, weights: Tensor | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Binary cross-entropy of the pooled logits; `weights` as `classification_loss` takes them."""
-
-    def step(network: CamNetwork, images: Tensor, tags: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        return classification_loss(network(images), tags, None if weights is None else weights.to(tags.device)), {}
-
-    return step
+    return classification_loss(network(images), tags, None if weights is None else weights.to(tags.device)), {}
 
 
 def tell_facts(backbone: Backbone, reporter: Reporter) -> None:
@@ -62,8 +61,11 @@ def train_cls(config: TrainClsConfig, reporter: Reporter | None = None) -> Train
     split = gather(config)
     closed = config.fit == CLOSED
     config = settled(config, split.training)
-    balanced = config.class_weights == "balanced"
-    loss = bce_step(balanced_weights(torch.from_numpy(tag_matrix(split.training))) if balanced else None)
+    loss: LossFunction = bce_step
+    if config.class_weights == "balanced":
+        loss = partial(bce_step, weights=balanced_weights(torch.from_numpy(tag_matrix(split.training))))
+    if not closed and few(split.training):
+        ranks().once(reporter).info(FEW_TOLD)
     start = choose_start(config)
     sketch = start.sketch
     freeze = sketch.freeze_point(config.freeze)

@@ -34,6 +34,7 @@ def test_it_begins_with_the_closed_form(runs: Path, settings: Settings) -> None:
     ear = tiny.Ear()
     begun = train_cls(settings(runs / "x", start=None, **HARDLY), ear)
     fitted = classifier(train_cls(settings(runs / "lda", fit="lda")).weights)
+    assert [info for info in ear.infos if "--fit lda gave better masks" in info]
     rows = classifier(begun.weights)
     assert F.cosine_similarity(rows, fitted).min() > 0.999
     assert (rows.norm(dim=1) <= fitted.norm(dim=1) * 1.001).all()
