@@ -8,10 +8,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from pseudomask.extracting.engine import Engine
 from pseudomask.extracting.outputs import write_outputs
 from pseudomask.extracting.photos import Photo
-from pseudomask.extracting.plan import Plan
+from pseudomask.extracting.planned import Maker, Planned
 from pseudomask.running.folder_run import FolderRun
 from pseudomask.running.helpers import compute_alone, lower_thread_priority
 from pseudomask.running.manifest import FAILED
@@ -29,9 +28,9 @@ def _behind_the_network() -> None:
 class Flow:
     """`run` takes the batches one after the other, until they end or `stop` is requested."""
 
-    plan: Plan
+    plan: Planned
     folder_run: FolderRun
-    engine: Engine
+    engine: Maker
     reporter: Reporter
     stop: Stop
     waiting: deque[Future[None]] = field(default_factory=deque)
@@ -75,7 +74,7 @@ class Flow:
                     self.plan.config,
                     threshold=self.plan.threshold,
                     names=collection.classes,
-                    tags_from="classifier" if one is None else "labels",
+                    tags_from=self.plan.guesser if one is None else "labels",
                     inputs={"photo": photo.file.to_json()} if photo.file else {},
                     photo=photo.whole,
                     refinement=self.plan.refinement,

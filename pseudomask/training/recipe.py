@@ -13,7 +13,6 @@ from pseudomask._version import __version__
 from pseudomask.errors import TrainingDiverged
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import save_network
-from pseudomask.quoting import count
 from pseudomask.running.record import RunRecord, package_versions
 from pseudomask.running.signals import Stop
 from pseudomask.training.fitter import Fitter
@@ -21,12 +20,12 @@ from pseudomask.training.learner import Learner
 from pseudomask.training.samples import Crops
 from pseudomask.training.split import Split
 from pseudomask.training.state import LATEST
-from pseudomask.training.trainer import AnyOptions, Trainer
-from pseudomask.training.validation import Validation
+from pseudomask.training.trainer import AnyOptions, Measure, Trainer
+from pseudomask.training.validation import Measured
 
 _ON_CARD = (
     *("epochs", "batch_size", "crop", "lr", "lr_head", "momentum", "weight_decay", "freeze", "amp", "seed"),
-    *("contrast", "fit"),
+    *("contrast", "fit", "network", "ignore_margin"),
 )
 
 
@@ -43,6 +42,7 @@ class Recipe:
         prepare: what is done in RUN before the first step, by each process.
         crops: makes what is trained on from how photos are read and the colour `around` them; by default photos with
             their tags.
+        measure: measures the network on held-out photos, as `validate` does; by default `validate` on their tags.
         trainer: what trains; with the interface of a `Trainer`.
         mean_of_photos: the loss is a mean over photos; else it sees to the other processes itself.
         earlier: as `check_resume` takes it.
@@ -55,6 +55,7 @@ class Recipe:
     base_card: Card | None = None
     prepare: Callable[[Stop], None] | None = None
     crops: Callable[..., Crops] | None = None
+    measure: Measure | None = None
     trainer: type[Trainer | Fitter] = Trainer
     mean_of_photos: bool = True
     earlier: Mapping[str, Any] = field(default_factory=dict)
@@ -65,7 +66,7 @@ def card_of(
     split: Split,
     recipe: Recipe,
     network: dict[str, Any],
-    validation: Validation | None,
+    validation: Measured | None,
     schedule: dict[str, Any],
 ) -> Card:
     """The card of the weights that a training wrote.
@@ -74,19 +75,7 @@ def card_of(
         network: facts about the network.
         schedule: how far it came, where that is not all that was planned, and what was planned before.
     """
-    measured, base = list[dict[str, Any]](), recipe.base_card
-    if validation and validation.precision:
-        measured.append(
-            {
-                "what": "mean average precision of the tags",
-                "value": round(validation.mean_precision, 4),
-                "chance": round(validation.mean_chance, 4),
-                "protocol": f"{count(validation.photos, 'held-out photo')}, "
-                f"{count(len(validation.precision), 'class')}",
-                "classes": _by_class(validation, split),
-                "too_few_to_tell": list(validation.too_few),
-            }
-        )
+    base = recipe.base_card
     history = [*base.training.get("history", []), _without_history(base)] if base else []
     return Card(
         classes=split.training.classes,
@@ -94,7 +83,7 @@ def card_of(
         **network,
         tag_thresholds=validation.tag_thresholds if validation else (0.5,) * len(split.training.classes),
         training={
-            "data": options.data_name or options.images.name,
+            "data": options.data_name or ("" if options.images is None else options.images.name),
             "photos": len(split.training.items),
             "photos_per_class": split.training.tag_counts(),
             "starts_from": recipe.source,
@@ -102,7 +91,7 @@ def card_of(
             **schedule,
             **({"history": history} if history else {}),
         },
-        measured=measured,
+        measured=validation.on_card(split.held_out.tag_counts()) if validation else [],
         license=options.license,
         versions={"pseudomask": __version__, **package_versions()},
     )
@@ -116,7 +105,7 @@ def save_weights(
     record: RunRecord,
     path: Path,
     steps: int,
-    validation: Validation | None,
+    validation: Measured | None,
 ) -> None:
     """Write weights with their card, also those of an epoch in the midst of the training."""
     planned = options.epochs * max(len(split.training.items) // options.batch_size, 1)
@@ -141,12 +130,3 @@ def _settings(options: AnyOptions) -> dict[str, Any]:
 
 def _without_history(card: Card) -> dict[str, Any]:
     return {name: value for name, value in card.training.items() if name != "history"}
-
-
-def _by_class(validation: Validation, split: Split) -> dict[str, dict[str, float]]:
-    """Average precision, its chance level and the held-out photos of each class that has them."""
-    photos = split.held_out.tag_counts()
-    return {
-        name: {"precision": round(validation.precision[name], 4), "chance": round(level, 4), "photos": photos[name]}
-        for name, level in validation.chance.items()
-    }

@@ -44,7 +44,15 @@ from pseudomask.training.validation import validate
 from pseudomask.verbs import WEIGHTS
 
 RECORD = "run.json"
-_COMPARED = ("command", "classes", "weights.sha256", "weights.seeds_hash", "images_hash", "labels_hash")
+_COMPARED = (
+    "command",
+    "classes",
+    "weights.sha256",
+    "weights.seeds_hash",
+    "weights.masks_hash",
+    "images_hash",
+    "labels_hash",
+)
 
 Continued = TypeVar("Continued", ReactivateConfig, CalibrateConfig)
 
@@ -101,7 +109,7 @@ def run_training(options: AnyOptions, split: Split, recipe: Recipe, reporter: Re
                 options,
                 device=device,
                 crops=_crops(options, split, recipe, reading, learner),
-                measure=_measure(options, split, reading),
+                measure=_measure(options, split, recipe, reading),
                 reporter=reporter,
                 stop=stop,
                 mean_of_photos=recipe.mean_of_photos,
@@ -166,17 +174,12 @@ def _crops(options: AnyOptions, split: Split, recipe: Recipe, reading: Reading, 
     return make(crop=options.crop, sides=options.sides, seed=options.seed, reading=reading, around=around)
 
 
-def _measure(options: AnyOptions, split: Split, reading: Reading) -> Measure | None:
-    if not split.held_out.items:
+def _measure(options: AnyOptions, split: Split, recipe: Recipe, reading: Reading) -> Measure | None:
+    held = split.held_out
+    if not held.items:
         return None
-    return partial(
-        validate,
-        paths=paths(split.held_out),
-        tags=tag_matrix(split.held_out),
-        classes=split.training.classes,
-        workers=pick_workers(options.workers),
-        reading=reading,
-    )
+    measure = recipe.measure or partial(validate, tags=tag_matrix(held), classes=split.training.classes)
+    return partial(measure, paths=paths(held), workers=pick_workers(options.workers), reading=reading)
 
 
 def _new_record(

@@ -1,4 +1,4 @@
-"""The backbone that `train-cls` starts from."""
+"""The backbone that `train-cls` or `train-seg` starts from."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pseudomask.config import Style, TrainClsConfig
+from pseudomask.config import Style, TrainClsConfig, TrainSegConfig
 from pseudomask.data.survey import recorded_config
 from pseudomask.errors import UsageError, WeightsError
 from pseudomask.networks.backbones import spec_of
@@ -17,6 +17,7 @@ from pseudomask.networks.store import NAMED, find_weights
 from pseudomask.suggest import did_you_mean_path
 from pseudomask.training.session import file_facts
 
+AnyConfig = TrainClsConfig | TrainSegConfig
 IMAGENET, TORCHVISION = "imagenet", "torchvision"
 
 
@@ -44,7 +45,7 @@ class Start:
         return {"backbone": self.backbone, **file_facts(self.file)}
 
 
-def choose_start(config: TrainClsConfig) -> Start:
+def choose_start(config: AnyConfig) -> Start:
     """Where to start: the weights that are named, else ImageNet's that come with pseudomask, else torchvision's.
 
     A run begun by a version without bundled ImageNet weights goes on with torchvision's. Raises `WeightsError` for a
@@ -63,7 +64,7 @@ def choose_start(config: TrainClsConfig) -> Start:
     return Start(config.backbone, style, config.output_stride, file)
 
 
-def _file(config: TrainClsConfig) -> Path | None:
+def _file(config: AnyConfig) -> Path | None:
     named = config.backbone_weights
     if named is None:
         return _usual(config)
@@ -76,7 +77,7 @@ def _file(config: TrainClsConfig) -> Path | None:
     raise WeightsError(f"{named}: no such weights file{did_you_mean_path(named)}")
 
 
-def _usual(config: TrainClsConfig) -> Path | None:
+def _usual(config: AnyConfig) -> Path | None:
     earlier = None if config.overwrite else recorded_config(config.run)
     begun = earlier is not None and earlier.get("backbone_weights") is None
     if begun and earlier is not None and earlier.get("backbone_style") == "pytorch":
@@ -89,7 +90,7 @@ def _usual(config: TrainClsConfig) -> Path | None:
     return file if fits else None
 
 
-def _style_of(card: Card, config: TrainClsConfig, file: Path) -> Style:
+def _style_of(card: Card, config: AnyConfig, file: Path) -> Style:
     if card.backbone != config.backbone:
         raise WeightsError(f"{file}: its backbone is a {card.backbone}; give --backbone {card.backbone}")
     style: Style = card.network.get("style", "pytorch")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from pseudomask.config import TrainAffinityConfig, TrainingOptions
+from pseudomask.config import TrainAffinityConfig, TrainingOptions, TrainSegConfig
 from pseudomask.devices import pick_amp
 from pseudomask.errors import PseudomaskError
 from pseudomask.running.ranks import ranks
@@ -25,10 +25,10 @@ from pseudomask.training.samples import Crops, batch_plan
 from pseudomask.training.schedule import check_start, learning_rate_factor
 from pseudomask.training.state import LOG, Log, load_state, save_state
 from pseudomask.training.team import WithLoss, agree, averaged, joined, split
-from pseudomask.training.validation import Validation
+from pseudomask.training.validation import Measured
 
-AnyOptions = TrainingOptions | TrainAffinityConfig
-Measure = Callable[..., Validation | None]
+AnyOptions = TrainingOptions | TrainAffinityConfig | TrainSegConfig
+Measure = Callable[..., Measured | None]
 """Called with the network, `device` and `amp`; measures on held-out photos."""
 
 LOG_EVERY = 10
@@ -77,7 +77,7 @@ class Trainer:
         self.guard = Guard(self.network, self.optimizer, self.scaler, options, self.amp, len(self.plan))
         self.end = len(self.plan)  # the step after which it is finished
         self.before_saving: Callable[[], None] = lambda: None  # raises where RUN is another run's by now
-        self.after_epoch: Callable[[int, Validation | None], None] = lambda done, validation: None
+        self.after_epoch: Callable[[int, Measured | None], None] = lambda done, validation: None
 
     def train(self) -> Trained:
         """Run all steps that are left; a stop request ends it early.
@@ -126,7 +126,7 @@ class Trainer:
             ended=self.options.finish,
         )
 
-    def _save(self, done: int, images: Tensor, validation: Validation | None) -> None:
+    def _save(self, done: int, images: Tensor, validation: Measured | None) -> None:
         """Write a checkpoint from which the training can resume."""
         self._must_be_sound(done, validation, images)
         self.guard.must_have_learned(done, len(self.unreadable))
@@ -137,7 +137,7 @@ class Trainer:
                 self.after_epoch(done, validation)
         self.guard.kept = done
 
-    def _must_be_sound(self, done: int, validation: Validation | None, images: Tensor | None) -> None:
+    def _must_be_sound(self, done: int, validation: Measured | None, images: Tensor | None) -> None:
         """Raise `TrainingDiverged`, in all processes."""
         last = done == self.end
         found = self.guard.fault(validation, images, last=last) if self.team.first else ""
@@ -199,6 +199,9 @@ class Trainer:
         factor = learning_rate_factor(done, len(self.plan), power=options.power, warmup=options.warmup)
         for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
             group["lr"] = rate * factor
+        torch.manual_seed(
+            (options.seed << 32) + done * self.team.world + self.team.rank
+        )  # of dropout, after a resume too
         with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
             loss, parts = self.step(images, tags)
         shown = averaged({"loss": loss.detach(), **parts}, weight, self.team)
@@ -224,7 +227,7 @@ class Trainer:
         """Photos a second; a batch holds fewer than asked for where there are fewer photos."""
         return (done - first) * len(self.plan[0]) / max(time.monotonic() - started, 1e-9)
 
-    def _validate(self, done: int, epoch: int, log: Log | None) -> Validation | None:
+    def _validate(self, done: int, epoch: int, log: Log | None) -> Measured | None:
         if not self.team.first or self.measure is None:
             return None
         result = self.measure(self.network, device=self.device, amp=self.amp)

@@ -74,23 +74,25 @@ class ResNetBackbone(Backbone):
         """
         names = {"conv1": "stem.0", "bn1": "stem.1"}  # our stem numbers its parts by position
         renamed = {}
-        for key, value in (self._fetched() if tensors is None else tensors).items():
+        for key, value in (fetch_torchvision(self.name, WEIGHTS) if tensors is None else tensors).items():
             module, _, rest = key.partition(".")
             if module != "fc":
                 renamed[f"{names.get(module, module)}.{rest}"] = value
         self.load_renamed(renamed)
 
-    def _fetched(self) -> Mapping[str, Tensor]:
-        try:
-            # torch reports downloads on stdout, which is for data; a parent may have started us without streams
-            with redirect_stdout(sys.stderr or io.StringIO()):
-                entry = models.get_model_weights(self.name)[WEIGHTS]
-                state: Mapping[str, Tensor] = entry.get_state_dict(progress=False, check_hash=True, weights_only=True)
-                return state
-        except (OSError, RuntimeError, EOFError, HTTPException) as error:
-            raise WeightsError(
-                f"torchvision's weights for {self.name} could not be downloaded ({error}); give --backbone-weights FILE"
-            ) from None
+
+def fetch_torchvision(name: str, weights: str) -> Mapping[str, Tensor]:
+    """torchvision's weights, from torch's cache or downloaded. Raises `WeightsError` if that fails."""
+    try:
+        # torch reports downloads on stdout, which is for data; a parent may have started us without streams
+        with redirect_stdout(sys.stderr or io.StringIO()):
+            entry = models.get_model_weights(name)[weights]
+            state: Mapping[str, Tensor] = entry.get_state_dict(progress=False, check_hash=True, weights_only=True)
+            return state
+    except (OSError, RuntimeError, EOFError, HTTPException) as error:
+        raise WeightsError(
+            f"torchvision's weights for {name} could not be downloaded ({error}); give --backbone-weights FILE"
+        ) from None
 
 
 def torchvision_resnet(name: str, *, style: Style, output_stride: int) -> ResNetBackbone:
