@@ -154,9 +154,7 @@ class PredictConfig(FolderOptions, LabelOptions, DeviceOptions):
     tile: int = option(
         1024, "Longest side that the network sees at once; larger photos are seen in tiles.", "Method", min=64
     )
-    overlap: int = option(
-        128, "Overlap of neighbouring tiles, in pixels, over which they are blended.", "Method", min=0
-    )
+    overlap: int = option(128, "Overlap of neighbouring tiles in pixels, where they are blended.", "Method", min=0)
     score_stride: int = option(
         4, "One score per this many pixels of the segmented photo, in each direction.", "Output", min=1, max=16
     )

@@ -117,7 +117,7 @@ class Plan(Setup):
         return str(self.amp or torch.float32).removeprefix("torch.")
 
     def compared(self) -> list[str]:
-        """Fields of the record that must be equal for a run to resume another; photos and tags are compared one by one."""
+        """Fields of the record that a resuming run must share; photos and tags are compared one by one."""
         config, chain = self.config, self.refinement
         names = deciding(ExtractConfig, (config.method or "", config.cam, *(chain.names if chain else ())))
         files = [*(["boundary_sha256"] if chain else []), *self.method.facts()]

@@ -130,5 +130,5 @@ def load_segmenter(path: Path) -> tuple[Segmenter, Card]:
 def likeliest(network: Segmenter, pixels: Tensor, amp: torch.dtype | None) -> Tensor:
     """The probability of each label: uint8 (B, H, W, 3) → float32 (B, labels, H, W)."""
     with torch.inference_mode(), torch.autocast(pixels.device.type, amp, enabled=amp is not None):
-        logits = network(network.backbone.normalisation.to_input(pixels, amp))
+        logits: Tensor = network(network.backbone.normalisation.to_input(pixels, amp))
     return logits.float().softmax(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -95,10 +96,10 @@ def train_seg(config: TrainSegConfig, reporter: Reporter | None = None) -> Train
     return run_training(config, split, recipe, reporter)
 
 
-def _margin(config: TrainSegConfig, masked: Masked) -> dict[str, object]:
+def _margin(config: TrainSegConfig, masked: Masked) -> dict[str, Any]:
     """The arguments of `MaskCrops` for --ignore-margin. Raises `UsageError` if there are no scores for it."""
     made, items = masked.layout.made, masked.split.training.items
-    classes: dict[str, object] = {"classes": len(masked.layout.classes)}
+    classes: dict[str, Any] = {"classes": len(masked.layout.classes)}
     if not config.ignore_margin:
         return classes
     without = made is None or not made.scores.is_dir()
@@ -109,13 +110,12 @@ def _margin(config: TrainSegConfig, masked: Masked) -> dict[str, object]:
         )
     scores = [made.outputs(item.key).scores for item in items]
     if missing := [item.relative for item, file in zip(items, scores, strict=True) if not file.is_file()]:
-        raise UsageError(
-            f"--ignore-margin: {len(missing)} photos have no scores in {made.scores}, such as {missing[0]}"
-        )
+        what = f"{len(missing)} photos have no scores in {made.scores}, such as {missing[0]}"
+        raise UsageError(f"--ignore-margin: {what}")
     return classes | {"scores": scores, "margin": config.ignore_margin, "threshold": made.threshold}
 
 
-def _made_by(masked: Masked) -> dict[str, object]:
+def _made_by(masked: Masked) -> dict[str, Any]:
     """How the masks were made, for the card."""
     made = masked.layout.made
     if made is None or made.record is None:

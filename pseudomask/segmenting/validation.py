@@ -56,7 +56,8 @@ class MaskValidation:
         return float(np.mean(list(self.iou.values()))) if self.iou else math.nan
 
     def told(self) -> str:
-        return f"held-out loss {self.loss:.4f}, mean IoU {self.mean_iou:.3f} with the masks of {count(self.photos, 'photo')}"
+        against = f"with the masks of {count(self.photos, 'photo')}"
+        return f"held-out loss {self.loss:.4f}, mean IoU {self.mean_iou:.3f} {against}"
 
     def facts(self) -> dict[str, Any]:
         rounded = {name: round(value, 4) for name, value in self.iou.items()}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pseudomask.config import ScheduleOptions
 from pseudomask.errors import NothingLearned, TrainingDiverged, UsageError, WeightsError
 from pseudomask.quoting import count
-from pseudomask.training.validation import Measured
+from pseudomask.training.measured import Measured
 
 EXPLODED = 1e4
 """Losses start at a few units at most, and never recover from this."""
@@ -132,12 +132,8 @@ class Guard:
     def _went_wrong(self, validation: Measured | None) -> str:
         """Why finite weights are surely of no use; "" where they may be of some."""
         if validation is not None:
-            high = validation.loss > _BAD
-            return (
-                f"the held-out loss is {validation.loss:.3g}, where guessing gives {validation.guessing:.2f}"
-                if high
-                else ""
-            )
+            told = f"the held-out loss is {validation.loss:.3g}, where guessing gives {validation.guessing:.2f}"
+            return told if validation.loss > _BAD else ""
         return f"the loss {self._rise()}" if self._rise() else ""
 
     def _rise(self) -> str:

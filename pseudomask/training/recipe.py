@@ -17,11 +17,11 @@ from pseudomask.running.record import RunRecord, package_versions
 from pseudomask.running.signals import Stop
 from pseudomask.training.fitter import Fitter
 from pseudomask.training.learner import Learner
+from pseudomask.training.measured import Measured
 from pseudomask.training.samples import Crops
 from pseudomask.training.split import Split
 from pseudomask.training.state import LATEST
 from pseudomask.training.trainer import AnyOptions, Measure, Trainer
-from pseudomask.training.validation import Measured
 
 _ON_CARD = (
     *("epochs", "batch_size", "crop", "lr", "lr_head", "momentum", "weight_decay", "freeze", "amp", "seed"),

@@ -10,7 +10,7 @@ from typing import Any
 from pseudomask.data.teachable import Finding
 from pseudomask.quoting import count
 from pseudomask.running.jsonable import jsonable
-from pseudomask.training.validation import Measured
+from pseudomask.training.measured import Measured
 
 # How people read the facts of a training; those without a text of their own stand in that of another.
 _TEXTS = {

@@ -44,15 +44,8 @@ from pseudomask.training.validation import validate
 from pseudomask.verbs import WEIGHTS
 
 RECORD = "run.json"
-_COMPARED = (
-    "command",
-    "classes",
-    "weights.sha256",
-    "weights.seeds_hash",
-    "weights.masks_hash",
-    "images_hash",
-    "labels_hash",
-)
+_SOURCE = ("weights.sha256", "weights.seeds_hash", "weights.masks_hash")
+_COMPARED = ("command", "classes", *_SOURCE, "images_hash", "labels_hash")
 
 Continued = TypeVar("Continued", ReactivateConfig, CalibrateConfig)
 

@@ -96,7 +96,7 @@ def describe(split: Split, reporter: Reporter) -> dict[str, Any]:
 
 
 def find_problems(split: Split, method: str) -> list[Finding]:
-    """What the tags leave no way to learn. Boundaries and segmenters are learned from masks: only rarity counts there."""
+    """What the tags leave no way to learn. From masks is learned otherwise: there only rarity counts."""
     found = examine(tag_matrix(split.training), split.training.classes, tag_matrix(split.held_out))
     return [one for one in found if method not in (AFFINITY, SEGMENTER) or one.rule.rarity]
 

@@ -20,12 +20,12 @@ from pseudomask.running.signals import Stop
 from pseudomask.training.guard import Guard
 from pseudomask.training.learner import AnyNetwork, Learner
 from pseudomask.training.loading import Batch, load_batches
+from pseudomask.training.measured import Measured
 from pseudomask.training.result import Trained
 from pseudomask.training.samples import Crops, batch_plan
 from pseudomask.training.schedule import check_start, learning_rate_factor
 from pseudomask.training.state import LOG, Log, load_state, save_state
 from pseudomask.training.team import WithLoss, agree, averaged, joined, split
-from pseudomask.training.validation import Measured
 
 AnyOptions = TrainingOptions | TrainAffinityConfig | TrainSegConfig
 Measure = Callable[..., Measured | None]
@@ -199,9 +199,8 @@ class Trainer:
         factor = learning_rate_factor(done, len(self.plan), power=options.power, warmup=options.warmup)
         for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
             group["lr"] = rate * factor
-        torch.manual_seed(
-            (options.seed << 32) + done * self.team.world + self.team.rank
-        )  # of dropout, after a resume too
+        # Dropout draws the same after a resume.
+        torch.manual_seed((options.seed * 1_000_003 + done * self.team.world + self.team.rank) % 2**63)
         with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
             loss, parts = self.step(images, tags)
         shown = averaged({"loss": loss.detach(), **parts}, weight, self.team)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,7 +46,7 @@ LEAST = 3
 
 @dataclass(frozen=True)
 class Validation:
-    """Measures on held-out photos; also the interface for other kinds of networks (`Measured`).
+    """Measures on held-out photos; also the interface for other kinds of networks (`measured.Measured`).
 
     Attributes:
         loss: mean binary cross-entropy.
@@ -159,25 +159,6 @@ class Validation:
             f"on {self.photos} held-out photos the classifier is no better than chance (mean average precision "
             f"{reached:.3f}, by chance {level:.3f}): masks made with it will be useless"
         ]
-
-
-class Measured(Protocol):
-    """What a training needs of the measures on held-out photos."""
-
-    @property
-    def loss(self) -> float: ...
-    @property
-    def guessing(self) -> float: ...
-    @property
-    def dead(self) -> bool: ...
-    @property
-    def tag_thresholds(self) -> tuple[float, ...]: ...
-
-    def told(self) -> str: ...
-    def facts(self) -> dict[str, Any]: ...
-    def measured(self) -> dict[str, Any]: ...
-    def on_card(self, photos: Mapping[str, int]) -> list[dict[str, Any]]: ...
-    def doubts(self) -> list[str]: ...
 
 
 def _some(names: Sequence[str], most: int = 8) -> str:
