@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +16,7 @@ from pseudomask.extracting.photos import Photo, reduction
 from pseudomask.networks.segmenter import Segmenter, likeliest
 from pseudomask.running.halving import OUT_OF_MEMORY, halving, warn_of_halving
 from pseudomask.running.reporter import Reporter
-from pseudomask.scores import ScoreMap
+from pseudomask.scores import Bits, ScoreMap, quantise
 from pseudomask.segmenting.tiles import at_grid, in_tiles
 
 THRESHOLD = 0.5
@@ -31,7 +32,7 @@ class SegmentEngine:
     Attributes:
         side: long side at which photos are segmented; 0 for their own.
         tile, overlap: of the tiles in which larger photos are seen.
-        max_side, stride: of the score grid, as in `Engine`.
+        max_side, stride: of the score grid, as in `Engine`; `bits`: of the stored scores.
     """
 
     network: Segmenter
@@ -42,6 +43,7 @@ class SegmentEngine:
     overlap: int
     max_side: int
     stride: int
+    bits: Bits
     largest: int
     reporter: Reporter
 
@@ -80,6 +82,12 @@ class SegmentEngine:
         shares = likely[1:] / (likely[1:] + likely[:1]).clamp_min(1e-12)
         if tags is None:
             best, winner = shares.max(0)
-            tags = tuple(winner[best > THRESHOLD].unique().tolist())
-        values = shares[list(tags)].clamp(0, 1).cpu().numpy()
-        return Made(ScoreMap(tuple(c + 1 for c in tags), values, photo.size, stride))
+            won = tuple(winner[best > THRESHOLD].unique().tolist())
+            shown = np.unique(quantise(_map(shares, won, photo, stride), self.bits).mask(THRESHOLD))
+            tags = tuple(int(label) - 1 for label in shown if label)
+        return Made(_map(shares, tags, photo, stride))
+
+
+def _map(shares: Tensor, classes: Sequence[int], photo: Photo, stride: int) -> ScoreMap:
+    values = shares[list(classes)].clamp(0, 1).cpu().numpy()
+    return ScoreMap(tuple(c + 1 for c in classes), values, photo.size, stride)

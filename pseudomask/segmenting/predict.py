@@ -152,6 +152,7 @@ class PredictPlan:
             overlap=config.overlap,
             max_side=self.max_side,
             stride=config.score_stride,
+            bits=8 if config.score_bits == "8" else 16,
             largest=config.batch_size,
             reporter=reporter,
         )

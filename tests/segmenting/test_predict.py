@@ -20,10 +20,12 @@ from pseudomask.data.decoding import decode
 from pseudomask.errors import RecordMismatch, UsageError, WeightsError
 from pseudomask.evaluation import evaluate
 from pseudomask.exporting.export import export
+from pseudomask.extracting.photos import Photo
 from pseudomask.masks import load_mask
 from pseudomask.networks.segmenter import likeliest, load_segmenter
 from pseudomask.reporting.report import report
 from pseudomask.scores import load_scores
+from pseudomask.segmenting.engine import SegmentEngine
 
 Settings = Callable[..., PredictConfig]
 
@@ -75,6 +77,20 @@ def test_scores_cut_at_the_threshold_are_the_masks(made: Path) -> None:
         assert line["tags"] == "network"
         assert not line["empty"], "only classes that the mask has"
         assert set(line["classes"]) == {tiny.CLASSES[v - 1] for v in np.unique(mask) if v}
+
+
+def test_a_class_that_no_pixel_shows_is_not_named(place: Path) -> None:
+    """It wins at one cell by so little that it loses every pixel around."""
+    cells = torch.zeros(1, 4, 4, 4)
+    cells[:, 0] = 1.0
+    cells[0, :2, 1, 1] = torch.tensor([0.495, 0.505])
+    engine = SegmentEngine(
+        network=load_segmenter(place / "segmenter.safetensors")[0], device=torch.device("cpu"), amp=None, side=16,
+        tile=64, overlap=0, max_side=16, stride=4, bits=8, largest=1, reporter=tiny.Ear(),
+    )  # fmt: skip
+    found = engine._scores(cells, (16, 16), Photo(0, (16, 16), ()), None).scores
+    assert found.classes == ()
+    assert engine._scores(cells, (16, 16), Photo(0, (16, 16), ()), (0, 2)).scores.classes == (1, 3), "tags stay"
 
 
 def test_a_stopped_run_resumes_to_the_same_files(made: Path, run: Settings, tmp_path: Path) -> None:
