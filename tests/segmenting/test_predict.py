@@ -14,8 +14,9 @@ import tiny
 import torch
 from conftest import write_segmenter
 
+import pseudomask
 from pseudomask.api import predict, refine
-from pseudomask.config import EvaluateConfig, ExportConfig, PredictConfig, RefineConfig, ReportConfig
+from pseudomask.config import EvaluateConfig, ExportConfig, PredictConfig, RefineConfig, ReportConfig, RunConfig
 from pseudomask.data.decoding import decode
 from pseudomask.errors import RecordMismatch, UsageError, WeightsError
 from pseudomask.evaluation import evaluate
@@ -169,3 +170,40 @@ def test_what_is_no_segmenter_names_the_right_verb(place: Path, run: Settings, t
 def test_overlap_is_at_most_half_a_tile(run: Settings, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--overlap"):
         run(tmp_path / "out", tile=128, overlap=100)
+
+
+def test_a_chain_trains_and_predicts(place: Path, tmp_path: Path) -> None:
+    """The network of [train-seg] from the masks before it; photos and tags at the top are not predict's."""
+    tiny.write_weights(tmp_path / "cam.safetensors")
+    (tmp_path / "chain.toml").write_text(
+        f"""
+out = "{tmp_path}/out"
+images = "{place}/photos"
+labels = "{place}/photos.csv"
+weights = "{tmp_path}/cam.safetensors"
+device = "cpu"
+amp = "off"
+workers = 0
+[extract]
+refine = ["none"]
+method = "cam"
+tta = "fast"
+[train-seg]
+network = "lraspp_narrow"
+backbone-weights = "{place}/backbone.safetensors"
+epochs = 1
+crop = 48
+[predict]
+images = "{place}/photos"
+limit = 3
+[[report]]
+"""
+    )
+    first = pseudomask.run(RunConfig(config=tmp_path / "chain.toml"))
+    assert [(step["step"], step["status"]) for step in first.steps] == [
+        (name, "done") for name in ("extract", "train-seg", "predict", "report")
+    ]
+    lines = (tmp_path / "out/predicted/manifest.jsonl").read_text().splitlines()
+    assert [json.loads(line)["tags"] for line in lines] == ["network"] * 3
+    again = pseudomask.run(RunConfig(config=tmp_path / "chain.toml"))
+    assert {step["status"] for step in again.steps} <= {"done", "skipped"}
