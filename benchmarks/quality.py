@@ -1,13 +1,17 @@
-"""Methods × refiners × test-time augmentation: mIoU on train and val, time and memory of the whole command.
+r"""Methods × refiners × test-time augmentation: mIoU on train and val, time and memory of the whole command.
 
     python -m benchmarks.quality DATA [--rows recam:none:balanced cpmc:walk,crf:fast …] [--every 3] [--json FILE]
 
 DATA is laid out like PASCAL VOC (see `benchmarks.seeds`). Each row METHOD:CHAIN:TTA is `pseudomask extract --method
-METHOD --refine CHAIN --tta TTA` as a process of its own, tags given, on every N-th photo of train and of val; what
-walk needs is the bundled boundary head, or --affinity. Thresholds are those of the weights' card, so that no mask of
-these photos chooses anything. Time is processor time of the process and its workers, so that other load on the machine
-changes it little, relative to the first row's; memory is the largest process's peak. Rows that are in FILE already,
-made from as many photos, are kept.
+METHOD --refine CHAIN --tta TTA`, and a row such as `best` is `--quality best`, as a process of its own, tags given, on
+every N-th photo of train and of val; what walk needs is the bundled boundary head, or --affinity. Thresholds are those
+of the weights' card, so that no mask of these photos chooses anything. Time is processor time of the process and its
+workers, so that other load on the machine changes it little, relative to the first row's; memory is the largest
+process's peak. Rows that are in FILE already, made from as many photos of the same splits with the same weights, are
+kept.
+
+    python -m benchmarks.quality DATA --weights imagenet --classes background,cat,cow,dog,horse,sheep --every 6 \
+        --rows cpmc:none:fast cpmc:crf:fast cpmc:walk,crf:fast
 """
 
 from __future__ import annotations
@@ -46,43 +50,48 @@ def photos(data: Path, split: str, every: int) -> list[str]:
     return (data / "ImageSets" / f"{split}.txt").read_text("utf-8").split()[::every]
 
 
-def run(data: Path, keys: list[str], row: str, out: Path, extra: list[str]) -> dict[str, float]:
+def run(keys: list[str], row: str, out: Path, options: argparse.Namespace) -> dict[str, float]:
     """The command on these photos; its processor time in seconds and peak memory in MiB."""
-    method, chain, tta = row.split(":")
+    data = options.data
     out.mkdir(parents=True)
     listed = out.with_suffix(".txt")
     listed.write_text("\n".join(keys) + "\n", "utf-8")
-    walk = extra if "walk" in chain.split(",") else []
     words = ["extract", str(data / "JPEGImages"), str(out), "--labels", str(data / "labels.csv"), "--list", str(listed)]
-    words += ["--class-file", str(data / "classes.txt"), "--method", method, "--refine", chain, "--tta", tta, "-q"]
-    process = subprocess.Popen([sys.executable, "-m", "pseudomask", *words, *walk], stdout=subprocess.DEVNULL)
+    words += ["--class-file", str(data / "classes.txt"), "-q"]
+    flags = ("--method", "--refine", "--tta") if ":" in row else ("--quality",)
+    words += [word for pair in zip(flags, row.split(":"), strict=True) for word in pair]
+    words += ["--weights", options.weights] if options.weights else []
+    words += ["--affinity", str(options.affinity)] if options.affinity and "none" not in row else []
+    process = subprocess.Popen([sys.executable, "-m", "pseudomask", *words], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         sys.exit(f"{row}: extract failed with status {os.waitstatus_to_exitcode(status)}")
     return {"seconds": usage.ru_utime + usage.ru_stime, "memory": usage.ru_maxrss / 1024}
 
 
-def measured(data: Path, keys: list[str], out: Path, names: tuple[str, ...]) -> dict[str, float]:
-    """Percent: the mean over the classes asked for, and person."""
+def measured(
+    data: Path, keys: list[str], out: Path, names: tuple[str, ...], classes: str = CLASSES
+) -> dict[str, float]:
+    """Percent: the mean over `classes`, and person."""
     table = Confusion(len(names))
     for key in keys:
         table.update(load_mask(out / f"{key}.png"), load_mask(data / "SegmentationClass" / f"{key}.png"))
     found = table.measures()
-    chosen = np.isin(names, CLASSES.split(","))
+    chosen = np.isin(names, classes.split(","))
     person = names.index("person")
     return {"miou": round(100 * float(found.mean_iou(chosen)), 2), "person": round(100 * float(found.iou[person]), 2)}
 
 
 def measure(row: str, options: argparse.Namespace, names: tuple[str, ...]) -> dict[str, Any]:
-    data, extra = options.data, ["--affinity", str(options.affinity)] if options.affinity else []
-    found: dict[str, Any] = {"row": row, "every": options.every}
+    data = options.data
+    found: dict[str, Any] = {"row": row, "every": options.every, "weights": options.weights}
     seconds, count, memory = 0.0, 0, 0.0
     with tempfile.TemporaryDirectory() as place:
-        for split in ("train", "val"):
+        for split in options.splits:
             keys = photos(data, split, options.every)
-            cost = run(data, keys, row, Path(place) / split, extra)
+            cost = run(keys, row, Path(place) / split, options)
             seconds, count, memory = seconds + cost["seconds"], count + len(keys), max(memory, cost["memory"])
-            found[split] = measured(data, keys, Path(place) / split, names)
+            found[split] = measured(data, keys, Path(place) / split, names, options.classes)
             found[split]["photos"] = len(keys)
     return found | {"seconds_a_photo": round(seconds / count, 3), "memory": round(memory)}
 
@@ -92,28 +101,34 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--rows", nargs="+", default=list(ROWS), metavar="METHOD:CHAIN:TTA")
     parser.add_argument("--every", type=int, default=1, help="only every n-th photo of both splits")
+    parser.add_argument("--splits", nargs="+", default=["train", "val"])
+    parser.add_argument("--classes", default=CLASSES, help="whose IoU the mean is of")
+    parser.add_argument("--weights", help="as of `pseudomask extract`; default: the bundled VOC weights")
     parser.add_argument("--affinity", type=Path, help="weights of train-affinity; default: the bundled boundary head")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     names = ("background", *read_card(find_weights(None)).classes)
     done: list[dict[str, Any]] = json.loads(options.json.read_text()) if options.json and options.json.exists() else []
-    print(
-        "| method:chain:tta | every | train mIoU | val mIoU | person | time | memory |\n|---|---|---|---|---|---|---|"
-    )
+    heads = ["method:chain:tta", "every", *(f"{split} mIoU" for split in options.splits), "person", "time", "memory"]
+    print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
     for row in options.rows:
-        found = next((one for one in done if (one["row"], one["every"]) == (row, options.every)), None)
+        found = next((one for one in done if _is(one, row, options)), None)
         if found is None:
             found = measure(row, options, names)
             done.append(found)
             if options.json:
                 options.json.write_text(json.dumps(done, indent=1) + "\n", "utf-8")
-        train, val = found["train"], found["val"]
-        first = done[0]["seconds_a_photo"]
-        print(
-            f"| {row} | {options.every} | {train['miou']:.1f} | {val['miou']:.1f} | {train['person']:.1f}, "
-            f"{val['person']:.1f} | {found['seconds_a_photo'] / first:.2f} | {found['memory']} |",
-            flush=True,
-        )
+        splits = [found[split] for split in options.splits]
+        cells = [row, options.every, *(f"{split['miou']:.1f}" for split in splits)]
+        cells += [", ".join(f"{split['person']:.1f}" for split in splits)]
+        cells += [f"{found['seconds_a_photo'] / done[0]['seconds_a_photo']:.2f}", found["memory"]]
+        print(f"| {' | '.join(map(str, cells))} |", flush=True)
+
+
+def _is(one: dict[str, Any], row: str, options: argparse.Namespace) -> bool:
+    """Whether a row of an earlier run is this one."""
+    wanted = (row, options.every, options.weights, True)
+    return wanted == (one["row"], one["every"], one.get("weights"), all(split in one for split in options.splits))
 
 
 if __name__ == "__main__":

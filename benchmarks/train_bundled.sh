@@ -17,7 +17,7 @@ common=(--labels "$data/labels.csv" --class-file "$data/classes.txt" --list "$da
 pairs=()
 for seed in "${seeds[@]}"; do
   pseudomask train-cls "$data/JPEGImages" "$runs/cls$seed" "${common[@]}" --seed "$seed" \
-    --backbone-weights "$backbone" --backbone-style caffe --freeze layer2 --epochs 5
+    --backbone-weights "$backbone" --backbone-style caffe --freeze layer2 --epochs 5 --start random --patience 0
   pseudomask reactivate "$data/JPEGImages" "$runs/recam$seed" "${common[@]}" --seed "$seed" \
     --weights "$runs/cls$seed/weights.safetensors"
   pairs+=(--pair "$runs/cls$seed/weights.safetensors:$runs/recam$seed/weights.safetensors")

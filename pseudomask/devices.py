@@ -40,6 +40,12 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+def make_current(device: torch.device) -> None:
+    """Make a GPU this thread's current one; else what names no device, as pinned memory, would open GPU 0 too."""
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
+
+
 def _unknown(name: str) -> str:
     near = did_you_mean(name, ("auto", "cpu", "cuda", "mps"))
     return f"--device {name!r} must be one of auto, cpu, cuda, cuda:N, mps{near}"
@@ -49,6 +55,11 @@ def _cpu_has_bf16() -> bool:
     """Whether the CPU has AVX-512 BF16 or AMX; without them, bf16 is emulated and slower than float32."""
     names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, name, lambda: False)() for name in names)
+
+
+def _gpu_has_bf16(device: torch.device) -> bool:
+    """Whether this GPU computes in bfloat16 (Ampere and later, AMD); older ones emulate it, and float16 is faster."""
+    return torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def pick_amp(name: str, device: torch.device) -> torch.dtype | None:
@@ -64,7 +75,7 @@ def pick_amp(name: str, device: torch.device) -> torch.dtype | None:
     if name != "auto":
         raise UsageError(f"--amp {name!r} must be one of auto, off, bf16, fp16")
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        return torch.bfloat16 if _gpu_has_bf16(device) else torch.float16
     return torch.bfloat16 if device.type == "cpu" and _cpu_has_bf16() else None
 
 

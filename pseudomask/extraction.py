@@ -20,9 +20,11 @@ from pseudomask.networks.edge_weights import load_head, remember, stands_on, wit
 from pseudomask.networks.edges import EdgeHead, seen_in
 from pseudomask.quoting import command
 from pseudomask.refining import REFINERS, check_names
+from pseudomask.refining.agreements import Agreements
 from pseudomask.refining.refiner import Refiner, check_photos
 from pseudomask.refining.walk import Walk, sparse_at
 from pseudomask.refining.work import LevelledRefiner, refine_one, with_levels
+from pseudomask.running.quality import in_order_of_harm
 from pseudomask.running.ranks import ranks
 from pseudomask.running.record import hash_file
 from pseudomask.running.reporter import Reporter, SilentReporter
@@ -42,7 +44,10 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
     """
     check_chain(config)
     lead = ranks().once(reporter or SilentReporter())
-    return extracting.extract(config, reporter, partial(make_refinement, reporter=lead))
+    agreements = Agreements()
+    result = extracting.extract(config, reporter, partial(make_refinement, reporter=lead, agreements=agreements))
+    result.doubts = in_order_of_harm([*result.doubts, *agreements.doubts(result.threshold, result.done)])
+    return result
 
 
 def check_chain(config: ExtractConfig) -> tuple[str, ...]:
@@ -50,8 +55,11 @@ def check_chain(config: ExtractConfig) -> tuple[str, ...]:
     return () if config.refine == ("none",) else check_names(config.refine, "--refine")
 
 
-def make_refinement(setup: Setup, reporter: Reporter) -> Refinement | None:
-    """The refiners of a run; None without. Raises what they raise where something is amiss or missing."""
+def make_refinement(setup: Setup, reporter: Reporter, agreements: Agreements | None = None) -> Refinement | None:
+    """The refiners of a run; None without. Raises what they raise where something is amiss or missing.
+
+    `agreements`, if given, is shown some of the photos with their scores.
+    """
     config = setup.config
     asked = check_chain(config) if config.refine else tuple(name for name in setup.usual_refiners if name != "none")
     if config.affinity is not None and "walk" not in asked:
@@ -66,10 +74,12 @@ def make_refinement(setup: Setup, reporter: Reporter) -> Refinement | None:
     head = _head(setup, settings) if "walk" in names and _shares_features(setup, settings) else None
     known = refiners if head is None else _knowing(refiners, torch.zeros(head.planes, 8, 8))
     levelled = with_levels(known, setup.threshold, setup.card.classes)
+    if agreements is not None:
+        agreements.choose([key for key, _ in setup.keyed_paths()])
     return Refinement(
         names,
         levelled[-1].level,
-        partial(_refine, levelled, setup.threshold),
+        partial(_refine, levelled, setup.threshold, agreements or Agreements()),
         None if head is None else partial(seen_in, head, amp=setup.amp),
         hash_file(settings.affinity) if settings.affinity is not None and "walk" in names else None,
     )
@@ -78,11 +88,13 @@ def make_refinement(setup: Setup, reporter: Reporter) -> Refinement | None:
 def _refine(
     levelled: tuple[LevelledRefiner, ...],
     threshold: float,
+    agreements: Agreements,
     key: str,
     photo: np.ndarray,
     scores: ScoreMap,
     seen: Tensor | None,
 ) -> ScoreMap:
+    agreements.see(key, photo, scores)
     if seen is not None:
         known = _knowing([one.refiner for one in levelled], sparse_at(seen))
         levelled = tuple(replace(one, refiner=walk) for one, walk in zip(levelled, known, strict=True))

@@ -101,8 +101,9 @@ class Predictor:
 
         setup = make_setup(config, usual, choose, reporter)
         setup = replace(setup, refinement=make_refinement(setup, reporter))
-        self.config, self.classes, self.threshold = config, setup.card.classes, setup.threshold
+        self.config, self.classes, self.threshold = setup.config, setup.card.classes, setup.threshold
         self._setup, self._reading, self._reporter = setup, Reading.of(config), reporter
+        self._most = setup.batch_size
         self._engine: Engine | None = setup.engine(reporter)
         if classes:
             wanted = self._positions(classes)
@@ -146,7 +147,7 @@ class Predictor:
         predictions before the invalid picture's batch have been returned by then.
         """
         rest = iter(pictures)
-        while batch := list(islice(rest, self.config.batch_size)):
+        while batch := list(islice(rest, self._most)):
             yield from self._batch([one if isinstance(one, tuple) else (one, None) for one in batch])
 
     def close(self) -> None:

@@ -73,11 +73,14 @@ def test_precision_by_name() -> None:
 
 def test_precision_by_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     for has in (True, False):
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda has=has: has)
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, has=has: (8, 0) if has else (7, 5))
         monkeypatch.setattr(devices, "_cpu_has_bf16", lambda has=has: has)
         assert pick_amp("auto", CUDA) is (torch.bfloat16 if has else torch.float16)
         assert pick_amp("auto", CPU) is (torch.bfloat16 if has else None)
         assert pick_amp("auto", torch.device("mps")) is None
+    # each GPU is asked for itself
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0) if device.index else (7, 0))
+    assert [pick_amp("auto", torch.device("cuda", i)) for i in (0, 1)] == [torch.float16, torch.bfloat16]
     monkeypatch.undo()
     assert isinstance(devices._cpu_has_bf16(), bool)
 

@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from benchmarks import few_photos
+from pseudomask.data.teachable import LIMITS
+
 ROOT = Path(__file__).resolve().parents[1]
 _NUMBER = re.compile(r"[−-]?\d+(?:\.\d+)?")
 
@@ -198,6 +201,24 @@ def test_imagenet_without_training() -> None:
         assert row[0] == one["row"]
         for cell, name in zip(row[1:], ("photos", "miou", "cat", "cow", "dog", "horse", "sheep"), strict=True):
             same(cell, one[name])
+
+
+def test_imagenet_refined() -> None:
+    rows, found = table("docs/imagenet.md", "method:chain:tta"), results("imagenet_refined")
+    for row in rows:
+        for cell, split in zip(row[1:], ("train", "val"), strict=True):
+            same(cell, *(one[split]["miou"] for one in found if one["row"] == row[0] and split in one))
+    assert sum(cell != "above" for row in rows for cell in row[1:]) == len(found)
+
+
+def test_how_many_photos() -> None:
+    page, found = (ROOT / "docs" / "how-many-photos.md").read_text("utf-8"), results("few_photos")
+    assert few_photos.table(found) in page
+    for text, row in found.items():
+        name, photos, _, _ = text.split(":")
+        assert set(row.get("verdicts", {}).values()) <= {"doubtful" if int(photos) < LIMITS.few else "will work"}
+        if int(photos) >= LIMITS.few:
+            assert all(row[part][one] >= 40 for part in few_photos.SPLITS if part in row for one in name.split("+"))
 
 
 def test_what_the_disagreements_of_maps_are() -> None:

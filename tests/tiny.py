@@ -171,7 +171,8 @@ def write_sam(folder: Path, seed: int = 0) -> str:
 
 
 def training(place: Path, run: Path, **more: Any) -> TrainClsConfig:
-    """A training of the photos, tags and backbone at `place`: on the CPU, exact, with a checkpoint each step."""
+    """A training of the photos, tags and backbone at `place`: on the CPU, exact, with a checkpoint each step, and
+    without a look at the photos before the first one."""
     return TrainClsConfig(
         images=place / "photos",
         run=run,
@@ -179,7 +180,7 @@ def training(place: Path, run: Path, **more: Any) -> TrainClsConfig:
         backbone=NARROW,
         backbone_weights=place / "backbone.safetensors",
         momentum=0.9,
-        **_EXACT | more,
+        **_EXACT | {"start": "random"} | more,
     )
 
 

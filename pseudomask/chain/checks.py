@@ -67,7 +67,8 @@ def _check(step: Step) -> None:
         passes(config)
         if config.method is not None:
             check_method(config.method)
-        check_cam(config.cam)
+        if config.cam is not None:
+            check_cam(config.cam)
         check_chain(config)
         plan_outputs(collect(config.images, config, exclude=config.out).items, config.images, config.out)
     elif step.verb.name == "refine":

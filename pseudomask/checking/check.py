@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pseudomask.checking.duplicates import groups
-from pseudomask.checking.looking import Looked, look
 from pseudomask.checking.result import CheckResult, Twins, by_verdict
 from pseudomask.config import CheckConfig
 from pseudomask.data.images import ImageItem, ImagePaths
@@ -16,6 +14,8 @@ from pseudomask.data.teachable import LIMITS, examine
 from pseudomask.running.machine import cores
 from pseudomask.running.record import hash_file
 from pseudomask.running.reporter import Reporter, SilentReporter
+from pseudomask.training.duplicates import groups
+from pseudomask.training.glancing import Looked, look
 from pseudomask.training.split import Split, describe, gather, tag_matrix
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from pseudomask.data.teachable import HOPELESS, LIMITS, VERDICTS, Finding, verdict
@@ -99,6 +100,11 @@ class CheckResult:
     def exit_code(self) -> int:
         return int(self.counts[HOPELESS] > self.max_hopeless)
 
+    @property
+    def few(self) -> bool:
+        """Whether the typical class has so few photos that the closed form is advised (docs/how-many-photos.md)."""
+        return median([one.photos for one in self.classes if one.photos] or [0]) < LIMITS.fine_tune
+
     def headline(self) -> str:
         told = ", ".join(f"{n} {name}" for name, n in reversed(self.counts.items()) if n)
         return f"{count(self.photos, 'photo')}, {self.held_out} held out; {count(len(self.classes), 'class')}: {told}"
@@ -114,7 +120,8 @@ class CheckResult:
         """Advice, problems with the photos themselves, and the next step."""
         lines = [*(one.remedy for one in self.findings), *self._of_photos(), *self._of_twins()]
         if not self.exit_code and self.labels is not None:
-            lines.append(f"next: {command('train-cls', self.images, 'RUN', '--labels', self.labels)}")
+            fit = ["--fit", "lda"] if self.few else []
+            lines.append(f"next: {command('train-cls', self.images, 'RUN', '--labels', self.labels, *fit)}")
         return lines
 
     def _of_photos(self) -> list[str]:

@@ -8,6 +8,7 @@ first, and then its own.
 
 from __future__ import annotations
 
+from pseudomask.config.affinity import TrainAffinityConfig as TrainAffinityConfig
 from pseudomask.config.check import CheckConfig as CheckConfig
 from pseudomask.config.common import Amp as Amp
 from pseudomask.config.common import LabelOptions as LabelOptions
@@ -20,6 +21,7 @@ from pseudomask.config.extract import MapOptions as MapOptions
 from pseudomask.config.extract import Quality as Quality
 from pseudomask.config.extract import Tta as Tta
 from pseudomask.config.methods.cpmc import CalibTarget as CalibTarget
+from pseudomask.config.methods.cpmc import CpmcAffinity as CpmcAffinity
 from pseudomask.config.methods.cpmc import CpmcCalibration as CpmcCalibration
 from pseudomask.config.methods.cpmc import CpmcFeatures as CpmcFeatures
 from pseudomask.config.methods.cpmc import CpmcOptions as CpmcOptions
@@ -44,6 +46,5 @@ from pseudomask.config.training import ReactivateConfig as ReactivateConfig
 from pseudomask.config.training import ScheduleOptions as ScheduleOptions
 from pseudomask.config.training import SplitOptions as SplitOptions
 from pseudomask.config.training import Style as Style
-from pseudomask.config.training import TrainAffinityConfig as TrainAffinityConfig
 from pseudomask.config.training import TrainClsConfig as TrainClsConfig
 from pseudomask.config.training import TrainingOptions as TrainingOptions

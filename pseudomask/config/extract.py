@@ -80,8 +80,9 @@ class ExtractConfig(FolderOptions, MapOptions, LabelOptions, DeviceOptions, Refi
     out: Path = argument("Folder for masks, scores, manifest.jsonl and run.json.", role="free")
     quality: Quality | None = option(
         None,
-        "What --method, --tta and --refine are unless you give them: fast (recam), balanced (the default: cpmc), both "
-        "with walk,crf at --tta fast, or best (balanced at --tta full).",
+        "What --method, --tta and --refine are unless you give them: fast (recam), balanced (the default: cpmc, from "
+        "lpcam maps where the weights have prototypes), both with walk,crf at --tta fast, or best (balanced at --tta "
+        "full).",
         "Method",
         role="free",
         first=True,
@@ -95,4 +96,6 @@ class ExtractConfig(FolderOptions, MapOptions, LabelOptions, DeviceOptions, Refi
         first=True,
     )
     scores: bool = option(True, "Write OUT/scores/….npz, for evaluate's sweep and for refine.", "Output")
-    batch_size: int = option(4, "Photos of equal size per batch.", "Machine", min=1, role="free")
+    batch_size: int | None = option(
+        None, "Photos of equal size per batch; by default 4 on a CPU, 16 elsewhere.", "Machine", min=1, role="free"
+    )

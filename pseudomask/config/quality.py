@@ -10,11 +10,15 @@ from pseudomask.config.extract import ExtractConfig, Quality, Tta
 
 
 class Point(NamedTuple):
-    """What a quality stands for. Its text form leaves out the refiners, because not all of them may run."""
+    """What a quality stands for; a `cam` of None is lpcam if prototypes come with the weights, else plain.
+
+    Its text form leaves out the refiners and `cam`, which depend on the weights.
+    """
 
     method: str
     refine: tuple[str, ...]
     tta: Tta
+    cam: str | None = "plain"
 
     def __str__(self) -> str:
         return f"{self.method}, --tta {self.tta}"
@@ -23,13 +27,13 @@ class Point(NamedTuple):
 USUAL: Quality = "balanced"
 QUALITIES: dict[Quality, Point] = {
     "fast": Point("recam", ("walk", "crf"), "fast"),
-    "balanced": Point("cpmc", ("walk", "crf"), "fast"),
-    "best": Point("cpmc", ("walk", "crf"), "full"),
+    "balanced": Point("cpmc", ("walk", "crf"), "fast", None),
+    "best": Point("cpmc", ("walk", "crf"), "full", None),
 }
 
 
 def settle_quality(config: ExtractConfig, recorded: Mapping[str, Any] | None) -> tuple[ExtractConfig, tuple[str, ...]]:
-    """`config` with method and augmentation filled in, and the refiners that run unless `config.refine` names some.
+    """`config` with method, map and augmentation filled in, and the refiners to run unless `config.refine` names some.
 
     Args:
         recorded: settings of the run already in the output folder. Versions without qualities had other defaults, and
@@ -38,14 +42,25 @@ def settle_quality(config: ExtractConfig, recorded: Mapping[str, Any] | None) ->
     before = None if config.quality is not None or recorded is None else _before(recorded)
     point = before or QUALITIES[config.quality or USUAL]
     quality = config.quality if before else config.quality or USUAL
-    filled = replace(config, quality=quality, method=config.method or point.method, tta=config.tta or point.tta)
+    cam = config.cam or _usual_cam(config, point, recorded)
+    filled = replace(
+        config, quality=quality, method=config.method or point.method, tta=config.tta or point.tta, cam=cam
+    )
     return filled, point.refine
+
+
+def _usual_cam(config: ExtractConfig, point: Point, recorded: Mapping[str, Any] | None) -> str | None:
+    """As the folder was begun, else the quality's where it chooses the method and its weights too, else plain."""
+    if recorded is not None:
+        return str(recorded.get("cam") or "plain")
+    own = config.method or config.recam_weights or config.cpmc_weights != ExtractConfig.cpmc_weights
+    return "plain" if own else point.cam
 
 
 def in_words(quality: Quality | None, given: ExtractConfig) -> str:
     """A quality, what it stands for and which parts `given` overrides; empty if it overrides them all."""
-    own = [f"--{name}" for name in Point._fields if getattr(given, name) not in (None, ())]
-    if len(own) == len(Point._fields):
+    own = [f"--{name}" for name in ("method", "refine", "tta", "cam") if getattr(given, name) not in (None, ())]
+    if {"--method", "--refine", "--tta"} <= set(own):
         return ""
     told = "as this folder was begun" if quality is None else f"{quality} ({QUALITIES[quality]})"
     return f"{told}, but for {' '.join(own)}" if own else told

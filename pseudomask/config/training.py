@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from pseudomask.config.cams import TrainingCamOptions
-from pseudomask.config.common import DeviceOptions, LabelOptions, SeedOptions, TagOptions, argument, option
+from pseudomask.config.common import DeviceOptions, LabelOptions, argument, option
 from pseudomask.config.methods.cpmc import CpmcOptions
 from pseudomask.errors import UsageError
 
@@ -104,13 +104,25 @@ class TrainingOptions(SplitOptions, ScheduleOptions):
 
     run: Path = argument("Folder for the weights, the checkpoint and the log.", role="free")
     lr_head: float | None = option(
-        None, "Learning rate of the newest classifier; by default 10 × --lr.", "Training", min=0.0
+        None,
+        "Learning rate of the newest classifier; by default 10 × --lr, or --lr if it does not begin at random.",
+        "Training",
+        min=0.0,
     )
     freeze: str = option(
         "stem",
         "Freeze the backbone up to this point: none, stem, a stage (layer1 to layer4 of a ResNet), or all. ReCAM "
         "freezes the stem, IRN everything up to layer2.",
         "Training",
+    )
+
+    patience: int = option(
+        5,
+        "End the training when so many epochs bring no lower held-out loss, and use the weights of the best one; 0: "
+        "never. It has no effect with too few held-out photos to tell, or with no more epochs than this.",
+        "Training",
+        min=0,
+        before=0,
     )
 
     @property
@@ -129,11 +141,30 @@ class TrainClsConfig(TrainingOptions):
         "seconds to minutes; it needs no reactivate.",
         "Training",
     )
-    backbone: str = option("resnet50", "Backbone: a torchvision ResNet, such as resnet18 or resnet101.", "Network")
+    start: Literal["lda", "random"] | None = option(
+        None,
+        "What --fit sgd begins with: lda, the first classifier of --fit lda, or random numbers; by default lda.",
+        "Training",
+        before="random",
+    )
+    class_weights: Literal["none", "balanced"] = option(
+        "none",
+        "balanced: in the loss, the photos with a class weigh as much in total as those without it (at most "
+        "20 times as much each), so that rare tags count.",
+        "Training",
+        before="none",
+    )
+    epochs: int = option(
+        0, "Passes over the photos; 0: 5, or more where --min-steps asks for more.", "Training", min=0, first=True
+    )
+    min_steps: int = option(
+        100, "Without --epochs: passes are added until there are this many steps.", "Training", min=1, role="free"
+    )
+    backbone: str = option("resnet50", "Backbone: a torchvision ResNet, such as resnet18, or timm:NAME.", "Network")
     backbone_weights: Path | None = option(
         None,
-        "Initial backbone weights: a safetensors file in torchvision's naming or of pseudomask, imagenet (comes with "
-        "pseudomask), or torchvision (downloaded); by default imagenet if --backbone is resnet50, else torchvision.",
+        "Initial weights: a file of pseudomask, or of torchvision or timm (safetensors or .pth); imagenet, which comes "
+        "with pseudomask; or torchvision, downloaded. By default imagenet for resnet50, else the published ones.",
         "Network",
         role="place",
         first=True,
@@ -144,9 +175,12 @@ class TrainClsConfig(TrainingOptions):
         "weights say, else pytorch.",
         "Network",
     )
-    output_stride: int = option(
-        16, "Photo pixels per map cell: 16, or 8 for finer maps at a quarter of the speed.", "Network"
-    )
+    output_stride: int | None = option(None, "Photo pixels per map cell: 16 if possible, or 8 (slower).", "Network")
+
+    @property
+    def head_rate(self) -> float:
+        """The learning rate of the classifier: what begins in closed form is nearly in its place."""
+        return self.lr if self.lr_head is None and self.start == "lda" else super().head_rate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,61 +227,4 @@ class CalibrateConfig(TrainingOptions, CpmcOptions, TrainingCamOptions):
         "Freeze the backbone up to this point: none, stem, a stage, or all, which keeps the classifier's map "
         "unchanged.",
         "Training",
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class AffinityScheduleOptions(ScheduleOptions):
-    """The schedule of the boundary head, and its backbone (docs/refinement-walk.md)."""
-
-    weights: Path | None = option(
-        None,
-        "Weights whose backbone is used, unchanged; by default $PSEUDOMASK_WEIGHTS, else the bundled weights.",
-        "Network",
-        role="place",
-        first=True,
-    )
-    epochs: int = option(3, "Passes over the photos.", "Training", min=1, first=True)
-    crop: int = option(
-        320, "Side of the square training crop, in pixels; IRN uses 512.", "Training", min=32, first=True
-    )
-    min_side: int = option(
-        250, "Minimum of the random long side that a photo is scaled to before the crop.", "Training", min=16
-    )
-    max_side: int = option(
-        750, "Maximum of the random long side that a photo is scaled to before the crop.", "Training", min=16
-    )
-    lr: float = option(0.1, "Learning rate of the boundary head; the backbone is frozen.", "Training", min=0.0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainAffinityConfig(SeedOptions, TagOptions, AffinityScheduleOptions):
-    """Train the boundary head of `refine --method walk` on the confident parts of seeds.
-
-    With `labels` the seeds that are missing are made first.
-    """
-
-    seeds: Path = argument("Output folder of extract with scores/; with --labels, what it lacks is made first.")
-    run: Path = argument("Folder for the confident labels, the weights, the checkpoint and the log.", role="free")
-    confident_foreground: float | None = option(
-        None,
-        "Scores above this are confident foreground; by default 0.12 above the threshold of SEEDS' masks.",
-        "Labels",
-        min=0.0,
-        max=1.0,
-    )
-    confident_background: float | None = option(
-        None,
-        "Pixels where no class scores above this are confident background; by default 0.10 below the threshold of "
-        "SEEDS' masks.",
-        "Labels",
-        min=0.0,
-        max=1.0,
-    )
-    confident_crf: bool = option(True, "Refine the confident labels with the CRF.", "Labels")
-    radius: int = option(
-        10, "Maximum distance of compared pixel pairs, in cells of 4 × 4 pixels.", "Training", min=2, max=32
-    )
-    class_weight: float = option(
-        1.0, "Weight of the loss that teaches the head the classes; 0: boundaries alone.", "Training", min=0, before=0.0
     )

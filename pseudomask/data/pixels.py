@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import cv2
 import numpy as np
@@ -82,7 +82,7 @@ class Normalisation:
         return how(pixels, dtype or torch.float32, ways)
 
     def _input_computed(self, pixels: Tensor, dtype: torch.dtype, ways: Sequence[bool]) -> Tensor:
-        scale, shift = (torch.from_numpy(one).to(pixels.device) for one in self._affine())
+        scale, shift = _affine_on(self, pixels.device)
         x = torch.addcmul(shift, pixels.float(), scale).to(dtype).permute(0, 3, 1, 2)
         return torch.cat([x.flip(-1) if mirrored else x for mirrored in ways])
 
@@ -96,6 +96,14 @@ class Normalisation:
         for view, place in zip(views, out.numpy(), strict=True):
             cv2.LUT(view, table, dst=place)
         return out.view(dtype).permute(0, 3, 1, 2)
+
+
+@cache
+def _affine_on(normalisation: Normalisation, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Scale and shift on a GPU, sent there once: each time, it would first have to finish what it is at."""
+    with torch.inference_mode(False):  # else a training could not use what an extraction has sent
+        scale, shift = (torch.from_numpy(one).to(device) for one in normalisation._affine())
+    return scale, shift
 
 
 IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

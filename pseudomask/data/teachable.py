@@ -15,12 +15,13 @@ HOPELESS, DOUBTFUL, WORKS = VERDICTS = ("hopeless", "doubtful", "will work")
 
 @dataclass(frozen=True)
 class Limits:
-    """Rules of thumb, all defined here.
+    """Rules of thumb, all defined here; docs/how-many-photos.md has measurements.
 
     Attributes:
         hopeless: a class with fewer photos cannot be learned; with fewer than `few` it is doubtful.
         without: a class that fewer photos lack is doubtful; one that no photo lacks is hopeless.
         together: two classes always occur together if this share of each one's photos also shows the other.
+        fine_tune: where the classes have fewer photos (median), `train-cls --fit lda` is advised.
         tiny: side of a photo in pixels; a smaller photo covers at most 3 × 3 cells of the network's map.
     """
 
@@ -28,6 +29,7 @@ class Limits:
     few: int = 40
     without: int = 10
     together: float = 0.98
+    fine_tune: int = 100
     tiny: int = 64
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from pseudomask.errors import PseudomaskError
 from pseudomask.extracting.photos import Photo, reduction
+from pseudomask.extracting.transfers import Fetched, send, send_together
 from pseudomask.maps.method import MapMethod
 from pseudomask.maps.multiscale import multiscale_maps, see, tag_probabilities, ways
 from pseudomask.maps.passes import Mirrored
@@ -21,11 +22,32 @@ from pseudomask.running.reporter import Reporter
 from pseudomask.scores import ScoreMap
 
 
-class Made(NamedTuple):
-    """A photo's score map, and what `Engine.look` found in its features."""
+@dataclass
+class Made:
+    """A photo's maps, perhaps still on their way from the device.
 
-    scores: ScoreMap
+    Attributes:
+        classes: as in `ScoreMap`, like `size` and `stride`.
+        maps: of the photo's batch, (B, N, h, w); None where the photo has no class.
+        place: in the batch.
+        found: what `Engine.look` found in the photo's features.
+    """
+
+    classes: tuple[int, ...]
+    grid: tuple[int, int]
+    size: tuple[int, int]
+    stride: int
+    maps: Fetched | None = None
+    place: int = 0
     found: Tensor | None = None
+
+    @cached_property
+    def scores(self) -> ScoreMap:
+        """Waits until the device has made them."""
+        if self.maps is None:
+            return ScoreMap((), torch.zeros(0, *self.grid).numpy(), self.size, self.stride)
+        values = self.maps.get()[self.place, : len(self.classes)]
+        return ScoreMap(self.classes, values.numpy(), self.size, self.stride)
 
 
 @dataclass
@@ -77,23 +99,20 @@ class Engine:
         # Photos of equal working shape may differ in full size; each then gets a grid of its own.
         if any(photo.size != size for photo in photos):
             return [self._make([photo], [one])[0] for photo, one in zip(photos, tags, strict=True)]
-        views = [
-            torch.stack([photo.views[s] for photo in photos]).to(self.device, non_blocking=True)
-            for s in range(len(photos[0].views))
-        ]
+        views = [send_together(views, self.device) for views in zip(*(photo.views for photo in photos), strict=True)]
         present, seen = self._present(views, tags)
         stride = self.stride * reduction(size, self.max_side)
         grid = (-(-size[0] // stride), -(-size[1] // stride))
         if not any(present):
-            empty = torch.zeros(0, *grid).numpy()
-            return [Made(ScoreMap((), empty, size, stride)) for _ in photos]
+            return [Made((), grid, size, stride) for _ in photos]
         index, valid = pack(present, self.device)
         looked = self._look(views, seen)
         maps = multiscale_maps(
             self.network, self.method, views, index, valid, grid=grid, mirrored=self.mirrored, amp=self.amp, seen=seen
-        ).cpu()
+        )
+        fetched = Fetched(maps)
         return [
-            Made(ScoreMap(tuple(c + 1 for c in one), maps[i, : len(one)].numpy(), size, stride), found)
+            Made(tuple(c + 1 for c in one), grid, size, stride, fetched, i, found)
             for i, (one, found) in enumerate(zip(present, looked, strict=True))
         ]
 
@@ -114,7 +133,7 @@ class Engine:
     def _present(
         self, views: Sequence[Tensor], tags: Sequence[tuple[int, ...] | None]
     ) -> tuple[list[tuple[int, ...]], dict[int, Features]]:
-        """The tags, completed by the classifier's confident classes where there are none, and what it saw for that."""
+        """The tags, or where there are none the classifier's confident classes; and the features computed for that."""
         if None not in tags:
             return [one or () for one in tags], {}
         scale = self.plain_scale
@@ -132,4 +151,4 @@ def pack(present: Sequence[tuple[int, ...]], device: torch.device) -> tuple[Tens
     for i, one in enumerate(present):
         index[i, : len(one)] = torch.tensor(one, dtype=torch.int64)
         valid[i, : len(one)] = True
-    return index.to(device), valid.to(device)
+    return send(index, device), send(valid, device)

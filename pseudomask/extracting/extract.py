@@ -16,7 +16,7 @@ from pseudomask.running.reporter import Reporter, SilentReporter
 def extract(
     config: ExtractConfig, reporter: Reporter | None = None, refining: MakeRefinement = no_refinement
 ) -> ExtractResult:
-    """`pseudomask.extract`, which says what it does; `refining` makes what `config.refine` asks for."""
+    """See `pseudomask.extract`; `refining` makes the refiners that `config.refine` names."""
     reporter = reporter or SilentReporter()
     plan = make_plan(config, ranks().once(reporter))
     plan = replace(plan, refinement=refining(plan))

@@ -79,7 +79,7 @@ class Share:
         if not team.alone:
             paths = ImagePaths(plan.collection.items)
             self.planned = own_batches(
-                paths, pending, plan.config.batch_size, scales=plan.scales, max_side=plan.max_side, team=team
+                paths, pending, plan.batch_size, scales=plan.scales, max_side=plan.max_side, team=team
             )
             self.pending = [index for batch in self.planned for index in batch]
 
@@ -91,4 +91,4 @@ class Share:
         if self.planned is None:
             order = windowed(range(len(pending)), lambda i: header_size(photos.paths[pending[i]]), self.plan.max_side)
         decoded = load(photos, workers=pick_workers(config.workers), device=self.plan.device, order=order)
-        return batches(decoded, config.batch_size) if self.planned is None else as_planned(decoded, self.planned)
+        return batches(decoded, self.plan.batch_size) if self.planned is None else as_planned(decoded, self.planned)

@@ -1,4 +1,4 @@
-"""Batches of photos in, files out: the network in this thread, encoding and writing in two others."""
+"""Batches of photos in, files out: the network in this thread, encoding and writing in others."""
 
 from __future__ import annotations
 
@@ -8,18 +8,27 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from pseudomask.extracting.outputs import write_outputs
 from pseudomask.extracting.photos import Photo
-from pseudomask.extracting.planned import Maker, Planned
+from pseudomask.extracting.planned import Made, Maker, Planned
 from pseudomask.running.folder_run import FolderRun
 from pseudomask.running.helpers import compute_alone, lower_thread_priority
+from pseudomask.running.layout import Outputs
+from pseudomask.running.machine import cores
 from pseudomask.running.manifest import FAILED
 from pseudomask.running.reporter import Reporter
 from pseudomask.running.signals import Stop
 
 
+def _writers(device: torch.device) -> int:
+    """Threads that encode and write: two beside a network on the CPU, which needs the cores; else up to eight."""
+    return 2 if device.type == "cpu" else max(2, min(8, cores()))
+
+
 def _behind_the_network() -> None:
-    """One thread of torch's each, of low priority: its threads wait for each other, so do not take a core from them."""
+    """Use one thread and low priority, so that torch's threads, which wait for each other, keep their cores."""
     lower_thread_priority()
     compute_alone()
 
@@ -34,11 +43,11 @@ class Flow:
     reporter: Reporter
     stop: Stop
     waiting: deque[Future[None]] = field(default_factory=deque)
-    unrefined: deque[str] = field(default_factory=deque)  # told by this thread, not by those that write
+    unrefined: deque[str] = field(default_factory=deque)  # reported by this thread, not by those that write
 
     def run(self, batches: Iterator[list[Photo]], total: int, label: str) -> None:
         with (
-            ThreadPoolExecutor(2, "write", _behind_the_network) as pool,
+            ThreadPoolExecutor(_writers(self.plan.device), "write", _behind_the_network) as pool,
             self.reporter.progress(total, label) as progress,
         ):
             for batch in batches:
@@ -47,7 +56,7 @@ class Flow:
                 else:
                     self._submit(pool, batch)
                 progress.advance(len(batch))
-                self._collect(most=4 * self.plan.config.batch_size)
+                self._collect(most=4 * self.plan.batch_size)
                 if self.stop.requested:
                     break
             self._collect(most=0)
@@ -70,7 +79,7 @@ class Flow:
                     self._write,
                     self.plan.outputs[photo.index],
                     collection.items[photo.index].relative,
-                    made.scores,
+                    made,
                     self.plan.config,
                     threshold=self.plan.threshold,
                     names=collection.classes,
@@ -78,20 +87,19 @@ class Flow:
                     inputs={"photo": photo.file.to_json()} if photo.file else {},
                     photo=photo.whole,
                     refinement=self.plan.refinement,
-                    found=made.found,
                 )
             )
 
-    def _write(self, *args: Any, **more: Any) -> None:
-        """Files, then at once their manifest line: a kill between the two costs one image a thread, not a backlog."""
+    def _write(self, outputs: Outputs, relative: str, made: Made, *args: Any, **more: Any) -> None:
+        """Write files and at once their manifest line, so that a kill loses at most one image per thread."""
         self.folder_run.own.check()
-        entry = write_outputs(*args, **more)
+        entry = write_outputs(outputs, relative, made.scores, *args, found=made.found, **more)
         self.folder_run.note(entry)
         if "unrefined" in entry:
             self.unrefined.append(f"{entry['image']}: {entry['unrefined']}; the seed's mask is kept")
 
     def _collect(self, most: int) -> None:
-        """Raise what went wrong in writing; wait where more than `most` images are still on their way."""
+        """Raise errors of the writing threads; wait while more than `most` images are unfinished."""
         while self.waiting and (len(self.waiting) > most or self.waiting[0].done()):
             self.waiting.popleft().result()
         while self.unrefined:

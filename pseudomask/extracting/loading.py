@@ -7,23 +7,43 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from ctypes import c_bool
+from dataclasses import replace
 from functools import partial
 from multiprocessing.sharedctypes import RawValue
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
 from pseudomask.errors import PseudomaskError
 from pseudomask.extracting.photos import Photo, Photos
 from pseudomask.running.helpers import COULD_NOT_START, lower_priority, starting
+from pseudomask.running.shared_memory import has_room
 
 _AHEAD = 4  # photos that a worker may be ahead
+_WAITING = 96  # photos that wait for company or are in the batch at hand: five batches of 16, and some more
 _TRIES = 3  # so often may workers die before they begin
 
 
 def _as_it_is(photo: Any) -> Any:
     return photo
+
+
+def _as_arrays(photo: Any) -> Any:
+    """With views that processes hand over through a pipe, as they do all but tensors."""
+    return replace(photo, views=tuple(view.numpy() for view in photo.views))
+
+
+def _as_tensors(photo: Photo) -> Photo:
+    views = tuple(torch.from_numpy(view) if isinstance(view, np.ndarray) else view for view in photo.views)
+    return replace(photo, views=views)
+
+
+def _views_fit(photos: Photos, workers: int) -> bool:
+    """Whether there is shared memory for all views that are under way at once, each photo being as large as it may."""
+    largest = 3 * sum(round(photos.max_side * scale) ** 2 for scale in photos.scales)
+    return has_room((workers * (_AHEAD + 1) + _WAITING) * largest)
 
 
 def load(photos: Photos, *, workers: int, device: torch.device, order: Iterable[int] | None = None) -> Iterator[Photo]:
@@ -92,12 +112,13 @@ def _start(
     forked process could wait for their locks for ever.
     """
     ready.value = False
+    shared = not workers or _views_fit(photos, workers)
     before = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
     loader = DataLoader(
         photos,
         sampler=order,
         batch_size=None,
-        collate_fn=_as_it_is,
+        collate_fn=_as_it_is if shared else _as_arrays,
         num_workers=1 if alone else workers,
         prefetch_factor=None if not workers else 1 if alone else _AHEAD,
         worker_init_fn=partial(_begin, ready),
@@ -107,9 +128,9 @@ def _start(
     with starting():
         decoded = iter(loader)
     if workers and before is not None and threading.current_thread() is threading.main_thread():
-        # torch's handler would raise in the midst of whatever this thread does; the iterator finds a death by itself
+        # torch's handler would raise in the middle of whatever this thread does; the iterator finds a death by itself
         signal.signal(signal.SIGCHLD, before)
-    return decoded
+    return decoded if shared else map(_as_tensors, decoded)
 
 
 def _begin(ready: c_bool, worker: int) -> None:

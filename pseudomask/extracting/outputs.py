@@ -17,7 +17,7 @@ from pseudomask.scores import ScoreMap, quantise, save_scores
 
 
 def describe_mask(mask: np.ndarray, scores: ScoreMap, threshold: float, names: Sequence[str]) -> dict[str, Any]:
-    """What a person wants to know of a mask without opening it.
+    """Figures about a mask for its manifest line.
 
     `area`: share of the pixels by class name; `empty`: tags without a pixel; `margin`: mean over the
     score grid of the best value's distance to the next best (the background counts with `threshold`).
@@ -53,8 +53,8 @@ def write_outputs(
     """Write an image's files, the mask last, and return its manifest entry.
 
     The mask is made from the scores as they are stored, so that it can be made again from them. `inputs` goes into the
-    entry: what photo and seed were when they were read. `photo`: uint8 (H, W, 3), for overlay and `refinement`, which
-    makes the mask from better scores than are stored, with what it `found` in the photo's features.
+    entry: the identities of photo and seed when they were read. `photo`: uint8 (H, W, 3), for overlay and `refinement`,
+    which makes the mask from better scores than are stored, with what it `found` in the photo's features.
     """
     bits = 8 if config.score_bits == "8" else 16
     stored = quantise(scores, bits)  # type: ignore[arg-type]

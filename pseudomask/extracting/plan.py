@@ -1,4 +1,4 @@
-"""What a run of `extract` will do: decided, checked and reported before any photo is decoded."""
+"""The plan of a run of `extract`: decided, checked and reported before any photo is decoded."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class Plan(Setup):
     def compared(self) -> list[str]:
         """Fields of the record that a resuming run must share; photos and tags are compared one by one."""
         config, chain = self.config, self.refinement
-        names = deciding(ExtractConfig, (config.method or "", config.cam, *(chain.names if chain else ())))
+        names = deciding(ExtractConfig, (config.method or "", config.cam or "", *(chain.names if chain else ())))
         files = [*(["boundary_sha256"] if chain else []), *self.method.facts()]
         return [*_COMPARED, *(f"protocol.{name}" for name in files), *(f"config.{name}" for name in names)]
 
@@ -168,7 +168,7 @@ def make_plan(config: ExtractConfig, reporter: Reporter) -> Plan:
     setup = make_setup(config, usual_refiners, choose, reporter)
     collection = align(collection, setup.card)
     report_ignored(collection, reporter)
-    config, reading = settle(config, collection.items, reporter, recorded=earlier)
+    config, reading = settle(setup.config, collection.items, reporter, recorded=earlier)
     tags_from = report_tags(collection, setup.card, reporter)
     photos = count(len(collection.items), "photo")
     reporter.info(f"{photos}, {config.method} with {setup.weights.name} on {setup.device}")

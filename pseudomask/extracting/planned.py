@@ -6,21 +6,31 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
 from pseudomask.data.collection import Collection
-from pseudomask.extracting.engine import Made
 from pseudomask.extracting.photos import Photo, Photos
 from pseudomask.extracting.refinement import Refinement
 from pseudomask.running.folder_result import FolderResult
 from pseudomask.running.layout import Outputs
 from pseudomask.running.record import RunRecord
 from pseudomask.running.reporter import Reporter
+from pseudomask.scores import ScoreMap
+
+
+class Made(Protocol):
+    """What a network found in a photo: its scores, and what `Refinement.look` found in its features."""
+
+    @property
+    def scores(self) -> ScoreMap: ...
+    @property
+    def found(self) -> Tensor | None: ...
 
 
 class Maker(Protocol):
     """The network of a run."""
 
-    def make(self, photos: Sequence[Photo], tags: Sequence[tuple[int, ...] | None]) -> list[Made]:
+    def make(self, photos: Sequence[Photo], tags: Sequence[tuple[int, ...] | None]) -> Sequence[Made]:
         """Score maps of photos of equal shape; tags are None where the network shall say which classes there are."""
 
 
@@ -28,10 +38,11 @@ class Planned(Protocol):
     """A run that is ready to start.
 
     Attributes:
-        config: with `FolderOptions`, `batch_size`, `workers` and `scores`.
+        config: with `FolderOptions`, `workers` and `scores`.
         collection, outputs: the photos and, in their order, their files.
         threshold: the background threshold of the scores.
         scales, max_side: the sizes at which photos are decoded (`view_sizes`).
+        batch_size: photos that may share a batch.
         guesser: who says which classes a photo without tags has, for the manifest.
     """
 
@@ -51,6 +62,8 @@ class Planned(Protocol):
     def scales(self) -> Sequence[float]: ...
     @property
     def max_side(self) -> int: ...
+    @property
+    def batch_size(self) -> int: ...
     @property
     def guesser(self) -> str: ...
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pseudomask.errors import PseudomaskError
 from pseudomask.networks.features import Features
-from pseudomask.running.halving import OUT_OF_MEMORY
+from pseudomask.running.halving import OUT_OF_MEMORY, memory_errors
 from pseudomask.scores import ScoreMap
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ class Refinement:
         The third value is for the manifest: the threshold of scores and mask, and what was done or why it was not.
         """
         try:
-            refined, level, done = self.refine(key, photo, seed, found), self.threshold, {"refined": str(self)}
+            with memory_errors():
+                refined, level, done = self.refine(key, photo, seed, found), self.threshold, {"refined": str(self)}
         except OUT_OF_MEMORY:
             refined, level, done = seed, threshold, {"unrefined": "not enough memory to refine it"}
         except (PseudomaskError, ValueError, ArithmeticError) as error:

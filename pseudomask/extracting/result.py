@@ -1,4 +1,4 @@
-"""What `extract` gives back."""
+"""The result of `extract`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class ExtractResult(FolderResult):
         tags_from: where the tags came from.
         untagged: keys of photos without a row of labels; `orphans`: rows without a photo.
         passed_over: files of `images` that hold pictures of kinds that are not read.
-        images, with_scores: the photos' folder, and whether scores lie beside the masks.
+        images, with_scores: the photos' folder, and whether scores were written, too.
         quality: the quality and what it stands for.
         refined_by: the refiners that made the masks from the scores; `masks_threshold`: their background threshold,
             while `threshold` is that of the scores.
-        own_weights: the weights that were given.
+        own_weights: the weights that --weights gave.
     """
 
     tags_from: str

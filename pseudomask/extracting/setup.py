@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 
 from pseudomask.config import ExtractConfig
-from pseudomask.devices import pick_amp, pick_device
+from pseudomask.devices import make_current, pick_amp, pick_device
 from pseudomask.errors import UsageError
+from pseudomask.extracting.cam import with_cam
 from pseudomask.extracting.engine import Engine
 from pseudomask.extracting.refinement import Refinement
 from pseudomask.maps import check_method, make_method
@@ -34,7 +35,7 @@ class Setup:
     """Everything but the photos.
 
     Attributes:
-        config: the settings, with those of the quality filled in.
+        config: the settings, with those of the quality and the kind of map filled in.
         passes: the scales at which each photo is processed, and whether mirrored.
         amp: precision of the network; None for float32.
         threshold: the background threshold; `threshold_from`: who chose it.
@@ -60,6 +61,7 @@ class Setup:
         return ()
 
     def engine(self, reporter: Reporter) -> Engine:
+        make_current(self.device)
         scales = self.passes.scales
         gradients = self.method.gradients  # folded networks have none
         return Engine(
@@ -72,11 +74,16 @@ class Setup:
             mirrored=self.passes.mirrored,
             max_side=self.config.max_side,
             stride=self.config.score_stride,
-            largest=self.config.batch_size,
+            largest=self.batch_size,
             reporter=reporter,
             look=self.refinement.look if self.refinement else None,
             look_at=self.whole_view or 0,
         )
+
+    @property
+    def batch_size(self) -> int:
+        """Photos that may share a batch; a GPU is quicker the more there are, a CPU is not."""
+        return self.config.batch_size or (4 if self.device.type == "cpu" else 16)
 
     @property
     def whole_view(self) -> int | None:
@@ -90,7 +97,8 @@ def check_names(config: ExtractConfig) -> None:
     """Raise `UsageError` for an unknown method or kind of map, before anything is read."""
     assert config.method is not None
     check_method(config.method)
-    check_cam(config.cam)
+    if config.cam is not None:
+        check_cam(config.cam)
     passes(config)
 
 
@@ -110,6 +118,7 @@ def make_setup(
     network, card = load_network(weights)
     if card.vocabulary:
         network, card = choose_classes(network, card)
+    config = with_cam(config, network, card)
     method = make_method(config, card)
     method.check(network)
     if config.method != "cam" and card.reactivated is not None and not card.second_taught:

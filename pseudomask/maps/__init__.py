@@ -10,6 +10,7 @@ from pseudomask.config.quality import QUALITIES, USUAL
 from pseudomask.errors import UsageError
 from pseudomask.maps.cam import LinearMaps
 from pseudomask.maps.cams import make_cam
+from pseudomask.maps.cams.variant import Cam
 from pseudomask.maps.cpmc import Cpmc, CpmcSettings
 from pseudomask.maps.method import MapMethod
 from pseudomask.networks.card import Card
@@ -20,8 +21,13 @@ MakeMethod = Callable[[ExtractConfig, Card], MapMethod]
 METHODS: dict[str, MakeMethod] = {
     "cam": lambda config, card: LinearMaps("first", make_cam(config, card)),
     "recam": lambda config, card: LinearMaps(weight_rule(config, card), make_cam(config, card)),
-    "cpmc": lambda config, card: Cpmc(CpmcSettings.of(config), weight_rule(config, card), make_cam(config, card)),
+    "cpmc": lambda config, card: _cpmc(config, card, make_cam(config, card)),
 }
+
+
+def _cpmc(config: ExtractConfig, card: Card, cam: Cam) -> Cpmc:
+    """CPMC of the weight rule that the map was made for, if there is one and none is given."""
+    return Cpmc(CpmcSettings.of(config), config.recam_weights or cam.made_for or card_rule(card), cam)
 
 
 def make_method(config: ExtractConfig, card: Card) -> MapMethod:

@@ -19,6 +19,7 @@ class MapNeeds:
             network as trained, in float32 unless --amp says otherwise; if not, there are no gradients, and batch
             norm may be folded into the convolutions.
         pyramid: whether it reads the outputs of stages before the last; otherwise only the last is kept.
+        attention: whether it reads the attention between positions, where the backbone has one.
         image: whether it reads the network's input, `Features.image`, to run the network again. The features then
             have no graph.
     """
@@ -29,6 +30,10 @@ class MapNeeds:
 
     @property
     def pyramid(self) -> bool:
+        return False
+
+    @property
+    def attention(self) -> bool:
         return False
 
     @property

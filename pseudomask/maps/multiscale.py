@@ -45,7 +45,7 @@ def see(
     with recording(method), torch.autocast(pixels.device.type, amp, enabled=amp is not None):
         x = network.backbone.normalisation.to_input(pixels, amp, ways)
         with torch.set_grad_enabled(method.gradients and not method.image):
-            features: Features = network.backbone(x, pyramid=pyramid or method.pyramid)
+            features: Features = network.backbone(x, pyramid=pyramid or method.pyramid, attention=method.attention)
         return replace(features, image=x) if method.image else features
 
 

@@ -34,6 +34,7 @@ class Card:
         method: `cam` (one classifier), `recam` (two), `cpmc` (one or two, and heads), `affinity` (none),
             or `segmenter` (none).
         backbone, style, output_stride: the network.
+        backbone_facts: what is known of the backbone's first weights: for timm's, mean, std, licence and origin.
         backbone_sha256: for a boundary head, `edge_weights.backbone_hash` of the backbone it was trained on.
         weight_rule: the rule with the best measured maps, or None (then `product`).
         thresholds: background threshold by the method's `threshold_key` (`first`, `product`, …).
@@ -51,6 +52,7 @@ class Card:
     backbone: str
     style: str = "pytorch"
     output_stride: int = 16
+    backbone_facts: dict[str, Any] = field(default_factory=dict)
     backbone_sha256: str = ""
     weight_rule: str | None = None
     vocabulary: str = ""
@@ -162,6 +164,7 @@ _KINDS: dict[str, type] = {
     "method": str,
     "backbone": str,
     "style": str,
+    "backbone_facts": dict,
     "backbone_sha256": str,
     "vocabulary": str,
     "thresholds": dict,

@@ -1,7 +1,8 @@
-"""Weights on disk: safetensors with a card, never a pickle."""
+"""Weights on disk: safetensors with a card; only bare backbones may come from what torch saved, without code."""
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from pseudomask.errors import TrainingDiverged, UsageError, WeightsError
-from pseudomask.networks.backbones import BACKBONES, make_backbone
+from pseudomask.networks.backbones import make_backbone, spec_of
 from pseudomask.networks.backbones.backbone import Backbone
 from pseudomask.networks.card import AFFINITY, SEGMENTER, Card
 from pseudomask.networks.edges import EdgeNetwork
@@ -36,8 +37,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(
-            f"{path}: not a safetensors file, or truncated ({error}); pickled .pth files are never loaded, convert "
-            "them first"
+            f"{path}: not a safetensors file, or truncated ({error}); a pickled .pth file is read only by "
+            "`train-cls --backbone-weights`"
         ) from None
 
 
@@ -119,8 +120,10 @@ def load_network(path: Path) -> tuple[CamNetwork, Card]:
 
 def sketch(card: Card, source: str, build: Callable[[], Network]) -> Network:
     """Build the network on the meta device. Raises `WeightsError` if the card does not describe a known network."""
-    if card.backbone not in BACKBONES:
-        raise WeightsError(f"{source}: backbone {card.backbone!r} is unknown; there are {', '.join(BACKBONES)}")
+    try:
+        spec_of(card.backbone)
+    except UsageError as error:
+        raise WeightsError(f"{source}: {error}") from None
     try:
         with torch.device("meta"):  # drawing 25 million random numbers takes longer than reading them
             return build()
@@ -160,21 +163,47 @@ def update_card(path: Path, **changes: Any) -> Card:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a safetensors file has a card of pseudomask. Raises `WeightsError` if it is not a safetensors file."""
-    return _CARD in _metadata(path)
+    """Whether a file has a card of pseudomask."""
+    try:
+        return _CARD in _metadata(path)
+    except WeightsError:  # of another kind, or damaged
+        return False
 
 
 def new_backbone(backbone: str, *, weights: Path | None, style: str, output_stride: int) -> Backbone:
     """A pretrained backbone.
 
     Args:
-        weights: a safetensors file in the family's own naming, or a weights file of pseudomask; None downloads the
+        weights: a weights file of pseudomask, or one in the family's own naming (`read_state`); None downloads the
             family's default.
     """
     made = make_backbone(backbone, style=style, output_stride=output_stride)
-    tensors, metadata = (None, dict[str, str]()) if weights is None else read_tensors(weights)
-    if tensors is not None and _CARD in metadata:
+    if weights is not None and is_ours(weights):
+        tensors = read_tensors(weights)[0]
         made.load_renamed({k.removeprefix(_OF_BACKBONE): v for k, v in tensors.items() if k.startswith(_OF_BACKBONE)})
     else:
-        made.load_pretrained(tensors)
+        made.load_pretrained(None if weights is None else read_state(weights))
     return made
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a bare network: a safetensors file, or one that torch saved, read with `weights_only`.
+
+    Raises `WeightsError` if it is neither, or needs code to be run.
+    """
+    if not zipfile.is_zipfile(path) and path.suffix not in (".pth", ".pt", ".bin", ".tar"):
+        return read_tensors(path)[0]
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch documents no error types
+        reason = str(error).strip().partition("\n")[0][:200]
+        raise WeightsError(f"{path}: not a file of plain tensors that torch saved ({reason})") from None
+    for key in ("state_dict_ema", "model_ema", "state_dict", "model"):
+        if isinstance(found, dict) and isinstance(found.get(key), dict):
+            found = found[key]
+            break
+    named = found.items() if isinstance(found, dict) else ()
+    tensors = {str(k).removeprefix("module."): v for k, v in named if isinstance(v, Tensor)}
+    if not tensors:
+        raise WeightsError(f"{path}: contains no tensors by name")
+    return tensors

@@ -55,8 +55,9 @@ class EdgeHead(nn.Module):
         planes = []
         for tap, output, stride in zip(self.taps, features.outputs, features.strides, strict=True):
             plane = tap(output)
-            if stride != EDGE_STRIDE:
-                size = [-(-side * stride // EDGE_STRIDE) for side in plane.shape[-2:]]
+            if stride != EDGE_STRIDE or features.fitted:
+                beyond = [-(-side * stride // EDGE_STRIDE) for side in plane.shape[-2:]]
+                size = [h, w] if features.fitted else beyond
                 plane = F.interpolate(plane, size=size, mode="bilinear", align_corners=False)
             planes.append(plane[..., :h, :w])
         joined = torch.cat(planes, 1)  # (B, 32 · outputs, h, w)

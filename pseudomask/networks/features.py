@@ -16,12 +16,17 @@ class Features:
         strides: s_k of each output, in pixels per position.
         size: (H, W) of the photos.
         image: (B, 3, H, W), the network's input, if it was kept.
+        fitted: the positions cover the photo exactly, because it was resized to a whole number of them; otherwise the
+            last row and column may reach beyond it.
+        attention: (B, h·w, h·w) float32, from each position of the last stage (rows) to all, if it was kept.
     """
 
     outputs: tuple[Tensor, ...]
     strides: tuple[int, ...]
     size: tuple[int, int]
     image: Tensor | None = None
+    fitted: bool = False
+    attention: Tensor | None = None
 
     @property
     def last(self) -> Tensor:
@@ -38,11 +43,14 @@ class Features:
     def first(self, photos: int) -> Features:
         """The features of the first `photos` photos."""
         image = None if self.image is None else self.image[:photos]
-        return replace(self, outputs=tuple(one[:photos] for one in self.outputs), image=image)
+        attention = None if self.attention is None else self.attention[:photos]
+        outputs = tuple(one[:photos] for one in self.outputs)
+        return replace(self, outputs=outputs, image=image, attention=attention)
 
     def part(self, photo: int) -> Features:
-        """The features of one photo."""
-        return Features(tuple(one[photo : photo + 1] for one in self.outputs), self.strides, self.size)
+        """The outputs for one photo."""
+        outputs = tuple(one[photo : photo + 1] for one in self.outputs)
+        return Features(outputs, self.strides, self.size, fitted=self.fitted)
 
     def detach(self) -> Features:
         """The same values, detached from the graph."""

@@ -14,6 +14,8 @@ NAMED = {"imagenet": "imagenet_resnet50.safetensors"}
 """Bundled weights that `--weights` accepts by name."""
 HEADS = "boundaries_*.safetensors"
 """Boundary heads bundled with pseudomask, each for one backbone."""
+PROTOTYPES = "prototypes_*.safetensors"
+"""LPCAM's prototypes bundled with pseudomask, each file for the classes of one weights file."""
 
 
 def bundled_folders() -> tuple[Path, ...]:
@@ -24,8 +26,17 @@ def bundled_folders() -> tuple[Path, ...]:
 
 def bundled_heads() -> list[Path]:
     """The boundary heads bundled with pseudomask, from the first folder that has any."""
-    found = (sorted(folder.glob(HEADS)) for folder in bundled_folders())
-    return next((heads for heads in found if heads), [])
+    return _all(HEADS)
+
+
+def bundled_prototypes() -> list[Path]:
+    """The prototypes bundled with pseudomask, from the first folder that has any."""
+    return _all(PROTOTYPES)
+
+
+def _all(pattern: str) -> list[Path]:
+    found = (sorted(folder.glob(pattern)) for folder in bundled_folders())
+    return next((files for files in found if files), [])
 
 
 def find_weights(named: Path | None) -> Path:

@@ -22,7 +22,7 @@ from pseudomask.errors import MissingExtra, UsageError, WeightsError
 from pseudomask.refining.proposal_files import Proposals, file_of, load_proposals, save_proposals
 from pseudomask.refining.refiner import Refined, Refiner
 from pseudomask.refining.regions import Region, refine_by, region_of
-from pseudomask.running.halving import OUT_OF_MEMORY
+from pseudomask.running.halving import OUT_OF_MEMORY, memory_errors
 from pseudomask.scores import ScoreMap
 
 INSTALL = "pip install 'pseudomask[foundation]'"
@@ -150,7 +150,8 @@ def load_generator(name: str, device: str) -> Any:
             place, dtype=torch.float32, use_safetensors=True, **here
         )
         processor = transformers.AutoImageProcessor.from_pretrained(place, **here)
-        return transformers.pipeline("mask-generation", model=model, image_processor=processor, device=device)
+        with memory_errors():
+            return transformers.pipeline("mask-generation", model=model, image_processor=processor, device=device)
     except OUT_OF_MEMORY:
         raise
     except Exception as error:  # hub, files, tensor shapes: transformers may raise anything

@@ -28,6 +28,7 @@ from pseudomask.data.pixels import resize
 from pseudomask.devices import pick_amp
 from pseudomask.errors import WeightsError
 from pseudomask.extracting.photos import working_size
+from pseudomask.networks.checkpoint import read_card
 from pseudomask.networks.edge_weights import HOW_TO_TRAIN, find_backbone, knows_classes, load_edges
 from pseudomask.networks.edges import EDGE_STRIDE, EdgeNetwork
 from pseudomask.refining.evidence import LEVEL, POWER, joined
@@ -36,6 +37,8 @@ from pseudomask.refining.paths import affinities, steps
 from pseudomask.refining.refiner import Refined
 from pseudomask.scores import ScoreMap
 
+STEP = 0.12
+"""How far the background threshold moves towards 1, unless the head's card has its own `walk_step`."""
 REST = 1e-9
 """Total weight of the omitted polynomials: the norm of the error relative to that of the scores."""
 
@@ -133,6 +136,7 @@ class Walk:
     beta: float = 10.0
     exponent: int = 8
     threshold: float | None = None
+    step: float = STEP
     side: int = 640
     device: str = "cpu"
     amp: Amp = "off"
@@ -160,6 +164,7 @@ class Walk:
             beta=options.walk_beta,
             exponent=options.walk_steps,
             threshold=options.walk_threshold,
+            step=read_card(path).thresholds.get("walk_step", STEP),
             side=options.walk_side,
             device=device,
             amp=options.amp,
@@ -191,7 +196,7 @@ class Walk:
             seen = self.see(photo) if self.known is None else self.known
             edges, logits = on_grid(seen[:1].sigmoid(), scores.size, EDGE_STRIDE * reduced)[0], seen[1:]
             grid = torch.from_numpy(scores_on_grid(scores, EDGE_STRIDE * reduced)).to(edges.device)
-            power, level = power_of(threshold), threshold_of(threshold)
+            power, level = power_of(threshold), threshold_of(threshold, self.step)
             if self.by_class and scores.classes[-1] < len(logits):
                 told = on_grid(logits[[0, *scores.classes]], scores.size, EDGE_STRIDE * reduced)
                 grid = joined(grid, told, threshold, self.class_weight)
@@ -234,12 +239,9 @@ def power_of(threshold: float) -> float:
     return 1.6 / max(1 - threshold, 0.1)
 
 
-def threshold_of(threshold: float) -> float:
-    """The background threshold after the walk: 0.12 of the way from the seeds' threshold to 1.
-
-    Our own rule; the published settings lie 0.07 (ReCAM) and 0.10 (IRN) above the seeds' own.
-    """
-    return round(threshold + 0.12 * (1 - threshold), 6)
+def threshold_of(threshold: float, step: float = STEP) -> float:
+    """The background threshold after the walk: `step` of the way from the seeds' threshold to 1 (our own rule)."""
+    return round(threshold + step * (1 - threshold), 6)
 
 
 def make(config: RefineConfig, device: str) -> Walk:

@@ -15,7 +15,7 @@ from pseudomask.data.reading import AS_IT_COMES, Reading
 from pseudomask.errors import ImageError, UsageError
 from pseudomask.extracting.outputs import write_outputs
 from pseudomask.refining.refiner import BatchRefiner, ClassRefiner, PhotoRefiner, Refined, Refiner
-from pseudomask.running.halving import OUT_OF_MEMORY, halving
+from pseudomask.running.halving import OUT_OF_MEMORY, halving, memory_errors
 from pseudomask.running.identity import TOUCHED, identify
 from pseudomask.running.layout import Outputs
 from pseudomask.running.manifest import FAILED, Entry
@@ -189,7 +189,9 @@ class Work:
         """Refine and write; if memory does not suffice even for a single photo, mark it as failed."""
         jobs, inputs, photos, scores = zip(*read, strict=True)
         try:
-            found = refine_together(self.refiners, photos, scores, self.threshold, [job.outputs.key for job in jobs])
+            with memory_errors():
+                keys = [job.outputs.key for job in jobs]
+                found = refine_together(self.refiners, photos, scores, self.threshold, keys)
         except OUT_OF_MEMORY:
             if len(read) > 1:
                 raise

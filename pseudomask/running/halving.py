@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -13,6 +15,21 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 OUT_OF_MEMORY = (MemoryError, torch.OutOfMemoryError)
+_SAID = re.compile(r"out of memory|_STATUS_(\w+_)?ALLOC(ATION)?_FAILED|(can't allocate|not enough) memory", re.I)
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Within the block, whatever says that memory ran out is one of `OUT_OF_MEMORY`.
+
+    cuBLAS, cuDNN, MPS and the CPU's allocator say so in a plain RuntimeError.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, OUT_OF_MEMORY) or not _SAID.search(str(error)):
+            raise
+        raise torch.OutOfMemoryError(str(error)) from error
 
 
 def halving(
@@ -34,15 +51,23 @@ def halving(
     while len(done) < len(items):
         part = items[len(done) : len(done) + most]
         try:
-            done += work(part)
+            with memory_errors():
+                done += work(part)
             continue
         except OUT_OF_MEMORY:
             if len(part) == 1:
                 raise
         most = len(part) // 2
-        torch.cuda.empty_cache()  # outside the except block: the traceback keeps tensors alive
+        free_cache()  # outside the except block: the traceback keeps tensors alive
         report(len(part), most)
     return done, most
+
+
+def free_cache() -> None:
+    """Give back the memory that torch keeps on a GPU for later."""
+    torch.cuda.empty_cache()  # no effect before the first use
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
 
 
 def warn_of_halving(reporter: Reporter) -> Callable[[int, int], None]:

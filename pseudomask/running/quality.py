@@ -24,7 +24,7 @@ class Doubt:
     """One reason to distrust masks.
 
     Attributes:
-        kind: `at_chance`, `fills`, `no_background`, `misses` or `no_class`.
+        kind: `at_chance`, `fills`, `no_background`, `misses`, `no_class` or `threshold`.
         masks: number of masks that it may have spoiled.
         text: one line for people.
         classes: number of masks by class, worst first, if the doubt is about classes.
@@ -116,13 +116,18 @@ class Coverage:
         if self.with_empty:
             text = f"tags without pixels in {self._among(self.with_empty)}: {{}}"
             found.append(_doubt("misses", self.with_empty, self._of(misses), text, rest))
-        return sorted(found, key=lambda one: -one.masks)
+        return in_order_of_harm(found)
 
     def _among(self, some_masks: int) -> str:
         return f"{some_masks:,} of {count(self.masks, 'mask')}"
 
     def _of(self, masks: Mapping[str, int]) -> dict[str, str]:
         return {name: f"{n} of {self.classes[name].tagged}" for name, n in masks.items()}
+
+
+def in_order_of_harm(doubts: Iterable[Doubt]) -> list[Doubt]:
+    """Those that may have spoiled most masks first."""
+    return sorted(doubts, key=lambda one: -one.masks)
 
 
 def _doubt(kind: str, masks: int, numbers: Mapping[str, int | str], text: str, rest: str) -> Doubt:

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from pseudomask.data.pixels import resize, with_long_side
 from pseudomask.errors import PseudomaskError
-from pseudomask.extracting.engine import Made
 from pseudomask.extracting.photos import Photo, reduction
 from pseudomask.networks.segmenter import Segmenter, likeliest
 from pseudomask.running.halving import OUT_OF_MEMORY, halving, warn_of_halving
@@ -23,6 +22,14 @@ THRESHOLD = 0.5
 """The background threshold of the scores: above it a class is likelier than the background."""
 
 Tagged = tuple[Photo, tuple[int, ...] | None]
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """A photo's scores (`Made`)."""
+
+    scores: ScoreMap
+    found: None = None
 
 
 @dataclass
@@ -47,7 +54,7 @@ class SegmentEngine:
     largest: int
     reporter: Reporter
 
-    def make(self, photos: Sequence[Photo], tags: Sequence[tuple[int, ...] | None]) -> list[Made]:
+    def make(self, photos: Sequence[Photo], tags: Sequence[tuple[int, ...] | None]) -> list[Segmented]:
         """Score maps of photos of equal shape; only the tagged classes can appear where there are tags."""
         pairs = list(zip(photos, tags, strict=True))
         try:
@@ -59,7 +66,7 @@ class SegmentEngine:
             ) from error
         return done
 
-    def _make(self, pairs: Sequence[Tagged]) -> list[Made]:
+    def _make(self, pairs: Sequence[Tagged]) -> list[Segmented]:
         pixels = torch.stack([self._enlarged(photo.views[0]) for photo, _ in pairs])
         seen = (int(pixels.shape[1]), int(pixels.shape[2]))
         cells = in_tiles(pixels, self._see, tile=self.tile, overlap=self.overlap)
@@ -75,7 +82,7 @@ class SegmentEngine:
     def _see(self, pixels: Tensor) -> Tensor:
         return likeliest(self.network, pixels.to(self.device), self.amp)
 
-    def _scores(self, cells: Tensor, seen: tuple[int, int], photo: Photo, tags: tuple[int, ...] | None) -> Made:
+    def _scores(self, cells: Tensor, seen: tuple[int, int], photo: Photo, tags: tuple[int, ...] | None) -> Segmented:
         """Each class's share of the probability that it and the background have: above 0.5 it is the likelier one."""
         stride = self.stride * reduction(photo.size, self.max_side)
         likely = at_grid(cells, seen=seen, size=photo.size, stride=stride)[0]
@@ -85,7 +92,7 @@ class SegmentEngine:
             won = tuple(winner[best > THRESHOLD].unique().tolist())
             shown = np.unique(quantise(_map(shares, won, photo, stride), self.bits).mask(THRESHOLD))
             tags = tuple(int(label) - 1 for label in shown if label)
-        return Made(_map(shares, tags, photo, stride))
+        return Segmented(_map(shares, tags, photo, stride))
 
 
 def _map(shares: Tensor, classes: Sequence[int], photo: Photo, stride: int) -> ScoreMap:

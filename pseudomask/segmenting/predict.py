@@ -78,6 +78,10 @@ class PredictPlan:
     guesser: str = "network"
 
     @property
+    def batch_size(self) -> int:
+        return self.config.batch_size
+
+    @property
     def max_side(self) -> int:
         return self.side or MAX_SIDE
 

@@ -14,7 +14,6 @@ from pseudomask.config import TrainSegConfig
 from pseudomask.data.survey import inherit
 from pseudomask.errors import UsageError
 from pseudomask.masks import palette
-from pseudomask.networks.backbones import make_backbone
 from pseudomask.networks.card import SEGMENTER
 from pseudomask.networks.segmenter import HEADS, Segmenter
 from pseudomask.running.layout import check_folders
@@ -23,12 +22,12 @@ from pseudomask.running.reporter import Reporter, SilentReporter
 from pseudomask.segmenting.crops import IGNORED, MaskCrops
 from pseudomask.segmenting.masked import Masked, read_masked
 from pseudomask.segmenting.validation import validate_masks
+from pseudomask.training.initial import choose_start
 from pseudomask.training.learner import Group, Learner, LossFunction
 from pseudomask.training.recipe import Recipe
 from pseudomask.training.result import TrainingResult
 from pseudomask.training.session import run_training
 from pseudomask.training.split import paths
-from pseudomask.training.start import choose_start
 from pseudomask.training.team import mean
 
 
@@ -54,11 +53,11 @@ def train_seg(config: TrainSegConfig, reporter: Reporter | None = None) -> Train
     head = config.head
     check_folders(config.masks, config.run, what="masks'")
     start = choose_start(config)
+    sketch = start.sketch
     with torch.device("meta"):
-        sketch = make_backbone(**start.shape)
         HEADS[head](sketch, 2)  # raises if they do not go together
     freeze = sketch.freeze_point(config.freeze or sketch.parts[1])
-    config = replace(config, freeze=freeze, backbone_style=start.style)
+    config = replace(config, freeze=freeze, backbone_style=sketch.style)
     masked = read_masked(config, lead)
     if masked.layout.made is not None:
         config = inherit(config, masked.layout.made.config)
@@ -76,7 +75,9 @@ def train_seg(config: TrainSegConfig, reporter: Reporter | None = None) -> Train
         ]
         colours = palette(max(256, len(classes) + 1))[: len(classes) + 1].tolist()
         facts = {"network": config.network, "side": side, "palette": colours}
-        return Learner(network, groups, pixel_step(team), start.shape | {"segmenter": facts})
+        return Learner(
+            network, groups, pixel_step(team), sketch.card_facts | {"segmenter": facts}, mean_of_photos=False
+        )
 
     recipe = Recipe(
         command="train-seg",
@@ -91,7 +92,6 @@ def train_seg(config: TrainSegConfig, reporter: Reporter | None = None) -> Train
             side=side,
             of=config.masks.name,
         ),
-        mean_of_photos=False,
     )
     return run_training(config, split, recipe, reporter)
 

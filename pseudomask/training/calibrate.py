@@ -17,7 +17,7 @@ from pseudomask.maps import card_rule
 from pseudomask.maps.cams import training_cam
 from pseudomask.maps.cams.variant import WeightedCam
 from pseudomask.maps.cpmc import Cpmc, CpmcSettings
-from pseudomask.maps.cpmc.method import classifier_maps, context_of, hierarchical
+from pseudomask.maps.cpmc.method import attention_of, classifier_maps, context_of, hierarchical
 from pseudomask.maps.cpmc.prototypes import background_of
 from pseudomask.maps.cpmc.stages import run_stages
 from pseudomask.networks.checkpoint import load_network
@@ -48,15 +48,17 @@ def consistency_loss(target: Tensor, found: Tensor, valid: Tensor) -> Tensor:
 def calibration_step(settings: CpmcSettings, rule: WeightRule, weight: float, cam: WeightedCam = PLAIN) -> LossFunction:
     """BCE + α · the difference of Aᵀ and M; both maps get gradients, the stages get none from the heads."""
 
+    attention = Cpmc(settings).attention
+
     def step(network: CamNetwork, images: Tensor, tags: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         assert network.side_heads is not None
-        seen = network.backbone(images)
+        seen = network.backbone(images, attention=attention)
         bce = classification_loss(network.logits(seen), tags)
         index, valid = positive_index(tags)  # (B, N)
         context = context_of(seen)
         maps = classifier_maps(cam, network, seen, context, network.map_weights(rule), index, valid)
         features = hierarchical(seen.detach(), network.side_heads)
-        found = run_stages(maps, context.detach(), features, valid, settings)
+        found = run_stages(maps, context.detach(), features, valid, settings, attention_of(seen))
         difference = consistency_loss(found.refined, found.calibrated, valid)
         return bce + weight * difference, {"bce": bce, "difference": difference}
 

@@ -1,7 +1,7 @@
 """`train-cls --fit lda`: both classifiers in closed form, from one look at the photos through a frozen backbone.
 
 w is Fisher's linear discriminant (1936) with a diagonal covariance, on pooled features of photos with and without the
-class. w″ is fitted to regions: the features under the class's map against those beside all maps, of photos without
+class. w″ is fitted to regions: the features under the class's map against those outside all maps, in photos without
 any class, and under the maps of other classes. The first map is w's, the second that of the regions' discriminant.
 """
 
@@ -16,9 +16,9 @@ from torch import Tensor
 from pseudomask.maps.normalise import normalise_maps
 
 ROUNDS = 2
-"""How often regions are taken and fitted."""
+"""Number of times that regions are chosen and fitted."""
 SMOOTHING = 1.0
-"""Share of the mean variance that is added to each channel's: few photos tell little of single channels."""
+"""Share of the mean variance that is added to each channel's, because few photos estimate single channels badly."""
 _MARGIN = 4.0
 """Between the mean logits of photos with and without a class: probabilities of 0.12 and 0.88."""
 
@@ -39,8 +39,8 @@ class Seen:
 def image_discriminant(pooled: Tensor, tags: Tensor) -> Tensor:
     """w, (C, D): the difference of means over the variance within, of photos with a class and without.
 
-    The network has no bias, so what the discriminant needs of one is laid along the mean of all photos. A class that
-    all photos show is told from 0; one that none shows is 0.
+    The network has no bias, so the bias is added along the mean feature of all photos. For a class that all photos
+    show, the mean without it counts as 0; the row of a class that none shows is 0.
 
     Args:
         pooled: (N, D) means of the features.
@@ -57,7 +57,7 @@ def image_discriminant(pooled: Tensor, tags: Tensor) -> Tensor:
         row = (shown.mean(0) - middle) / _within(shown, others)
         margin = row @ (shown.mean(0) - middle)
         bias = -(row @ (shown.mean(0) + middle)) / 2 if len(others) else torch.zeros(())
-        rows.append((row + bias * mean / (mean @ mean)) * _MARGIN / margin.clamp(min=1e-12))
+        rows.append((row + bias * mean / (mean @ mean).clamp(min=1e-12)) * _MARGIN / margin.clamp(min=1e-12))
     return torch.stack(rows)
 
 
@@ -87,7 +87,7 @@ def region_discriminant(photos: Sequence[Seen], first: Tensor, classes: int) -> 
 
 
 def _regions(photos: Sequence[Seen], weights: Tensor, classes: int) -> tuple[list[Tensor], Tensor]:
-    """Mean features under each class's maps, (M_c, D), and beside all maps, (N, D); each weighted by the map."""
+    """Mean features under each class's maps, (M_c, D), and outside all maps, (N, D); each weighted by the map."""
     dim = weights.shape[1]
     inside, beside = [[torch.zeros(0, dim)] for _ in range(classes)], [torch.zeros(0, dim)]
     for photo in photos:

@@ -16,6 +16,7 @@ from pseudomask.masks import load_mask, save_mask
 from pseudomask.networks.edges import EDGE_STRIDE
 from pseudomask.refining.refiner import Refined, Refiner
 from pseudomask.refining.work import Job, read_pair
+from pseudomask.running.halving import OUT_OF_MEMORY, memory_errors
 from pseudomask.scores import ScoreMap
 from pseudomask.training.samples import Crops
 
@@ -65,10 +66,11 @@ class LabelWork:
     def __call__(self, job: Job) -> str:
         try:
             photo, scores = read_pair(job, self.classes, max_pixels=MAX_PIXELS, allow_truncated=False)
-            labels = confident_labels(photo, scores, self.foreground, self.background, self.refiner)
+            with memory_errors():
+                labels = confident_labels(photo, scores, self.foreground, self.background, self.refiner)
         except ImageError as error:
             return error.reason
-        except (MemoryError, torch.OutOfMemoryError):
+        except OUT_OF_MEMORY:
             return "not enough memory to label it"
         save_mask(job.outputs.mask, labels)
         return ""

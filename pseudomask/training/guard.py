@@ -1,4 +1,4 @@
-"""Detect a training that went wrong, before any of it is written to a file."""
+"""Detect a training that went wrong before anything of it is written."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ class Guard:
         """How far the newest parameters came from those drawn, as a share of their size."""
         pairs = list(zip(self.newest, self.drawn, strict=True))
         moved, size = (
-            math.sqrt(sum(float(one.double().square().sum()) for one in many))
+            math.sqrt(sum(float(one.cpu().double().square().sum()) for one in many))
             for many in ([new - old for new, old in pairs], self.drawn)
         )
         return moved / size if size else math.inf if moved else 0.0

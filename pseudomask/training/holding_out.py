@@ -43,14 +43,14 @@ def stratified(tags: Tags, fraction: float, seed: int) -> list[int]:
 
     total = min(round(fraction * len(tags)), len(tags) - 1)
     for name in sorted(having, key=lambda name: (len(having[name]), name)):
-        # Company must not take more than its share either; only this class's own need ends the search.
+        # Other classes in these photos must not exceed their share either.
         take(having[name], min(total, len(held) + most[name] - taken[name]), most)
     take(order, total, {name: max(most[name], min(1, len(photos) - 1)) for name, photos in having.items()})
     return sorted(held)
 
 
 def at_random(tags: Tags, fraction: float, seed: int) -> list[int]:
-    """As version 0.1.0 drew them: without a look at the tags."""
+    """The choice of version 0.1.0, which ignored the tags."""
     return sorted(_order(len(tags), seed)[: min(round(fraction * len(tags)), len(tags) - 1)])
 
 

@@ -32,9 +32,11 @@ class Learner:
     Attributes:
         groups: the newest parameters last.
         card: the card's facts about the network.
+        mean_of_photos: whether the loss is a mean over photos, which several processes weigh by their numbers.
     """
 
     network: AnyNetwork
     groups: list[Group]
     loss: LossFunction
     card: dict[str, Any]
+    mean_of_photos: bool = True

@@ -10,19 +10,36 @@ from pseudomask.maps.cams.plain import Plain
 from pseudomask.maps.cams.variant import WeightedCam
 from pseudomask.maps.normalise import normalise_maps
 from pseudomask.running.ranks import ALONE, Ranks
-from pseudomask.training.team import mean, total
+from pseudomask.training.team import mean, precise, total
 
 PLAIN = Plain()
 
 
-def classification_loss(logits: Tensor, tags: Tensor) -> Tensor:
+MOST_WEIGHT = 20.0
+"""The most that a photo with a class weighs, relative to one without it."""
+
+
+def classification_loss(logits: Tensor, tags: Tensor, weights: Tensor | None = None) -> Tensor:
     """Multi-label soft-margin loss: the mean over images and classes of sigmoid cross-entropy.
 
     Args:
         logits: (B, C).
         tags: (B, C), 0 or 1.
+        weights: (C,), what a photo with the class weighs, relative to one without it; 1 by default.
     """
-    return F.binary_cross_entropy_with_logits(logits, tags)
+    return F.binary_cross_entropy_with_logits(logits, tags, pos_weight=weights)
+
+
+def balanced_weights(tags: Tensor) -> Tensor:
+    """(C,): photos without each class, divided by those with it, at most `MOST_WEIGHT`; 1 where either is 0.
+
+    Args:
+        tags: (N, C), 0 or 1, of all photos that are trained on.
+    """
+    positive = tags.sum(0)
+    negative = len(tags) - positive
+    ratio = (negative / positive.clamp(min=1)).clamp(max=MOST_WEIGHT)
+    return torch.where((positive > 0) & (negative > 0), ratio, 1.0)
 
 
 def positive_index(tags: Tensor) -> tuple[Tensor, Tensor]:
@@ -79,7 +96,7 @@ def softmax_loss(
         second: w″, (C, D, 1, 1), classifies the pooled features.
         tags: (B, C), 0 or 1.
         cam: the kind of map under which features are pooled.
-        contrast: the background is a further class of the softmax (ours): what lies beside the maps of the photo's
+        contrast: the background is a further class of the softmax (ours): what lies outside the maps of the photo's
             classes, the whole photo where it shows none. Its logit is 0, since a softmax only knows differences.
 
     Returns:
@@ -117,7 +134,7 @@ def class_loss(logits: Tensor, labels: Tensor, team: Ranks = ALONE) -> Tensor:
     """
     known = labels > 0
     rows, wanted = logits.movedim(1, -1)[known], labels[known].long() - 1  # (n, 1 + C), (n,)
-    shares = total(torch.bincount(wanted, minlength=logits.shape[1]).double(), team)
+    shares = total(precise(torch.bincount(wanted, minlength=logits.shape[1])), team)
     weights = (shares / shares.sum().clamp(min=1)).clamp(min=1e-3).rsqrt().to(logits.dtype)[wanted]
     found = F.cross_entropy(rows, wanted, reduction="none") * weights
-    return mean(found, team) / float(total(mean(weights, team).double(), team) / team.world or 1)
+    return mean(found, team) / float(total(precise(mean(weights, team)), team) / team.world or 1)

@@ -19,6 +19,7 @@ from pseudomask.training.learner import Group, Learner, LossFunction
 from pseudomask.training.losses import PLAIN, classification_loss, softmax_loss
 from pseudomask.training.recipe import Recipe
 from pseudomask.training.result import TrainingResult
+from pseudomask.training.schedule import epochs_for
 from pseudomask.training.session import continued, file_facts, run_training
 from pseudomask.training.split import tag_matrix
 
@@ -55,8 +56,8 @@ def settled(config: ReactivateConfig, training: Collection) -> ReactivateConfig:
                 "--no-contrast"
             )
         return replace(config, contrast=False)
-    steps = max(len(training.items) // config.batch_size, 1)
-    return replace(config, contrast=True, epochs=max(config.epochs, -(-config.min_steps // steps)))
+    epochs = epochs_for(config.min_steps, len(training.items), config.batch_size, least=config.epochs)
+    return replace(config, contrast=True, epochs=epochs)
 
 
 def reactivate(config: ReactivateConfig, reporter: Reporter | None = None) -> TrainingResult:

@@ -1,8 +1,8 @@
-"""What makes one training verb, and the card of the weights that come of it."""
+"""What distinguishes the training verbs, and the card of the weights that they write."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,17 @@ from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import save_network
 from pseudomask.running.record import RunRecord, package_versions
 from pseudomask.running.signals import Stop
-from pseudomask.training.fitter import Fitter
+from pseudomask.training.base import AnyOptions, BaseTrainer, Measure
 from pseudomask.training.learner import Learner
 from pseudomask.training.measured import Measured
 from pseudomask.training.samples import Crops
 from pseudomask.training.split import Split
 from pseudomask.training.state import LATEST
-from pseudomask.training.trainer import AnyOptions, Measure, Trainer
+from pseudomask.training.trainer import Trainer
 
 _ON_CARD = (
     *("epochs", "batch_size", "crop", "lr", "lr_head", "momentum", "weight_decay", "freeze", "amp", "seed"),
-    *("contrast", "fit", "network", "ignore_margin"),
+    *("contrast", "fit", "start", "class_weights", "patience", "network", "ignore_margin"),
 )
 
 
@@ -37,14 +37,13 @@ class Recipe:
         command: the verb.
         method: `cam`, `recam`, `cpmc` or `affinity`, for the card.
         source: what the network starts from, for record and card; part of the resume check.
-        build: makes what is trained.
+        build: returns the network and loss to train.
         base_card: card of the initial weights.
-        prepare: what is done in RUN before the first step, by each process.
-        crops: makes what is trained on from how photos are read and the colour `around` them; by default photos with
-            their tags.
+        prepare: called in each process before the first step, to prepare RUN or the network.
+        crops: makes the training samples, given how photos are read and the colour `around` them; by default crops
+            with tags.
         measure: measures the network on held-out photos, as `validate` does; by default `validate` on their tags.
-        trainer: what trains; with the interface of a `Trainer`.
-        mean_of_photos: the loss is a mean over photos; else it sees to the other processes itself.
+        trainer: the class that trains.
         earlier: as `check_resume` takes it.
     """
 
@@ -53,12 +52,11 @@ class Recipe:
     source: dict[str, Any]
     build: Callable[[], Learner]
     base_card: Card | None = None
-    prepare: Callable[[Stop], None] | None = None
+    prepare: Callable[[BaseTrainer, Stop], None] | None = None
     crops: Callable[..., Crops] | None = None
     measure: Measure | None = None
-    trainer: type[Trainer | Fitter] = Trainer
-    mean_of_photos: bool = True
-    earlier: Mapping[str, Any] = field(default_factory=dict)
+    trainer: type[BaseTrainer] = Trainer
+    earlier: dict[str, Any] = field(default_factory=dict)
 
 
 def card_of(
@@ -73,7 +71,7 @@ def card_of(
 
     Args:
         network: facts about the network.
-        schedule: how far it came, where that is not all that was planned, and what was planned before.
+        schedule: the steps done, if fewer than planned, and earlier plans.
     """
     base = recipe.base_card
     history = [*base.training.get("history", []), _without_history(base)] if base else []
@@ -107,12 +105,13 @@ def save_weights(
     steps: int,
     validation: Measured | None,
 ) -> None:
-    """Write weights with their card, also those of an epoch in the midst of the training."""
+    """Write weights with their card, at the end of the training or after one of its epochs."""
     planned = options.epochs * max(len(split.training.items) // options.batch_size, 1)
     schedule = {"schedules": record.protocol["schedules"]} if "schedules" in record.protocol else {}
-    if recipe.trainer is Trainer and steps < planned:
+    if recipe.trainer.stepwise and steps < planned:
         schedule |= {"steps": steps, "steps_planned": planned}
-    card = card_of(options, split, recipe, learner.card, validation, schedule)
+    network = learner.card | {"backbone_facts": learner.network.backbone.facts}
+    card = card_of(options, split, recipe, network, validation, schedule)
     dtype = torch.float16 if options.weights_dtype == "fp16" else torch.float32
     try:
         save_network(path, learner.network, card, dtype)
@@ -122,7 +121,7 @@ def save_weights(
 
 
 def _settings(options: AnyOptions) -> dict[str, Any]:
-    """Those that decided something: without an optimizer there are few."""
+    """The settings that had an effect; without an optimizer there are few."""
     names = _ON_CARD if getattr(options, "fit", "sgd") == "sgd" else ("fit", "amp", "seed")
     found = {name: getattr(options, name) for name in names if hasattr(options, name)}
     return found if "epochs" not in names else {"long_side": list(options.sides), **found}

@@ -1,4 +1,4 @@
-"""What the loop came to, what a training verb hands back of it, and how people read that."""
+"""The result of a training, and how it is shown."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pseudomask.quoting import count
 from pseudomask.running.jsonable import jsonable
 from pseudomask.training.measured import Measured
 
-# How people read the facts of a training; those without a text of their own stand in that of another.
+# How the facts of a training are shown; an empty text means that another one includes the fact.
 _TEXTS = {
     "steps": "{steps} of {steps_planned}",
     "steps_planned": "",
@@ -29,7 +29,7 @@ _LABELS = {"images_per_second": "speed", "held_out_too_few": "too few held out t
 
 @dataclass
 class Trained:
-    """What a training loop came to."""
+    """The outcome of a trainer."""
 
     steps: int
     total: int
@@ -38,7 +38,8 @@ class Trained:
     images_per_second: float
     lost: frozenset[int] = frozenset()  # numbers of the photos to train on that could not be read
     doubts: tuple[str, ...] = ()
-    ended: bool = False  # by --finish
+    ended: bool = False  # by --finish, or early
+    weights_step: int = 0  # the step of the weights, where it is another than the last
 
     @property
     def finished(self) -> bool:
@@ -60,7 +61,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a training verb hands back.
+    """What a training verb returns.
 
     Attributes:
         weights: the file written, or None when the run was stopped early or only described.
@@ -71,8 +72,8 @@ class TrainingResult:
             segmentation network held_out_miou (in [0, 1], with the masks of held_out_photos photos).
         understood: (label, value) lines instead of the facts, when only a description was asked for.
         exit_code: 0, or 130/143 after a signal.
-        findings: what the tags leave no way to learn.
-        doubts: what speaks against the weights, one line each.
+        findings: problems of the tags.
+        doubts: reasons to doubt the weights, one line each.
     """
 
     weights: Path | None

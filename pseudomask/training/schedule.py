@@ -16,6 +16,16 @@ def learning_rate_factor(step: int, total: int, *, power: float, warmup: int) ->
     return rise * float((1 - step / total) ** power)
 
 
+def epochs_for(steps: int, photos: int, batch_size: int, *, least: int) -> int:
+    """As many passes over the photos as give this number of steps, at least `least`."""
+    return max(least, -(-steps // max(photos // batch_size, 1)))
+
+
+def planned(options: ScheduleOptions, photos: int) -> str:
+    """How long the training is, for people."""
+    return f"{count(options.epochs, 'epoch')} of {count(max(photos // options.batch_size, 1), 'step')}"
+
+
 def check_start(run: Path, done: int, planned: int, options: ScheduleOptions) -> None:
     """Raise `UsageError` if a training of `planned` steps cannot resume or be finished from step `done`."""
     if options.finish and options.overwrite:
@@ -30,7 +40,7 @@ def check_start(run: Path, done: int, planned: int, options: ScheduleOptions) ->
 
 
 def changed_schedule(before: int, options: ScheduleOptions, done: int, per_epoch: int) -> str:
-    """What another number of epochs means for a training at step `done`; `before`: the epochs until now."""
+    """A line on how another number of epochs changes a training at step `done`; `before`: the epochs until now."""
 
     def factor(epochs: int) -> float:
         total = epochs * per_epoch
@@ -45,7 +55,7 @@ def changed_schedule(before: int, options: ScheduleOptions, done: int, per_epoch
 
 
 def schedules(old: dict[str, Any], epochs: int, done: int) -> list[dict[str, int]]:
-    """Which number of epochs was asked for until which step, the present one last; [] if it never changed.
+    """The numbers of epochs in force, each with its last step, the present one last; [] if it never changed.
 
     Args:
         old: `protocol` and `config` of the record until now.

@@ -1,9 +1,8 @@
-"""What the training verbs do around the loop: photos, record, weights with their card."""
+"""What all training verbs do before and after training: photos, record, weights with their card."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -13,10 +12,9 @@ from typing import Any, TypeVar
 import torch
 
 from pseudomask.config import CalibrateConfig, ReactivateConfig
-from pseudomask.config.roles import deciding, defaults
+from pseudomask.config.roles import defaults
 from pseudomask.data.reading import Reading
-from pseudomask.data.survey import recorded_config, settle
-from pseudomask.data.teachable import Finding
+from pseudomask.data.survey import earlier_record, recorded_config, settle
 from pseudomask.devices import pick_device, pick_workers
 from pseudomask.errors import UsageError
 from pseudomask.networks.backbones import make_backbone
@@ -25,27 +23,25 @@ from pseudomask.networks.checkpoint import read_card, sketch
 from pseudomask.quoting import count
 from pseudomask.running.atomic import sweep_leftovers
 from pseudomask.running.holder import holding
-from pseudomask.running.jsonable import jsonable
 from pseudomask.running.own import Own
 from pseudomask.running.ranks import ranks
-from pseudomask.running.record import RunRecord, check_resume, hash_file, peak_memory
+from pseudomask.running.record import RunRecord, hash_file, peak_memory
 from pseudomask.running.reporter import Reporter
 from pseudomask.running.signals import graceful
+from pseudomask.training.base import AnyOptions, Measure
+from pseudomask.training.copies import find_copies
+from pseudomask.training.early import BEST
 from pseudomask.training.learner import Learner
 from pseudomask.training.recipe import Recipe, save_weights
+from pseudomask.training.recording import NEW, RECORD, check_record, check_schedule, compared, new_record
 from pseudomask.training.result import TrainingResult
 from pseudomask.training.samples import Crops, TrainingCrops
-from pseudomask.training.schedule import changed_schedule, check_start, schedules
+from pseudomask.training.schedule import planned
 from pseudomask.training.split import Split, describe, find_problems, gather, paths, tag_matrix, untaught
 from pseudomask.training.state import CHECKPOINT, LATEST, LOG, PREVIOUS, steps_done
 from pseudomask.training.team import agree, group
-from pseudomask.training.trainer import AnyOptions, Measure
-from pseudomask.training.validation import validate
+from pseudomask.training.validation import enough_to_tell, validate
 from pseudomask.verbs import WEIGHTS
-
-RECORD = "run.json"
-_SOURCE = ("weights.sha256", "weights.seeds_hash", "weights.masks_hash")
-_COMPARED = ("command", "classes", *_SOURCE, "images_hash", "labels_hash")
 
 Continued = TypeVar("Continued", ReactivateConfig, CalibrateConfig)
 
@@ -79,22 +75,27 @@ def run_training(options: AnyOptions, split: Split, recipe: Recipe, reporter: Re
     result = TrainingResult(None, describe(split, lead), findings=find_problems(split, recipe.method))
     for finding in result.findings:
         lead.warn(finding.text)
-    _ = options.sides  # refused before photos are looked at
+    _ = options.sides  # raises before any photo is read
     reading = split.reading
     if reading is None:
         before = None if options.overwrite else recorded_config(options.run)
         options, reading = settle(options, split.training.items, lead, recorded=before)
     device = pick_device(options.device)
-    record = _new_record(options, split, recipe, result.findings, str(device))
-    _check_record(options, record, recipe)
+    copies = _copies(options, split, recipe, reading, lead)
+    if copies:
+        result = replace(result, facts=result.facts | {"held_out_copies": len(copies)})
+    record = new_record(options, split, recipe, result.findings, str(device))
+    if copies:
+        record.protocol["held_out_copies"] = list(copies)
+    check_record(options, record, recipe)
     per_epoch = max(len(split.training.items) // options.batch_size, 1)
-    _check_schedule(options, record, per_epoch, lead)
+    check_schedule(options, record, per_epoch, lead)
     if options.dry_run:
         return replace(result, understood=_understood(options, split, recipe, str(device)))
     torch.manual_seed(options.seed)
     learner = recipe.build()
-    rules = {"defaults": defaults(type(options)), "earlier": recipe.earlier}
-    own = Own(options.run / RECORD, record, _compared(options), rules)
+    rules = {"defaults": defaults(type(options)), "earlier": NEW | recipe.earlier}
+    own = Own(options.run / RECORD, record, compared(options), rules)
     with ExitStack() as held:
         with graceful() as stop, group(team, device):
             trainer = recipe.trainer(
@@ -105,11 +106,11 @@ def run_training(options: AnyOptions, split: Split, recipe: Recipe, reporter: Re
                 measure=_measure(options, split, recipe, reading),
                 reporter=reporter,
                 stop=stop,
-                mean_of_photos=recipe.mean_of_photos,
             )
+            trainer.patience = _patience(options, split)
             if team.first:
                 held.enter_context(holding(options.run))
-                _check_record(options, record, recipe)  # since the first look another run may have begun
+                check_record(options, record, recipe)  # since the first look another run may have begun
                 _open_folder(options, record)
                 trainer.before_saving = own.check
                 trainer.after_epoch = partial(
@@ -117,11 +118,12 @@ def run_training(options: AnyOptions, split: Split, recipe: Recipe, reporter: Re
                 )
             team.wait(stop)
             if recipe.prepare is not None:
-                recipe.prepare(stop)
+                recipe.prepare(trainer, stop)
                 if agree(0, stop, team, device)[1]:
                     lead.warn("stopped before the first step; run the same command again to resume")
                     return replace(result, exit_code=stop.exit_code)
-            lead.info(f"training on {device}, {'float32' if trainer.amp is None else trainer.amp}")
+            steps = f": {planned(options, len(split.training.items))}" if trainer.stepwise else ""
+            lead.info(f"training on {device}, {'float32' if trainer.amp is None else trainer.amp}{steps}")
             started = time.monotonic()
             trained = trainer.train()
         record.timings["training"] = round(record.timings.get("training", 0.0) + time.monotonic() - started, 1)
@@ -143,7 +145,8 @@ def run_training(options: AnyOptions, split: Split, recipe: Recipe, reporter: Re
         target = options.run / WEIGHTS
         if team.first:
             own.check()
-            save_weights(options, split, recipe, learner, record, target, trained.steps, trained.validation)
+            step = trained.weights_step or trained.steps
+            save_weights(options, split, recipe, learner, record, target, step, trained.validation)
             record.write(options.run / RECORD)
             (options.run / LATEST).unlink(missing_ok=True)
         team.wait()
@@ -156,6 +159,7 @@ def _understood(options: AnyOptions, split: Split, recipe: Recipe, device: str) 
         *split.training.describe(),
         ("held out", count(len(split.held_out.items), "photo")),
         ("starts from", ", ".join(str(value) for value in recipe.source.values())),
+        *([("training", planned(options, len(split.training.items)))] if recipe.trainer.stepwise else []),
         ("device", device),
         ("output", f"{options.run}; nothing was written"),
     ]
@@ -167,6 +171,26 @@ def _crops(options: AnyOptions, split: Split, recipe: Recipe, reading: Reading, 
     return make(crop=options.crop, sides=options.sides, seed=options.seed, reading=reading, around=around)
 
 
+def _copies(options: AnyOptions, split: Split, recipe: Recipe, reading: Reading, lead: Reporter) -> tuple[str, ...]:
+    """Held-out photos that are trained on too; looked for once, at the start of a first training."""
+    if recipe.base_card is not None or not ranks().first:
+        return ()
+    if not options.overwrite and steps_done(options.run):
+        before = earlier_record(options.run)
+        return tuple(before.protocol.get("held_out_copies", ()) if before else ())
+    found = find_copies(split, reading, pick_workers(options.workers))
+    if text := found.told(len(split.held_out.items)):
+        (lead.warn if found.names else lead.info)(text)
+    return found.names
+
+
+def _patience(options: AnyOptions, split: Split) -> int:
+    """--patience where the held-out photos can tell whether the training still helps, else 0."""
+    patience: int = getattr(options, "patience", 0)
+    photos, positive = len(split.held_out.items), split.held_out.tag_counts().values()
+    return patience if any(enough_to_tell(photos, n) for n in positive) else 0
+
+
 def _measure(options: AnyOptions, split: Split, recipe: Recipe, reading: Reading) -> Measure | None:
     held = split.held_out
     if not held.items:
@@ -175,57 +199,10 @@ def _measure(options: AnyOptions, split: Split, recipe: Recipe, reading: Reading
     return partial(measure, paths=paths(held), workers=pick_workers(options.workers), reading=reading)
 
 
-def _new_record(
-    options: AnyOptions, split: Split, recipe: Recipe, findings: Sequence[Finding], device: str
-) -> RunRecord:
-    return RunRecord(
-        command=recipe.command,
-        config=jsonable(options),
-        classes=split.training.classes,
-        device=device,
-        seed=options.seed,
-        weights=recipe.source,
-        images_hash=split.training.images_hash,
-        labels_hash=split.training.labels_hash,
-        protocol={"tag_problems": [finding.to_json() for finding in findings]},
-    )
-
-
-def _compared(options: AnyOptions) -> list[str]:
-    return [*_COMPARED, *(f"config.{name}" for name in deciding(type(options), roles=("result", "machine")))]
-
-
-def _check_record(options: AnyOptions, record: RunRecord, recipe: Recipe) -> None:
-    """Compare this run's record with the one in RUN: only the same training may resume there."""
-    old = None if options.overwrite else RunRecord.read(options.run / RECORD)
-    if old is not None:
-        usual = defaults(type(options))
-        fields = _compared(options)
-        if not (options.run / WEIGHTS).exists():
-            fields.remove("config.epochs")  # of a training that is not finished yet they may change
-        check_resume(old, record, fields, where=options.run, defaults=usual, earlier=recipe.earlier)
-        record.timings = dict(old.timings)
-        told = {"protocol": old.protocol, "config": usual | old.config}
-        if changes := schedules(told, options.epochs, steps_done(options.run)):
-            record.protocol["schedules"] = changes
-    elif not options.overwrite and ((options.run / WEIGHTS).exists() or (options.run / CHECKPOINT).exists()):
-        raise UsageError(f"{options.run} holds weights but no {RECORD}; add --overwrite or choose another folder")
-
-
-def _check_schedule(options: AnyOptions, record: RunRecord, per_epoch: int, reporter: Reporter) -> None:
-    """Check that the training can resume or be finished with these epochs; report what a change of them means."""
-    done = 0 if options.overwrite else steps_done(options.run)
-    check_start(options.run, done, options.epochs * per_epoch, options)
-    old = None if options.overwrite else RunRecord.read(options.run / RECORD)
-    before = options.epochs if old is None else old.config.get("epochs", options.epochs)
-    if before != options.epochs and done and not options.finish:
-        reporter.info(changed_schedule(before, options, done, per_epoch))
-
-
 def _open_folder(options: AnyOptions, record: RunRecord) -> None:
-    """The first writing of a run: nothing that it was asked for can be wrong any more."""
+    """Write to RUN for the first time, after all checks."""
     if options.overwrite:
-        for name in (WEIGHTS, LATEST, CHECKPOINT, PREVIOUS, LOG):
+        for name in (WEIGHTS, LATEST, CHECKPOINT, PREVIOUS, BEST, LOG):
             (options.run / name).unlink(missing_ok=True)
     record.write(options.run / RECORD)
     sweep_leftovers(options.run)

@@ -1,4 +1,4 @@
-"""The photos of a training: those to train on, those held out, and what their tags can teach."""
+"""The photos of a training, those held out, and problems of their tags."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def tag_matrix(collection: Collection) -> np.ndarray:
 
 
 def describe(split: Split, reporter: Reporter) -> dict[str, Any]:
-    """Tell what was understood, with warnings for what was not. Returns the facts for the result."""
+    """Report how photos and tags were understood. Returns the facts for the result."""
     training = split.training
     reporter.info(
         f"{count(len(training.items), 'photo')} to train on, {len(split.held_out.items):,} held out, "

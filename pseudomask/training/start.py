@@ -1,97 +1,93 @@
-"""The backbone that `train-cls` or `train-seg` starts from."""
+"""How `train-cls` begins: with a classifier in closed form, and with as many epochs as few photos need."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
-from pseudomask.config import Style, TrainClsConfig, TrainSegConfig
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pseudomask.config import TrainClsConfig
+from pseudomask.data.collection import Collection
 from pseudomask.data.survey import recorded_config
-from pseudomask.errors import UsageError, WeightsError
-from pseudomask.networks.backbones import spec_of
-from pseudomask.networks.backbones.backbone import Backbone
-from pseudomask.networks.card import Card
-from pseudomask.networks.checkpoint import is_ours, new_backbone, read_card
-from pseudomask.networks.store import NAMED, find_weights
-from pseudomask.suggest import did_you_mean_path
-from pseudomask.training.session import file_facts
+from pseudomask.networks.card import CLOSED
+from pseudomask.networks.network import CamNetwork
+from pseudomask.running.signals import Stop
+from pseudomask.training.base import BaseTrainer
+from pseudomask.training.closed_form import image_discriminant
+from pseudomask.training.looking import Looker, choose_photos
+from pseudomask.training.schedule import epochs_for
+from pseudomask.training.state import steps_done
 
-AnyConfig = TrainClsConfig | TrainSegConfig
-IMAGENET, TORCHVISION = "imagenet", "torchvision"
-
-
-@dataclass(frozen=True)
-class Start:
-    """A backbone and its weights; `file` is None where torchvision's are downloaded."""
-
-    backbone: str
-    style: Style
-    output_stride: int
-    file: Path | None
-
-    @property
-    def shape(self) -> dict[str, Any]:
-        """The arguments of `make_backbone`."""
-        return {"backbone": self.backbone, "style": self.style, "output_stride": self.output_stride}
-
-    def build(self) -> Backbone:
-        return new_backbone(**self.shape, weights=self.file)
-
-    def facts(self) -> dict[str, Any]:
-        """For the run's record."""
-        if self.file is None:
-            return {"backbone": self.backbone, "file": spec_of(self.backbone).pretrained}
-        return {"backbone": self.backbone, **file_facts(self.file)}
+EPOCHS = 5
+"""Passes over the photos, as in ReCAM's public code, where these are enough steps."""
+_SCALES = torch.arange(1, 21) / 20
 
 
-def choose_start(config: AnyConfig) -> Start:
-    """Where to start: the weights that are named, else ImageNet's that come with pseudomask, else torchvision's.
+def settled(config: TrainClsConfig, training: Collection) -> TrainClsConfig:
+    """With the number of epochs and the start decided: those of the training in RUN, if there is one."""
+    told = (None if config.overwrite else recorded_config(config.run)) or {}
+    begun = bool(told) and told.get("fit", "sgd") == config.fit
+    epochs, start = config.epochs, config.start
+    if not epochs:
+        before = told.get("epochs") if begun else None
+        enough = epochs_for(config.min_steps, len(training.items), config.batch_size, least=EPOCHS)
+        epochs = before if isinstance(before, int) and before > 0 else enough
+    if start is None:
+        before = told.get("start") or "random" if begun else CLOSED  # version 0.1.0 knew no other start
+        start = "random" if before == "random" else "lda"
+    return replace(config, epochs=epochs, start=start)
 
-    A run begun by a version without bundled ImageNet weights goes on with torchvision's. Raises `WeightsError` for a
-    missing file, or one with another backbone, and `UsageError` for a stride style that it does not have.
+
+def from_closed_form(trainer: BaseTrainer, stop: Stop) -> None:
+    """Replace the classifier's random rows by the linear discriminant of the frozen backbone's features.
+
+    Rows of classes that no readable photo shows stay random. Of several processes the first computes for all.
+    Does nothing if the training resumes from a checkpoint.
     """
-    file = _file(config)
-    style: Style = config.backbone_style or "pytorch"
-    if file is not None and is_ours(file):
-        card = read_card(file)
-        own = _style_of(card, config, file)
-        if config.backbone_style not in (None, own):
-            raise UsageError(
-                f"--backbone-style {config.backbone_style}: the backbone of {file.name} has the style {own}"
-            )
-        style = own
-    return Start(config.backbone, style, config.output_stride, file)
+    if steps_done(trainer.run):
+        return
+    network = trainer.network
+    assert isinstance(network, CamNetwork)
+    found = _rows(trainer, stop).tolist() if trainer.team.first else None
+    rows = torch.tensor(trainer.team.broadcast(found, stop) or [], dtype=torch.float32)  # (C, D), or nothing
+    if stop.requested or not len(rows):
+        return
+    with torch.no_grad():
+        weight = network.classifier.weight
+        known = rows.isfinite().all(1) & rows.any(1)
+        weight[known.to(weight.device)] = rows[known, :, None, None].to(weight.device)
 
 
-def _file(config: AnyConfig) -> Path | None:
-    named = config.backbone_weights
-    if named is None:
-        return _usual(config)
-    if named.is_file():
-        return named
-    if str(named) in NAMED:
-        return find_weights(named)
-    if str(named) == TORCHVISION:
-        return None
-    raise WeightsError(f"{named}: no such weights file{did_you_mean_path(named)}")
+def _rows(trainer: BaseTrainer, stop: Stop) -> Tensor:
+    """(C, D); (0,) if no photo with a tag can be read."""
+    looker = Looker.of(trainer)
+    looker.network.eval()
+    chosen = choose_photos(looker.crops.tags, trainer.options.seed)
+    seen = [
+        (photo, features.flatten(1).float().mean(1))
+        for photo, features in looker.look(chosen, trainer.lead, trainer.lead, stop)
+        if features is not None
+    ]
+    if stop.requested or not seen:
+        return torch.zeros(0)
+    pooled = torch.stack([one for _, one in seen])
+    tags = torch.from_numpy(looker.crops.tags[[photo for photo, _ in seen]])
+    rows = image_discriminant(pooled, tags)
+    return rows * calibrated(pooled @ rows.T, tags)[:, None]
 
 
-def _usual(config: AnyConfig) -> Path | None:
-    earlier = None if config.overwrite else recorded_config(config.run)
-    begun = earlier is not None and earlier.get("backbone_weights") is None
-    if begun and earlier is not None and earlier.get("backbone_style") == "pytorch":
-        return None
-    try:
-        file = find_weights(Path(IMAGENET))
-    except WeightsError:  # an installation without them
-        return None
-    fits = read_card(file).backbone == config.backbone and config.backbone_style in (None, "caffe")
-    return file if fits else None
+def calibrated(logits: Tensor, tags: Tensor) -> Tensor:
+    """The factor at most 1 by which each class's logits must be multiplied for the least cross-entropy, (C,).
 
+    The discriminant's logits are 4 apart whatever the class; where photos with and without it overlap, that is too
+    confident.
 
-def _style_of(card: Card, config: AnyConfig, file: Path) -> Style:
-    if card.backbone != config.backbone:
-        raise WeightsError(f"{file}: its backbone is a {card.backbone}; give --backbone {card.backbone}")
-    style: Style = card.network.get("style", "pytorch")
-    return style
+    Args:
+        logits: (N, C).
+        tags: (N, C) of 0 and 1.
+    """
+    scaled = logits[None] * _SCALES[:, None, None]
+    losses = F.binary_cross_entropy_with_logits(scaled, tags.expand_as(scaled), reduction="none").mean(1)  # (20, C)
+    return _SCALES[losses.argmin(0)]

@@ -14,6 +14,7 @@ from pseudomask.errors import TrainingDiverged, WeightsError
 from pseudomask.networks.checkpoint import read_tensors, write_tensors
 from pseudomask.running.atomic import atomic_text
 from pseudomask.running.jsonable import jsonable
+from pseudomask.training.early import EarlyStop
 from pseudomask.training.guard import Learning, broken, state_tensors
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -30,6 +31,7 @@ def save_state(
     step: int,
     scaler: torch.amp.GradScaler | None = None,
     learning: Learning | None = None,
+    early: EarlyStop | None = None,
 ) -> None:
     """Write the checkpoint of `step` (steps done); the last one is kept as the previous one.
 
@@ -41,7 +43,8 @@ def save_state(
         current.replace(run / PREVIOUS)
     scale = scaler.state_dict() if scaler is not None else {}
     asleep = sorted(learning.asleep) if learning is not None else []
-    write_tensors(current, tensors, {"step": str(step), "scaler": json.dumps(scale), "asleep": json.dumps(asleep)})
+    facts = {"step": str(step), "scaler": json.dumps(scale), "asleep": json.dumps(asleep)}
+    write_tensors(current, tensors, facts | ({"early": early.to_text()} if early and early.patience else {}))
 
 
 def steps_done(run: Path) -> int:
@@ -61,6 +64,7 @@ def load_state(
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler | None = None,
     learning: Learning | None = None,
+    early: EarlyStop | None = None,
 ) -> tuple[int, str | None]:
     """Load the newest valid checkpoint: (steps done, a warning or None); (0, None) if there is none.
 
@@ -85,6 +89,8 @@ def load_state(
                 scaler.load_state_dict(scale)
             if learning is not None:
                 learning.resume(asleep)
+            if early is not None and early.patience and "early" in metadata:
+                early.resume(metadata["early"])
         except (WeightsError, KeyError, ValueError, RuntimeError, TypeError, AttributeError) as error:
             reason = str(error).partition("\n")[0]
             warning = f"{path} is damaged and was skipped ({reason})"

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from pseudomask.devices import make_current
 from pseudomask.errors import PseudomaskError, UsageError
 from pseudomask.running.ranks import Ranks
 from pseudomask.running.signals import Stop
@@ -22,23 +23,35 @@ from pseudomask.running.signals import Stop
 Item = TypeVar("Item")
 Parts = dict[str, Tensor]
 
-_PATIENCE = timedelta(days=1)  # the others wait while rank 0 validates
+# They wait for each other in the store while one validates, labels or writes; here only for the slowest step.
+_PATIENCE = timedelta(minutes=10)
 
 
 @contextmanager
 def group(team: Ranks, device: torch.device) -> Iterator[None]:
-    """Within the block the processes can sum tensors: NCCL on GPUs, Gloo elsewhere. No effect for one process."""
+    """Within the block the processes can sum tensors: NCCL on GPUs, Gloo elsewhere. No effect for one process.
+
+    Raises `UsageError` where two processes have the same GPU.
+    """
     from torch import distributed
 
+    make_current(device)
     if team.alone or distributed.is_initialized():  # a calling script may have its own
         yield
         return
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
+    on_gpu = device.type == "cuda"
+    if on_gpu:
+        _check_gpus(team, device)
     # A unique name: otherwise a second training in these processes would find the addresses of the first.
     store = distributed.PrefixStore(f"group {team.fresh()}", team.store)
-    backend = "nccl" if device.type == "cuda" else "gloo"
-    distributed.init_process_group(backend, store=store, rank=team.rank, world_size=team.world, timeout=_PATIENCE)
+    distributed.init_process_group(
+        "nccl" if on_gpu else "gloo",
+        store=store,
+        rank=team.rank,
+        world_size=team.world,
+        timeout=_PATIENCE,
+        device_id=device if on_gpu else None,
+    )
     try:
         yield
     except RuntimeError as error:
@@ -49,6 +62,16 @@ def group(team: Ranks, device: torch.device) -> Iterator[None]:
             "resume from the last checkpoint"
         ) from error
     distributed.destroy_process_group()  # not after an error: it could wait for dead processes
+
+
+def _check_gpus(team: Ranks, device: torch.device) -> None:
+    own = f"{torch.cuda.get_device_properties(device).uuid}"  # the index alone says little where each sees its own GPU
+    taken = [one.decode() for one in team.gather(own.encode())]
+    if taken.count(own) > 1:
+        raise UsageError(
+            f"--device {device}: {taken.count(own)} processes would train on the same GPU; use --device cuda, which "
+            "gives each process its own"
+        )
 
 
 def split(plan: Sequence[Sequence[Item]], team: Ranks) -> list[Sequence[Item]]:
@@ -65,15 +88,21 @@ def split(plan: Sequence[Sequence[Item]], team: Ranks) -> list[Sequence[Item]]:
     return [team.share(step) for step in plan]
 
 
+def precise(values: Tensor) -> Tensor:
+    """The values in float64, or in float32 on an Apple GPU, which has no float64."""
+    return values.float() if values.device.type == "mps" else values.double()
+
+
 def total(values: Tensor, team: Ranks) -> Tensor:
     """The sum over the processes, without gradient."""
     if team.alone:
         return values
     from torch import distributed
 
-    summed = values.detach().clone()
+    # Gloo, the back end wherever NCCL is not, takes the CPU's tensors.
+    summed = values.detach().clone() if values.device.type == "cuda" else values.detach().cpu().clone()
     distributed.all_reduce(summed)
-    return summed
+    return summed.to(values.device)
 
 
 def agree(sound: int, stop: Stop, team: Ranks, device: torch.device) -> tuple[float, bool]:
@@ -83,7 +112,7 @@ def agree(sound: int, stop: Stop, team: Ranks, device: torch.device) -> tuple[fl
     """
     if team.alone:
         return 1.0, stop.requested
-    own = torch.tensor([sound, stop.requested], dtype=torch.float64).to(device)
+    own = torch.tensor([sound, stop.requested], dtype=torch.float32, device=device)
     everywhere, asked = total(own, team).tolist()
     if asked and not stop.requested:
         stop.signal = signal.SIGTERM
@@ -94,13 +123,15 @@ def averaged(values: Parts, weight: float, team: Ranks) -> Parts:
     """Scalars of the whole step, for the log."""
     if team.alone:
         return values
-    found = total(torch.stack([value.double() for value in values.values()]) * weight, team) / team.world
+    found = total(torch.stack([precise(value) for value in values.values()]) * weight, team) / team.world
     return dict(zip(values, found, strict=True))
 
 
 def mean(values: Tensor, team: Ranks) -> Tensor:
     """This process's part of the mean over the values (n,) of all: the mean of the parts is that mean; 0 of nothing."""
-    count = float(total(torch.tensor(float(values.numel()), dtype=torch.float64, device=values.device), team))
+    count = values.numel()
+    if not team.alone:
+        count = int(total(torch.tensor(count, device=values.device), team))
     return values.sum() * team.world / max(count, 1)
 
 

@@ -35,6 +35,7 @@ from pseudomask.running.ranks import ALONE, Ranks, ranks
 from pseudomask.running.reporter import Reporter, SilentReporter
 from pseudomask.running.signals import Stop
 from pseudomask.running.workers import Lost, run_jobs
+from pseudomask.training.base import BaseTrainer
 from pseudomask.training.confident import LabelledCrops, LabelWork, confident_thresholds
 from pseudomask.training.learner import Group, Learner, LossFunction
 from pseudomask.training.losses import class_loss
@@ -157,7 +158,8 @@ def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None
         ours = {id(one) for one in of_class}
         rest: list[Tensor] = [one for one in network.head.parameters() if id(one) not in ours]
         groups = [Group(rest, config.lr), *([Group(of_class, CLASS_RATE * config.lr)] if of_class else [])]
-        return Learner(network, groups, affinity_step(config.radius, team, config.class_weight), facts)
+        loss = affinity_step(config.radius, team, config.class_weight)
+        return Learner(network, groups, loss, facts, mean_of_photos=False)
 
     source = file_facts(weights) | {
         "seeds": seeds.path.name,
@@ -173,7 +175,6 @@ def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None
         base_card=card,
         prepare=partial(_label, work, jobs, workers, team.anew(config.overwrite), reporter),
         crops=partial(LabelledCrops, paths(split.training), [job.outputs.mask for job in jobs]),
-        mean_of_photos=False,
         earlier={"weights.seeds_hash": seeds.hash_before},
     )
     return run_training(config, replace(split, reading=reading), recipe, reporter)
@@ -199,7 +200,7 @@ def _thresholds(config: TrainAffinityConfig, seeds: Seeds) -> tuple[float, float
 
 
 def _split(seeds: Seeds, items: Sequence[ImageItem]) -> Split:
-    """The photos as they are trained on; their tags are those of the seeds' manifest, for people to read."""
+    """The photos to train on, with the tags of the seeds' manifest (which are only shown)."""
     position = {name: i for i, name in enumerate(seeds.classes)}
     tags = {
         item.key: tuple(position[name] for name in seeds.entries.get(item.key, {}).get("classes", ())) for item in items
@@ -209,20 +210,28 @@ def _split(seeds: Seeds, items: Sequence[ImageItem]) -> Split:
 
 
 def _current(job: Job) -> bool:
-    """Whether labels that are there were made from the scores and the photo as they are now."""
+    """Whether existing labels were made from the present scores and photo."""
     assert job.photo is not None
     return older(job.scores, job.outputs.mask) and (job.unchanged is None or job.unchanged(job.photo))
 
 
-def _label(work: LabelWork, jobs: Sequence[Job], workers: int, overwrite: bool, reporter: Reporter, stop: Stop) -> None:
-    """Make the labels that are not there yet, this process's share. Raises `UsageError` where no photo gets any."""
+def _label(
+    work: LabelWork,
+    jobs: Sequence[Job],
+    workers: int,
+    overwrite: bool,
+    reporter: Reporter,
+    _trainer: BaseTrainer,
+    stop: Stop,
+) -> None:
+    """Make this process's share of the missing labels. Raises `UsageError` if no photo gets any."""
     team = ranks()
     own = team.share(jobs)
     if overwrite:
         for job in own:
             job.outputs.mask.unlink(missing_ok=True)
     for job in own:
-        if not _current(job):  # else labels of a photo or scores that changed since would teach
+        if not _current(job):  # the photo or its scores have changed
             job.outputs.mask.unlink(missing_ok=True)
     pending = [job for job in own if not job.outputs.mask.exists()]
     with reporter.progress(len(pending), team.label("labelling")) as progress:

@@ -1,83 +1,61 @@
-"""The loop that every training verb shares: schedule, mixed precision, guard, log, checkpoint, resume."""
+"""The training loop: schedule, mixed precision, guard, log, checkpoint, resume, early stopping."""
 
 from __future__ import annotations
 
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from pseudomask.config import TrainAffinityConfig, TrainingOptions, TrainSegConfig
-from pseudomask.devices import pick_amp
 from pseudomask.errors import PseudomaskError
-from pseudomask.running.ranks import ranks
-from pseudomask.running.reporter import Progress, Reporter
-from pseudomask.running.signals import Stop
+from pseudomask.quoting import count
+from pseudomask.running.reporter import Progress
+from pseudomask.training.base import BaseTrainer
+from pseudomask.training.early import BEST, EarlyStop, load_best, save_best
 from pseudomask.training.guard import Guard
-from pseudomask.training.learner import AnyNetwork, Learner
 from pseudomask.training.loading import Batch, load_batches
 from pseudomask.training.measured import Measured
 from pseudomask.training.result import Trained
-from pseudomask.training.samples import Crops, batch_plan
+from pseudomask.training.samples import batch_plan
 from pseudomask.training.schedule import check_start, learning_rate_factor
 from pseudomask.training.state import LOG, Log, load_state, save_state
 from pseudomask.training.team import WithLoss, agree, averaged, joined, split
 
-AnyOptions = TrainingOptions | TrainAffinityConfig | TrainSegConfig
-Measure = Callable[..., Measured | None]
-"""Called with the network, `device` and `amp`; measures on held-out photos."""
-
 LOG_EVERY = 10
 
 
-class Trainer:
-    """Trains one network on one set of photos, in `run`.
+class Trainer(BaseTrainer):
+    """Takes optimizer steps on random crops of the photos.
 
     Everything random follows from `options.seed`; the state on disk (weights, momenta, step) is all that
     a resumed run needs to end bit for bit where the uninterrupted one would. Of several processes (`ranks`) each has a
     share of every step's photos; the first validates and writes.
     """
 
-    def __init__(
-        self,
-        learner: Learner,
-        options: AnyOptions,
-        *,
-        device: torch.device,
-        crops: Crops,
-        measure: Measure | None,
-        reporter: Reporter,
-        stop: Stop,
-        mean_of_photos: bool = True,
-    ) -> None:
-        self.options, self.run, self.stop = options, options.run, stop
-        self.team = ranks()
-        self.reporter, self.lead = reporter, self.team.once(reporter)
-        self.crops, self.measure, self.mean_of_photos = crops, measure, mean_of_photos
-        self.device = device
-        self.amp = pick_amp(options.amp, device)
-        self.network: AnyNetwork = learner.network.on(device)
-        self.step = joined(WithLoss(self.network, learner.loss), self.team, device)
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        learner, options = self.learner, self.options
+        self.step = joined(WithLoss(self.network, learner.loss), self.team, self.device)
         self.optimizer = torch.optim.SGD(
             [{"params": [p for p in g.parameters if p.requires_grad], "lr": g.lr} for g in learner.groups],
             momentum=options.momentum,
             weight_decay=options.weight_decay,
         )
         self.base_rates = [group["lr"] for group in self.optimizer.param_groups]
-        self.scaler = torch.amp.GradScaler(device.type, enabled=self.amp is torch.float16)
-        self.plan = batch_plan(options.seed, options.epochs, len(crops), options.batch_size)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp is torch.float16)
+        self.plan = batch_plan(options.seed, options.epochs, len(self.crops), options.batch_size)
         self.shares = split(self.plan, self.team)
         self.per_epoch = len(self.plan) // options.epochs
         self.unreadable: set[str] = set()
         self.lost: set[int] = set()
         self.guard = Guard(self.network, self.optimizer, self.scaler, options, self.amp, len(self.plan))
         self.end = len(self.plan)  # the step after which it is finished
-        self.before_saving: Callable[[], None] = lambda: None  # raises where RUN is another run's by now
-        self.after_epoch: Callable[[int, Measured | None], None] = lambda done, validation: None
+        self.early = EarlyStop()
 
     def train(self) -> Trained:
         """Run all steps that are left; a stop request ends it early.
@@ -85,6 +63,7 @@ class Trainer:
         Raises `TrainingDiverged`, and `NothingLearned` where no photo taught the network anything; the last sound
         checkpoint stays.
         """
+        self.early.patience = self.patience if self.options.epochs > self.patience else 0
         done = self._resume()
         log = Log(self.run / LOG, from_step=done) if self.team.first else None
         validation = None
@@ -96,7 +75,7 @@ class Trainer:
             for images, tags, sound in self._batches(loaded, done):
                 weight, asked = agree(sound, self.stop, self.team, self.device)
                 seen = sound > 0 or weight == 0  # weight 0: others of the team have photos
-                parts = self._step(done, images, tags, weight if self.mean_of_photos else 1.0, seen)
+                parts = self._step(done, images, tags, weight if self.learner.mean_of_photos else 1.0, seen)
                 done += 1
                 self._report(done, parts, log, progress, started, first)
                 if done % self.per_epoch == 0:
@@ -104,15 +83,16 @@ class Trainer:
                 stopping = self.stop.requested if self.team.alone else asked
                 if done % self.per_epoch == 0 or done % self.options.checkpoint_every == 0 or stopping:
                     self._save(done, images, validation)
-                if stopping:
+                if stopping or done == self.end:
                     break
         own = json.dumps([sorted(self.unreadable), sorted(self.lost)])
         for message in self.team.gather(own.encode(), self.stop):
             problems, numbers = json.loads(message)
             self.unreadable.update(problems)
             self.lost.update(numbers)
-        if first == self.end:  # all steps were done before; so was the log's line
-            validation = self._validate(done, done // self.per_epoch, None)
+        taken = self._take_best() if self.early.over else done
+        if first == self.end or taken != done:  # it is in the log already
+            validation = self._validate(taken, taken // self.per_epoch, None)
             self._must_be_sound(done, validation, None)
         self.guard.must_have_learned(done, len(self.unreadable))
         return Trained(
@@ -123,8 +103,21 @@ class Trainer:
             images_per_second=self._speed(done, started, first),
             lost=frozenset(self.lost),
             doubts=tuple(self.guard.doubts(validation)) if done == self.end else (),
-            ended=self.options.finish,
+            ended=self.end < len(self.plan),
+            weights_step=taken,
         )
+
+    def _take_best(self) -> int:
+        """End early with the best weights; returns their step."""
+        early = self.early
+        if self.team.first and not load_best(self.run, self.network, early.step):
+            self.reporter.warn(f"{self.run / BEST} cannot be used; the weights are those of the last epoch")
+            return self.end
+        self.lead.info(
+            f"stopped early: the held-out loss did not fall for {count(early.waited, 'epoch')}; the weights are those "
+            f"of epoch {early.step // self.per_epoch}"
+        )
+        return early.step
 
     def _save(self, done: int, images: Tensor, validation: Measured | None) -> None:
         """Write a checkpoint from which the training can resume."""
@@ -132,10 +125,22 @@ class Trainer:
         self.guard.must_have_learned(done, len(self.unreadable))
         if self.team.first:
             self.before_saving()
-            save_state(self.run, self.network, self.optimizer, done, self.scaler, self.guard.learning)
+            if self._is_best(done, validation):
+                save_best(self.run, self.network, done)
+            save_state(self.run, self.network, self.optimizer, done, self.scaler, self.guard.learning, self.early)
             if done % self.per_epoch == 0 and done < self.end:
                 self.after_epoch(done, validation)
         self.guard.kept = done
+        if self.early.patience:
+            # Without `stop`: a process that did not wait would go on alone.
+            self.early.resume(self.team.broadcast(self.early.to_text()))
+            if self.early.over:
+                self.end = done
+
+    def _is_best(self, done: int, validation: Measured | None) -> bool:
+        if not self.early.patience or validation is None or done % self.per_epoch:
+            return False
+        return self.early.see(done, validation.loss)
 
     def _must_be_sound(self, done: int, validation: Measured | None, images: Tensor | None) -> None:
         """Raise `TrainingDiverged`, in all processes."""
@@ -147,10 +152,10 @@ class Trainer:
 
     def _resume(self) -> int:
         """Steps done. Raises `PseudomaskError` if the processes do not resume from the same checkpoint."""
-        done, warning = load_state(self.run, self.network, self.optimizer, self.scaler, self.guard.learning)
+        done, warning = load_state(self.run, self.network, self.optimizer, self.scaler, self.guard.learning, self.early)
         check_start(self.run, done, len(self.plan), self.options)
         self.guard.start(done)
-        if self.options.finish:
+        if self.options.finish or self.early.over:
             self.end = self.guard.steps = done
         if self.options.warmup >= len(self.plan):
             long = f"--warmup {self.options.warmup} is as long as the whole training of {len(self.plan)} steps"
@@ -163,7 +168,7 @@ class Trainer:
                 f"{self.run}: the processes of this job found checkpoints of different steps ({min(steps)} and "
                 f"{max(steps)}); RUN must be a folder shared by all machines"
             )
-        if done and not self.options.finish:
+        if done and not self.options.finish and done < self.end:
             self.lead.info(f"resuming from step {done} of {len(self.plan)}")
         return done
 

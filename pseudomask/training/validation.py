@@ -41,7 +41,7 @@ _ENOUGH = 20
 """Number of held-out photos from which an average precision at chance level is meaningful."""
 
 LEAST = 3
-"""With fewer photos that show a class, or do not, its average precision says nothing, however high."""
+"""With fewer photos that show a class, or that do not, its average precision means nothing."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +86,11 @@ class Validation:
         return tuple(name for name, reached in self.precision.items() if self._by_luck(name, reached))
 
     def _by_luck(self, name: str, reached: float) -> bool:
-        if not LEAST <= self.positive.get(name, 0) <= self.photos - LEAST:
-            return True
-        lucky = lucky_precision(self.photos, self.positive[name])
-        return reached <= lucky and lucky > (1 + self.chance[name]) / 2
+        positive = self.positive.get(name, 0)
+        if enough_to_tell(self.photos, positive):
+            return False
+        few = not LEAST <= positive <= self.photos - LEAST
+        return few or reached <= lucky_precision(self.photos, positive)
 
     def told(self) -> str:
         """One line for people."""
@@ -103,7 +104,7 @@ class Validation:
         return text if not few else f"{text}; too few to tell" + ("" if len(few) == len(self.precision) else _some(few))
 
     def facts(self) -> dict[str, Any]:
-        """For the log: unrounded what `told` says, by class."""
+        """For the log: what `told` says, by class."""
         return {
             "val_loss": round(self.loss, 6),
             "val_map": round(self.mean_precision, 4),
@@ -159,6 +160,17 @@ class Validation:
             f"on {self.photos} held-out photos the classifier is no better than chance (mean average precision "
             f"{reached:.3f}, by chance {level:.3f}): masks made with it will be useless"
         ]
+
+
+def enough_to_tell(photos: int, positive: int) -> bool:
+    """Whether the average precision of a class on held-out photos says something, however low it is.
+
+    Args:
+        positive: how many of the photos show the class.
+    """
+    if not LEAST <= positive <= photos - LEAST:
+        return False
+    return lucky_precision(photos, positive) <= (1 + chance_precision(photos, positive)) / 2
 
 
 def _some(names: Sequence[str], most: int = 8) -> str:

@@ -138,12 +138,14 @@ def test_the_command_prints_a_table_or_json(
     assert plain["duplicates"] is None
 
 
-def test_sound_tags_lead_to_the_training(folder: Path) -> None:
-    rows = [f"{i:03d}.jpg,{'cat' if i < 60 else ''}" for i in range(120)]
+@pytest.mark.parametrize(("cats", "closed_form"), [(60, True), (99, True), (100, False)])
+def test_sound_tags_lead_to_the_training_that_fits_their_number(folder: Path, cats: int, closed_form: bool) -> None:
+    rows = [f"{i:03d}.jpg,{'cat' if i < cats else ''}" for i in range(120)]
     (folder / "labels.csv").write_text("\n".join(["filename,labels", *rows]) + "\n")
     result = run(folder, decode=False)
     assert result.exit_code == 0
     assert result.notes()[-1].startswith("next: pseudomask train-cls ")
+    assert result.notes()[-1].endswith(" --fit lda") == closed_form
 
 
 def test_what_train_cls_would_refuse_is_refused(folder: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pseudomask.checking.duplicates import SIDE, groups
+from pseudomask.training.duplicates import SIDE, groups
 
 
 def photos(count: int, seed: int = 0) -> np.ndarray:

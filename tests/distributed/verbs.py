@@ -58,7 +58,7 @@ def extraction(place: Path, out: Path) -> ExtractConfig:
 
 def training(place: Path, run: Path) -> TrainClsConfig:
     """Steps of 5 photos, which two processes cannot halve; one photo cannot be read."""
-    return tiny.training(place, run, crop=48, batch_size=5, epochs=2, lr=0.005, val_fraction=0.1)
+    return tiny.training(place, run, crop=48, batch_size=5, epochs=2, lr=0.005, val_fraction=0.1, start="lda")
 
 
 def of(config: type[Any], base: TrainingOptions, **changes: Any) -> Any:

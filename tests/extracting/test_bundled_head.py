@@ -17,6 +17,7 @@ from pseudomask.config.quality import QUALITIES
 from pseudomask.errors import WeightsError
 from pseudomask.extraction import extract
 from pseudomask.networks import edge_weights, store
+from pseudomask.networks.checkpoint import read_card
 from pseudomask.networks.edges import EdgeNetwork
 from pseudomask.refining.refine import refine
 from pseudomask.running.record import hash_file
@@ -107,6 +108,18 @@ def test_the_walk_reads_the_maps_features_and_the_masks_are_those_of_refine(
     assert record(tmp_path / "apart")["protocol"]["affinity_sha256"] == head
     again = refine(replace(apart, out=tmp_path / "again", seeds=tmp_path / "fused"))
     assert (again.done, masks(tmp_path / "again")) == (8 if images != tmp_path / "large" else 3, masks(apart.out))
+
+
+@pytest.mark.parametrize(("named", "classes"), [(None, True), (Path("imagenet"), False)])
+def test_each_bundled_network_has_its_head(named: Path | None, classes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only that of the VOC weights predicts classes: those of `--weights imagenet` are whatever the tags name."""
+    monkeypatch.delenv(store.VARIABLE, raising=False)
+    weights = store.find_weights(named)
+    head = edge_weights.bundled_head(weights)
+    assert head is not None
+    assert edge_weights.stands_on(head, weights)
+    assert head.stat().st_size < 300 * 2**10
+    assert edge_weights.knows_classes(head, read_card(head).classes) == classes
 
 
 def test_weights_with_another_backbone_are_refined_without_it(own: Settings, source: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from ctypes import c_bool
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -13,7 +14,9 @@ import tiny
 import torch
 from PIL import Image
 
+from pseudomask.config import ExtractConfig
 from pseudomask.errors import PseudomaskError, UsageError
+from pseudomask.extracting import flow
 from pseudomask.extracting.engine import Engine, Made, pack
 from pseudomask.extracting.loading import load
 from pseudomask.extracting.photos import (
@@ -26,6 +29,7 @@ from pseudomask.extracting.photos import (
     windowed,
     working_size,
 )
+from pseudomask.extracting.setup import Setup
 from pseudomask.maps.cam import LinearMaps
 from pseudomask.maps.passes import parse_scales
 from pseudomask.scores import MAX_SIDE
@@ -102,7 +106,7 @@ def files(tmp_path: Path) -> list[Path]:
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # Python 3.12 and a fork
-def test_photos_have_a_view_each_scale(files: list[Path]) -> None:
+def test_photos_have_a_view_each_scale(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     data = Photos(
         files,
         [2, 1, 0],
@@ -112,14 +116,20 @@ def test_photos_have_a_view_each_scale(files: list[Path]) -> None:
         allow_truncated=False,
         keep_whole=True,
     )
-    for workers in (0, 1):
+    asked: list[int] = []
+    room = True
+    monkeypatch.setattr("pseudomask.extracting.loading.has_room", lambda needed: asked.append(needed) or room)
+    for workers, room in ((0, True), (1, True), (1, False)):  # without room in /dev/shm they come through a pipe
         thin, broken, plain = load(data, workers=workers, device=torch.device("cpu"))
+        assert [view.is_shared() for view in plain.views] == [bool(workers and room)] * 3
         assert [tuple(v.shape) for v in plain.views] == [(21, 30, 3), (10, 15, 3), (42, 60, 3)]
         assert plain.whole is not None
         assert np.array_equal(plain.views[0].numpy(), plain.whole)
         assert (broken.index, broken.views, broken.whole) == (1, (), None)
         assert broken.problem
         assert (thin.size, thin.shape) == ((1, 90), (1, 30, 1, 15, 2, 60))
+    most = 3 * (30**2 + 15**2 + 60**2)
+    assert asked == [101 * most] * 2, "what one worker is ahead, and what waits for its batch"
 
 
 DEATHS = (ConnectionResetError(), EOFError(), FileNotFoundError(), RuntimeError("DataLoader worker (pid 7) is killed"))
@@ -265,6 +275,18 @@ def test_photos_of_equal_working_shape_keep_their_own_size() -> None:
         ((48, 64), 4, (12, 16)),
         ((96, 128), 8, (12, 16)),
     ]
+
+
+def test_a_gpu_gets_larger_batches_and_more_writers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a CPU two threads write beside the network, whose own threads wait for each other."""
+    monkeypatch.setattr(flow, "cores", lambda: 16)
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert [flow._writers(device) for device in (cpu, cuda)] == [2, 8]
+    config = ExtractConfig(images=Path("photos"), out=Path("masks"))
+    for device, given, expected in ((cpu, None, 4), (cuda, None, 16), (cpu, 7, 7), (cuda, 7, 7)):
+        setup = Setup.__new__(Setup)
+        setup.__dict__.update(config=replace(config, batch_size=given), device=device)
+        assert setup.batch_size == expected
 
 
 def test_r21_memory_that_runs_out_halves_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from pseudomask.maps.cpmc import CpmcSettings
+from pseudomask.maps.cpmc import CpmcSettings, affinity
 from pseudomask.maps.cpmc.calibration import calibrate, fuse
-from pseudomask.maps.cpmc.prototypes import background_of, cosine, prototypes, seeds, top
+from pseudomask.maps.cpmc.prototypes import background_of, cosine, masked_mean, prototypes, seeds, top
 from pseudomask.maps.cpmc.regions import Regions, between_seeds, between_thresholds, without_small
 from pseudomask.maps.cpmc.stages import Stages, run_stages
 from pseudomask.maps.normalise import normalise_maps
@@ -251,3 +251,15 @@ def test_regions_hold_tensors_of_bool() -> None:
     found = stages(maps, features, NEUTRAL).regions
     assert isinstance(found, Regions)
     assert found.negative.dtype is found.positive.dtype is torch.bool
+
+
+def test_float16_has_neither_infinity_nor_nan() -> None:
+    """Positions without a feature, and sums beyond 65,504: what T4 and V100 compute in."""
+    features = torch.full((1, 4, 64, 64), 20.0, dtype=torch.float16)
+    features[..., 0, 0] = 0
+    unit = affinity.unit(features)
+    assert unit.dtype is torch.float16
+    assert torch.equal(unit[..., 0], torch.zeros(1, 4))
+    assert torch.allclose(unit[..., 1:].float(), torch.tensor(0.5), atol=1e-3)
+    means = masked_mean(features, torch.ones(1, 2, 64, 64))
+    assert torch.allclose(means, torch.tensor(20.0), rtol=1e-3)

@@ -148,7 +148,7 @@ def test_cards_of_networks_that_cannot_be_built(tmp_path: Path) -> None:
         card = Card(**{"classes": ("a",), "method": "cam", "backbone": tiny.NARROW} | changes)  # type: ignore[arg-type]
         return small(tmp_path / "w", card.to_metadata())
 
-    assert "backbone 'vgg16' is unknown" in refused(card_with(backbone="vgg16"))
+    assert "unknown backbone 'vgg16'" in refused(card_with(backbone="vgg16"))
     assert "its card is damaged (output stride" in refused(card_with(output_stride=32))
     assert "its card is damaged (output stride" in refused(card_with(output_stride="16"))
     assert "its card is damaged (unknown style 'theano'; there are pytorch, caffe)" in refused(

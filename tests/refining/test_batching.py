@@ -172,6 +172,35 @@ def test_a_batch_is_halved_where_memory_runs_out() -> None:
         halving([1, 2], 2, Memory(0, []))
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+        "MPS backend out of memory (MPS allocated: 8.00 GB, other allocations: 1.00 GB, max allowed: 9.07 GB)",
+        "CUDA error: out of memory",
+        "[enforce fail at alloc_cpu.cpp:118] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 9",
+    ],
+)
+def test_memory_that_runs_out_by_another_name(said: str) -> None:
+    def work(items: object) -> list[int]:
+        some = list(items)  # type: ignore[call-overload]
+        if len(some) > 2:
+            raise RuntimeError(said)
+        return some
+
+    assert halving(range(8), 8, work) == (list(range(8)), 2)
+
+
+def test_other_errors_of_a_device_are_not_taken_for_a_lack_of_memory() -> None:
+    def work(items: object) -> list[int]:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    with pytest.raises(RuntimeError, match="illegal"):
+        halving(range(8), 8, work)
+
+
 @pytest.mark.parametrize("method", ["crf", "pamr"])
 def test_the_verb_makes_the_same_files(method: str, settings: Settings, tmp_path: Path) -> None:
     for name, batch in (("one", None), ("four", 4)):

@@ -19,6 +19,7 @@ from pseudomask.config import WalkOptions
 from pseudomask.errors import UsageError, WeightsError
 from pseudomask.measuring.evaluate import evaluate
 from pseudomask.networks.backbones import make_backbone
+from pseudomask.networks.checkpoint import update_card
 from pseudomask.networks.edges import EdgeNetwork
 from pseudomask.refining.grid import scaled
 from pseudomask.refining.paths import affinities, highest_points, pad, steps, way
@@ -204,6 +205,16 @@ def test_weights_that_are_not_there(weights: Path, tmp_path: Path) -> None:
 def test_power_and_threshold_follow_from_the_seeds_threshold() -> None:
     assert [round(power_of(t), 2) for t in (0.0, 0.2, 0.52, 1.0)] == [1.6, 2.0, 3.33, 16.0]
     assert [threshold_of(t) for t in (0.0, 0.2, 0.5, 1.0)] == [0.12, 0.296, 0.56, 1.0]
+
+
+def test_a_heads_card_has_the_last_word_on_the_threshold(tmp_path: Path) -> None:
+    head = tiny.write_affinity(tmp_path)
+    photo, scores = boxed()
+    levels = [Walk.of(WalkOptions(affinity=head, amp="off")).refine(photo, scores, 0.2).threshold]
+    update_card(head, thresholds={"walk_step": 0.3})
+    levels += [Walk.of(WalkOptions(affinity=head, amp="off")).refine(photo, scores, 0.2).threshold]
+    named = WalkOptions(affinity=head, amp="off", walk_threshold=0.28)
+    assert [*levels, Walk.of(named).refine(photo, scores, 0.2).threshold] == [0.296, 0.44, 0.28]
 
 
 def test_unless_they_are_given(weights: Path) -> None:

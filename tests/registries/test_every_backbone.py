@@ -1,4 +1,5 @@
-"""What every backbone of the registry must do; a new one is covered by its line in `BACKBONES`.
+"""What every backbone of the registry must do; a new one is covered by its line in `BACKBONES`, and timm's by a tiny
+network of each family.
 
 Shapes are tried on all, without memory or arithmetic; numbers on the first, the smallest, of each family.
 """
@@ -6,7 +7,6 @@ Shapes are tried on all, without memory or arithmetic; numbers on the first, the
 from __future__ import annotations
 
 import copy
-import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import taught
 import tiny
+import tiny_timm
 import torch
 from torch import nn
 
@@ -25,26 +26,26 @@ from pseudomask.networks.checkpoint import load_network, save_network
 from pseudomask.networks.network import CamNetwork
 
 assert tiny.NARROW in BACKBONES
-LINES = taught.names(BACKBONES)
+LINES = [*taught.names(BACKBONES), *tiny_timm.NAMES.values()]
 FAMILIES = list({BACKBONES[name].make if name in BACKBONES else name: name for name in reversed(LINES)}.values())
+
+
+def known(name: str, patch: pytest.MonkeyPatch) -> str:
+    if name not in BACKBONES and name not in tiny_timm.NAMES.values():
+        taught.teach(patch, name)
+    return name
 
 
 @pytest.fixture(params=LINES)
 def name(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param not in BACKBONES:
-        taught.teach(monkeypatch, request.param)
-    return str(request.param)
+    return known(request.param, monkeypatch)
 
 
 @cache
 def sketch(name: str) -> Backbone:
-    """Without memory; at the output stride that its refusal of another names."""
+    """Without memory."""
     with torch.device("meta"):
-        try:
-            return make_backbone(name).eval()
-        except UsageError as refused:
-            (stride,) = re.findall(r"--output-stride (\d+)", str(refused))
-            return make_backbone(name, output_stride=int(stride)).eval()
+        return make_backbone(name).eval()
 
 
 @cache
@@ -63,9 +64,7 @@ def _built(name: str) -> Backbone:
 @pytest.fixture(params=FAMILIES)
 def backbone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Backbone:
     """One with random weights and statistics."""
-    if request.param not in BACKBONES:
-        taught.teach(monkeypatch, request.param)
-    return copy.deepcopy(_built(request.param))
+    return copy.deepcopy(_built(known(request.param, monkeypatch)))
 
 
 def difference(found: torch.Tensor, wanted: torch.Tensor) -> float:
@@ -76,8 +75,10 @@ def test_outputs_have_the_channels_and_strides_it_declares(name: str) -> None:
     network = sketch(name)
     for size in ((67, 130), (33, 50), (1, 1)):
         found = network(torch.empty(2, 3, *size, device="meta"))
+        whole = network.output_stride if found.fitted else 1  # a photo is then resized to a multiple of it
+        h, w = (-(-side // whole) * whole for side in size)
         assert [tuple(one.shape) for one in found.outputs] == [
-            (2, channels, -(-size[0] // stride), -(-size[1] // stride))
+            (2, channels, -(-h // stride), -(-w // stride))
             for channels, stride in zip(network.channels, network.strides, strict=True)
         ]
         assert (found.strides, found.size) == (network.strides, size)
@@ -151,7 +152,7 @@ def test_frozen_parts_get_no_gradients_and_the_rest_does(backbone: Backbone) -> 
         if outputs[-1].requires_grad:
             outputs[-1].sum().backward()
         for part in backbone.parts:
-            for parameter in getattr(backbone, part).parameters():
+            for parameter in backbone.parameters_of(part):
                 assert (parameter.grad is None) == (part in frozen)
                 parameter.grad = None
 

@@ -16,7 +16,7 @@ from pseudomask.config import ReactivateConfig, TrainClsConfig
 from pseudomask.errors import NothingLearned
 from pseudomask.masks import load_mask
 from pseudomask.networks.checkpoint import load_network
-from pseudomask.training import fitter
+from pseudomask.training import looking
 from pseudomask.training.closed_form import SMOOTHING, Seen, image_discriminant, region_discriminant
 from pseudomask.verbs import VERBS
 
@@ -143,17 +143,17 @@ def test_what_cannot_be_read_is_told(room: Path, runs: Path, settings: Settings)
 
 
 def test_of_many_photos_each_class_gets_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitter, "ENOUGH", 60)
-    monkeypatch.setattr(fitter, "A_CLASS", 1)
+    monkeypatch.setattr(looking, "ENOUGH", 60)
+    monkeypatch.setattr(looking, "A_CLASS", 1)
     tags = np.zeros((1000, 2), np.float32)
     tags[:15, 0] = 1
     tags[15:600, 1] = 1
-    chosen = fitter.choose_photos(tags, 0)
+    chosen = looking.choose_photos(tags, 0)
     assert len(chosen) == len(set(chosen)) == 60
     assert tags[chosen].sum(0)[0] == 15
     assert tags[chosen].sum(0)[1] >= 20
     assert (tags[chosen].sum(1) == 0).sum() >= 20
-    assert fitter.choose_photos(tags[:50], 0) == list(range(50))
+    assert looking.choose_photos(tags[:50], 0) == list(range(50))
 
 
 def test_what_comes_next() -> None:

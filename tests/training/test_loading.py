@@ -9,6 +9,7 @@ import pytest
 import tiny
 import torch
 
+from pseudomask.training import loading
 from pseudomask.training.loading import load_batches
 from pseudomask.training.samples import TrainingCrops, batch_plan
 
@@ -40,6 +41,24 @@ def test_who_decodes_changes_nothing(crops: TrainingCrops, device: torch.device,
         assert list(problems) == list(other_problems)
         assert [bool(problem) for problem in problems] == [photo >= 3 for _, photo in places]
         assert all(torch.equal(row, crops[place][0]) for row, place in zip(pixels, places, strict=True))
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # Python 3.12 and a fork
+def test_without_shared_memory_batches_come_through_a_pipe(
+    crops: TrainingCrops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a Docker container: a worker that fills /dev/shm dies."""
+    asked: list[int] = []
+    monkeypatch.setattr(loading, "has_room", lambda needed: bool(asked.append(needed)))
+    found = list(load_batches(crops, PLAN, workers=1, device=ELSEWHERE))
+    assert asked == [2 * 2 * 2 * 32 * 32 * 4], "two batches of two ahead of one worker, and as many out of it"
+    for (pixels, tags, problems), (others, other_tags, other_problems) in zip(
+        found, load_batches(crops, PLAN, workers=0, device=CPU), strict=True
+    ):
+        assert pixels.equal(others)
+        assert tags.equal(other_tags)
+        assert list(problems) == list(other_problems)
+        assert not pixels.is_shared()
 
 
 def test_nothing_is_decoded_beside_a_step_on_a_cpu(crops: TrainingCrops, monkeypatch: pytest.MonkeyPatch) -> None:

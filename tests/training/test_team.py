@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import signal
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
 from pseudomask.errors import UsageError
 from pseudomask.running.ranks import ALONE, Ranks
@@ -65,3 +67,64 @@ def test_alone_nothing_is_averaged() -> None:
     parts = {"loss": torch.tensor(1.0)}
     assert team.averaged(parts, 1.0, ALONE) is parts
     assert team.total(parts["loss"], ALONE) is parts["loss"]
+
+
+def on_gpus(monkeypatch: pytest.MonkeyPatch, uuids: list[str]) -> list[dict[str, Any]]:
+    """Process 1 of as many, each with the GPU of that name; how its group is made."""
+    made: list[dict[str, Any]] = []
+    own = SimpleNamespace(uuid=uuids[1])
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: own)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: made.append({"current": device}))
+    monkeypatch.setattr(Ranks, "gather", lambda self, data, stop=None: [one.encode() for one in uuids])
+    monkeypatch.setattr(Ranks, "store", distributed.HashStore())
+    monkeypatch.setattr(
+        distributed, "init_process_group", lambda backend, **how: made.append({"backend": backend} | how)
+    )
+    monkeypatch.setattr(distributed, "destroy_process_group", lambda: None)
+    return made
+
+
+def test_nccl_knows_its_gpu_and_gives_up_within_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = on_gpus(monkeypatch, ["a", "b"])
+    with team.group(Ranks(1, 2, 1, 2), torch.device("cuda:1")):
+        pass
+    assert made.pop(0) == {"current": torch.device("cuda:1")}
+    assert (made[0]["backend"], made[0]["device_id"]) == ("nccl", torch.device("cuda:1"))
+    assert 60 <= made[0]["timeout"].total_seconds() <= 1800
+    with team.group(Ranks(1, 2, 1, 2), CPU):
+        pass
+    assert (made[1]["backend"], made[1]["device_id"]) == ("gloo", None)
+
+
+def test_one_process_alone_makes_its_gpu_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else pinned memory would open GPU 0 as well."""
+    made = on_gpus(monkeypatch, ["a", "b"])
+    for name in ("cuda:1", "cuda", "cpu"):
+        with team.group(ALONE, torch.device(name)):
+            pass
+    assert made == [{"current": torch.device("cuda:1")}]
+
+
+def test_two_processes_on_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`cuda:0` in both, which NCCL would refuse late; where each sees only its own GPU, it is the right name."""
+    on_gpus(monkeypatch, ["a", "a", "b"])
+    with (
+        pytest.raises(UsageError, match=r"--device cuda:0: 2 processes .* use --device cuda"),
+        team.group(Ranks(1, 3, 1, 3), torch.device("cuda:0")),
+    ):
+        pass
+    made = on_gpus(monkeypatch, ["a", "b"])
+    with team.group(Ranks(1, 2, 1, 2), torch.device("cuda:0")):
+        assert made
+
+
+def test_sums_in_the_precision_that_the_device_has() -> None:
+    assert team.precise(torch.ones(1)).dtype is torch.float64
+
+    class OnApple:
+        device = torch.device("mps")
+
+        def float(self) -> str:
+            return "float32"
+
+    assert team.precise(OnApple()) == "float32"  # type: ignore[arg-type, comparison-overlap]

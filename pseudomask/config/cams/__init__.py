@@ -29,9 +29,10 @@ class TrainingCamOptions(FinerOptions):
 class CamOptions(LpcamOptions, LayerCamOptions, FinerOptions, AdvCamOptions):
     """All kinds of class map, and their settings."""
 
-    cam: str = option(
-        "plain",
+    cam: str | None = option(
+        None,
         "Kind of class map, for every --method: plain, softmax, finer, layercam, gradcampp, ablation, lpcam or advcam "
-        "(docs/cam-variants.md).",
+        "(docs/cam-variants.md); by default that of --quality if it chooses the method too, else plain.",
         "Method",
+        before="plain",
     )

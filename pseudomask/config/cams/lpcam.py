@@ -16,5 +16,7 @@ class LpcamOptions:
     """LPCAM (Chen & Sun, CVPR 2023)."""
 
     lpcam_prototypes: Path | None = _lpcam(
-        None, "Prototypes from `pseudomask prototypes`; required by lpcam.", role="place"
+        None,
+        "Prototypes from `pseudomask prototypes`; by default those bundled for these weights, if any.",
+        role="place",
     )

@@ -12,6 +12,7 @@ WeightRule = Literal["product", "first", "second", "sum"]
 """Which classifier's weights make the map: w ⊙ w″ (the paper's VOC rule), w (its COCO rule), w″, w + w″."""
 CpmcWeights = Literal["auto", WeightRule]
 CpmcRefine = Literal["propagate", "reassign", "both", "none"]
+CpmcAffinity = Literal["auto", "features"]
 CpmcFeatures = Literal["auto", "last", "hierarchical", "heads", "layer4"]
 """`layer4` is the former name of `last`."""
 CalibTarget = Literal["prototype", "classifier", "argmax"]
@@ -34,6 +35,11 @@ class CpmcOptions:
     )
     cpmc_iterations: int = _cpmc(4, "Rounds of context refinement; 0 disables it.", min=0)
     cpmc_power: float = _cpmc(4.0, "Exponent of the feature similarity in propagate.")
+    cpmc_affinity: CpmcAffinity = _cpmc(
+        "auto",
+        "What tells propagate which positions belong together: the features, or by auto the attention of a "
+        "transformer's last blocks if the backbone has it.",
+    )
     cpmc_background: float = _cpmc(0.5, "Weight of the background in the seeds of the prototypes.", min=0.0)
     cpmc_contrast: float = _cpmc(
         0.9, "A class must exceed this fraction of the background prototype's similarity.", min=0.0

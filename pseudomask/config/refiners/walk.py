@@ -42,7 +42,7 @@ class WalkOptions:
     walk_threshold: float | None = _walk(
         None,
         "Background threshold after the walk, with each photo's highest score scaled to 1; by default threshold + 0.12 "
-        "× (1 - threshold).",
+        "× (1 - threshold), or with the share that the head's card has instead of 0.12.",
         min=0.0,
         max=1.0,
     )

@@ -57,8 +57,9 @@ def check_cam(name: str) -> None:
 
 def make_cam(config: Any, card: Card) -> Cam:
     """The kind of class map that `config.cam` names, with its settings, for the weights of `card`."""
-    check_cam(config.cam)
-    return CAMS[config.cam].of(config, card)
+    name = config.cam or Plain.name
+    check_cam(name)
+    return CAMS[name].of(config, card)
 
 
 def training_cam(config: Any, card: Card) -> WeightedCam:

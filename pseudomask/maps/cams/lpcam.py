@@ -25,6 +25,7 @@ from pseudomask.networks.checkpoint import read_tensors, write_tensors
 from pseudomask.networks.edge_weights import backbone_hash
 from pseudomask.networks.features import Features
 from pseudomask.networks.network import CamNetwork
+from pseudomask.networks.store import bundled_prototypes
 from pseudomask.running.record import hash_file
 
 KEY = "pseudomask_prototypes"
@@ -127,6 +128,11 @@ class LpCam(Cam):
                 f"them with `pseudomask prototypes --recam-weights {rule}`"
             )
 
+    @property
+    def made_for(self) -> WeightRule:
+        rule: WeightRule = self.prototypes.rule  # type: ignore[assignment]
+        return rule
+
     def facts(self) -> dict[str, str]:
         return {"prototypes_sha256": hash_file(self.path)}
 
@@ -138,6 +144,14 @@ class LpCam(Cam):
         if bool((bare & valid).any()):
             maps = torch.where(bare[..., None, None], weighted_maps(features.last, weights.flatten(1)[index]), maps)
         return maps
+
+
+def bundled_for(network: CamNetwork, card: Card) -> Path | None:
+    """The prototypes that come with pseudomask for these classes and this backbone (not folded), or None."""
+    found = ((path, Prototypes.load(path)) for path in bundled_prototypes())
+    fitting = [(path, one.backbone) for path, one in found if one.classes == card.classes]
+    own = backbone_hash(network.backbone) if fitting else ""
+    return next((path for path, backbone in fitting if backbone == own), None)
 
 
 def _mean(centres: Tensor) -> Tensor:

@@ -32,6 +32,11 @@ class Cam(MapNeeds, ABC):
     def default_threshold(self) -> float:
         return 0.2
 
+    @property
+    def made_for(self) -> WeightRule | None:
+        """The weight rule that these maps need; None for any."""
+        return None
+
     @classmethod
     def of(cls, config: Any, card: Card) -> Self:
         """Build from a config, for weights with this card. Raises `UsageError` for settings that make no sense."""

@@ -45,7 +45,8 @@ def pool(x: Tensor, factor: int) -> Tensor:
 def unit(features: Tensor) -> Tensor:
     """Features as vectors of length 1 (or 0), in their own precision: (B, D, h, w) → (B, D, h·w)."""
     flat = features.flatten(2)
-    return flat * (1 / lengths(flat)).to(flat.dtype)
+    # 1e12 is infinite in float16, and 0 times that is NaN
+    return flat * (1 / lengths(flat)).clamp(max=torch.finfo(flat.dtype).max).to(flat.dtype)
 
 
 def lengths(features: Tensor) -> Tensor:

@@ -25,20 +25,30 @@ FLAT = 1e-3
 """A map whose values differ by less than this share of the maximum is considered flat."""
 
 
-def propagate(maps: Tensor, features: Tensor, *, power: float, iterations: int) -> Tensor:
-    """A ← A Ŝ, `iterations` times, with Ŝ_ij = S_ij / Σ_i S_ij and S = ReLU(cos)^power.
+def propagate(
+    maps: Tensor, features: Tensor, *, power: float, iterations: int, attention: Tensor | None = None
+) -> Tensor:
+    """A ← A Ŝ, `iterations` times, with Ŝ_ij = S_ij / Σ_i S_ij and S = ReLU(cos)^power, or S_ij the attention from
+    j to i.
 
     On a large grid, all products but the last run on the pooled grid (`affinity.MOST_SOURCES`).
 
     Args:
         maps: (B, N, h, w), ≥ 0.
         features: (B, D, h, w), of any precision.
+        attention: (B, h·w, h·w), rows are queries; taken in place of the features (TransCAM, MCTformer).
 
     Returns:
         (B, N, h, w) float32, each value a weighted mean of its map's values.
     """
     if iterations == 0:
         return maps
+    if attention is not None:
+        values = maps.flatten(2)
+        for _ in range(iterations):
+            values = carry(values, attention.mT)
+        carried: Tensor = values.unflatten(2, maps.shape[-2:])
+        return carried
     factor = pooling((maps.shape[-2], maps.shape[-1]))
     sources = unit(pool(features, factor))  # (B, D, Q)
     values = pool(maps, factor).flatten(2)  # (B, N, Q)

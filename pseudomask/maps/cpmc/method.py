@@ -36,6 +36,18 @@ def context_of(features: Features) -> Tensor:
     return pool(features.last, grid_stride(last) // last)
 
 
+def attention_of(features: Features) -> Tensor | None:
+    """The attention between the grid's positions, (B, h·w, h·w), if the backbone gave one."""
+    if features.attention is None:
+        return None
+    size, last = features.last.shape[-2:], features.strides[-1]
+    factor = grid_stride(last) // last
+    if factor == 1:
+        return features.attention
+    keys = pool(features.attention.unflatten(2, size), factor).flatten(2)  # (B, P, Q)
+    return pool(keys.mT.unflatten(2, size), factor).flatten(2).mT  # (B, Q, Q)
+
+
 def hierarchical(features: Features, heads: Iterable[nn.Module] | None = None) -> Tensor:
     """Each stage's features, averaged over the cells of the grid, scaled to length 1, and concatenated.
 
@@ -74,6 +86,10 @@ class Cpmc(NeedsOfCam, MapMethod):
     cam: Cam = field(default_factory=Plain)
 
     @property
+    def attention(self) -> bool:
+        return self.settings.affinity == "auto" and self.settings.refine in ("propagate", "both")
+
+    @property
     def threshold_key(self) -> str:
         return key_of("cpmc", self.cam)
 
@@ -107,7 +123,7 @@ class Cpmc(NeedsOfCam, MapMethod):
             return self.stages(network, features, index, valid).output
         context, maps = self.start(network, features, index, valid)
         with torch.no_grad():
-            return refined_map(maps, context, valid, self.settings)[1]
+            return refined_map(maps, context, valid, self.settings, attention_of(features))[1]
 
     def stages(self, network: CamNetwork, features: Features, index: Tensor, valid: Tensor) -> Stages:
         """The output of every step for photos at one size; arguments as for `activate`."""
@@ -115,7 +131,7 @@ class Cpmc(NeedsOfCam, MapMethod):
         alone = self.settings.features in ("last", "layer4")  # the latter is the former's name in 0.1.0
         with torch.no_grad():
             h = context if alone else hierarchical(features, self.heads(network))
-            return run_stages(maps, context, h, valid, self.settings)
+            return run_stages(maps, context, h, valid, self.settings, attention_of(features))
 
     def start(self, network: CamNetwork, features: Features, index: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         """The last stage's features and the classifier's raw maps on the grid; neither has a graph."""

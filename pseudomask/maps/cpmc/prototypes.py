@@ -53,7 +53,8 @@ def prototypes(features: Tensor, labels: Tensor, maps: Tensor, valid: Tensor) ->
     planes = F.one_hot(labels, maps.shape[1] + 1).permute(0, 3, 1, 2)  # (B, 1 + N, h, w)
     chosen = planes[:, 1:].to(features.dtype)
     missing = chosen.sum((2, 3)) == 0  # (B, N)
-    if bool((missing & valid).any()):
+    # A GPU is quicker at work that may be in vain than at telling the host whether it is.
+    if features.device.type != "cpu" or bool((missing & valid).any()):
         chosen = torch.where(missing[..., None, None], top(maps), chosen)
     chosen = chosen * valid[..., None, None]
     return masked_mean(features, torch.cat([planes[:, :1].to(features.dtype), chosen], 1))
@@ -69,6 +70,8 @@ def top(maps: Tensor, share: float = TOP_SHARE) -> Tensor:
 def masked_mean(features: Tensor, masks: Tensor) -> Tensor:
     """Mean of the features under each mask, 0 under an empty one: (B, D, h, w), (B, K, h, w) → (B, K, D) float32."""
     masks = masks.flatten(2)
+    if features.dtype is torch.float16:  # the sum would soon exceed 65,504
+        features = features.float()
     total = masks.to(features.dtype) @ features.flatten(2).transpose(1, 2)  # (B, K, D)
     return total.float() / masks.sum(2, keepdim=True).clamp(min=1)
 

@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 from pseudomask.config import (
     CalibTarget,
+    CpmcAffinity,
     CpmcCalibration,
     CpmcFeatures,
     CpmcOptions,
@@ -24,7 +25,7 @@ class CpmcSettings:
 
     Attributes:
         weights: which classifier's map is S0.
-        refine, iterations, power: S1; `both` is `iterations` times `propagate`, then one `reassign`.
+        refine, iterations, power, affinity: S1; `both` is `iterations` times `propagate`, then one `reassign`.
         features: H, the features that prototypes are made from and compared with.
         background, contrast: S2, the seeds' background weight and the share of the background's cosine
             (in S4: of the rival prototype's) that is subtracted.
@@ -39,6 +40,7 @@ class CpmcSettings:
     refine: CpmcRefine = ExtractConfig.cpmc_refine
     iterations: int = ExtractConfig.cpmc_iterations
     power: float = ExtractConfig.cpmc_power
+    affinity: CpmcAffinity = ExtractConfig.cpmc_affinity
     features: CpmcFeatures = ExtractConfig.cpmc_features
     background: float = ExtractConfig.cpmc_background
     contrast: float = ExtractConfig.cpmc_contrast
@@ -88,6 +90,7 @@ FIELDS: dict[str, str] = {
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "weights": get_args(CpmcWeights),
     "refine": get_args(CpmcRefine),
+    "affinity": get_args(CpmcAffinity),
     "features": get_args(CpmcFeatures),
     "target": get_args(CalibTarget),
     "calibration": get_args(CpmcCalibration),

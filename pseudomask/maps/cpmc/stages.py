@@ -40,11 +40,14 @@ class Stages:
     output: Tensor
 
 
-def refine(maps: Tensor, features: Tensor, valid: Tensor, settings: CpmcSettings) -> Tensor:
+def refine(
+    maps: Tensor, features: Tensor, valid: Tensor, settings: CpmcSettings, attention: Tensor | None = None
+) -> Tensor:
     """S1: `propagate`, `reassign`, propagate and then one reassign (`both`), or nothing.
 
     Args:
         maps: (B, N, h, w) in [0, 1), 0 in unused places; features: (B, D, h, w); valid: (B, N).
+        attention: (B, h·w, h·w), see `propagate`.
 
     Returns:
         (B, N, h, w) in [0, 1).
@@ -53,7 +56,7 @@ def refine(maps: Tensor, features: Tensor, valid: Tensor, settings: CpmcSettings
     if times == 0:
         return maps
     if settings.refine != "reassign":
-        maps = stretch(propagate(maps, features, power=settings.power, iterations=times))
+        maps = stretch(propagate(maps, features, power=settings.power, iterations=times, attention=attention))
         times = 1 if settings.refine == "both" else 0
     return reassign(
         maps,
@@ -66,14 +69,23 @@ def refine(maps: Tensor, features: Tensor, valid: Tensor, settings: CpmcSettings
     )
 
 
-def refined_map(maps: Tensor, context: Tensor, valid: Tensor, settings: CpmcSettings) -> tuple[Tensor, Tensor]:
+def refined_map(
+    maps: Tensor, context: Tensor, valid: Tensor, settings: CpmcSettings, attention: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """S0 and S1: raw classifier maps (B, N, h, w) ≥ 0 → A and Aᵀ, float32, 0 in unused places."""
     with torch.autocast(maps.device.type, enabled=False):
         classifier = normalise_maps(maps.float() * valid[..., None, None])
-        return classifier, refine(classifier, context, valid, settings)
+        return classifier, refine(classifier, context, valid, settings, attention)
 
 
-def run_stages(maps: Tensor, context: Tensor, features: Tensor, valid: Tensor, settings: CpmcSettings) -> Stages:
+def run_stages(
+    maps: Tensor,
+    context: Tensor,
+    features: Tensor,
+    valid: Tensor,
+    settings: CpmcSettings,
+    attention: Tensor | None = None,
+) -> Stages:
     """All steps. Maps are float32, products of features in the features' precision; autocast is off.
 
     A photo's result does not depend on the rest of the batch.
@@ -83,8 +95,9 @@ def run_stages(maps: Tensor, context: Tensor, features: Tensor, valid: Tensor, s
         context: (B, D, h, w), the last stage's features, for S1's affinity.
         features: (B, D', h, w), H, the features that prototypes are made from.
         valid: (B, N) bool, which places are used.
+        attention: (B, h·w, h·w), which then is S1's affinity in place of `context`; see `propagate`.
     """
-    classifier, refined = refined_map(maps, context, valid, settings)
+    classifier, refined = refined_map(maps, context, valid, settings, attention)
     with torch.autocast(maps.device.type, enabled=False):
         return calibrated_stages(classifier, refined, features, valid, settings)
 

@@ -11,6 +11,8 @@ from pseudomask.errors import UsageError
 from pseudomask.networks.backbones.backbone import Backbone
 from pseudomask.networks.backbones.mobilenet import torchvision_mobilenet
 from pseudomask.networks.backbones.resnet import WEIGHTS, torchvision_resnet
+from pseudomask.networks.backbones.timm_backbone import from_timm
+from pseudomask.networks.backbones.timm_zoo import PREFIX
 from pseudomask.suggest import did_you_mean
 
 
@@ -26,6 +28,8 @@ class BackboneSpec:
     make: Callable[..., Backbone]
     pretrained: str
 
+
+USUAL_STRIDE = 16
 
 _TORCHVISION = BackboneSpec(torchvision_resnet, f"torchvision {WEIGHTS}")
 
@@ -45,24 +49,33 @@ BACKBONES: dict[str, BackboneSpec] = {
 
 
 def spec_of(name: str) -> BackboneSpec:
-    """The registry entry of a backbone. Raises `UsageError`, with the valid names, for an unknown one."""
+    """The registry entry of a backbone, or that of all `timm:NAME`.
+
+    Raises `UsageError`, with the valid names, for an unknown one.
+    """
+    if name.startswith(PREFIX):
+        return BackboneSpec(from_timm, name)
     try:
         return BACKBONES[name]
     except KeyError:
         raise UsageError(
-            f"unknown backbone {name!r}{did_you_mean(name, BACKBONES)}; there are {', '.join(BACKBONES)}"
+            f"unknown backbone {name!r}{did_you_mean(name, BACKBONES)}; there are {', '.join(BACKBONES)}, and "
+            f"{PREFIX}NAME for timm's"
         ) from None
 
 
-def make_backbone(backbone: str, *, style: str = "pytorch", output_stride: int = 16) -> Backbone:
-    """A backbone with random weights. Raises `UsageError` for an unknown name, style or output stride."""
+def make_backbone(backbone: str, *, style: str = "pytorch", output_stride: int | None = None) -> Backbone:
+    """A backbone with random weights; without `output_stride` at 16, or at its own if it has no 16.
+
+    Raises `UsageError` for an unknown name, style or output stride.
+    """
     spec = spec_of(backbone)
     if style not in get_args(Style):
         raise UsageError(f"unknown style {style!r}; there are {', '.join(get_args(Style))}")
-    made = spec.make(backbone, style=style, output_stride=output_stride)
+    made = spec.make(backbone, style=style, output_stride=USUAL_STRIDE if output_stride is None else output_stride)
     if made.style != style:
         raise UsageError(f"{backbone} has no {style} stride style; give --backbone-style {made.style}")
-    if made.output_stride != output_stride:
+    if output_stride is not None and made.output_stride != output_stride:
         raise UsageError(
             f"output stride of {backbone} is {made.output_stride}, not {output_stride}; "
             f"give --output-stride {made.output_stride}"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Self
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,8 @@ class Backbone(nn.Module):
         name: the name in the registry.
         parts: names of the submodules in order, starting with `stem`. Each is a freeze point.
         channels, strides: of the parts' outputs, (B, channels[k], ⌈H/strides[k]⌉, ⌈W/strides[k]⌉); each
-            stride divides the last one.
+            stride divides the last one. In a family whose `Features` are `fitted`, H and W are those that it resizes
+            the photo to.
         style: which convolution of a stage has the stride, for families that offer a choice.
         normalisation: mean and standard deviation of the pixels, as used to train the weights.
     """
@@ -62,8 +63,21 @@ class Backbone(nn.Module):
         """The card's fields that identify the backbone; `make_backbone(**card_facts)` rebuilds it."""
         return {"backbone": self.name, "style": self.style, "output_stride": self.output_stride}
 
-    def forward(self, x: Tensor, *, pyramid: bool = True) -> Features:
-        """(B, 3, H, W), normalised → the outputs of all parts, or only of the last one, to save memory."""
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the card tells of the network besides `card_facts`, such as the licence of its weights."""
+        return {}
+
+    @property
+    def attends(self) -> bool:
+        """Whether `forward` can give `Features.attention`."""
+        return False
+
+    def forward(self, x: Tensor, *, pyramid: bool = True, attention: bool = False) -> Features:
+        """(B, 3, H, W), normalised → the outputs of all parts, or only of the last one, to save memory.
+
+        `attention`: also keep the attention between positions, in families that have one (`attends`).
+        """
         outputs, size = [], (x.shape[-2], x.shape[-1])
         for name in self.parts:
             with torch.set_grad_enabled(torch.is_grad_enabled() and name not in self.frozen):
@@ -86,12 +100,16 @@ class Backbone(nn.Module):
             )
         return self.parts[-1] if point == ALL else point
 
+    def parameters_of(self, part: str) -> Iterator[nn.Parameter]:
+        """The parameters of one of `parts`."""
+        yield from getattr(self, part).parameters()
+
     def freeze(self, point: str) -> None:
         """Freeze everything up to and including `point`; the rest is trained."""
         point = self.freeze_point(point)
         self.frozen = () if point == "none" else self.parts[: self.parts.index(point) + 1]
         for name in self.parts:
-            for parameter in getattr(self, name).parameters():
+            for parameter in self.parameters_of(name):
                 parameter.requires_grad_(name not in self.frozen)
 
     def fold(self, dtype: torch.dtype | None = None) -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pseudomask.checking.duplicates import SIDE
 from pseudomask.data.decoding import glance, image_size
 from pseudomask.data.reading import Reading
 from pseudomask.errors import ImageError
 from pseudomask.measuring.counting import in_order
 from pseudomask.running.reporter import Reporter
+from pseudomask.training.duplicates import SIDE
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,56 @@
+"""Two C stubs, without which torch's backward pass asks a driver that is not there; and a process that loads them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+FOLDER = "SIMULATED_GPU_STUBS"
+"""The environment variable that tells a process where its stubs are."""
+
+# Autograd's engine counts devices when it starts its threads, and once more in every call; 0 at all other times, so
+# that no other part of torch looks for a device.
+_COUNTER = """
+#include <stdbool.h>
+static int devices = 0;
+void set_devices(int count) { devices = count; }
+bool _ZN3c104cuda17hasPrimaryContextEa(signed char index) { return false; }
+signed char _ZN3c104cuda12device_countEv(void) { return devices; }
+"""
+_DRIVER = "int cuDevicePrimaryCtxGetState(int d, unsigned *flags, int *active) { *flags = 0; *active = 0; return 0; }\n"
+
+
+def missing() -> str:
+    """Why no GPU can be simulated here; empty where one can."""
+    if not sys.platform.startswith("linux"):
+        return "the stubs are for Linux"
+    if torch.version.cuda is None:
+        return "this torch was built without CUDA"
+    return "" if shutil.which("gcc") else "there is no gcc"
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Build the stubs in `folder`; the environment of a process that has them."""
+    for name, code, more in (
+        ("counter.so", _COUNTER, []),
+        ("libcuda.so.1", _DRIVER, ["-Wl,-soname,libcuda.so.1"]),
+    ):
+        source = folder / f"{name}.c"
+        source.write_text(code)
+        subprocess.run(["gcc", "-shared", "-fPIC", *more, "-o", folder / name, source], check=True)
+    return os.environ | {"LD_PRELOAD": str(folder / "counter.so"), FOLDER: str(folder)}
+
+
+def load() -> Callable[[int], None]:
+    """Load the driver's stub; what sets the number of devices that autograd counts."""
+    folder = Path(os.environ[FOLDER])
+    ctypes.CDLL(str(folder / "libcuda.so.1"), mode=ctypes.RTLD_GLOBAL)
+    counter = ctypes.CDLL(str(folder / "counter.so"))
+    return lambda count: counter.set_devices(count)

@@ -1,0 +1,125 @@
+"""Whole verbs on a GPU that is simulated (`simulated.py`), and mistakes that have to be found there.
+
+All cases run in one process of their own, since the simulation replaces parts of torch.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gpu_stubs
+import pytest
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+
+pytestmark = [pytest.mark.skipif(bool(gpu_stubs.missing()), reason=f"no simulated GPU: {gpu_stubs.missing()}")]
+
+Cases = Mapping[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> Cases:
+    """What each case of `gpu_cases.py` told."""
+    folder = tmp_path_factory.mktemp("gpu")
+    (folder / "stubs").mkdir()
+    (folder / "place").mkdir()
+    environment = gpu_stubs.environment(folder / "stubs")
+    environment |= {"PYTHONPATH": f"{HERE}:{HERE.parent}:{ROOT}", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, HERE / "gpu_cases.py", folder / "place"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1800, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    return {one.pop("case"): one for one in told}
+
+
+def sound(case: dict[str, Any]) -> dict[str, Any]:
+    assert "error" not in case, case["error"]
+    assert case["launches"] > 100, "it did not run on the device"
+    assert not case["no_kernel"]
+    return case
+
+
+@pytest.mark.parametrize("amp", ["off", "bf16", "fp16"])
+@pytest.mark.parametrize("method", ["cam", "recam", "cpmc"])
+def test_extract(cases: Cases, method: str, amp: str) -> None:
+    """As on the CPU: in float32 to the last bit of 8, in less within a few levels."""
+    case = sound(cases[f"extract {method} {amp}"])
+    assert case["classes"]
+    if amp == "off":
+        assert (case["agree"], case["apart"]) == (1, 0)
+    assert case["agree"] > 0.97
+    assert case["apart"] < 0.03
+    assert not case["overflows"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "extract recam, no tags",
+        "extract cpmc, calibrated",
+        "extract cam and walk,crf",
+        "extract recam and pamr fp16",
+        "extract cpmc and walk,crf bf16",
+        "refine crf",
+        "refine pamr",
+        "refine walk,crf",
+        "refine walk bf16",
+        "prototypes and lpcam",
+    ],
+)
+def test_other_extractions_and_refiners(cases: Cases, name: str) -> None:
+    case = sound(cases[name])
+    assert case["classes"]
+    assert case["agree"] > 0.97
+    assert not case["unrefined"]
+    assert not case["overflows"]
+    if "16" not in name and "tags" not in name:
+        assert case["apart"] < 0.01
+
+
+@pytest.mark.parametrize("amp", ["off", "bf16", "fp16"])
+def test_trainings(cases: Cases, amp: str) -> None:
+    case = sound(cases[f"train {amp}"])
+    assert case["finite"]
+    assert all(moved > 0 for moved in case["moved"]), "no weight has moved"
+
+
+@pytest.mark.parametrize("method", ["cam", "recam", "cpmc"])
+def test_a_photo_costs_no_wait_in_the_thread_that_feeds_the_gpu(cases: Cases, method: str) -> None:
+    """A batch of two more: two views and two small tensors go there, and each photo's writer waits for its maps."""
+    case = cases[f"a photo more, {method}"]
+    assert "error" not in case, case
+    assert case == {"syncs": 0, "waits": 1, "copies": 2, "pageable": 0}
+
+
+@pytest.mark.parametrize("kind", ["refine crf", "refine pamr", "train", "train-affinity"])
+def test_devices_without_float64(cases: Cases, kind: str) -> None:
+    """As Apple's GPUs are. The walk is then computed on the CPU."""
+    sound(cases[f"{kind} without float64"])
+
+
+@pytest.mark.parametrize("name", ["train-affinity", "train-affinity fp16"])
+def test_train_affinity(cases: Cases, name: str) -> None:
+    assert sound(cases[name])["finite"]
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("a tensor stays on the CPU", "same device"),
+        ("NumPy of a tensor on the device", ".numpy() is not supported"),
+        ("two precisions in one product", "same dtype"),
+        ("a device that is not there", "invalid device ordinal"),
+        ("maps read before they have arrived", "must be numbers"),
+        ("pinned memory used again too early", "pinned memory was written to"),
+        ("a tensor on the device is pinned", "only dense CPU tensors can be pinned"),
+    ],
+)
+def test_planted_mistakes_are_found(cases: Cases, name: str, told: str) -> None:
+    assert told in cases[name]["caught"]
