@@ -36,7 +36,6 @@ MAX_SIDE = 640
 LEAST_CONFIDENCE = 0.3
 """Lower limit of tag thresholds, however few photos they are chosen on."""
 
-
 _ENOUGH = 20
 """Number of held-out photos from which an average precision at chance level is meaningful."""
 
