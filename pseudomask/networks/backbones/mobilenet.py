@@ -54,4 +54,7 @@ def torchvision_mobilenet(name: str, *, style: Style, output_stride: int) -> Mob
     if output_stride != 16:
         raise UsageError(f"output stride of {name} must be 16, not {output_stride}")
     network = models.mobilenet_v3_large(weights=None, dilated=True)
+    for module in network.features.modules():
+        if isinstance(module, nn.Conv2d):  # as torchvision draws depthwise ones, features vanish
+            nn.init.kaiming_normal_(module.weight, mode="fan_in")
     return MobileNetBackbone(name, network.features)
