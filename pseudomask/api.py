@@ -22,8 +22,10 @@ from pseudomask.config import CheckConfig as CheckConfig
 from pseudomask.config import DoctorConfig as DoctorConfig
 from pseudomask.config import EvaluateConfig as EvaluateConfig
 from pseudomask.config import ExportConfig as ExportConfig
+from pseudomask.config import ExportModelConfig as ExportModelConfig
 from pseudomask.config import ExtractConfig as ExtractConfig
 from pseudomask.config import ImportConfig as ImportConfig
+from pseudomask.config import PredictConfig as PredictConfig
 from pseudomask.config import PrototypesConfig as PrototypesConfig
 from pseudomask.config import ReactivateConfig as ReactivateConfig
 from pseudomask.config import RefineConfig as RefineConfig
@@ -31,6 +33,7 @@ from pseudomask.config import ReportConfig as ReportConfig
 from pseudomask.config import RunConfig as RunConfig
 from pseudomask.config import TrainAffinityConfig as TrainAffinityConfig
 from pseudomask.config import TrainClsConfig as TrainClsConfig
+from pseudomask.config import TrainSegConfig as TrainSegConfig
 from pseudomask.config import WeightsConfig as WeightsConfig
 from pseudomask.evaluation import EvaluateResult as EvaluateResult
 from pseudomask.evaluation import evaluate as evaluate
@@ -50,6 +53,11 @@ from pseudomask.refining.refine import RefineResult as RefineResult
 from pseudomask.refining.refine import refine as refine
 from pseudomask.reporting.report import ReportResult as ReportResult
 from pseudomask.reporting.report import report as report
+from pseudomask.segmenting.onnx_file import ExportModelResult as ExportModelResult
+from pseudomask.segmenting.onnx_file import export_model as export_model
+from pseudomask.segmenting.predict import PredictResult as PredictResult
+from pseudomask.segmenting.predict import predict as predict
+from pseudomask.segmenting.train import train_seg as train_seg
 from pseudomask.training.calibrate import calibrate as calibrate
 from pseudomask.training.reactivate import reactivate as reactivate
 from pseudomask.training.result import TrainingResult as TrainingResult

@@ -20,8 +20,10 @@ from pseudomask.config import (
     DoctorConfig,
     EvaluateConfig,
     ExportConfig,
+    ExportModelConfig,
     ExtractConfig,
     ImportConfig,
+    PredictConfig,
     PrototypesConfig,
     ReactivateConfig,
     RefineConfig,
@@ -29,6 +31,7 @@ from pseudomask.config import (
     RunConfig,
     TrainAffinityConfig,
     TrainClsConfig,
+    TrainSegConfig,
     WeightsConfig,
 )
 from pseudomask.running.reporter import Reporter
@@ -86,6 +89,7 @@ class Verb:
         method: for verbs that train, the extract method that the weights are for.
         aliases: other names for settings in a file.
         several: whether a chain may contain more than one of it.
+        own_photos: its photos and tags are never those at the top of the file, which the masks are made from.
     """
 
     name: str
@@ -105,6 +109,7 @@ class Verb:
     method: str | None = None
     aliases: Mapping[str, str] = field(default_factory=dict)
     several: bool = False
+    own_photos: bool = False
 
     def of(self, config: Any) -> Verb:
         """The verb adapted to these settings."""
@@ -136,7 +141,7 @@ class Verb:
     @property
     def source(self) -> str | None:
         """The setting that names the output folder it starts from; None if it starts from photos."""
-        return next((name for name in ("seeds", "pred", "out") if name in self.inputs), None)
+        return next((name for name in ("seeds", "masks", "pred", "out") if name in self.inputs), None)
 
     def product(self, config: Any) -> Path:
         """The path that it hands to later steps of a chain."""
@@ -272,6 +277,34 @@ VERBS = {
             makes=("masks",),
         ),
         Verb(
+            name="train-seg",
+            config=TrainSegConfig,
+            function="pseudomask.segmenting.train:train_seg",
+            help="Train a segmentation network on masks.",
+            group=TRAIN,
+            shared=True,
+            stdout=_weights,
+            next="predict PHOTOS MASKS --weights {weights}",
+            writes="run",
+            below="segmenter",
+            inputs=("masks",),
+            makes=("weights",),
+        ),
+        Verb(
+            name="predict",
+            config=PredictConfig,
+            function="pseudomask.segmenting.predict:predict",
+            help="Segment photos with a network from train-seg; needs no tags.",
+            group=MAKE,
+            shared=True,
+            stdout=_out,
+            writes="out",
+            below="predicted",
+            inputs=("images", "weights"),
+            makes=("masks",),
+            own_photos=True,
+        ),
+        Verb(
             name="evaluate",
             config=EvaluateConfig,
             function="pseudomask.evaluation:evaluate",
@@ -308,6 +341,14 @@ VERBS = {
             inputs=("out",),
             aliases=_MASKS,
             several=True,
+        ),
+        Verb(
+            name="export-model",
+            config=ExportModelConfig,
+            function="pseudomask.segmenting.onnx_file:export_model",
+            help="Write a network from train-seg as an ONNX file.",
+            group=LOOK,
+            stdout=lambda config, result: () if result.file is None else (result.file,),
         ),
         Verb(
             name="run",

@@ -29,6 +29,7 @@ _HINTS = {
     "images": "give `images` at the top or in its table",
     "seeds": "no [extract] before it; give `seeds`",
     "pred": "no step before it makes masks; give `masks`",
+    "masks": "no step before it makes masks; give `masks`",
     "gt": "give `truth`, the folder of true masks",
     "out": "no step before it makes masks; give `masks`",
     "format": "give `format`, such as format = 'voc'",
@@ -48,7 +49,7 @@ class _Products:
         """The inputs of a step that earlier steps make."""
         masks = self.masks[of] if of is not None else next(reversed(self.masks.values()), None)
         images = self.images if verb.source == "seeds" else None
-        made = self.products | {"images": images, "pred": masks, "out": masks}
+        made = self.products | {"images": images, "pred": masks, "out": masks, "masks": masks}
         return {name: path for name in verb.inputs if (path := made.get(name)) is not None}
 
     def add(self, step: Step) -> None:
@@ -150,7 +151,9 @@ def _step(
     shared: dict[str, tuple[object, str]] = {}
     for key in taken:
         setting = _setting(verb, known, key)
-        if setting is None or setting.name in wired or (key in _PHOTOS and verb.source in wired):
+        if setting is None or setting.name in wired:
+            continue
+        if key in _PHOTOS and (verb.own_photos or verb.source in wired):
             continue
         if verb.name == "extract" and {*setting.of} & {*REFINERS} and not file.extract_refines(own):
             continue

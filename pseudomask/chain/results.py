@@ -7,7 +7,16 @@ from typing import Any
 from pseudomask.quoting import count
 from pseudomask.running.jsonable import json_object
 
-_FACTS = ("photos", "held_out", "classes", "steps", "steps_planned", "held_out_loss", "held_out_precision")
+_FACTS = (
+    "photos",
+    "held_out",
+    "classes",
+    "steps",
+    "steps_planned",
+    "held_out_loss",
+    "held_out_precision",
+    "held_out_miou",
+)
 
 
 def keep(result: Any) -> dict[str, Any]:
@@ -36,8 +45,10 @@ def short(results: dict[str, Any]) -> str:
     """A result in a few words."""
     if results.get("mean_iou") is not None:
         return f"mIoU {100 * results['mean_iou']:.1f}"
-    if isinstance(results.get("held_out_precision"), float):
+    if isinstance(results.get("held_out_precision", "held_out_miou"), float):
         return f"AP {results['held_out_precision']:.3f}"
+    if isinstance(results.get("held_out_miou"), float):
+        return f"mIoU {100 * results['held_out_miou']:.1f} with pseudo masks"
     for name, shown in (("masks", "mask"), ("exported", None), ("images", "image")):
         if name in results:
             failed = f", {results['failed']} failed" if results.get("failed") else ""

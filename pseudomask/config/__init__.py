@@ -40,6 +40,9 @@ from pseudomask.config.refiners.pamr import PamrOptions as PamrOptions
 from pseudomask.config.refiners.walk import WalkOptions as WalkOptions
 from pseudomask.config.report import ReportConfig as ReportConfig
 from pseudomask.config.run import RunConfig as RunConfig
+from pseudomask.config.segment import ExportModelConfig as ExportModelConfig
+from pseudomask.config.segment import PredictConfig as PredictConfig
+from pseudomask.config.segment import TrainSegConfig as TrainSegConfig
 from pseudomask.config.training import CalibrateConfig as CalibrateConfig
 from pseudomask.config.training import ReactivateConfig as ReactivateConfig
 from pseudomask.config.training import ScheduleOptions as ScheduleOptions

@@ -10,10 +10,9 @@ from typing import Any
 
 import torch
 
-from pseudomask.extracting.engine import Engine, Made
 from pseudomask.extracting.outputs import write_outputs
 from pseudomask.extracting.photos import Photo
-from pseudomask.extracting.plan import Plan
+from pseudomask.extracting.planned import Made, Maker, Planned
 from pseudomask.running.folder_run import FolderRun
 from pseudomask.running.helpers import compute_alone, lower_thread_priority
 from pseudomask.running.layout import Outputs
@@ -38,9 +37,9 @@ def _behind_the_network() -> None:
 class Flow:
     """`run` takes the batches one after the other, until they end or `stop` is requested."""
 
-    plan: Plan
+    plan: Planned
     folder_run: FolderRun
-    engine: Engine
+    engine: Maker
     reporter: Reporter
     stop: Stop
     waiting: deque[Future[None]] = field(default_factory=deque)
@@ -48,7 +47,7 @@ class Flow:
 
     def run(self, batches: Iterator[list[Photo]], total: int, label: str) -> None:
         with (
-            ThreadPoolExecutor(_writers(self.engine.device), "write", _behind_the_network) as pool,
+            ThreadPoolExecutor(_writers(self.plan.device), "write", _behind_the_network) as pool,
             self.reporter.progress(total, label) as progress,
         ):
             for batch in batches:
@@ -84,7 +83,7 @@ class Flow:
                     self.plan.config,
                     threshold=self.plan.threshold,
                     names=collection.classes,
-                    tags_from="classifier" if one is None else "labels",
+                    tags_from=self.plan.guesser if one is None else "labels",
                     inputs={"photo": photo.file.to_json()} if photo.file else {},
                     photo=photo.whole,
                     refinement=self.plan.refinement,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from pseudomask.config import ExtractConfig, RefineConfig
+from pseudomask.config import ExtractConfig, PredictConfig, RefineConfig
 from pseudomask.extracting.refinement import Refinement
 from pseudomask.masks import overlay, save_mask, save_picture
 from pseudomask.running.layout import Outputs
@@ -40,7 +40,7 @@ def write_outputs(
     outputs: Outputs,
     relative: str,
     scores: ScoreMap,
-    config: ExtractConfig | RefineConfig,
+    config: ExtractConfig | RefineConfig | PredictConfig,
     *,
     threshold: float,
     names: Sequence[str],

@@ -10,6 +10,7 @@ import torch
 
 from pseudomask.config import ExtractConfig
 from pseudomask.config.quality import in_words, settle_quality
+from pseudomask.config.roles import deciding
 from pseudomask.data.collection import Collection, collect, report_ignored
 from pseudomask.data.images import ImagePaths
 from pseudomask.data.reading import Reading
@@ -27,6 +28,8 @@ from pseudomask.running.jsonable import jsonable
 from pseudomask.running.layout import Outputs, plan_outputs
 from pseudomask.running.record import RunRecord, hash_file
 from pseudomask.running.reporter import Reporter
+
+_COMPARED = ("command", "classes", "weights.sha256", "tagged")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +116,25 @@ class Plan(Setup):
 
     def _precision(self) -> str:
         return str(self.amp or torch.float32).removeprefix("torch.")
+
+    def compared(self) -> list[str]:
+        """Fields of the record that a resuming run must share; photos and tags are compared one by one."""
+        config, chain = self.config, self.refinement
+        names = deciding(ExtractConfig, (config.method or "", config.cam or "", *(chain.names if chain else ())))
+        files = [*(["boundary_sha256"] if chain else []), *self.method.facts()]
+        return [*_COMPARED, *(f"protocol.{name}" for name in files), *(f"config.{name}" for name in names)]
+
+    @property
+    def scales(self) -> Sequence[float]:
+        return self.passes.scales
+
+    @property
+    def max_side(self) -> int:
+        return self.config.max_side
+
+    @property
+    def guesser(self) -> str:
+        return "classifier"
 
     def keyed_paths(self) -> Sequence[tuple[str, Path]]:
         return [(item.key, item.path) for item in self.collection.items]

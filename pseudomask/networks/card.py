@@ -12,6 +12,9 @@ from pseudomask.running.jsonable import is_text
 AFFINITY = "affinity"
 """Method in the card of a boundary head, which makes no maps; pass it to `refine --affinity`."""
 
+SEGMENTER = "segmenter"
+"""Method in the card of a segmentation network, which `predict` uses."""
+
 ENOUGH = 5
 """Number of held-out photos of a class from which its average precision is meaningful."""
 
@@ -28,13 +31,16 @@ class Card:
 
     Attributes:
         classes: foreground class names; mask index of classes[i] is i + 1.
-        method: `cam` (one classifier), `recam` (two), `cpmc` (one or two, and heads), or `affinity` (none).
+        method: `cam` (one classifier), `recam` (two), `cpmc` (one or two, and heads), `affinity` (none),
+            or `segmenter` (none).
         backbone, style, output_stride: the network.
         backbone_facts: what is known of the backbone's first weights: for timm's, mean, std, licence and origin.
         backbone_sha256: for a boundary head, `edge_weights.backbone_hash` of the backbone it was trained on.
         weight_rule: the rule with the best measured maps, or None (then `product`).
         thresholds: background threshold by the method's `threshold_key` (`first`, `product`, …).
         vocabulary: name of the table that tags are looked up in (`pseudomask.vocabulary`); empty if they name classes.
+        segmenter: for a segmentation network: `network`, its name; `side`, the long side at which photos are segmented;
+            `palette`, the colours of background and classes in masks.
         tag_thresholds: probability above which a class counts as present, one per class.
         training: data, images, epochs, hyper-parameters.
         measured: list of {what, value, protocol}.
@@ -52,6 +58,7 @@ class Card:
     vocabulary: str = ""
     thresholds: dict[str, float] = field(default_factory=dict)
     tag_thresholds: tuple[float, ...] = ()
+    segmenter: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     measured: list[dict[str, Any]] = field(default_factory=list)
     license: str = "unknown"
@@ -161,6 +168,7 @@ _KINDS: dict[str, type] = {
     "backbone_sha256": str,
     "vocabulary": str,
     "thresholds": dict,
+    "segmenter": dict,
     "training": dict,
     "measured": list,
 }

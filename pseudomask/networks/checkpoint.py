@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from pseudomask.errors import TrainingDiverged, UsageError, WeightsError
 from pseudomask.networks.backbones import make_backbone, spec_of
 from pseudomask.networks.backbones.backbone import Backbone
-from pseudomask.networks.card import AFFINITY, Card
+from pseudomask.networks.card import AFFINITY, SEGMENTER, Card
 from pseudomask.networks.edges import EdgeNetwork
 from pseudomask.networks.network import CamNetwork
 from pseudomask.running.atomic import atomic_write
@@ -49,7 +49,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
         file.write(data)
 
 
-def save_network(path: Path, network: CamNetwork | EdgeNetwork, card: Card, dtype: torch.dtype = torch.float16) -> None:
+def save_network(path: Path, network: nn.Module, card: Card, dtype: torch.dtype = torch.float16) -> None:
     """Write a network (only the head of a boundary network) and its card; matrices in `dtype`, vectors in float32.
 
     Raises `TrainingDiverged`, and writes nothing, if a value is NaN or too large for `dtype`.
@@ -104,6 +104,10 @@ def load_network(path: Path) -> tuple[CamNetwork, Card]:
     if card.method == AFFINITY:
         raise WeightsError(
             f"{path}: contains a boundary head, not a classifier; use it with `pseudomask refine --affinity`"
+        )
+    if card.method == SEGMENTER:
+        raise WeightsError(
+            f"{path}: a segmentation network, not a classifier; use it with `pseudomask predict --weights`"
         )
     if not card.second_taught:
         tensors.pop("reclassifier.weight", None)  # random

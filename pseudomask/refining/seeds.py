@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from pseudomask.config import ExtractConfig, RefineConfig
+from pseudomask.config import ExtractConfig, PredictConfig, RefineConfig
 from pseudomask.config.common import PhotoReadingOptions, SeedOptions
 from pseudomask.config.refiners import RefinerOptions
 from pseudomask.config.roles import changed, deciding
@@ -23,7 +23,7 @@ from pseudomask.running.made import MadeFolder
 from pseudomask.running.manifest import Entry
 from pseudomask.running.record import hash_file, hash_lines
 
-_CONFIGS: dict[str, type] = {"extract": ExtractConfig, "refine": RefineConfig}
+_CONFIGS: dict[str, type] = {"extract": ExtractConfig, "refine": RefineConfig, "predict": PredictConfig}
 _INHERITED = {one.name for one in fields(PhotoReadingOptions)}  # so they are in refine's own record
 # The settings of extract and refine in version 0.1.0.
 _BEFORE = frozenset(

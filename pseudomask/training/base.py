@@ -8,18 +8,18 @@ from typing import ClassVar
 
 import torch
 
-from pseudomask.config import TrainAffinityConfig, TrainingOptions
+from pseudomask.config import TrainAffinityConfig, TrainingOptions, TrainSegConfig
 from pseudomask.devices import pick_amp
 from pseudomask.running.ranks import ranks
 from pseudomask.running.reporter import Reporter
 from pseudomask.running.signals import Stop
 from pseudomask.training.learner import AnyNetwork, Learner
+from pseudomask.training.measured import Measured
 from pseudomask.training.result import Trained
 from pseudomask.training.samples import Crops
-from pseudomask.training.validation import Validation
 
-AnyOptions = TrainingOptions | TrainAffinityConfig
-Measure = Callable[..., Validation | None]
+AnyOptions = TrainingOptions | TrainAffinityConfig | TrainSegConfig
+Measure = Callable[..., Measured | None]
 """Called with the network, `device` and `amp`; measures on held-out photos."""
 
 
@@ -54,7 +54,7 @@ class BaseTrainer(ABC):
         self.network: AnyNetwork = learner.network.on(device)
         self.patience = 0
         self.before_saving: Callable[[], None] = lambda: None
-        self.after_epoch: Callable[[int, Validation | None], None] = lambda done, validation: None
+        self.after_epoch: Callable[[int, Measured | None], None] = lambda done, validation: None
 
     @abstractmethod
     def train(self) -> Trained:

@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from pseudomask.data.pixels import resize, with_long_side
 from pseudomask.errors import ImageError
 from pseudomask.masks import load_mask, save_mask
 from pseudomask.networks.edges import EDGE_STRIDE
@@ -20,7 +18,7 @@ from pseudomask.refining.refiner import Refined, Refiner
 from pseudomask.refining.work import Job, read_pair
 from pseudomask.running.halving import OUT_OF_MEMORY, memory_errors
 from pseudomask.scores import ScoreMap
-from pseudomask.training.samples import Crops, Window
+from pseudomask.training.samples import Crops
 
 MAX_PIXELS = 200_000_000
 ABOVE, BELOW = 0.12, 0.10
@@ -99,14 +97,8 @@ class LabelledCrops(Crops):
             raise ImageError(self.paths[photo], "its confident labels have another size")
         # One more than the index, so that ignore is 0: what the crop adds around a photo too.
         known = np.where(labels == np.iinfo(labels.dtype).max, 0, labels.astype(np.int32) + 1)
-        height, width = with_long_side(labels.shape, int(rng.integers(self.sides[0], self.sides[1] + 1)))
-        nearest = Image.fromarray(known).resize((width, height), Image.Resampling.NEAREST)
-        pixels, known = resize(image, (height, width)), np.asarray(nearest)
-        if rng.random() < 0.5:
-            pixels, known = pixels[:, ::-1], known[:, ::-1]
-        window = Window.random((height, width), self.crop, rng)
-        cut = window.cut(known, 0)[np.ix_(self.at, self.at)]
-        return window.cut(pixels, self.around), torch.from_numpy(cut)
+        pixels, cut = self.both(image, known, 0, rng)
+        return pixels, torch.from_numpy(cut[np.ix_(self.at, self.at)])
 
     def no_truth(self) -> Tensor:
         return torch.zeros(len(self.at), len(self.at), dtype=torch.int32)

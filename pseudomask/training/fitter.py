@@ -20,9 +20,9 @@ from pseudomask.scores import ScoreMap
 from pseudomask.training.base import BaseTrainer
 from pseudomask.training.closed_form import Seen, image_discriminant, region_discriminant
 from pseudomask.training.looking import Looker, choose_photos
+from pseudomask.training.measured import Measured
 from pseudomask.training.result import Trained
 from pseudomask.training.state import LOG, Log
-from pseudomask.training.validation import Validation
 
 FOR_THRESHOLDS = 32
 """Most photos on which thresholds are chosen."""
@@ -104,7 +104,7 @@ class Fitter(BaseTrainer):
         maps = multiscale_maps(self.looker.network, method, views, index, index >= 0, grid=grid, amp=self.amp)
         return ScoreMap(tuple(tag + 1 for tag in tags), maps[0].cpu().numpy(), size, 4)
 
-    def _validate(self, done: int) -> Validation | None:
+    def _validate(self, done: int) -> Measured | None:
         if self.measure is None or not self.team.first:
             return None
         result = self.measure(self.network, device=self.device, amp=self.amp)

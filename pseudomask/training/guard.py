@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from statistics import mean
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from pseudomask.config import ScheduleOptions
 from pseudomask.errors import NothingLearned, TrainingDiverged, UsageError, WeightsError
 from pseudomask.quoting import count
-from pseudomask.training.validation import Validation
+from pseudomask.training.measured import Measured
 
 EXPLODED = 1e4
 """Losses start at a few units at most, and never recover from this."""
@@ -20,8 +19,6 @@ _BAD = 10.0
 """A loss that is certainly wrong: guessing gives ln 2 = 0.69."""
 _HARDLY = 1e-5
 """A part that changed by less than this share of its size is still random: fp16 cannot store less."""
-_ENOUGH = 20
-"""Number of held-out photos from which an average precision at chance level is meaningful."""
 _LEAST_SCALE = 1.0
 """At this loss scale gradients are unscaled: an overflow is not caused by the scale."""
 
@@ -110,7 +107,7 @@ class Guard:
             raise self.diverged(step, "the gradient is not a number")
 
     @torch.no_grad()
-    def fault(self, validation: Validation | None, images: Tensor | None, *, last: bool = False) -> str:
+    def fault(self, validation: Measured | None, images: Tensor | None, *, last: bool = False) -> str:
         """Why this state must not be saved as a checkpoint; "" if it may. Runs the network on `images` once more.
 
         `last`: no further step could mend it.
@@ -125,15 +122,18 @@ class Guard:
             return problem
         if images is None:
             return ""
+        was_training = self.network.training
+        self.network.eval()  # a look must not move the statistics of batch norm
         with torch.autocast(images.device.type, self.amp, enabled=self.amp is not None):
             answers = self.network(images)  # finite weights may be too large to be of use
+        self.network.train(was_training)
         return _ruined("loss", float(answers.abs().mean(dtype=torch.float32)))
 
-    def _went_wrong(self, validation: Validation | None) -> str:
+    def _went_wrong(self, validation: Measured | None) -> str:
         """Why finite weights are surely of no use; "" where they may be of some."""
         if validation is not None:
-            high = validation.loss > _BAD
-            return f"the held-out loss is {validation.loss:.3g}, where guessing gives 0.69" if high else ""
+            told = f"the held-out loss is {validation.loss:.3g}, where guessing gives {validation.guessing:.2f}"
+            return told if validation.loss > _BAD else ""
         return f"the loss {self._rise()}" if self._rise() else ""
 
     def _rise(self) -> str:
@@ -179,19 +179,12 @@ class Guard:
         )
         return moved / size if size else math.inf if moved else 0.0
 
-    def doubts(self, validation: Validation | None) -> list[str]:
+    def doubts(self, validation: Measured | None) -> list[str]:
         """Reasons to doubt weights without NaN, one line each."""
         found = []
         if self._rise():
             found.append(f"the loss {self._rise()}, although the held-out loss is low; lower --lr")
-        if validation is not None and validation.chance and validation.photos >= _ENOUGH:
-            reached = mean(validation.precision[name] for name in validation.chance)
-            level = mean(validation.chance.values())
-            if reached <= level:
-                found.append(
-                    f"on {validation.photos} held-out photos the classifier is no better than chance (mean average "
-                    f"precision {reached:.3f}, by chance {level:.3f}): masks made with it will be useless"
-                )
+        found += validation.doubts() if validation is not None else []
         return found
 
 

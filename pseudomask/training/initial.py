@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from pseudomask.config import Style, TrainClsConfig
+from pseudomask.config import Style, TrainClsConfig, TrainSegConfig
 from pseudomask.data.survey import recorded_config
 from pseudomask.errors import UsageError, WeightsError
 from pseudomask.networks.backbones import make_backbone, spec_of
@@ -50,7 +50,7 @@ class Start:
         return {"backbone": self.sketch.name, **file_facts(self.file)}
 
 
-def choose_start(config: TrainClsConfig) -> Start:
+def choose_start(config: TrainClsConfig | TrainSegConfig) -> Start:
     """Where to start: the weights that are named, else ImageNet's that come with pseudomask, else torchvision's.
 
     A run begun by a version without bundled ImageNet weights goes on with torchvision's. Raises `WeightsError` for a
@@ -70,7 +70,7 @@ def choose_start(config: TrainClsConfig) -> Start:
         return Start(make_backbone(config.backbone, style=style, output_stride=config.output_stride), file)
 
 
-def _file(config: TrainClsConfig) -> Path | None:
+def _file(config: TrainClsConfig | TrainSegConfig) -> Path | None:
     named = config.backbone_weights
     if named is None:
         return _usual(config)
@@ -85,7 +85,7 @@ def _file(config: TrainClsConfig) -> Path | None:
     raise WeightsError(f"{named}: no such weights file{did_you_mean_path(named)}")
 
 
-def _usual(config: TrainClsConfig) -> Path | None:
+def _usual(config: TrainClsConfig | TrainSegConfig) -> Path | None:
     earlier = None if config.overwrite else recorded_config(config.run)
     begun = earlier is not None and earlier.get("backbone_weights") is None
     if begun and earlier is not None and earlier.get("backbone_style") == "pytorch":
@@ -98,7 +98,7 @@ def _usual(config: TrainClsConfig) -> Path | None:
     return file if fits else None
 
 
-def _style_of(card: Card, config: TrainClsConfig, file: Path) -> Style:
+def _style_of(card: Card, config: TrainClsConfig | TrainSegConfig, file: Path) -> Style:
     if card.backbone != config.backbone:
         raise WeightsError(f"{file}: its backbone is a {card.backbone}; give --backbone {card.backbone}")
     style: Style = card.network.get("style", "pytorch")

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from pseudomask.networks.edges import EdgeNetwork
 from pseudomask.networks.network import CamNetwork
+from pseudomask.networks.segmenter import Segmenter
 
-AnyNetwork = CamNetwork | EdgeNetwork
+AnyNetwork = CamNetwork | EdgeNetwork | Segmenter
 LossFunction = Callable[[Any, Tensor, Tensor], tuple[Tensor, dict[str, Tensor]]]
 """(network, images (B, 3, S, S), tags (B, C) or labels (B, h, w)) → the loss to descend, and parts for the log."""
 

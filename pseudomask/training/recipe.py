@@ -13,20 +13,19 @@ from pseudomask._version import __version__
 from pseudomask.errors import TrainingDiverged
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import save_network
-from pseudomask.quoting import count
 from pseudomask.running.record import RunRecord, package_versions
 from pseudomask.running.signals import Stop
-from pseudomask.training.base import AnyOptions, BaseTrainer
+from pseudomask.training.base import AnyOptions, BaseTrainer, Measure
 from pseudomask.training.learner import Learner
+from pseudomask.training.measured import Measured
 from pseudomask.training.samples import Crops
 from pseudomask.training.split import Split
 from pseudomask.training.state import LATEST
 from pseudomask.training.trainer import Trainer
-from pseudomask.training.validation import Validation
 
 _ON_CARD = (
     *("epochs", "batch_size", "crop", "lr", "lr_head", "momentum", "weight_decay", "freeze", "amp", "seed"),
-    *("contrast", "fit", "start", "class_weights", "patience"),
+    *("contrast", "fit", "start", "class_weights", "patience", "network", "ignore_margin"),
 )
 
 
@@ -43,6 +42,7 @@ class Recipe:
         prepare: called in each process before the first step, to prepare RUN or the network.
         crops: makes the training samples, given how photos are read and the colour `around` them; by default crops
             with tags.
+        measure: measures the network on held-out photos, as `validate` does; by default `validate` on their tags.
         trainer: the class that trains.
         earlier: as `check_resume` takes it.
     """
@@ -54,6 +54,7 @@ class Recipe:
     base_card: Card | None = None
     prepare: Callable[[BaseTrainer, Stop], None] | None = None
     crops: Callable[..., Crops] | None = None
+    measure: Measure | None = None
     trainer: type[BaseTrainer] = Trainer
     earlier: dict[str, Any] = field(default_factory=dict)
 
@@ -63,7 +64,7 @@ def card_of(
     split: Split,
     recipe: Recipe,
     network: dict[str, Any],
-    validation: Validation | None,
+    validation: Measured | None,
     schedule: dict[str, Any],
 ) -> Card:
     """The card of the weights that a training wrote.
@@ -72,19 +73,7 @@ def card_of(
         network: facts about the network.
         schedule: the steps done, if fewer than planned, and earlier plans.
     """
-    measured, base = list[dict[str, Any]](), recipe.base_card
-    if validation and validation.precision:
-        measured.append(
-            {
-                "what": "mean average precision of the tags",
-                "value": round(validation.mean_precision, 4),
-                "chance": round(validation.mean_chance, 4),
-                "protocol": f"{count(validation.photos, 'held-out photo')}, "
-                f"{count(len(validation.precision), 'class')}",
-                "classes": _by_class(validation, split),
-                "too_few_to_tell": list(validation.too_few),
-            }
-        )
+    base = recipe.base_card
     history = [*base.training.get("history", []), _without_history(base)] if base else []
     return Card(
         classes=split.training.classes,
@@ -92,7 +81,7 @@ def card_of(
         **network,
         tag_thresholds=validation.tag_thresholds if validation else (0.5,) * len(split.training.classes),
         training={
-            "data": options.data_name or options.images.name,
+            "data": options.data_name or ("" if options.images is None else options.images.name),
             "photos": len(split.training.items),
             "photos_per_class": split.training.tag_counts(),
             "starts_from": recipe.source,
@@ -100,7 +89,7 @@ def card_of(
             **schedule,
             **({"history": history} if history else {}),
         },
-        measured=measured,
+        measured=validation.on_card(split.held_out.tag_counts()) if validation else [],
         license=options.license,
         versions={"pseudomask": __version__, **package_versions()},
     )
@@ -114,7 +103,7 @@ def save_weights(
     record: RunRecord,
     path: Path,
     steps: int,
-    validation: Validation | None,
+    validation: Measured | None,
 ) -> None:
     """Write weights with their card, at the end of the training or after one of its epochs."""
     planned = options.epochs * max(len(split.training.items) // options.batch_size, 1)
@@ -140,12 +129,3 @@ def _settings(options: AnyOptions) -> dict[str, Any]:
 
 def _without_history(card: Card) -> dict[str, Any]:
     return {name: value for name, value in card.training.items() if name != "history"}
-
-
-def _by_class(validation: Validation, split: Split) -> dict[str, dict[str, float]]:
-    """Average precision, its chance level and the held-out photos of each class that has them."""
-    photos = split.held_out.tag_counts()
-    return {
-        name: {"precision": round(validation.precision[name], 4), "chance": round(level, 4), "photos": photos[name]}
-        for name, level in validation.chance.items()
-    }

@@ -18,7 +18,15 @@ from pseudomask.training.state import CHECKPOINT, steps_done
 from pseudomask.verbs import WEIGHTS
 
 RECORD = "run.json"
-_COMPARED = ("command", "classes", "weights.sha256", "weights.seeds_hash", "images_hash", "labels_hash")
+_COMPARED = (
+    "command",
+    "classes",
+    "weights.sha256",
+    "weights.seeds_hash",
+    "weights.masks_hash",
+    "images_hash",
+    "labels_hash",
+)
 _MAY_CHANGE = ("config.epochs", "config.patience")
 """Settings that may change while a training is not finished."""
 NEW = {"config.patience": 0}

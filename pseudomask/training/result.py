@@ -10,7 +10,7 @@ from typing import Any
 from pseudomask.data.teachable import Finding
 from pseudomask.quoting import count
 from pseudomask.running.jsonable import jsonable
-from pseudomask.training.validation import Validation
+from pseudomask.training.measured import Measured
 
 # How the facts of a training are shown; an empty text means that another one includes the fact.
 _TEXTS = {
@@ -18,6 +18,8 @@ _TEXTS = {
     "steps_planned": "",
     "images_per_second": "{images_per_second} images/s",
     "held_out_precision": "{held_out_precision}, by chance {held_out_chance} (mean over {measured_classes})",
+    "held_out_miou": "{held_out_miou} with the masks of {held_out_photos} photos, which are not true masks",
+    "held_out_photos": "",
     "held_out_chance": "",
     "held_out_classes": "",
     "held_out_too_few": "{held_out_too_few} of {measured_classes}",
@@ -31,7 +33,7 @@ class Trained:
 
     steps: int
     total: int
-    validation: Validation | None
+    validation: Measured | None
     unreadable: int
     images_per_second: float
     lost: frozenset[int] = frozenset()  # numbers of the photos to train on that could not be read
@@ -54,15 +56,7 @@ class Trained:
 
     def measured(self) -> dict[str, Any]:
         """How well it did on held-out photos, for `TrainingResult`."""
-        if not self.validation:
-            return {}
-        return {
-            "held_out_loss": round(self.validation.loss, 4),
-            "held_out_precision": round(self.validation.mean_precision, 3),
-            "held_out_chance": round(self.validation.mean_chance, 3),
-            "held_out_classes": len(self.validation.precision),
-            "held_out_too_few": len(self.validation.too_few),
-        }
+        return self.validation.measured() if self.validation else {}
 
 
 @dataclass(frozen=True)
@@ -74,7 +68,8 @@ class TrainingResult:
         facts: what was trained, how far and how well, by name: photos, held_out, classes; steps of steps_planned and
             images_per_second; unreadable photos; of the held-out ones held_out_loss (cross-entropy) and
             held_out_precision (mean average precision in [0, 1] over held_out_classes classes), held_out_chance (that
-            of a random order) and held_out_too_few (classes of which too few photos were held out to tell).
+            of a random order) and held_out_too_few (classes of which too few photos were held out to tell); of a
+            segmentation network held_out_miou (in [0, 1], with the masks of held_out_photos photos).
         understood: (label, value) lines instead of the facts, when only a description was asked for.
         exit_code: 0, or 130/143 after a signal.
         findings: problems of the tags.

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -130,6 +131,24 @@ class Crops(Dataset[tuple[Tensor, Tensor, str]], ABC):
     @abstractmethod
     def drawn(self, photo: int, image: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, Tensor]:
         """A random crop of the decoded photo, and its truth. Raises `ImageError` or `UsageError`."""
+
+    def both(
+        self, image: np.ndarray, labels: np.ndarray, outside: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The same random long side, mirror and crop of a photo and its labels, int32 (H, W); `outside` is around them.
+
+        Returns:
+            uint8 (crop, crop, 3), int32 (crop, crop).
+        """
+        height, width = with_long_side(
+            (image.shape[0], image.shape[1]), int(rng.integers(self.sides[0], self.sides[1] + 1))
+        )
+        nearest = Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST)
+        pixels, labels = resize(image, (height, width)), np.asarray(nearest)
+        if rng.random() < 0.5:
+            pixels, labels = pixels[:, ::-1], labels[:, ::-1]
+        window = Window.random((height, width), self.crop, rng)
+        return window.cut(pixels, self.around), window.cut(labels, outside)
 
     @abstractmethod
     def no_truth(self) -> Tensor:

@@ -103,7 +103,7 @@ def run_training(options: AnyOptions, split: Split, recipe: Recipe, reporter: Re
                 options,
                 device=device,
                 crops=_crops(options, split, recipe, reading, learner),
-                measure=_measure(options, split, reading),
+                measure=_measure(options, split, recipe, reading),
                 reporter=reporter,
                 stop=stop,
             )
@@ -191,17 +191,12 @@ def _patience(options: AnyOptions, split: Split) -> int:
     return patience if any(enough_to_tell(photos, n) for n in positive) else 0
 
 
-def _measure(options: AnyOptions, split: Split, reading: Reading) -> Measure | None:
-    if not split.held_out.items:
+def _measure(options: AnyOptions, split: Split, recipe: Recipe, reading: Reading) -> Measure | None:
+    held = split.held_out
+    if not held.items:
         return None
-    return partial(
-        validate,
-        paths=paths(split.held_out),
-        tags=tag_matrix(split.held_out),
-        classes=split.training.classes,
-        workers=pick_workers(options.workers),
-        reading=reading,
-    )
+    measure = recipe.measure or partial(validate, tags=tag_matrix(held), classes=split.training.classes)
+    return partial(measure, paths=paths(held), workers=pick_workers(options.workers), reading=reading)
 
 
 def _open_folder(options: AnyOptions, record: RunRecord) -> None:

@@ -14,7 +14,7 @@ from pseudomask.data.images import read_list, select
 from pseudomask.data.reading import Reading
 from pseudomask.data.survey import earlier_record
 from pseudomask.data.teachable import Finding, examine
-from pseudomask.networks.card import AFFINITY
+from pseudomask.networks.card import AFFINITY, SEGMENTER
 from pseudomask.quoting import count, some
 from pseudomask.running.reporter import Reporter
 from pseudomask.training.holding_out import at_random, stratified
@@ -96,9 +96,9 @@ def describe(split: Split, reporter: Reporter) -> dict[str, Any]:
 
 
 def find_problems(split: Split, method: str) -> list[Finding]:
-    """Problems of the tags. Boundaries (`affinity`) are learned from masks, where only rarity counts."""
+    """What the tags leave no way to learn. From masks is learned otherwise: there only rarity counts."""
     found = examine(tag_matrix(split.training), split.training.classes, tag_matrix(split.held_out))
-    return [one for one in found if method != AFFINITY or one.rule.rarity]
+    return [one for one in found if method not in (AFFINITY, SEGMENTER) or one.rule.rarity]
 
 
 def untaught(training: Collection, lost: frozenset[int]) -> list[str]:

@@ -19,12 +19,12 @@ from pseudomask.training.base import BaseTrainer
 from pseudomask.training.early import BEST, EarlyStop, load_best, save_best
 from pseudomask.training.guard import Guard
 from pseudomask.training.loading import Batch, load_batches
+from pseudomask.training.measured import Measured
 from pseudomask.training.result import Trained
 from pseudomask.training.samples import batch_plan
 from pseudomask.training.schedule import check_start, learning_rate_factor
 from pseudomask.training.state import LOG, Log, load_state, save_state
 from pseudomask.training.team import WithLoss, agree, averaged, joined, split
-from pseudomask.training.validation import Validation
 
 LOG_EVERY = 10
 
@@ -119,7 +119,7 @@ class Trainer(BaseTrainer):
         )
         return early.step
 
-    def _save(self, done: int, images: Tensor, validation: Validation | None) -> None:
+    def _save(self, done: int, images: Tensor, validation: Measured | None) -> None:
         """Write a checkpoint from which the training can resume."""
         self._must_be_sound(done, validation, images)
         self.guard.must_have_learned(done, len(self.unreadable))
@@ -137,12 +137,12 @@ class Trainer(BaseTrainer):
             if self.early.over:
                 self.end = done
 
-    def _is_best(self, done: int, validation: Validation | None) -> bool:
+    def _is_best(self, done: int, validation: Measured | None) -> bool:
         if not self.early.patience or validation is None or done % self.per_epoch:
             return False
         return self.early.see(done, validation.loss)
 
-    def _must_be_sound(self, done: int, validation: Validation | None, images: Tensor | None) -> None:
+    def _must_be_sound(self, done: int, validation: Measured | None, images: Tensor | None) -> None:
         """Raise `TrainingDiverged`, in all processes."""
         last = done == self.end
         found = self.guard.fault(validation, images, last=last) if self.team.first else ""
@@ -204,6 +204,8 @@ class Trainer(BaseTrainer):
         factor = learning_rate_factor(done, len(self.plan), power=options.power, warmup=options.warmup)
         for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
             group["lr"] = rate * factor
+        # Dropout draws the same after a resume.
+        torch.manual_seed((options.seed * 1_000_003 + done * self.team.world + self.team.rank) % 2**63)
         with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
             loss, parts = self.step(images, tags)
         shown = averaged({"loss": loss.detach(), **parts}, weight, self.team)
@@ -229,7 +231,7 @@ class Trainer(BaseTrainer):
         """Photos a second; a batch holds fewer than asked for where there are fewer photos."""
         return (done - first) * len(self.plan[0]) / max(time.monotonic() - started, 1e-9)
 
-    def _validate(self, done: int, epoch: int, log: Log | None) -> Validation | None:
+    def _validate(self, done: int, epoch: int, log: Log | None) -> Measured | None:
         if not self.team.first or self.measure is None:
             return None
         result = self.measure(self.network, device=self.device, amp=self.amp)

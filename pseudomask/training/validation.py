@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from pseudomask.measuring.average_precision import (
 )
 from pseudomask.measuring.counting import in_order
 from pseudomask.networks.network import CamNetwork
+from pseudomask.quoting import count
 from pseudomask.running.helpers import lower_thread_priority
 from pseudomask.training.losses import classification_loss
 
@@ -35,6 +36,8 @@ MAX_SIDE = 640
 LEAST_CONFIDENCE = 0.3
 """Lower limit of tag thresholds, however few photos they are chosen on."""
 
+_ENOUGH = 20
+"""Number of held-out photos from which an average precision at chance level is meaningful."""
 
 LEAST = 3
 """With fewer photos that show a class, or that do not, its average precision means nothing."""
@@ -42,7 +45,7 @@ LEAST = 3
 
 @dataclass(frozen=True)
 class Validation:
-    """Measures on held-out photos.
+    """Measures on held-out photos; also the interface for other kinds of networks (`measured.Measured`).
 
     Attributes:
         loss: mean binary cross-entropy.
@@ -109,6 +112,53 @@ class Validation:
             "val_photos": {"all": self.photos, **self.positive},
             "val_too_few": list(self.too_few),
         }
+
+    @property
+    def guessing(self) -> float:
+        """The loss of guessing."""
+        return math.log(2)
+
+    def measured(self) -> dict[str, Any]:
+        """For `TrainingResult`."""
+        return {
+            "held_out_loss": round(self.loss, 4),
+            "held_out_precision": round(self.mean_precision, 3),
+            "held_out_chance": round(self.mean_chance, 3),
+            "held_out_classes": len(self.precision),
+            "held_out_too_few": len(self.too_few),
+        }
+
+    def on_card(self, photos: Mapping[str, int]) -> list[dict[str, Any]]:
+        """For the weights' card; `photos` of each class that were held out."""
+        if not self.precision:
+            return []
+        by_class = {
+            name: {"precision": round(self.precision[name], 4), "chance": round(level, 4), "photos": photos[name]}
+            for name, level in self.chance.items()
+        }
+        return [
+            {
+                "what": "mean average precision of the tags",
+                "value": round(self.mean_precision, 4),
+                "chance": round(self.mean_chance, 4),
+                "protocol": f"{count(self.photos, 'held-out photo')}, {count(len(self.precision), 'class')}",
+                "classes": by_class,
+                "too_few_to_tell": list(self.too_few),
+            }
+        ]
+
+    def doubts(self) -> list[str]:
+        """Reasons to doubt the weights, one line each."""
+        if not self.chance or self.photos < _ENOUGH:
+            return []
+        reached = float(np.mean([self.precision[name] for name in self.chance]))
+        level = float(np.mean(list(self.chance.values())))
+        if reached > level:
+            return []
+        return [
+            f"on {self.photos} held-out photos the classifier is no better than chance (mean average precision "
+            f"{reached:.3f}, by chance {level:.3f}): masks made with it will be useless"
+        ]
 
 
 def enough_to_tell(photos: int, positive: int) -> bool:

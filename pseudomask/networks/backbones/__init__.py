@@ -9,6 +9,7 @@ from typing import get_args
 from pseudomask.config import Style
 from pseudomask.errors import UsageError
 from pseudomask.networks.backbones.backbone import Backbone
+from pseudomask.networks.backbones.mobilenet import torchvision_mobilenet
 from pseudomask.networks.backbones.resnet import WEIGHTS, torchvision_resnet
 from pseudomask.networks.backbones.timm_backbone import from_timm
 from pseudomask.networks.backbones.timm_zoo import PREFIX
@@ -43,6 +44,7 @@ BACKBONES: dict[str, BackboneSpec] = {
     "resnext101_64x4d": _TORCHVISION,
     "wide_resnet50_2": _TORCHVISION,
     "wide_resnet101_2": _TORCHVISION,
+    "mobilenet_v3_large": BackboneSpec(torchvision_mobilenet, f"torchvision {WEIGHTS}"),
 }
 
 

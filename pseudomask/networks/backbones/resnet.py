@@ -81,17 +81,22 @@ class ResNetBackbone(Backbone):
 
     def published(self) -> Mapping[str, Tensor]:
         """torchvision's weights of this network, with their classifier. Raises `WeightsError` if they cannot be had."""
-        try:
-            # torch reports downloads on stdout, which is for data; a parent may have started us without streams
-            with redirect_stdout(sys.stderr or io.StringIO()):
-                entry = models.get_model_weights(self.name)[WEIGHTS]
-                state: Mapping[str, Tensor] = entry.get_state_dict(progress=False, check_hash=True, weights_only=True)
-                return state
-        except (OSError, RuntimeError, EOFError, HTTPException) as error:
-            raise WeightsError(
-                f"torchvision's weights for {self.name} could not be downloaded ({error})",
-                advice="give --backbone-weights FILE",
-            ) from None
+        return fetch_torchvision(self.name, WEIGHTS)
+
+
+def fetch_torchvision(name: str, weights: str) -> Mapping[str, Tensor]:
+    """torchvision's weights, from torch's cache or downloaded. Raises `WeightsError` if that fails."""
+    try:
+        # torch reports downloads on stdout, which is for data; a parent may have started us without streams
+        with redirect_stdout(sys.stderr or io.StringIO()):
+            entry = models.get_model_weights(name)[weights]
+            state: Mapping[str, Tensor] = entry.get_state_dict(progress=False, check_hash=True, weights_only=True)
+            return state
+    except (OSError, RuntimeError, EOFError, HTTPException) as error:
+        raise WeightsError(
+            f"torchvision's weights for {name} could not be downloaded ({error})",
+            advice="give --backbone-weights FILE",
+        ) from None
 
 
 def torchvision_resnet(name: str, *, style: Style, output_stride: int) -> ResNetBackbone:

@@ -119,7 +119,7 @@ def previous_checkpoint(patch: Patch) -> None:
 
 def graceful_stop(patch: Patch) -> None:
     """the first signal lets the batch finish"""
-    from pseudomask.extracting import extract
+    from pseudomask.extracting import filling
     from pseudomask.running import signals
     from pseudomask.training import session
 
@@ -127,7 +127,7 @@ def graceful_stop(patch: Patch) -> None:
     def none(notify: object = None) -> Iterator[signals.Stop]:
         yield signals.Stop()
 
-    for module in (extract, session):
+    for module in (filling, session):
         patch(module, "graceful", none)
 
 
@@ -140,12 +140,12 @@ def second_signal(patch: Patch) -> None:
 
 def new_workers(patch: Patch) -> None:
     """a dead decoder is replaced"""
-    from pseudomask.extracting import extract, loading
+    from pseudomask.extracting import filling, loading
 
     def load(some: Any, *, workers: int, device: object, order: Iterable[int]) -> Iterator[Any]:
         return loading._start(some, order, workers, RawValue(c_bool))
 
-    patch(extract, "load", load)
+    patch(filling, "load", load)
 
 
 def comparison(patch: Patch) -> None:
@@ -159,9 +159,9 @@ def comparison(patch: Patch) -> None:
 
 def _compared_without(name: str) -> Callable[[Patch], None]:
     def forget(patch: Patch) -> None:
-        from pseudomask.extracting import extract
+        from pseudomask.extracting import plan
 
-        patch(extract, "_COMPARED", tuple(one for one in extract._COMPARED if one != name))
+        patch(plan, "_COMPARED", tuple(one for one in plan._COMPARED if one != name))
 
     forget.__doc__ = f"{name} is compared"
     return forget

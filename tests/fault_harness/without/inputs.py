@@ -228,17 +228,17 @@ def listing_without_reading(patch: Patch) -> None:
 
 def forgetting_photos(patch: Patch) -> None:
     """a photo that is done is let go"""
-    from pseudomask.extracting import extract
+    from pseudomask.extracting import filling
 
     kept: list[Any] = []
-    real = extract.batches
+    real = filling.batches
 
     def batches(*words: Any, **more: Any) -> Any:
         for batch in real(*words, **more):
             kept.append(batch)
             yield batch
 
-    patch(extract, "batches", batches)
+    patch(filling, "batches", batches)
 
 
 def rows_let_go(patch: Patch) -> None:

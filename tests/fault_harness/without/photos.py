@@ -34,16 +34,16 @@ def reason_of_a_photo(patch: Patch) -> None:
 
 def place_of_a_photo(patch: Patch) -> None:
     """a result keeps its photo's place when others fail"""
-    from pseudomask.extracting import extract
+    from pseudomask.extracting import filling
 
-    real = extract.load
+    real = filling.load
 
     def counted(*words: Any, **more: Any) -> Iterator[Any]:
         index = itertools.count()
         for photo in real(*words, **more):
             yield photo if photo.problem else dataclasses.replace(photo, index=next(index))
 
-    patch(extract, "load", counted)
+    patch(filling, "load", counted)
 
 
 def _decoding(patch: Patch, **changes: Any) -> None:

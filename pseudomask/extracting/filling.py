@@ -1,0 +1,94 @@
+"""Fill a folder with masks: photos flow through a network, each done image on disk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import TypeVar
+
+from pseudomask.config.roles import defaults
+from pseudomask.data.images import ImagePaths
+from pseudomask.data.survey import not_decided, recorded_config
+from pseudomask.devices import pick_workers
+from pseudomask.extracting.flow import Flow
+from pseudomask.extracting.inputs import PhotosAndTags
+from pseudomask.extracting.loading import load
+from pseudomask.extracting.photos import Photo, batches, header_size, windowed
+from pseudomask.extracting.planned import Planned
+from pseudomask.extracting.shards import as_planned, own_batches
+from pseudomask.running.folder_result import FolderResult
+from pseudomask.running.folder_run import FolderRun
+from pseudomask.running.ranks import Ranks, ranks
+from pseudomask.running.reporter import Reporter
+from pseudomask.running.signals import graceful
+
+Result = TypeVar("Result", bound=FolderResult)
+
+
+def fill(plan: Planned, result: Result, reporter: Reporter, label: str) -> Result:
+    """Make, or complete, the masks of a plan; `result` is completed and returned.
+
+    Of several processes each makes its share, and all return when all are done.
+    """
+    team, config = ranks(), plan.config
+    lead = team.once(reporter)
+    run = _open(plan)
+    pending = result.begin(run, lead, with_scores=config.scores, with_overlays=config.overlay)
+    if config.dry_run:
+        result.understood = [*plan.understood(), result.left_to_make()]
+        return result
+    with closing(run):
+        run.start()
+        engine = plan.engine(reporter)
+        share = Share(plan, team.broadcast(pending), team)
+        with graceful() as stop:
+            started = time.monotonic()
+            if share.pending:
+                flow = Flow(plan, run, engine, reporter, stop)
+                flow.run(share.batches(), len(share.pending), team.label(label))
+            team.wait(stop)
+        result.seconds = time.monotonic() - started
+        run.finish({run.record.command: result.seconds})
+        result.finish(run, stop, lead, max_failures=config.max_failures)
+        return result
+
+
+def _open(plan: Planned) -> FolderRun:
+    """The run in its folder, begun or taken up again; nothing is written yet."""
+    config = plan.config
+    return FolderRun(
+        config.out,
+        plan.record(),
+        plan.outputs,
+        fields=plan.compared(),
+        overwrite=config.overwrite,
+        inputs=PhotosAndTags(plan.collection, config.images, hashed=config.hash_photos),
+        prune=config.prune,
+        defaults=defaults(type(config)),
+        earlier=not_decided(None if config.overwrite else recorded_config(config.out)),
+    )
+
+
+class Share:
+    """The photos that this process of `team` processes; `pending`: their indices in the collection."""
+
+    def __init__(self, plan: Planned, pending: Sequence[int], team: Ranks) -> None:
+        self.plan, self.pending = plan, pending
+        self.planned: list[list[int]] | None = None
+        if not team.alone:
+            paths = ImagePaths(plan.collection.items)
+            self.planned = own_batches(
+                paths, pending, plan.batch_size, scales=plan.scales, max_side=plan.max_side, team=team
+            )
+            self.pending = [index for batch in self.planned for index in batch]
+
+    def batches(self) -> Iterator[list[Photo]]:
+        """The photos decoded, in batches of one shape."""
+        config, pending = self.plan.config, self.pending
+        photos = self.plan.photos(pending)
+        order = None
+        if self.planned is None:
+            order = windowed(range(len(pending)), lambda i: header_size(photos.paths[pending[i]]), self.plan.max_side)
+        decoded = load(photos, workers=pick_workers(config.workers), device=self.plan.device, order=order)
+        return batches(decoded, self.plan.batch_size) if self.planned is None else as_planned(decoded, self.planned)
