@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +13,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from pseudomask.errors import TrainingDiverged, UsageError, WeightsError
-from pseudomask.networks.backbones import make_backbone, spec_of
-from pseudomask.networks.backbones.backbone import Backbone
+from pseudomask.networks.backbones import spec_of
 from pseudomask.networks.card import AFFINITY, SEGMENTER, Card
 from pseudomask.networks.edges import EdgeNetwork
 from pseudomask.networks.network import CamNetwork
@@ -25,7 +23,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 _CARD = "pseudomask"  # the key of the card in a file's metadata
-_OF_BACKBONE = "backbone."
+OF_BACKBONE = "backbone."
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -168,42 +166,3 @@ def is_ours(path: Path) -> bool:
         return _CARD in _metadata(path)
     except WeightsError:  # of another kind, or damaged
         return False
-
-
-def new_backbone(backbone: str, *, weights: Path | None, style: str, output_stride: int) -> Backbone:
-    """A pretrained backbone.
-
-    Args:
-        weights: a weights file of pseudomask, or one in the family's own naming (`read_state`); None downloads the
-            family's default.
-    """
-    made = make_backbone(backbone, style=style, output_stride=output_stride)
-    if weights is not None and is_ours(weights):
-        tensors = read_tensors(weights)[0]
-        made.load_renamed({k.removeprefix(_OF_BACKBONE): v for k, v in tensors.items() if k.startswith(_OF_BACKBONE)})
-    else:
-        made.load_pretrained(None if weights is None else read_state(weights))
-    return made
-
-
-def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a bare network: a safetensors file, or one that torch saved, read with `weights_only`.
-
-    Raises `WeightsError` if it is neither, or needs code to be run.
-    """
-    if not zipfile.is_zipfile(path) and path.suffix not in (".pth", ".pt", ".bin", ".tar"):
-        return read_tensors(path)[0]
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch documents no error types
-        reason = str(error).strip().partition("\n")[0][:200]
-        raise WeightsError(f"{path}: not a file of plain tensors that torch saved ({reason})") from None
-    for key in ("state_dict_ema", "model_ema", "state_dict", "model"):
-        if isinstance(found, dict) and isinstance(found.get(key), dict):
-            found = found[key]
-            break
-    named = found.items() if isinstance(found, dict) else ()
-    tensors = {str(k).removeprefix("module."): v for k, v in named if isinstance(v, Tensor)}
-    if not tensors:
-        raise WeightsError(f"{path}: contains no tensors by name")
-    return tensors

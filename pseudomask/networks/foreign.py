@@ -7,24 +7,17 @@ and `resnet50_cam.Net` of IRN and ReCAM, which holds every tensor up to three ti
 
 from __future__ import annotations
 
-import pickle
 import re
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
 from torch import Tensor
 
 from pseudomask.errors import UsageError, WeightsError
-from pseudomask.files import open_file
-from pseudomask.networks.checkpoint import read_tensors
+from pseudomask.networks.states import read_state
 from pseudomask.quoting import count, listed
-from pseudomask.suggest import did_you_mean_path
 
-_NESTED = ("state_dict", "model_state_dict", "model", "net", "network", "state_dict_ema", "model_ema")
 _STAGES = (
     (re.compile(r"^stage1\.0\."), "conv1."),
     (re.compile(r"^stage1\.1\."), "bn1."),
@@ -32,7 +25,6 @@ _STAGES = (
     *((re.compile(rf"^stage{n}\.0\."), f"layer{n}.") for n in (2, 3, 4)),
 )
 _COPIES = re.compile(r"^(stage[1-4]|backbone|newly_added)\.")  # of Net, which lists its parts again
-_SUFFIXES = (".safetensors", ".sft")
 
 
 @dataclass(frozen=True)
@@ -44,59 +36,11 @@ class Classifier:
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, or of a .pth file, by name.
-
-    A .pth file is a pickle; torch's restricted reader (`weights_only=True`) builds nothing but tensors and plain
-    containers from it. Raises `UsageError` for anything else.
-    """
+    """The tensors of a safetensors or .pth file, by name. Raises `UsageError` if `read_state` cannot read it."""
     try:
-        with open_file(path) as file:
-            if path.suffix.lower() in _SUFFIXES:
-                return read_tensors(path)[0]
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # about pickle protocols; what matters is raised
-                content = torch.load(file, map_location="cpu", weights_only=True)
+        return read_state(path)
     except WeightsError as error:
-        raise UsageError(f"{path}: not a safetensors file, or truncated") from error
-    except OSError as error:
-        near = did_you_mean_path(path) if isinstance(error, FileNotFoundError) else ""
-        raise UsageError(f"{path}: {error.strerror or error}{near}") from None
-    except pickle.UnpicklingError as error:
-        raise UsageError(f"{path}: {_why(error)}") from None
-    except Exception:  # a damaged pickle can make the reader raise nearly anything
-        raise UsageError(f"{path}: not a PyTorch checkpoint of tensors, or truncated") from None
-    tensors = dict(_flat(_unwrapped(content)))
-    if not tensors:
-        raise UsageError(f"{path}: holds no tensors by name; save the network's state_dict()")
-    return tensors
-
-
-def _why(error: pickle.UnpicklingError) -> str:
-    """What torch's restricted reader refused, in one line."""
-    found = re.search(r"(?:GLOBAL|global|class|Type) ([\w.]+)", str(error))
-    if found is None:
-        return "not a PyTorch checkpoint of tensors, or truncated"
-    return (
-        f"needs {found[1]}, and building Python objects can run code, so it is refused; save the state_dict() alone, "
-        "best as safetensors"
-    )
-
-
-def _unwrapped(content: Any) -> Any:
-    """The dictionary of tensors inside a training's checkpoint."""
-    while isinstance(content, Mapping) and not any(isinstance(one, Tensor) for one in content.values()):
-        inner = next((content[name] for name in _NESTED if isinstance(content.get(name), Mapping)), None)
-        if inner is None:
-            break
-        content = inner
-    return content
-
-
-def _flat(content: Any) -> Iterator[tuple[str, Tensor]]:
-    if isinstance(content, Mapping):
-        for name, value in content.items():
-            if isinstance(name, str) and isinstance(value, Tensor):
-                yield name, value.detach()
+        raise UsageError(str(error)) from None
 
 
 def split_network(tensors: Mapping[str, Tensor], source: str) -> tuple[dict[str, Tensor], Classifier]:

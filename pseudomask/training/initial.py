@@ -15,7 +15,8 @@ from pseudomask.networks.backbones import make_backbone, spec_of
 from pseudomask.networks.backbones.backbone import Backbone
 from pseudomask.networks.backbones.timm_zoo import PREFIX
 from pseudomask.networks.card import Card
-from pseudomask.networks.checkpoint import is_ours, new_backbone, read_card
+from pseudomask.networks.checkpoint import is_ours, read_card
+from pseudomask.networks.states import new_backbone
 from pseudomask.networks.store import NAMED, find_weights
 from pseudomask.suggest import did_you_mean_path
 from pseudomask.training.session import file_facts

@@ -16,7 +16,8 @@ from safetensors.torch import save
 from pseudomask.errors import TrainingDiverged, WeightsError
 from pseudomask.networks import checkpoint
 from pseudomask.networks.card import Card
-from pseudomask.networks.checkpoint import load_network, new_backbone, read_card, read_tensors, save_network
+from pseudomask.networks.checkpoint import load_network, read_card, read_tensors, save_network
+from pseudomask.networks.states import new_backbone
 
 CARD = Card(classes=tiny.CLASSES, method="recam", backbone=tiny.NARROW, thresholds={"product": 0.2})
 
@@ -201,7 +202,7 @@ def test_backbone_from_a_file(tmp_path: Path) -> None:
     assert backbone.output_stride == 8
     with pytest.raises(WeightsError, match="these weights are not a resnet34: "):
         new_backbone("resnet34", weights=path, style="pytorch", output_stride=16)
-    with pytest.raises(WeightsError, match="no such weights file"):
+    with pytest.raises(WeightsError, match="No such file"):
         new_backbone("resnet18", weights=tmp_path / "none", style="pytorch", output_stride=16)
 
 
