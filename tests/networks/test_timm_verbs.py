@@ -36,7 +36,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings(room: Path, run: str, family: str, **more: Any) -> Any:
-    small = {"epochs": 1, "batch_size": 3, "crop": 93, "freeze": "stem", "val_fraction": 0.2}
+    small = {"epochs": 1, "batch_size": 3, "crop": 93, "freeze": "stem", "val_fraction": 0.2, "seed": 1}
     weights = room / f"{family}.safetensors"
     if not weights.exists():
         save_file(made(family).net.state_dict(), weights)
