@@ -242,10 +242,16 @@ def times(data: Data, row: Row, place: Path) -> dict[str, Any]:
     return {"photos": len(keys), "training": total, "extract": made, "load": round(os.getloadavg()[0], 1)}
 
 
+def _place(one: tuple[str, Any]) -> tuple[str, str, int, str]:
+    """Rows by recipe, bundled last, then by number of photos and seed."""
+    classes, photos, seed, recipe = one[0].split(":")
+    return ("" if recipe != "bundled" else recipe, classes, int(photos), seed)
+
+
 def table(done: dict[str, Any]) -> str:
     """Markdown: a line for all seeds of a set of classes, a number of photos and a recipe."""
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    for text, found in done.items():
+    for text, found in sorted(done.items(), key=_place):
         classes, photos, _, recipe = text.split(":")
         groups.setdefault((classes.replace("+", ", "), photos, recipe), []).append(found)
     lines = ["| classes | photos a class | recipe | train | val | CAM, val | ReCAM, val | check |", f"|{'---|' * 8}"]

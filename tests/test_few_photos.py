@@ -66,13 +66,15 @@ def test_iou_of_a_subset_of_the_classes(data: Data, tmp_path: Path) -> None:
 
 def test_a_line_has_all_seeds() -> None:
     done = {
+        "dog:0:0:bundled": {"val": {"mean": 80.0}},
+        "dog:20:1:lda": {"train": {"mean": 52.0}, "verdicts": {"dog": "doubtful"}},
         "dog:20:0:lda": {"train": {"mean": 50.04}, "val": {"mean": 61.0}, "verdicts": {"dog": "doubtful"}},
         "cat+dog:20:0:lda": {"val": {"mean": 7.0}},
-        "dog:20:1:lda": {"train": {"mean": 52.0}, "verdicts": {"dog": "doubtful"}},
     }
     assert table(done).splitlines()[2:] == [
-        "| dog | 20 | lda | 50.0 / 52.0 | 61.0 |  |  | doubtful |",
         "| cat, dog | 20 | lda |  | 7.0 |  |  |  |",
+        "| dog | 20 | lda | 50.0 / 52.0 | 61.0 |  |  | doubtful |",
+        "| dog | 0 | bundled |  | 80.0 |  |  |  |",
     ]
 
 
