@@ -33,7 +33,8 @@ from pseudomask.devices import pick_amp, pick_device, pick_workers
 from pseudomask.errors import PseudomaskError, TrainingDiverged, UsageError, WeightsError
 from pseudomask.masks import IGNORE, load_mask, save_mask
 from pseudomask.networks.backbones.backbone import Backbone
-from pseudomask.networks.checkpoint import load_network, new_backbone, read_tensors, write_tensors
+from pseudomask.networks.checkpoint import load_network, read_tensors, write_tensors
+from pseudomask.networks.states import new_backbone
 from pseudomask.running.atomic import atomic_text
 from pseudomask.running.memory import keep_pages
 from pseudomask.training.samples import Window, batch_plan

@@ -37,7 +37,7 @@ def test_what_comes_next_parses(name: str) -> None:
     following = VERBS[then]
     kept = {key: value for key, value in given.items() if not key.startswith("cli_")}
     config = make_config(following, settings(following.config), kept, tuple(VERBS), None)
-    assert config.images == places["images"]
+    assert config.images == (Path("PHOTOS") if name == "train-seg" else places["images"])
     assert weights in (getattr(config, "weights", None), getattr(config, "affinity", None))
     stopped = SimpleNamespace(weights=None, summary=lambda: [("steps", "1 of 2")])
     assert len(_rows(verb, made, stopped)) == 1

@@ -212,7 +212,7 @@ def test_what_is_wrong_is_told_in_one_line(
     assert "--batch-size 2" in refused(*words(data, tmp_path / "run", "--batch-size", 1))
     (tmp_path / "weights.pth").write_bytes(b"\x80\x02pickle")
     more = ("--backbone-weights", tmp_path / "weights.pth")
-    assert "never loaded" in refused(*words(data, tmp_path / "run", *more), code=3)
+    assert "not a safetensors file" in refused(*words(data, tmp_path / "run", *more), code=3)
     foreign = tmp_path / "foreign.safetensors"
     write_tensors(foreign, {"x": torch.zeros(1)}, {})
     more = ("--weights", foreign)

@@ -256,7 +256,7 @@ def test_evaluate_tells_old_masks_of_changed_photos(
     with Image.open(begun.images / "p05.png") as photo:
         repaint(begun.images / "p05.png", size=(photo.height, photo.width))
     with monkeypatch.context() as patch:
-        patch.setattr("pseudomask.extracting.extract.load", interrupt)
+        patch.setattr("pseudomask.extracting.filling.load", interrupt)
         with pytest.raises(KeyboardInterrupt):
             extract(begun)
     evaluate(config, ear)
