@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,13 +23,17 @@ from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import save_network
 from pseudomask.networks.foreign import Classifier, classifier_of, read_checkpoint, split_network, without_prefix
 from pseudomask.networks.network import CamNetwork
-from pseudomask.networks.store import PUBLISHED
+from pseudomask.networks.store import PUBLISHED, find_weights
 from pseudomask.quoting import command, count, listed
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.record import hash_file
 from pseudomask.running.reporter import Reporter, SilentReporter
 from pseudomask.suggest import did_you_mean_path
 from pseudomask.vocabulary.sets import SETS, class_set
+
+
+class _NoNames(UsageError):
+    """The classes have no names."""
 
 
 @dataclass(kw_only=True)
@@ -95,6 +101,26 @@ def import_(config: ImportConfig, reporter: Reporter | None = None) -> ImportRes
     return result
 
 
+def find_or_import(named: Path | None, reporter: Reporter) -> Path:
+    """As `find_weights`, and `timm:NAME` and `torchvision:NAME` too: imported once, into the user's cache.
+
+    Raises `WeightsError` if they cannot be had, or their classes have no names that are known here.
+    """
+    if named is None or named.is_file() or not str(named).startswith(PUBLISHED):
+        return find_weights(named)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pseudomask"
+    out = cache / f"{re.sub(r'[^A-Za-z0-9._-]', '-', str(named))}.safetensors"
+    if not out.is_file():
+        out.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            import_(ImportConfig(file=named, out=out, weights_dtype="fp16"), reporter)
+        except _NoNames as error:
+            made = command("import", named, "WEIGHTS.safetensors", "--classes", "NAMES.txt")
+            raise WeightsError(f"{error}; `{made}` makes weights of it") from None
+        reporter.info(f"kept in {out}")
+    return out
+
+
 def _second(path: Path, first: Classifier) -> Classifier:
     """ReCAM's second classifier."""
     found = classifier_of(without_prefix(read_checkpoint(path)), str(path))
@@ -112,7 +138,7 @@ def _classes(config: ImportConfig, n: int) -> tuple[str, ...]:
     if config.classes is None and str(config.file).startswith(PUBLISHED) and n == SETS["imagenet"]:
         return class_set("imagenet")
     if config.classes is None:
-        raise UsageError(
+        raise _NoNames(
             f"{config.file}: has {count(n, 'class')}, but holds no names; give --classes FILE with one name a line, in "
             f"the classifier's order{f', or {fits}' if fits else ''}"
         )

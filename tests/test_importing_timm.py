@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from pseudomask.cli import app
 from pseudomask.config import ImportConfig
 from pseudomask.errors import UsageError, WeightsError
-from pseudomask.importing import import_
+from pseudomask.importing import find_or_import, import_
 from pseudomask.maps.cam import LinearMaps
 from pseudomask.networks.backbones import resnet, timm_backbone
 from pseudomask.networks.backbones.timm_zoo import timm_model
 from pseudomask.networks.checkpoint import load_network
 from pseudomask.networks.store import find_weights
+from pseudomask.running.reporter import SilentReporter
 
 FAMILIES = ("ConvNeXt", "Swin", "ViT", "EVA", "DINOv2")
 
@@ -106,6 +109,33 @@ def test_torchvisions_published_weights_by_name(tmp_path: Path, monkeypatch: pyt
         "resnet18", "imagenet", {"source": "torchvision:resnet18"},
     )  # fmt: skip
     assert torch.equal(network.classifier.weight.flatten(1), state["fc.weight"])
+
+
+def test_extract_imports_published_weights_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tags are looked up in WordNet, as with `--weights imagenet`."""
+    name, net, times = tiny_timm.NAMES["ConvNeXt"], whole("ConvNeXt", 1000), list[str]()
+
+    def published(name: str, classes: object) -> Any:
+        times.append(name)
+        return net.state_dict()
+
+    monkeypatch.setattr(timm_backbone, "published", published)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    tiny.write_photos(tmp_path / "photos", 2)
+    (tmp_path / "tags.csv").write_text("filename,labels\ndeep/p00.png,zebra\np01.png,dog;violin\n")
+    for out in ("a", "b"):
+        words = ["extract", tmp_path / "photos", tmp_path / out, "--labels", tmp_path / "tags.csv", "--weights", name]
+        more = ["--method", "cpmc", "--refine", "none", "--device", "cpu", "--workers", "0", "--quiet"]
+        assert app.run([str(word) for word in [*words, *more]]) == 0
+        assert len(list((tmp_path / out).rglob("*.png"))) == 2
+    assert len(times) == 1
+    found = json.loads((tmp_path / "a/run.json").read_text())
+    assert found["classes"] == ["dog", "violin", "zebra"]
+    other = whole("ConvNeXt", 7)
+    monkeypatch.setattr(timm_backbone, "published", lambda name, classes: other.state_dict())
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
+    with pytest.raises(WeightsError, match=r"has 7 classes, .*`pseudomask import timm:.* --classes NAMES\.txt`"):
+        find_or_import(Path(name), SilentReporter())
 
 
 def test_without_a_network_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,8 @@ class MapOptions(SingleMethodOptions, CamOptions):
     )
     weights: Path | None = option(
         None,
-        "Weights file, or imagenet (docs/imagenet.md) or voc; by default $PSEUDOMASK_WEIGHTS, else the bundled voc.",
+        "Weights file; imagenet (docs/imagenet.md), voc, timm:NAME or torchvision:NAME; by default "
+        "$PSEUDOMASK_WEIGHTS, else the bundled voc.",
         "Method",
         role="place",
         first=True,

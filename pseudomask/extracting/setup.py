@@ -14,6 +14,7 @@ from pseudomask.errors import UsageError
 from pseudomask.extracting.cam import with_cam
 from pseudomask.extracting.engine import Engine
 from pseudomask.extracting.refinement import Refinement
+from pseudomask.importing import find_or_import
 from pseudomask.maps import check_method, make_method
 from pseudomask.maps.cams import check_cam
 from pseudomask.maps.method import MapMethod
@@ -22,7 +23,6 @@ from pseudomask.maps.passes import Passes, passes
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import load_network
 from pseudomask.networks.network import CamNetwork
-from pseudomask.networks.store import find_weights
 from pseudomask.quoting import command
 from pseudomask.running.reporter import Reporter
 
@@ -112,7 +112,7 @@ def make_setup(
 
     Raises `UsageError` and related errors, and `SetupError` if weights or device are missing.
     """
-    weights = find_weights(config.weights)
+    weights = find_or_import(config.weights, reporter)
     device = pick_device(config.device)
     amp = pick_amp(config.amp, device)
     network, card = load_network(weights)
