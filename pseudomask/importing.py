@@ -18,7 +18,7 @@ from pseudomask.errors import UsageError, WeightsError
 from pseudomask.networks.backbones import BACKBONES, make_backbone, spec_of
 from pseudomask.networks.backbones.backbone import Backbone
 from pseudomask.networks.backbones.timm_backbone import TimmBackbone
-from pseudomask.networks.backbones.timm_zoo import PREFIX
+from pseudomask.networks.backbones.timm_zoo import PREFIX, class_names
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import save_network
 from pseudomask.networks.foreign import Classifier, classifier_of, read_checkpoint, split_network, without_prefix
@@ -137,6 +137,8 @@ def _classes(config: ImportConfig, n: int) -> tuple[str, ...]:
     fits = " or ".join(f"--classes {name}" for name, length in SETS.items() if length == n)
     if config.classes is None and str(config.file).startswith(PUBLISHED) and n == SETS["imagenet"]:
         return class_set("imagenet")
+    if config.classes is None and str(config.file).startswith(PREFIX) and (named := class_names(n)):
+        return named
     if config.classes is None:
         raise _NoNames(
             f"{config.file}: has {count(n, 'class')}, but holds no names; give --classes FILE with one name a line, in "

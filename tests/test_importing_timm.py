@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from pseudomask.errors import UsageError, WeightsError
 from pseudomask.importing import find_or_import, import_
 from pseudomask.maps.cam import LinearMaps
 from pseudomask.networks.backbones import resnet, timm_backbone
-from pseudomask.networks.backbones.timm_zoo import timm_model
-from pseudomask.networks.checkpoint import load_network
+from pseudomask.networks.backbones.timm_zoo import class_names, timm_model
+from pseudomask.networks.checkpoint import load_network, read_card
 from pseudomask.networks.store import find_weights
 from pseudomask.running.reporter import SilentReporter
 
@@ -96,6 +97,23 @@ def test_timms_published_weights_by_name(tmp_path: Path, monkeypatch: pytest.Mon
     assert (card.classes[207], card.vocabulary, card.training) == ("golden_retriever", "imagenet", {"source": name})
     assert card.license == card.backbone_facts["license"] != "unknown"
     assert torch.equal(network.classifier.weight.flatten(1), net.head.fc.weight)
+
+
+@pytest.mark.parametrize("classes", [11821, 21841])
+def test_larger_classifiers_have_timms_names(classes: int) -> None:
+    names = class_names(classes)
+    assert len(names) == len(set(names)) == classes
+    assert {"zebra", "violin", "golden retriever"} <= set(names)
+    assert any(re.fullmatch(r".+ n\d{8}", name) for name in names)
+    assert class_names(7) == ()
+
+
+def test_timms_names_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = whole("ConvNeXt", 11821)
+    monkeypatch.setattr(timm_backbone, "published", lambda name, classes: net.state_dict())
+    import_(ImportConfig(file=Path(tiny_timm.NAMES["ConvNeXt"]), out=tmp_path / "w"))
+    card = read_card(tmp_path / "w")
+    assert (card.classes, card.vocabulary) == (class_names(11821), "")
 
 
 def test_torchvisions_published_weights_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -172,3 +172,23 @@ def classifiers(model: nn.Module) -> tuple[str, ...]:
     told = getattr(model, "pretrained_cfg", None) or {}
     names = told.get("classifier") or ()
     return ("fc", "head", "classifier", *((names,) if isinstance(names, str) else names))
+
+
+def class_names(classes: int) -> tuple[str, ...]:
+    """timm's names of the classes of ImageNet's classifiers with so many (12k, 21k, …); empty for any other number.
+
+    The first of a synset's words that no earlier class has, or else that word with the synset's number.
+    """
+    the_package()
+    from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
+
+    subset = infer_imagenet_subset({"num_classes": classes})
+    if subset is None:
+        return ()
+    info: Any = ImageNetInfo(subset)
+    names: dict[str, None] = {}
+    for synset in info.label_names():
+        words = info.label_name_to_description(synset, detailed=False)
+        own = [word.strip() for word in words.split(",")]
+        names[next((word for word in own if word not in names), f"{own[0]} {synset}")] = None
+    return tuple(names)
