@@ -17,7 +17,7 @@ _WELL_SEEN = 100  # photos of a class in training
 def classes_of_tags(
     collection: Collection, network: CamNetwork, card: Card, reporter: Reporter
 ) -> tuple[CamNetwork, Card]:
-    """The network and card whose classes are the photos' tags; what each stands for is reported."""
+    """The network and card whose classes are the tags; what each tag of a photo stands for is reported."""
     tags = collection.classes
     if collection.drop_unknown:
         tags = vocabulary.known(tags)
@@ -29,8 +29,9 @@ def classes_of_tags(
             f"these weights know {len(card.classes):,} classes and kinds of them; name those that the photos may show "
             "with --labels FILE or --class-file FILE"
         )
+    shown = tags if collection.tags is None else set(_used(collection))
     for tag in tags:
-        if (found := vocabulary.meaning(tag)) is not None:
+        if tag in shown and (found := vocabulary.meaning(tag)) is not None:
             reporter.info(vocabulary.describe(tag, found, card.classes))
     return vocabulary.network_for(network, card, tags)
 

@@ -134,6 +134,14 @@ def test_tags_that_it_does_not_know_are_refused_or_dropped(place: Path) -> None:
     assert extract(settings(place, unknown_tags="drop")).classes == ("dog", "zebra")
 
 
+def test_only_what_photos_show_is_explained(place: Path) -> None:
+    (place / "classes.txt").write_text("dog\nviolin\nzebra\npizza\n")
+    ear = tiny.Ear()
+    made = extract(settings(place, class_file=place / "classes.txt", method="cam"), ear)
+    assert made.classes == ("dog", "violin", "zebra", "pizza")
+    assert [info.partition(":")[0] for info in ear.infos if "of ImageNet" in info] == ["dog", "violin", "zebra"]
+
+
 def test_a_category_that_no_photo_shows_may_be_unknown(place: Path) -> None:
     images = sorted(path.relative_to(place / "photos").as_posix() for path in (place / "photos").rglob("*.png"))
     document = {
