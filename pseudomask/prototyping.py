@@ -17,7 +17,7 @@ from pseudomask.data.collection import Collection, align_tags, collect, report_l
 from pseudomask.data.images import ImagePaths
 from pseudomask.data.survey import settle
 from pseudomask.devices import pick_amp, pick_device, pick_workers
-from pseudomask.errors import PseudomaskError, UsageError
+from pseudomask.errors import UsageError
 from pseudomask.extracting.gathering import Gatherer, number
 from pseudomask.extracting.loading import load
 from pseudomask.extracting.photos import Photos, batches
@@ -29,7 +29,7 @@ from pseudomask.networks.checkpoint import load_network
 from pseudomask.networks.edge_weights import backbone_hash
 from pseudomask.networks.store import find_weights
 from pseudomask.quoting import command, count
-from pseudomask.running.halving import OUT_OF_MEMORY, halving, warn_of_halving
+from pseudomask.running.halving import halving_on
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.reporter import Bad, Reporter, SilentReporter
 from pseudomask.running.signals import graceful
@@ -173,12 +173,8 @@ def _look(
                 result.failures[item.relative] = batch[0].problem
             else:
                 keyed = [(collection.items[photo.index].key, photo) for photo in batch]
-                try:
-                    largest = halving(keyed, largest, gatherer.take, warn_of_halving(reporter))[1]
-                except OUT_OF_MEMORY as error:
-                    raise PseudomaskError(
-                        f"{gatherer.device}: out of memory with a single photo; lower --max-side or use --device cpu"
-                    ) from error
+                device = gatherer.device
+                largest = halving_on(device, keyed, largest, gatherer.take, reporter, lower="--max-side")[1]
             progress.advance(len(batch))
             if stop():
                 return

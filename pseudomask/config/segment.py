@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pseudomask.config.common import DeviceOptions, FolderOptions, LabelOptions, PhotoListOptions, argument, option
 from pseudomask.config.training import ScheduleOptions, Style
@@ -45,13 +45,7 @@ class SegmenterScheduleOptions(ScheduleOptions):
         "Training",
     )
 
-    @property
-    def sides(self) -> tuple[int, int]:
-        """The range of the random long side. Raises `UsageError` if the minimum is above the maximum."""
-        low, high = self.min_side or self.crop, self.max_side or round(2.25 * self.crop)
-        if low > high:
-            raise UsageError(f"--min-side {low} is above --max-side {high}; give both")
-        return low, high
+    USUAL_SIDES: ClassVar[tuple[float, float]] = (1.0, 2.25)
 
     @property
     def head_rate(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pseudomask.config.cams import TrainingCamOptions
 from pseudomask.config.common import DeviceOptions, LabelOptions, argument, option
@@ -63,14 +63,15 @@ class ScheduleOptions(DeviceOptions):
     )
     dry_run: bool = option(False, "Print what would be done, and stop.", "Run", role="free", first=True)
 
+    USUAL_SIDES: ClassVar[tuple[float, float]] = (0.625, 1.25)
+    """The range of the long side as multiples of the crop: ReCAM's 320–640 for a crop of 512."""
+
     @property
     def sides(self) -> tuple[int, int]:
-        """The range of the random long side, scaled from ReCAM's 320–640 for a crop of 512.
-
-        Raises `UsageError` if the minimum is above the maximum.
-        """
-        low = self.min_side or max(16, round(0.625 * self.crop))
-        high = self.max_side or round(1.25 * self.crop)
+        """The range of the random long side. Raises `UsageError` if the minimum is above the maximum."""
+        least, most = self.USUAL_SIDES
+        low = self.min_side or max(16, round(least * self.crop))
+        high = self.max_side or round(most * self.crop)
         if low > high:
             raise UsageError(f"--min-side {low} is above --max-side {high}; give both")
         return low, high

@@ -9,7 +9,6 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from pseudomask.errors import PseudomaskError
 from pseudomask.extracting.photos import Photo, reduction
 from pseudomask.extracting.transfers import Fetched, send, send_together
 from pseudomask.maps.method import MapMethod
@@ -17,7 +16,7 @@ from pseudomask.maps.multiscale import multiscale_maps, see, tag_probabilities, 
 from pseudomask.maps.passes import Mirrored
 from pseudomask.networks.features import Features
 from pseudomask.networks.network import CamNetwork
-from pseudomask.running.halving import OUT_OF_MEMORY, halving, warn_of_halving
+from pseudomask.running.halving import halving_on
 from pseudomask.running.reporter import Reporter
 from pseudomask.scores import ScoreMap
 
@@ -82,13 +81,8 @@ class Engine:
             tags: positions of the present classes, or None where the classifier shall say.
         """
         pairs = list(zip(photos, tags, strict=True))
-        try:
-            done, self.largest = halving(pairs, self.largest, self._work, warn_of_halving(self.reporter))
-        except OUT_OF_MEMORY as error:
-            raise PseudomaskError(
-                f"{self.device}: out of memory with a single photo; lower --max-side or --scales and add --overwrite, "
-                "or use --device cpu"
-            ) from error
+        lower = "--max-side or --scales and add --overwrite"
+        done, self.largest = halving_on(self.device, pairs, self.largest, self._work, self.reporter, lower=lower)
         return done
 
     def _work(self, pairs: Sequence[tuple[Photo, tuple[int, ...] | None]]) -> list[Made]:

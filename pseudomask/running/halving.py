@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import torch
 
+from pseudomask.errors import PseudomaskError
 from pseudomask.running.reporter import Reporter
 
 Item = TypeVar("Item")
@@ -61,6 +62,28 @@ def halving(
         free_cache()  # outside the except block: the traceback keeps tensors alive
         report(len(part), most)
     return done, most
+
+
+def halving_on(
+    device: torch.device,
+    items: Sequence[Item],
+    most: int,
+    work: Callable[[Sequence[Item]], Sequence[Result]],
+    reporter: Reporter,
+    *,
+    lower: str,
+) -> tuple[list[Result], int]:
+    """`halving` that warns each time. Raises `PseudomaskError` if a single photo does not fit.
+
+    Args:
+        lower: the settings to lower then, for the message.
+    """
+    try:
+        return halving(items, most, work, warn_of_halving(reporter))
+    except OUT_OF_MEMORY as error:
+        raise PseudomaskError(
+            f"{device}: out of memory with a single photo; lower {lower}, or use --device cpu"
+        ) from error
 
 
 def free_cache() -> None:

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from pseudomask.data.pixels import resize, with_long_side
-from pseudomask.errors import PseudomaskError
 from pseudomask.extracting.photos import Photo, reduction
 from pseudomask.networks.segmenter import Segmenter, likeliest
-from pseudomask.running.halving import OUT_OF_MEMORY, halving, warn_of_halving
+from pseudomask.running.halving import halving_on
 from pseudomask.running.reporter import Reporter
 from pseudomask.scores import Bits, ScoreMap, quantise
 from pseudomask.segmenting.tiles import at_grid, in_tiles
@@ -57,13 +56,8 @@ class SegmentEngine:
     def make(self, photos: Sequence[Photo], tags: Sequence[tuple[int, ...] | None]) -> list[Segmented]:
         """Score maps of photos of equal shape; only the tagged classes can appear where there are tags."""
         pairs = list(zip(photos, tags, strict=True))
-        try:
-            done, self.largest = halving(pairs, self.largest, self._make, warn_of_halving(self.reporter))
-        except OUT_OF_MEMORY as error:
-            raise PseudomaskError(
-                f"{self.device}: out of memory with a single photo; lower --tile or --side and add --overwrite, or use "
-                "--device cpu"
-            ) from error
+        lower = "--tile or --side and add --overwrite"
+        done, self.largest = halving_on(self.device, pairs, self.largest, self._make, self.reporter, lower=lower)
         return done
 
     def _make(self, pairs: Sequence[Tagged]) -> list[Segmented]:

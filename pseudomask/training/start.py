@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from pseudomask.config import TrainClsConfig
 from pseudomask.data.collection import Collection
 from pseudomask.data.survey import recorded_config
+from pseudomask.networks.card import CLOSED
 from pseudomask.networks.network import CamNetwork
 from pseudomask.running.signals import Stop
 from pseudomask.training.base import BaseTrainer
@@ -40,7 +41,8 @@ def settled(config: TrainClsConfig, training: Collection) -> TrainClsConfig:
         before = told.get("epochs") if begun else None
         enough = epochs_for(config.min_steps, len(training.items), config.batch_size, least=EPOCHS)
         epochs = before if isinstance(before, int) and before > 0 else enough
-    return replace(config, epochs=epochs)
+    start = config.start if config.fit != CLOSED else TrainClsConfig.start  # without effect, so it decides nothing
+    return replace(config, epochs=epochs, start=start)
 
 
 def few(training: Collection) -> bool:
