@@ -37,7 +37,7 @@ def extract(config: ExtractConfig, reporter: Reporter | None = None) -> ExtractR
     The masks are those that the verb `refine` would make from the scores, which stay unrefined, by the refiners of
     `refine` or of the quality; with `refine=("none",)` they are the scores cut at the threshold.
 
-    Raises `UsageError` and its kin before anything is written, `SetupError` when weights or device are
+    Raises `UsageError` and related errors before anything is written, `SetupError` when weights or device are
     missing, `PseudomaskError` when the disk fails. An unreadable photo only marks its manifest line; one whose
     refinement fails keeps the mask of its scores. With `dry_run` all is checked and nothing is made. Started by
     torchrun, it does this process's share of the photos and returns when all are done.

@@ -155,7 +155,7 @@ class Plan(Setup):
 
 
 def make_plan(config: ExtractConfig, reporter: Reporter) -> Plan:
-    """Raises `UsageError` and its kin, `SetupError` when weights or device are missing."""
+    """Raises `UsageError` and related errors, `SetupError` when weights or device are missing."""
     earlier = None if config.overwrite else recorded_config(config.out)
     given = config
     config, usual_refiners = settle_quality(config, earlier)

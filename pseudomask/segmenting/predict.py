@@ -165,7 +165,7 @@ class PredictPlan:
 def predict(config: PredictConfig, reporter: Reporter | None = None) -> PredictResult:
     """Segment every photo of a folder (see `PredictConfig`).
 
-    Raises `UsageError` and its kin before anything is written, `SetupError` when weights or device are missing,
+    Raises `UsageError` and related errors before anything is written, `SetupError` when weights or device are missing,
     `PseudomaskError` when the disk fails. An unreadable photo only marks its manifest line. Started by torchrun, it
     does this process's share of the photos and returns when all are done.
     """
