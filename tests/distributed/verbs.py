@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def training(place: Path, run: Path) -> TrainClsConfig:
 
 def of(config: type[Any], base: TrainingOptions, **changes: Any) -> Any:
     """Settings of another training verb, as `base` has them."""
-    names = set(config.__dataclass_fields__) & set(TrainingOptions.__dataclass_fields__)
+    names = {field.name for field in fields(TrainingOptions)} & {field.name for field in fields(config)}
     return config(**{name: getattr(base, name) for name in names} | changes)
 
 
