@@ -226,12 +226,14 @@ def sweeps(
     return out, len(places)
 
 
+def passes(options: argparse.Namespace) -> Passes:
+    return Passes(parse_scales(options.scales), mirrored=False) if options.scales else PRESETS[options.tta]
+
+
 def quality(bench: Bench, options: argparse.Namespace, prototypes: dict[str, Path]) -> list[dict[str, Any]]:
     """mIoU of every row."""
     rows = methods(options.cams.split(";"), prototypes, bench.card)
-    seen = PRESETS[options.tta]
-    if options.scales:
-        seen = Passes(parse_scales(options.scales), mirrored=False)
+    seen = passes(options)
     names = ("background", *bench.card.classes)
     chosen = np.isin(np.arange(len(names)), [names.index(c) for c in CLASSES.split(",")])
     train, n_train = sweeps(bench, rows, options.data, "train", options.every, seen)
@@ -249,8 +251,8 @@ def quality(bench: Bench, options: argparse.Namespace, prototypes: dict[str, Pat
 
 def cost(bench: Bench, options: argparse.Namespace, prototypes: dict[str, Path]) -> list[dict[str, Any]]:
     """Processor seconds and memory of every row, in turns."""
-    seen = PRESETS[options.tta]
-    photo = tuple(view[0] for view in views((375, 500), options.tta))
+    seen = passes(options)
+    photo = tuple(view[0] for view in views((375, 500), seen.scales))
     rows = methods(options.cams.split(";"), prototypes, bench.card)
     seconds: dict[tuple[str, str, str], list[float]] = {key: [] for key in rows}
     memory: dict[tuple[str, str, str], int] = {}

@@ -18,7 +18,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +56,11 @@ TARGET = 1.5
 PHOTO = Path(__file__).parents[1] / "examples" / "photos" / "cat_chelsea.jpg"
 
 
-def views(size: tuple[int, int], preset: Tta) -> list[Tensor]:
-    """One smooth random photo at every scale of a preset of `--tta`: uint8 (1, h, w, 3) each."""
+def views(size: tuple[int, int], scales: Sequence[float]) -> list[Tensor]:
+    """One smooth random photo at every scale: uint8 (1, h, w, 3) each."""
     coarse = torch.rand(1, 3, *(max(1, side // 16) for side in size))
     found = []
-    for scale in PRESETS[preset].scales:
+    for scale in scales:
         shape = [round(side * scale) for side in size]
         found.append((F.interpolate(coarse, shape, mode="bicubic").clamp(0, 1) * 255).byte().permute(0, 2, 3, 1))
     return found
@@ -69,7 +69,7 @@ def views(size: tuple[int, int], preset: Tta) -> list[Tensor]:
 def making(network: CamNetwork, method: MapMethod, size: tuple[int, int], preset: Tta) -> Callable[[], object]:
     """The making of a photo's maps."""
     device = next(network.parameters()).device
-    photo = [view.to(device) for view in views(size, preset)]
+    photo = [view.to(device) for view in views(size, PRESETS[preset].scales)]
     index, valid = torch.tensor([[0, 1]], device=device), torch.ones(1, 2, dtype=torch.bool, device=device)
     return lambda: multiscale_maps(
         network, method, photo, index, valid, mirrored=PRESETS[preset].mirrored,
