@@ -78,13 +78,14 @@ def _check(step: Step) -> None:
 
 
 def _check_evaluate(step: Step) -> None:
+    from pseudomask.measuring.coco_truth import is_instances
     from pseudomask.running.listing import find_files
 
     try:
-        truths = find_files(step.config.gt, ".png")
+        there = is_instances(step.config.gt) or find_files(step.config.gt, ".png")
     except UsageError as error:
         raise named(error, step) from error
-    if not truths:
+    if not there:
         raise UsageError(f"{step.label}: {step.config.gt}: no truth mask (.png) found")
     if step.config.sweep and step.config.threshold is not None:
         raise UsageError(f"{step.label}: `sweep` and `threshold` cannot be combined; give one of them")

@@ -83,11 +83,19 @@ def write_resolved(chain: Chain) -> None:
 def resolved(chain: Chain) -> str:
     """TOML with all settings, including defaults, except those without a value."""
     lines = [f"# Resolved from {json.dumps(str(chain.file))}, with all defaults.", f"out = {_toml(chain.out)}"]
+    for part in chain.data:
+        lines += ["", "[[data]]", f"path = {_toml(part.path)}"]
+        lines += [f"count = {part.count}"] if part.count is not None else []
+        lines += [f"from = {_toml(part.source)}"] if part.source else []
     for step in chain.steps:
         several = step.verb.several
         lines += ["", f"[[{step.verb.name}]]" if several else f"[{step.verb.name}]"]
         if step.name is not None:
             lines.append(f"name = {_toml(step.name)}")
+        if step.published is not None:
+            lines.append(f"published = {step.published!r}")
+        if step.protocol:
+            lines.append(f"protocol = {_toml(step.protocol)}")
         for setting in settings(step.verb.config):
             value = getattr(step.config, setting.name)
             if value is not None and setting.name not in ("dry_run", "overwrite"):

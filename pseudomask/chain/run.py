@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pseudomask.chain.checks import named, ready, window
+from pseudomask.chain.data import ADVICE, cut_down, examine, report
 from pseudomask.chain.plan import plan
 from pseudomask.chain.record import (
     Entry,
@@ -108,6 +109,12 @@ def run(config: RunConfig, reporter: Reporter | None = None) -> RunResult:
         )
     reporter = reporter or SilentReporter()
     chain = plan(config.config, os.environ)
+    data = examine(chain)
+    if data.problems:
+        report(data, reporter)
+        if not config.partial:
+            raise UsageError(f"{config.config}: the data is not complete ({len(data.problems)} problems, above); {ADVICE}")
+        chain = cut_down(chain, data, write=not config.dry_run)
     steps = window(chain, config.from_, config.until)
     before = read_entries(chain)
     entries = [_with_history(entry_of(step), before) for step in chain.steps]

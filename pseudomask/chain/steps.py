@@ -19,6 +19,9 @@ class Step:
     Attributes:
         label: its verb, and its name if it has one.
         needs: labels of earlier steps whose products it uses.
+        published, protocol: for an evaluation, a published mean IoU in percent to show beside it, and how that one was
+            measured.
+        repeat: which repetition with another seed it belongs to; 0 is the file's own.
     """
 
     verb: Verb
@@ -26,6 +29,9 @@ class Step:
     config: Any
     name: str | None = None
     needs: frozenset[str] = frozenset()
+    published: float | None = None
+    protocol: str = ""
+    repeat: int = 0
 
     @property
     def output(self) -> Path:
@@ -35,9 +41,25 @@ class Step:
 
 
 @dataclass(frozen=True)
+class DataPart:
+    """A part of the data that a chain expects.
+
+    Attributes:
+        path: a folder of files, a list of names, or any other file.
+        count: of files in the folder, or names in the list; None where it is not known.
+        source: where it is got, in words.
+    """
+
+    path: Path
+    count: int | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True)
 class Chain:
-    """Steps in their order, and the folder below which they write."""
+    """Steps in their order, the folder below which they write, and what the file expects of the data."""
 
     file: Path
     out: Path
     steps: tuple[Step, ...]
+    data: tuple[DataPart, ...] = ()

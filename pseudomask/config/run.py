@@ -17,5 +17,8 @@ class RunConfig:
         None, "Start at this step and use the results of earlier steps as they are.", "Run", metavar="STEP"
     )
     until: str | None = option(None, "Stop after this step.", "Run", metavar="STEP")
+    partial: bool = option(
+        False, "If the file expects data that is not all there, run with what is there instead of refusing.", "Run"
+    )
     overwrite: bool = option(False, "Redo steps whose settings changed; keep the others.", "Run")
     dry_run: bool = option(False, "Print what each step would do, and stop.", "Run")
