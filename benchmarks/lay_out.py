@@ -3,8 +3,8 @@
     python -m benchmarks.lay_out OUT --voc DATA --coco DATA --train-aug 48 --train 24 --val 12
 
 VOC's DATA has JPEGImages, SegmentationClass, ImageSets/{train,train_aug,val}.txt and labels.csv, COCO's has images and
-instances.json. Photos and masks are linked, annotations are written: VOC's XML holds names only, without boxes. Every fifth
-of COCO's photos becomes one of val2014.
+instances.json. Photos and masks are linked, annotations are written: VOC's XML holds names only, without boxes. Every
+fifth of COCO's photos becomes one of val2014.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ def lay_out_voc(data: Path, out: Path, numbers: dict[str, int | None]) -> Path:
     kept = {name: _spread(names, numbers.get(name)) for name, names in lists.items()}
     more = [name for name in kept["train_aug"] if name not in kept["train"]]
     kept["train_aug"] = [*kept["train"], *more][: numbers.get("train_aug")]
-    _write(root / "ImageSets" / "Segmentation", {f"{name}.txt": "\n".join(names) + "\n" for name, names in kept.items()})
+    _write(
+        root / "ImageSets" / "Segmentation", {f"{name}.txt": "\n".join(names) + "\n" for name, names in kept.items()}
+    )
     used = {name for names in kept.values() for name in names}
     with (data / "labels.csv").open(newline="") as file:
         tags = {Path(row["filename"]).stem: row["labels"].split(";") for row in csv.DictReader(file)}

@@ -21,10 +21,19 @@ def check_inputs(step: Step, made: set[Path]) -> None:
             continue
         if name in ("list", "val_list") and str(value) == "-":
             raise UsageError(f"{step.label}: a list from standard input can be read only once; give a file")
-        if not value.exists():
+        if not value.exists() and not _names_weights(name, value):
             raise UsageError(f"{step.label}: {name.replace('_', '-')} {value}: no such file or folder")
     if step.verb.name == "evaluate":
         _check_evaluate(step)
+
+
+def _names_weights(setting: str, value: Path) -> bool:
+    """Whether a value names weights that come with pseudomask or that it downloads, not a file."""
+    from pseudomask.networks.store import NAMED
+
+    return (setting in ("weights", "backbone_weights") and str(value) in NAMED) or (
+        setting == "backbone_weights" and str(value) == "torchvision"
+    )
 
 
 def check_later(step: Step) -> None:

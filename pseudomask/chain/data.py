@@ -200,7 +200,7 @@ def cut_down(chain: Chain, data: Data, *, write: bool) -> Chain:
         own = {name: some for (label, name), some in names.items() if label == step.label}
         changes = {name: paths[step.label, name] if some else None for name, some in own.items()}
         cut.append(replace(step, config=replace(step.config, **changes)))
-    return replace(chain, steps=tuple(cut))
+    return replace(chain, steps=tuple(cut), partial=True)
 
 
 def _holds(path: Path, text: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -197,8 +197,8 @@ def _own(verb: Verb, entries: Entries, known: Mapping[str, Setting], where: str)
     for key, (value, source) in entries.items():
         setting = _setting(verb, known, key)
         if setting is None:
-            extra = ("name", "of") if verb.several else ()
-            extra += ("published", "protocol") if verb.name == "evaluate" else ()
+            extra = ["name", "of"] if verb.several else []
+            extra += ["published", "protocol"] if verb.name == "evaluate" else []
             raise UsageError(f"{source}: unknown key{did_you_mean(key, [*known, *verb.aliases, *extra])}")
         if setting.name == "dry_run":
             raise UsageError(f"{source}: {_DRY_RUN}")

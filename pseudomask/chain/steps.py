@@ -12,6 +12,10 @@ STEPS = {name: verb for name, verb in VERBS.items() if verb.writes}
 """The verbs that can be steps, in the order in which a chain runs them."""
 
 
+MARK = " #"
+"""What stands in a label between the step and the number of its repetition."""
+
+
 @dataclass(frozen=True)
 class Step:
     """A step with all its settings.
@@ -32,6 +36,11 @@ class Step:
     published: float | None = None
     protocol: str = ""
     repeat: int = 0
+
+    @property
+    def base(self) -> str:
+        """The label in the file, without that of a repetition."""
+        return self.label.partition(MARK)[0]
 
     @property
     def output(self) -> Path:
@@ -57,9 +66,16 @@ class DataPart:
 
 @dataclass(frozen=True)
 class Chain:
-    """Steps in their order, the folder below which they write, and what the file expects of the data."""
+    """Steps in their order, the folder below which they write, and what the file expects of the data.
+
+    Attributes:
+        found: what of the data is there, as in chain.json.
+        partial: whether the steps were cut down to it.
+    """
 
     file: Path
     out: Path
     steps: tuple[Step, ...]
     data: tuple[DataPart, ...] = ()
+    found: tuple[dict[str, Any], ...] = ()
+    partial: bool = False

@@ -27,7 +27,9 @@ def take_published(entries: Entries) -> tuple[float | None, str]:
     """A published mean IoU to compare an evaluation with, in percent, and how that one was measured."""
     number, where = entries.pop("published", (None, ""))
     protocol, place = entries.pop("protocol", ("", ""))
-    if number is not None and (not isinstance(number, int | float) or isinstance(number, bool) or not 0 < number <= 100):
+    if number is not None and (
+        not isinstance(number, int | float) or isinstance(number, bool) or not 0 < number <= 100
+    ):
         raise UsageError(f"{where}: must be a mean IoU in percent, not {number!r}")
     if not isinstance(protocol, str):
         raise UsageError(f"{place}: must be text, not {protocol!r}")

@@ -1,7 +1,7 @@
 """True masks drawn from a COCO instances file, one at a time.
 
-The file of COCO's training photos takes gigabytes as Python objects. So only its text stays in memory, with the place of
-each photo's annotations in it; these are read when the photo is drawn.
+The file of COCO's training photos takes gigabytes as Python objects. So only its text stays in memory, with the place
+of each photo's annotations in it; these are read when the photo is drawn.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -28,6 +28,7 @@ from pseudomask.suggest import did_you_mean_path
 Crowds = Literal["ignore", "background"]
 
 _SPACE = re.compile(r"[ \t\r\n]*")
+Rules = Mapping[str, Callable[[dict[str, Any], int, int], None]]
 _Span = tuple[int, int, int, bool]
 """A category, the place of an annotation in the text, and whether it is a crowd."""
 
@@ -89,9 +90,9 @@ class CocoTruth(Coding):
 def read_coco_truth(path: Path, names: tuple[str, ...] | None, crowds: Crowds, ignore: int) -> CocoTruth:
     """Find every photo's annotations in an instances file.
 
-    names: all classes, background first, among which the categories are found by name; without it, they count from 1 in
-    the order of their ids. Raises `LabelError` for a file of another kind, an id that is used twice, or an annotation of
-    an unknown photo or category; `UsageError` for a category that is not in the class list.
+    names: all classes, background first, among which the categories are found by name; without it, they count from 1
+    in the order of their ids. Raises `LabelError` for a file of another kind, an id that is used twice, or an
+    annotation of an unknown photo or category; `UsageError` for a category that is not in the class list.
     """
     text = read_text(path)
     images: dict[Any, str] = {}
@@ -116,7 +117,7 @@ def read_coco_truth(path: Path, names: tuple[str, ...] | None, crowds: Crowds, i
         span = (int(row["category_id"]), begin, end, bool(row.get("iscrowd")))
         spans.setdefault(row["image_id"], []).append(span)
 
-    rules = {"images": image, "categories": category, "annotations": annotation}
+    rules: Rules = {"images": image, "categories": category, "annotations": annotation}
     try:
         missing = rules.keys() - set(_rows(text, rules))
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
@@ -155,7 +156,7 @@ def _indices(categories: dict[int, str], names: tuple[str, ...] | None, path: Pa
     return {number: names.index(name) for number, name in categories.items()}
 
 
-def _rows(text: str, rules: dict[str, Callable[[dict[str, Any], int, int], None]]) -> Iterator[str]:
+def _rows(text: str, rules: Rules) -> Iterator[str]:
     """Hand each row of the top level's lists, with its place in the text, to its rule; yields the lists' names.
 
     Only one row is in memory at a time. Raises `ValueError` for anything but an object of lists and other values.
