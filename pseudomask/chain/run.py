@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 from pseudomask.chain.checks import named, ready, window
 from pseudomask.chain.data import ADVICE, cut_down, examine, report
+from pseudomask.chain.forecast import forecast
 from pseudomask.chain.outcome import RunResult
 from pseudomask.chain.page import comparisons, write_run_page
 from pseudomask.chain.plan import plan
@@ -34,6 +35,7 @@ from pseudomask.chain.status import StepStatus, Survey, fingerprint
 from pseudomask.chain.steps import Chain, Step
 from pseudomask.config import RunConfig
 from pseudomask.errors import PseudomaskError, UsageError
+from pseudomask.quoting import count
 from pseudomask.running.holder import holding
 from pseudomask.running.ranks import ranks
 from pseudomask.running.reporter import Reporter, SilentReporter
@@ -66,9 +68,9 @@ def run(config: RunConfig, reporter: Reporter | None = None) -> RunResult:
         report(data, reporter)
         if not config.partial:
             raise UsageError(
-                f"{config.config}: the data is not complete ({len(data.problems)} problems, above); {ADVICE}"
+                f"{config.config}: the data is not complete ({count(len(data.problems), 'problem')}, above); {ADVICE}"
             )
-        chain = cut_down(chain, data, write=not config.dry_run)
+        chain = cut_down(chain, data, write=not (config.dry_run or config.check))
     labels = {step.label for step in window(chain, config.from_, config.until)}
     chain = replace(repeated(chain, config.seeds), found=tuple(part.to_json() for part in data.parts))
     steps = tuple(step for step in chain.steps if step.base in labels)
@@ -79,12 +81,14 @@ def run(config: RunConfig, reporter: Reporter | None = None) -> RunResult:
     by_label = {entry["step"]: entry for entry in entries}
     for entry in entries:
         entry["status"] = "waiting" if entry["step"] in statuses else "left out"
-    if config.dry_run:
+    if config.dry_run or config.check:
         for label, status in statuses.items():
             by_label[label] |= {"status": _PLANNED[status.state], "why": status.why}
         findings = (finding.text for one in statuses.values() for finding in getattr(one.result, "findings", ()))
         for text in dict.fromkeys(findings):  # trainings on the same tags have the same findings
             reporter.warn(text)
+        if config.check:
+            return forecast(chain, steps, statuses, entries, reporter)
         return RunResult(chain.out, entries, dry=True, document=document(chain, entries, None))
     with holding(chain.out):
         return _run_steps(chain, steps, statuses, entries, survey, reporter)

@@ -27,4 +27,9 @@ class RunConfig:
         False, "If the file expects data that is not all there, run with what is there instead of refusing.", "Run"
     )
     overwrite: bool = option(False, "Redo steps whose settings changed; keep the others.", "Run")
+    check: bool = option(
+        False,
+        "Try each step on a few photos, print what the chain would take (time, disk, memory) and stop.",
+        "Run",
+    )
     dry_run: bool = option(False, "Print what each step would do, and stop.", "Run")
