@@ -67,6 +67,7 @@ def _check(step: Step) -> None:
             settled(config, split.training)
     elif step.verb.name == "extract":
         from pseudomask.data.collection import collect
+        from pseudomask.extracting.setup import refuse_auto
         from pseudomask.extraction import check_chain
         from pseudomask.maps import check_method
         from pseudomask.maps.cams import check_cam
@@ -74,6 +75,7 @@ def _check(step: Step) -> None:
         from pseudomask.running.layout import plan_outputs
 
         passes(config)
+        refuse_auto(config)
         if config.method is not None:
             check_method(config.method)
         if config.cam is not None:

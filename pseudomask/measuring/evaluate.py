@@ -168,7 +168,7 @@ def _other_files(folder: Path) -> str:
 def _folder_doubts(pred: Path, truth: Path, made: MadeFolder) -> Iterator[Doubt]:
     if pred.resolve() == truth.resolve():
         yield Doubt("same-folder", f"{pred} is compared with itself")
-    elif made.classes is None and _made_folder(truth).classes is not None:
+    elif made.classes is None and truth.is_dir() and _made_folder(truth).classes is not None:
         yield Doubt("order", f"the true masks in {truth} were made by pseudomask; give PRED first, then GT")
 
 

@@ -1,4 +1,4 @@
-"""The papers' protocols of examples/, on tiny photos laid out as the official folders: every step, kills, seeds, a trial."""
+"""The papers' protocols of examples/ on tiny photos in the official folders: every step, kills, seeds, a trial."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ NAMES = ("voc2012-recam", "voc2012-cpmc", "coco2014-recam")
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     official.write_voc(tmp_path)
     official.write_coco(tmp_path)
     tiny.write_backbone(tmp_path / "backbone.safetensors")
@@ -38,7 +37,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         monkeypatch.delenv(name, raising=False)
     for name, value in official.SMALL.items():
         monkeypatch.setenv(f"PSEUDOMASK_{name}", value)
-    yield tmp_path
+    return tmp_path
 
 
 def do(name: str, reporter: Any = None, **more: Any) -> RunResult:
@@ -121,9 +120,8 @@ def test_seeds_are_added_to_a_finished_run(place: Path) -> None:
     assert loss["mean"] == pytest.approx(sum(values) / 3)
     assert (loss["low"], loss["high"]) == (min(values), max(values))
     assert "means over 3 seeds" in Path("runs/voc2012-recam/run.html").read_text()
-    assert set(
-        entry["status"] for entry in do("voc2012-recam", until="extract", seeds=2).steps if "extract" in entry["step"]
-    ) == {"skipped"}
+    again = do("voc2012-recam", until="extract", seeds=2)
+    assert {entry["status"] for entry in again.steps if "extract" in entry["step"]} == {"skipped"}
 
 
 @pytest.mark.slow
@@ -158,7 +156,7 @@ def test_an_annotation_file_of_another_year_is_named(place: Path) -> None:
     folder = Path("coco/annotations")
     (folder / "instances_train2014.json").rename(folder / "instances_train2017.json")
     ear = tiny.Ear()
-    with pytest.raises(UsageError, match="no data for any step|not complete"):
+    with pytest.raises(UsageError, match=r"no data for any step|not complete"):
         do("coco2014-recam", ear, dry_run=True, until="extract")
     assert any("instances_train2017.json is of another year" in line for line in ear.warnings)
 
