@@ -25,6 +25,7 @@ SMALL = {
     "BATCH_SIZE": "4",
     "LR": "0.01",
     "LR_HEAD": "0.01",
+    "CALIBRATE_LR_HEAD": "1.0",
     "SCALES": "1.0",
     "FLIP": "false",
     "BACKBONE": tiny.NARROW,
