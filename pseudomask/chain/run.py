@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 
 from pseudomask.chain.checks import named, ready, window
 from pseudomask.chain.data import ADVICE, cut_down, examine, report
-from pseudomask.chain.forecast import forecast
 from pseudomask.chain.outcome import RunResult
 from pseudomask.chain.page import comparisons, write_run_page
 from pseudomask.chain.plan import plan
@@ -88,6 +87,8 @@ def run(config: RunConfig, reporter: Reporter | None = None) -> RunResult:
         for text in dict.fromkeys(findings):  # trainings on the same tags have the same findings
             reporter.warn(text)
         if config.check:
+            from pseudomask.chain.forecast import forecast  # imports torch
+
             return forecast(chain, steps, statuses, entries, reporter)
         return RunResult(chain.out, entries, dry=True, document=document(chain, entries, None))
     with holding(chain.out):
