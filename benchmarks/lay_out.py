@@ -85,8 +85,9 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--voc", type=Path)
     parser.add_argument("--coco", type=Path)
-    for name in ("train-aug", "train", "val"):
-        parser.add_argument(f"--{name}", type=int, help="number of names in this list of VOC; by default all")
+    parser.add_argument("--train-aug", type=int, help="number of names in this list of VOC; by default all")
+    parser.add_argument("--train", type=int, help="the same")
+    parser.add_argument("--val", type=int, help="the same")
     options = parser.parse_args()
     if options.voc:
         numbers = {"train_aug": options.train_aug, "train": options.train, "val": options.val}

@@ -172,7 +172,4 @@ def test_lists_are_cut_down_to_what_is_there(place: Path) -> None:
     shutil.rmtree(root / "SegmentationClass")
     result = do("voc2012-recam", ear, dry_run=True)
     assert not any(entry["verb"] == "evaluate" for entry in result.steps)
-    assert (
-        "left out: evaluate seeds, evaluate seeds-best, evaluate masks, evaluate val"
-        in "\n".join(ear.warnings)
-    )
+    assert "left out: evaluate seeds, evaluate seeds-best, evaluate masks, evaluate val" in "\n".join(ear.warnings)
