@@ -11,7 +11,7 @@ verbs on first use and imports no more than the verb needs.
 
 from __future__ import annotations
 
-from pseudomask.chain.run import RunResult as RunResult
+from pseudomask.chain.outcome import RunResult as RunResult
 from pseudomask.chain.run import run as run
 from pseudomask.checking.check import check as check
 from pseudomask.checking.result import CheckResult as CheckResult

@@ -88,6 +88,7 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
             truth_palette=config.truth_palette,
             pred_map=config.pred_map,
             pred_palette=config.pred_palette,
+            truth_crowds=config.truth_crowds,
             workers=workers,
             by_class=made is not None,
             progress=advance,

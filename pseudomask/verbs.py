@@ -154,7 +154,7 @@ def _weights(config: Any, result: Any) -> Sequence[object]:
 
 
 def _out(config: Any, result: Any) -> Sequence[object]:
-    return () if config.dry_run else (result.out,)
+    return () if config.dry_run or getattr(config, "check", False) else (result.out,)
 
 
 _EXTRACT_NEXT = "extract {images} MASKS --labels {labels} --weights {weights} --method cpmc"

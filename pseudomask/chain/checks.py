@@ -21,10 +21,19 @@ def check_inputs(step: Step, made: set[Path]) -> None:
             continue
         if name in ("list", "val_list") and str(value) == "-":
             raise UsageError(f"{step.label}: a list from standard input can be read only once; give a file")
-        if not value.exists():
+        if not value.exists() and not _names_weights(name, value):
             raise UsageError(f"{step.label}: {name.replace('_', '-')} {value}: no such file or folder")
     if step.verb.name == "evaluate":
         _check_evaluate(step)
+
+
+def _names_weights(setting: str, value: Path) -> bool:
+    """Whether a value names weights that come with pseudomask or that it downloads, not a file."""
+    from pseudomask.networks.store import NAMED
+
+    return (setting in ("weights", "backbone_weights") and str(value) in NAMED) or (
+        setting == "backbone_weights" and str(value) == "torchvision"
+    )
 
 
 def check_later(step: Step) -> None:
@@ -58,6 +67,7 @@ def _check(step: Step) -> None:
             settled(config, split.training)
     elif step.verb.name == "extract":
         from pseudomask.data.collection import collect
+        from pseudomask.extracting.setup import refuse_auto
         from pseudomask.extraction import check_chain
         from pseudomask.maps import check_method
         from pseudomask.maps.cams import check_cam
@@ -65,6 +75,7 @@ def _check(step: Step) -> None:
         from pseudomask.running.layout import plan_outputs
 
         passes(config)
+        refuse_auto(config)
         if config.method is not None:
             check_method(config.method)
         if config.cam is not None:
@@ -78,13 +89,14 @@ def _check(step: Step) -> None:
 
 
 def _check_evaluate(step: Step) -> None:
+    from pseudomask.measuring.coco_truth import is_instances
     from pseudomask.running.listing import find_files
 
     try:
-        truths = find_files(step.config.gt, ".png")
+        there = is_instances(step.config.gt) or find_files(step.config.gt, ".png")
     except UsageError as error:
         raise named(error, step) from error
-    if not truths:
+    if not there:
         raise UsageError(f"{step.label}: {step.config.gt}: no truth mask (.png) found")
     if step.config.sweep and step.config.threshold is not None:
         raise UsageError(f"{step.label}: `sweep` and `threshold` cannot be combined; give one of them")

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pseudomask.chain.steps import STEPS
+from pseudomask.chain.steps import STEPS, DataPart
 from pseudomask.config.sources import load_toml
 from pseudomask.errors import UsageError
 from pseudomask.suggest import did_you_mean
+
+DATA = "data"
+"""The tables that say what data the chain expects."""
 
 Entries = dict[str, tuple[object, str]]
 """Key, with dashes → its value and its location, for errors."""
@@ -31,6 +34,7 @@ class ChainFile:
     path: Path
     top: Entries
     tables: tuple[Table, ...]
+    data: tuple[DataPart, ...] = ()
 
     @property
     def refined_later(self) -> bool:
@@ -46,6 +50,7 @@ class ChainFile:
 def read_file(path: Path) -> ChainFile:
     """Read a chain file. Raises `UsageError` if it is missing, not TOML, or has no tables or unknown ones."""
     content = load_toml(path, str(path))
+    data = _data(content.pop(DATA, []), path)
     tables = {name: value for name, value in content.items() if _is_table(value)}
     for name, value in tables.items():
         if name == "run":
@@ -65,7 +70,25 @@ def read_file(path: Path) -> ChainFile:
         where = f"{path} [[{verb}]]" if isinstance(value, list) else f"{path} [{verb}]"
         found += [Table(verb, where, _entries(one, where)) for one in (value if isinstance(value, list) else [value])]
     top = {name: value for name, value in content.items() if name not in tables}
-    return ChainFile(path, _entries(top, str(path)), tuple(found))
+    return ChainFile(path, _entries(top, str(path)), tuple(found), data)
+
+
+def _data(tables: object, path: Path) -> tuple[DataPart, ...]:
+    """The [[data]] tables: `path`, and if known `count` and `from`."""
+    if not isinstance(tables, list) or not all(isinstance(one, dict) for one in tables):
+        raise UsageError(f"{path}: write the expected data as [[{DATA}]], one table per file or folder")
+    found = []
+    for one in tables:
+        where, number = one.pop("path", None), one.pop("count", None)
+        source = one.pop("from", "")
+        if one:
+            raise UsageError(f"{path} [[{DATA}]]: unknown key {next(iter(one))!r}; it has path, count and from")
+        if not isinstance(where, str) or not where or "\0" in where:
+            raise UsageError(f"{path} [[{DATA}]]: `path` must be a path, not {where!r}")
+        if not (number is None or (type(number) is int and number > 0)) or not isinstance(source, str):
+            raise UsageError(f"{path} [[{DATA}]] {where}: `count` must be a number, and `from` text")
+        found.append(DataPart(Path(where), number, source))
+    return tuple(found)
 
 
 def _is_table(value: object) -> bool:

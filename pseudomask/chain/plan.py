@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from pseudomask.chain.file import ChainFile, Entries, Table, read_file
 from pseudomask.chain.steps import STEPS, Chain, Step
+from pseudomask.chain.words import take_published, take_word
 from pseudomask.config.common import TagOptions
 from pseudomask.config.refiners import NAMES as REFINERS
 from pseudomask.config.settings import Setting, settings
@@ -93,7 +94,7 @@ def plan(path: Path, environment: Mapping[str, str]) -> Chain:
                 f"{file.top[key][1]}: it would apply to {' and '.join(labels)}, where it has different meanings; put "
                 "it in their tables"
             )
-    return Chain(path, out, tuple(steps))
+    return Chain(path, out, tuple(steps), file.data)
 
 
 def _trains(label: str) -> bool:
@@ -138,9 +139,10 @@ def _step(
 ) -> Step:
     verb = STEPS[table.verb]
     entries = dict(table.entries)
-    of = _word(entries, "of", made.masks) if verb.several else None
-    name = (_word(entries, "name", None) if verb.several else None) or of
+    of = take_word(entries, "of", made.masks) if verb.several else None
+    name = (take_word(entries, "name", None) if verb.several else None) or of
     label = verb.name if name is None else f"{verb.name} {name}"
+    published, protocol = take_published(entries) if verb.name == "evaluate" else (None, "")
     own = _own(verb, entries, known, table.where)
     if of is not None and verb.source in own:
         raise UsageError(f"{table.where}: `of` and a folder of masks cannot be combined; give one of them")
@@ -179,9 +181,10 @@ def _step(
     if verb.name == "extract" and file.refined_later:
         values.setdefault("refine", ("none",))
     try:
-        return Step(verb, label, verb.config(**(values | fixed)), name)
+        config = verb.config(**(values | fixed))
     except ValueError as error:
         raise UsageError(f"{table.where}: {error}") from error
+    return Step(verb, label, config, name, published=published, protocol=protocol)
 
 
 def _in(environment: Mapping[str, str], verb: Verb, setting: Setting) -> bool:
@@ -194,7 +197,8 @@ def _own(verb: Verb, entries: Entries, known: Mapping[str, Setting], where: str)
     for key, (value, source) in entries.items():
         setting = _setting(verb, known, key)
         if setting is None:
-            extra = ("name", "of") if verb.several else ()
+            extra = ["name", "of"] if verb.several else []
+            extra += ["published", "protocol"] if verb.name == "evaluate" else []
             raise UsageError(f"{source}: unknown key{did_you_mean(key, [*known, *verb.aliases, *extra])}")
         if setting.name == "dry_run":
             raise UsageError(f"{source}: {_DRY_RUN}")
@@ -202,21 +206,6 @@ def _own(verb: Verb, entries: Entries, known: Mapping[str, Setting], where: str)
             raise UsageError(f"{where}: '{key}' is given twice, under two names")
         own[setting.name] = (value, source)
     return own
-
-
-def _word(entries: Entries, key: str, valid: Iterable[str] | None) -> str | None:
-    """A name in a table: one of `valid`, or, if that is None, any name that a file can have."""
-    value, where = entries.pop(key, (None, ""))
-    if value is None:
-        return None
-    if not isinstance(value, str) or not value:
-        raise UsageError(f"{where}: must be a name, not {value!r}")
-    if valid is not None and value not in valid:
-        known = " or ".join(valid) or "none"
-        raise UsageError(f"{where}: {value!r} is not an earlier step that makes masks; there is {known}")
-    if valid is None and not value.replace("-", "").replace("_", "").replace(".", "").isalnum():
-        raise UsageError(f"{where}: a name may contain only letters, digits, dots and dashes, not {value!r}")
-    return value
 
 
 def _below(verb: Verb, name: str | None) -> str:
@@ -239,7 +228,7 @@ def _linked(step: Step, before: Sequence[Step]) -> Step:
                 needs.add(other.label)
                 if name == "seeds" and not other.config.scores:
                     raise UsageError(f"{step.label} starts from scores, but {other.label} writes none (scores = false)")
-    return Step(step.verb, step.label, step.config, step.name, frozenset(needs))
+    return replace(step, needs=frozenset(needs))
 
 
 def _same(one: Path, other: Path) -> bool:

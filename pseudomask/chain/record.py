@@ -29,6 +29,7 @@ def entry_of(step: Step) -> Entry:
     return {
         "step": step.label,
         "verb": step.verb.name,
+        "repeat": step.repeat,
         "status": "waiting",
         "why": "",
         "seconds": 0.0,
@@ -56,8 +57,10 @@ def read_entries(chain: Chain) -> dict[str, Entry]:
         ) from error
 
 
-def document(chain: Chain, entries: Sequence[Entry], exit_code: int | None) -> dict[str, Any]:
-    """The content of chain.json; `exit_code` is None while the chain runs."""
+def document(
+    chain: Chain, entries: Sequence[Entry], exit_code: int | None, numbers: Sequence[dict[str, Any]] = ()
+) -> dict[str, Any]:
+    """The content of chain.json; while the chain runs, `exit_code` is None and `numbers` (of `spread`) is empty."""
     return {
         "schema": SCHEMA,
         "file": str(chain.file),
@@ -66,13 +69,16 @@ def document(chain: Chain, entries: Sequence[Entry], exit_code: int | None) -> d
         "exit_code": exit_code,
         "packages": package_versions(),
         "platform": platform_facts(),
+        "data": list(chain.found),
+        "partial": chain.partial,
         "steps": list(entries),
+        "numbers": list(numbers),
     }
 
 
-def write_summary(chain: Chain, entries: Sequence[Entry], exit_code: int | None) -> None:
-    text = json.dumps(document(chain, entries, exit_code), indent=2, ensure_ascii=True)
-    atomic_text(chain.out / SUMMARY, text + "\n")
+def write_summary(chain: Chain, content: dict[str, Any]) -> None:
+    """Write what `document` gave."""
+    atomic_text(chain.out / SUMMARY, json.dumps(content, indent=2, ensure_ascii=True) + "\n")
 
 
 def write_resolved(chain: Chain) -> None:
@@ -83,11 +89,19 @@ def write_resolved(chain: Chain) -> None:
 def resolved(chain: Chain) -> str:
     """TOML with all settings, including defaults, except those without a value."""
     lines = [f"# Resolved from {json.dumps(str(chain.file))}, with all defaults.", f"out = {_toml(chain.out)}"]
-    for step in chain.steps:
+    for part in chain.data:
+        lines += ["", "[[data]]", f"path = {_toml(part.path)}"]
+        lines += [f"count = {part.count}"] if part.count is not None else []
+        lines += [f"from = {_toml(part.source)}"] if part.source else []
+    for step in (one for one in chain.steps if not one.repeat):
         several = step.verb.several
         lines += ["", f"[[{step.verb.name}]]" if several else f"[{step.verb.name}]"]
         if step.name is not None:
             lines.append(f"name = {_toml(step.name)}")
+        if step.published is not None:
+            lines.append(f"published = {step.published!r}")
+        if step.protocol:
+            lines.append(f"protocol = {_toml(step.protocol)}")
         for setting in settings(step.verb.config):
             value = getattr(step.config, setting.name)
             if value is not None and setting.name not in ("dry_run", "overwrite"):

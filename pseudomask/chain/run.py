@@ -12,11 +12,12 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, replace
 
 from pseudomask.chain.checks import named, ready, window
+from pseudomask.chain.data import ADVICE, cut_down, examine, report
+from pseudomask.chain.outcome import RunResult
+from pseudomask.chain.page import comparisons, write_run_page
 from pseudomask.chain.plan import plan
 from pseudomask.chain.record import (
     Entry,
@@ -26,12 +27,14 @@ from pseudomask.chain.record import (
     write_resolved,
     write_summary,
 )
-from pseudomask.chain.results import keep, short
+from pseudomask.chain.repeats import repeated
+from pseudomask.chain.results import keep
+from pseudomask.chain.spread import spreads
 from pseudomask.chain.status import StepStatus, Survey, fingerprint
 from pseudomask.chain.steps import Chain, Step
 from pseudomask.config import RunConfig
 from pseudomask.errors import PseudomaskError, UsageError
-from pseudomask.quoting import duration
+from pseudomask.quoting import count
 from pseudomask.running.holder import holding
 from pseudomask.running.ranks import ranks
 from pseudomask.running.reporter import Reporter, SilentReporter
@@ -43,55 +46,6 @@ _PLANNED = {
     "redo": "to redo",
     "wait": "after earlier steps",
 }
-
-
-@dataclass
-class RunResult:
-    """The result of a chain.
-
-    Attributes:
-        out: the folder for its outputs.
-        steps: as in chain.json: step, status (done, skipped, failed, stopped, waiting; after a dry run what would
-            happen), why, seconds, place, results, config.
-        exit_code: 0, that of the step that failed, or 130/143 after a signal.
-        document: the content of chain.json.
-    """
-
-    out: Path
-    steps: list[Entry]
-    exit_code: int = 0
-    dry: bool = False
-    document: dict[str, Any] = field(default_factory=dict)
-
-    def rows(self) -> list[tuple[str, str, str, str, str]]:
-        """Step, status, time, result and output of each step, for people."""
-        return [
-            (
-                entry["step"],
-                entry["status"],
-                duration(entry["seconds"]) if entry["seconds"] else "",
-                short(entry["results"]),
-                entry["place"],
-            )
-            for entry in self.steps
-        ]
-
-    def summary(self) -> list[tuple[str, str]]:
-        return [(row[0], ", ".join(word for word in row[1:] if word)) for row in self.rows()]
-
-    def table(self) -> tuple[list[str], list[list[str]]]:
-        """Header and rows, without empty columns; outputs are relative to `out`."""
-        rows = [(*row[:-1], _below(row[-1], self.out)) for row in self.rows()]
-        header = ("step", "what", "time", "result", f"below {self.out}")
-        keep = [i for i in range(len(header)) if any(row[i] for row in rows)]
-        return [header[i] for i in keep], [[row[i] for i in keep] for row in rows]
-
-    def notes(self) -> list[str]:
-        """After a dry run, the reasons why steps would be redone."""
-        return [f"{entry['step']}: {entry['why']}" for entry in self.steps if entry["why"] and self.dry]
-
-    def to_json(self) -> dict[str, Any]:
-        return self.document
 
 
 def run(config: RunConfig, reporter: Reporter | None = None) -> RunResult:
@@ -108,7 +62,17 @@ def run(config: RunConfig, reporter: Reporter | None = None) -> RunResult:
         )
     reporter = reporter or SilentReporter()
     chain = plan(config.config, os.environ)
-    steps = window(chain, config.from_, config.until)
+    data = examine(chain)
+    if data.problems:
+        report(data, reporter)
+        if not config.partial:
+            raise UsageError(
+                f"{config.config}: the data is not complete ({count(len(data.problems), 'problem')}, above); {ADVICE}"
+            )
+        chain = cut_down(chain, data, write=not (config.dry_run or config.check))
+    labels = {step.label for step in window(chain, config.from_, config.until)}
+    chain = replace(repeated(chain, config.seeds), found=tuple(part.to_json() for part in data.parts))
+    steps = tuple(step for step in chain.steps if step.base in labels)
     before = read_entries(chain)
     entries = [_with_history(entry_of(step), before) for step in chain.steps]
     survey = Survey(config.overwrite, before)
@@ -116,12 +80,16 @@ def run(config: RunConfig, reporter: Reporter | None = None) -> RunResult:
     by_label = {entry["step"]: entry for entry in entries}
     for entry in entries:
         entry["status"] = "waiting" if entry["step"] in statuses else "left out"
-    if config.dry_run:
+    if config.dry_run or config.check:
         for label, status in statuses.items():
             by_label[label] |= {"status": _PLANNED[status.state], "why": status.why}
         findings = (finding.text for one in statuses.values() for finding in getattr(one.result, "findings", ()))
         for text in dict.fromkeys(findings):  # trainings on the same tags have the same findings
             reporter.warn(text)
+        if config.check:
+            from pseudomask.chain.forecast import forecast  # imports torch
+
+            return forecast(chain, steps, statuses, entries, reporter)
         return RunResult(chain.out, entries, dry=True, document=document(chain, entries, None))
     with holding(chain.out):
         return _run_steps(chain, steps, statuses, entries, survey, reporter)
@@ -138,13 +106,16 @@ def _run_steps(
     write_resolved(chain)
     by_label = {entry["step"]: entry for entry in entries}
     runner = _Runner(chain, entries, survey, reporter)
+    code = 0
     for number, step in enumerate(steps, 1):
         code = runner.step(step, statuses[step.label], f"{number} of {len(steps)}, {step.label}", by_label[step.label])
         if code:
-            runner.write(code)
-            return RunResult(chain.out, entries, code, document=document(chain, entries, code))
-    runner.write(0)
-    return RunResult(chain.out, entries, document=document(chain, entries, 0))
+            break
+    found = spreads(entries)
+    told = document(chain, entries, code, [one.to_json() for one in found])
+    write_summary(chain, told)
+    write_run_page(chain, entries)
+    return RunResult(chain.out, entries, code, document=told, lines=list(comparisons(chain, found)))
 
 
 def _with_history(entry: Entry, before: dict[str, Entry]) -> Entry:
@@ -163,7 +134,7 @@ class _Runner:
     reporter: Reporter
 
     def write(self, exit_code: int | None = None) -> None:
-        write_summary(self.chain, self.entries, exit_code)
+        write_summary(self.chain, document(self.chain, self.entries, exit_code))
 
     def step(self, step: Step, status: StepStatus, title: str, entry: Entry) -> int:
         """Run or skip one step; returns its exit code."""
@@ -226,8 +197,3 @@ def _free() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
-
-
-def _below(output: str, out: Path) -> str:
-    path = Path(output)
-    return str(path.relative_to(out)) if path.is_relative_to(out) else output

@@ -157,7 +157,13 @@ def fingerprint(step: Step, known: Mapping[str, Any] | None = None) -> str:
 
         read = (step.config.labels, find_weights(step.config.weights))
         lines += [hash_file(path) if path.is_file() else _listing(path)[0] for path in read if path is not None]
-    return hash_lines([*lines, *(_listing(truth) if truth is not None else [])])
+    return hash_lines([*lines, *_of_truth(truth)])
+
+
+def _of_truth(truth: Path | None) -> list[str]:
+    if truth is None:
+        return []
+    return [hash_file(truth)] if truth.is_file() else _listing(truth)
 
 
 def _of_folder(folder: Path) -> list[str]:

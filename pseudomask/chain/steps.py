@@ -12,6 +12,10 @@ STEPS = {name: verb for name, verb in VERBS.items() if verb.writes}
 """The verbs that can be steps, in the order in which a chain runs them."""
 
 
+MARK = " #"
+"""What stands in a label between the step and the number of its repetition."""
+
+
 @dataclass(frozen=True)
 class Step:
     """A step with all its settings.
@@ -19,6 +23,9 @@ class Step:
     Attributes:
         label: its verb, and its name if it has one.
         needs: labels of earlier steps whose products it uses.
+        published, protocol: for an evaluation, a published mean IoU in percent to show beside it, and how that one was
+            measured.
+        repeat: which repetition with another seed it belongs to; 0 is the file's own.
     """
 
     verb: Verb
@@ -26,6 +33,14 @@ class Step:
     config: Any
     name: str | None = None
     needs: frozenset[str] = frozenset()
+    published: float | None = None
+    protocol: str = ""
+    repeat: int = 0
+
+    @property
+    def base(self) -> str:
+        """The label in the file, without that of a repetition."""
+        return self.label.partition(MARK)[0]
 
     @property
     def output(self) -> Path:
@@ -35,9 +50,32 @@ class Step:
 
 
 @dataclass(frozen=True)
+class DataPart:
+    """A part of the data that a chain expects.
+
+    Attributes:
+        path: a folder of files, a list of names, or any other file.
+        count: of files in the folder, or names in the list; None where it is not known.
+        source: where it is got, in words.
+    """
+
+    path: Path
+    count: int | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True)
 class Chain:
-    """Steps in their order, and the folder below which they write."""
+    """Steps in their order, the folder below which they write, and what the file expects of the data.
+
+    Attributes:
+        found: what of the data is there, as in chain.json.
+        partial: whether the steps were cut down to it.
+    """
 
     file: Path
     out: Path
     steps: tuple[Step, ...]
+    data: tuple[DataPart, ...] = ()
+    found: tuple[dict[str, Any], ...] = ()
+    partial: bool = False

@@ -15,7 +15,7 @@ class EvaluateConfig(PageOptions):
     """Compare masks, or scores at every threshold, with true masks."""
 
     pred: Path = argument("Output folder of extract or refine, or any folder of mask PNGs or score files.")
-    gt: Path = argument("Folder of true masks (PNGs of class indices; 255 is ignored).")
+    gt: Path = argument("Folder of true masks (PNGs of class indices; 255 is ignored), or a COCO instances file.")
     list: Path | None = option(
         None, "Evaluate only the images named in this file; all must exist.", "Input", role="place"
     )
@@ -28,6 +28,11 @@ class EvaluateConfig(PageOptions):
     )
     truth_palette: str | None = option(
         None, "Meaning of the colours in GT: voc, or a file of lines R G B NAME or #RRGGBB NAME.", "Input"
+    )
+    truth_crowds: Literal["ignore", "background"] = option(
+        "ignore",
+        "What pixels are that only a crowd of a COCO file covers: ignored, or background as in ReCAM's public code.",
+        "Input",
     )
     pred_map: str | None = option(
         None, "Meaning of the values in PRED, if another program made it; written as for --truth-map.", "Input"

@@ -142,15 +142,20 @@ def make_setup(
     )
 
 
-def _threshold(config: ExtractConfig, card: Card, method: MapMethod) -> tuple[float, str]:
-    """The background threshold, and who chose it."""
+def refuse_auto(config: ExtractConfig) -> None:
+    """Raise `UsageError` for a threshold that only refine can choose."""
     if config.threshold == "auto":
         first = command("extract", config.images, "SEEDS", "--refine", "none")
         then = command("refine", config.images, "SEEDS", config.out, "--threshold", "auto")
         raise UsageError(
             f"--threshold auto needs all photos' scores first: run `{first}` with your other settings, then `{then}`"
         )
-    if config.threshold is not None:
+
+
+def _threshold(config: ExtractConfig, card: Card, method: MapMethod) -> tuple[float, str]:
+    """The background threshold, and who chose it."""
+    refuse_auto(config)
+    if config.threshold is not None and config.threshold != "auto":
         return config.threshold, "given"
     if method.threshold_key in card.thresholds:
         return card.thresholds[method.threshold_key], "from the weights' card"

@@ -13,6 +13,7 @@ from pseudomask.data.images import read_list
 from pseudomask.data.kinds import IMAGE_SUFFIXES
 from pseudomask.errors import UsageError
 from pseudomask.masks import IGNORE_16
+from pseudomask.measuring.coco_truth import Crowds, is_instances, read_coco_truth
 from pseudomask.measuring.coding_options import BACKGROUND, make_coding
 from pseudomask.measuring.counting import PairCounter, in_order
 from pseudomask.measuring.doubts import Doubt
@@ -41,6 +42,7 @@ def evaluate(
     truth_palette: str | None = None,
     pred_map: str | None = None,
     pred_palette: str | None = None,
+    truth_crowds: Crowds = "ignore",
     workers: int = 1,
     by_class: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -49,7 +51,7 @@ def evaluate(
 
     Args:
         pred: folder of mask PNGs (an `extract` output folder), or of score files (that folder or its `scores`).
-        truth: folder of mask PNGs; see `pairing` for how files are matched.
+        truth: folder of mask PNGs, or a COCO instances file; see `pairing` for how files are matched.
         list: file of names ("-" is standard input) or the names themselves; each needs both files, unless
             `missing` is "skip". None measures all pairs found and reports the rest.
         classes: names in the mean ("background" is one of them); None means all.
@@ -62,6 +64,7 @@ def evaluate(
         truth_map, pred_map: what values in the files mean, `255=cat,1-9=ignore`, or a file of such lines. Other
             values are class indices.
         truth_palette, pred_palette: what colours in the files mean: `voc`, or a file of lines `R G B NAME`.
+        truth_crowds: whether pixels that only a crowd covers are ignored or background, in an instances file.
         by_class: also keep each image's IoU by class (`Report.parts`), for pages.
         progress: called with (done, total) after each image.
 
@@ -83,16 +86,21 @@ def evaluate(
     if use_scores and (pred_map or pred_palette):
         raise UsageError("--pred-map and --pred-palette apply only to masks, not to scores")
     own_names = names if made.classes is None else (BACKGROUND, *made.classes)
+    drawn = None
+    if is_instances(truth):
+        if truth_map or truth_palette:
+            raise UsageError("--truth-map and --truth-palette apply only to masks, not to a COCO file")
+        drawn = read_coco_truth(truth, names, truth_crowds, ignore)
     counter = PairCounter(
         n_classes=None if names is None else len(names),
         ignore=ignore,
         thresholds=checked_thresholds(thresholds) if use_scores else None,
         renumber=_renumbering(made.classes, foreground),
-        truth_coding=make_coding("truth", truth_map, truth_palette, names, ignore),
+        truth_coding=drawn or make_coding("truth", truth_map, truth_palette, names, ignore),
         pred_coding=make_coding("pred", pred_map, pred_palette, own_names, ignore),
     )
     tally = Tally(names, _positions(classes, names), counter.thresholds, by_class=by_class)
-    pairing, list_name = _pair(predictions, _truths(truth), (pred, truth), list, missing)
+    pairing, list_name = _pair(predictions, drawn.files if drawn else _truths(truth), (pred, truth), list, missing)
     results = in_order(counter, pairing.pairs, workers)
     for done, (pair, counts) in enumerate(zip(pairing.pairs, results, strict=True), 1):
         tally.add(pair.key, counts)
@@ -160,7 +168,7 @@ def _other_files(folder: Path) -> str:
 def _folder_doubts(pred: Path, truth: Path, made: MadeFolder) -> Iterator[Doubt]:
     if pred.resolve() == truth.resolve():
         yield Doubt("same-folder", f"{pred} is compared with itself")
-    elif made.classes is None and _made_folder(truth).classes is not None:
+    elif made.classes is None and truth.is_dir() and _made_folder(truth).classes is not None:
         yield Doubt("order", f"the true masks in {truth} were made by pseudomask; give PRED first, then GT")
 
 

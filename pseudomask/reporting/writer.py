@@ -55,7 +55,7 @@ def write_page(
     with atomic_write(path) as stream:
         out = _Counted(stream)
         thumbs = _Thumbs(page.panels, make_thumbs, out, budget - _TAIL, workers, advance)
-        template = _environment().get_template("page.html")
+        template = environment().get_template("page.html")
         for piece in template.generate(**_context(page, path), thumbs=thumbs.islands()):
             out.write(piece)
     return Written(path, out.size, len(page.panels), thumbs.inside)
@@ -101,13 +101,13 @@ class _Thumbs:
 
 
 def _context(page: Page, path: Path) -> dict[str, object]:
-    style, script = _asset("page.css"), _asset("page.js")
+    style, script = asset("page.css"), asset("page.js")
     return {
         "page": page,
         "style": Markup(style),
         "script": Markup(script),
-        "style_hash": _digest(style),
-        "script_hash": _digest(script),
+        "style_hash": digest(style),
+        "script_hash": digest(script),
         "sorts": sorts(page),
         "failures": page.failures[:MOST_FAILURES],
         "present": present(page.panels),
@@ -145,13 +145,14 @@ def _bar(iou: float, false_positive: float, false_negative: float) -> Markup:
     return Markup(plots.stacked_bar(parts, label))
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
     """The hash that names an inline style or script in a Content-Security-Policy."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """Jinja with the templates and filters of the pages."""
     found = jinja2.Environment(
         loader=jinja2.PackageLoader("pseudomask.reporting"),
         autoescape=True,
@@ -163,5 +164,6 @@ def _environment() -> jinja2.Environment:
     return found
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """A style or script of the pages."""
     return (Path(__file__).with_name("templates") / name).read_text("utf-8")
