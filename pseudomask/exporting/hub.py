@@ -82,6 +82,7 @@ class Hub(Writer):
                 "@vocab": "https://schema.org/",
                 "sc": "https://schema.org/",
                 "cr": "http://mlcommons.org/croissant/",
+                "rai": "http://mlcommons.org/croissant/RAI/",
                 "dct": "http://purl.org/dc/terms/",
                 "conformsTo": "dct:conformsTo",
                 "data": {"@id": "cr:data", "@type": "@json"},

@@ -1,4 +1,4 @@
-"""`export --format hub`: cards that Hugging Face's classes read, a Croissant file that mlcroissant accepts, no photo."""
+"""`export --format hub`: cards that Hugging Face's classes read, a file that mlcroissant accepts."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_croissant(published: Path) -> None:
         classes = [(row["classes/index"], row["classes/name"]) for row in data.records("classes")]
         masks = list(data.records("masks"))
     assert not data.metadata.ctx.issues.errors
-    assert classes == [(i, name.encode()) for i, name in enumerate(("background", *CLASSES))]
+    assert classes == [*enumerate(("background", *CLASSES))]
     assert len(masks) == 6
 
 

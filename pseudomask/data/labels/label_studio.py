@@ -31,7 +31,7 @@ def read_label_studio(path: Path, options: ReadOptions) -> LabelTable:
     if what:
         raise LabelError(f"is {what}", path)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise LabelError("not a Label Studio export (not a list of tasks)", path)
+        raise LabelError("not a COCO file (not an object) and not a Label Studio export (not a list of tasks)", path)
     builder, unfinished = TableBuilder(path, "label-studio", options), 0
     for i, row in enumerate(rows):
         task = f"task {row.get('id', i)}"
