@@ -7,13 +7,13 @@
 # DeepLabV3 is trained twice with one schedule, on these masks and on the true ones; both are measured on val.
 #
 # DATA: JPEGImages, labels.csv, classes.txt, ImageSets/{train,val}.txt, SegmentationClass (VOC 2012, or laid out like it).
-# BACKBONE: an ImageNet ResNet-50 in safetensors; STYLE says where its strides are (caffe, or pytorch for torchvision's).
+# BACKBONE: `imagenet` for the ResNet-50 that comes with pseudomask, or a file of weights as for train-seg.
 # Run it again to resume after an interruption. OUT/recipe.json holds the result.
 set -euo pipefail
 data=$1 backbone=$2 out=$3
 seeds=("${@:4}")
 [ ${#seeds[@]} -gt 0 ] || seeds=(0)
-style=${STYLE:-caffe} epochs=${EPOCHS:-6} crop=${CROP:-225} workers=${WORKERS:-0}
+epochs=${EPOCHS:-6} crop=${CROP:-225} workers=${WORKERS:-0}
 classes=${CLASSES:-background,cat,cow,dog,horse,sheep,person}
 here=$(dirname "$0")
 
@@ -24,22 +24,21 @@ pseudomask export "$out/masks" "$out/exported" --format voc --link --overwrite
 pseudomask evaluate "$out/masks" "$data/SegmentationClass" --list "$data/ImageSets/train.txt" \
   --classes "$classes" --json-file "$out/masks.json"
 
-devkit=$out/exported/VOCdevkit/VOC2012
 for seed in "${seeds[@]}"; do
   for which in tags true; do
     if [ $which = tags ]; then
-      source=("$devkit/JPEGImages" "$devkit/SegmentationClass" --list "$devkit/ImageSets/Segmentation/train.txt")
+      source=("$out/exported")
     else
-      source=("$data/JPEGImages" "$data/SegmentationClass" --list "$data/ImageSets/train.txt")
+      source=("$data/SegmentationClass" --images "$data/JPEGImages" --class-file "$data/classes.txt"
+        --list "$data/ImageSets/train.txt")
     fi
     run=$out/$which$seed
-    python "$here/train_deeplab.py" train "${source[@]:0:2}" "$run" "${source[@]:2}" --class-file "$data/classes.txt" \
-      --backbone-weights "$backbone" --backbone-style "$style" \
+    pseudomask train-seg "${source[0]}" "$run" "${source[@]:1}" --val-fraction 0 --backbone-weights "$backbone" \
       --crop "$crop" --epochs "$epochs" --seed "$seed" --workers "$workers"
-    python "$here/train_deeplab.py" predict "$data/JPEGImages" "$run/val" --weights "$run/weights.safetensors" \
+    pseudomask predict "$data/JPEGImages" "$run/val" --weights "$run/weights.safetensors" \
       --list "$data/ImageSets/val.txt"
     pseudomask evaluate "$run/val" "$data/SegmentationClass" --list "$data/ImageSets/val.txt" \
-      --class-file "$data/classes.txt" --classes "$classes" --json-file "$run/val.json"
+      --classes "$classes" --json-file "$run/val.json"
   done
 done
 python "$here/../benchmarks/recipe.py" "$out" "${seeds[@]}"

@@ -180,17 +180,17 @@ def training(place: Path, run: Path, **more: Any) -> TrainClsConfig:
         backbone=NARROW,
         backbone_weights=place / "backbone.safetensors",
         momentum=0.9,
-        **_EXACT | {"start": "random"} | more,
+        **EXACT | {"start": "random"} | more,
     )
 
 
 def affinity_training(place: Path, run: Path, **more: Any) -> TrainAffinityConfig:
     """The same of a boundary network; `seeds` and `weights` are still to be said."""
     sizes = {"crop": 48, "min_side": 40, "max_side": 80}
-    return TrainAffinityConfig(images=place / "photos", run=run, confident_crf=False, **sizes | _EXACT | more)
+    return TrainAffinityConfig(images=place / "photos", run=run, confident_crf=False, **sizes | EXACT | more)
 
 
-_EXACT: dict[str, Any] = {
+EXACT: dict[str, Any] = {
     "amp": "off",
     "device": "cpu",
     "workers": 0,

@@ -11,7 +11,20 @@ from pseudomask.config.roles import Role
 from pseudomask.errors import UsageError
 
 Amp = Literal["auto", "off", "bf16", "fp16"]
-LabelFormat = Literal["auto", "csv", "voc", "voc-main", "coco", "folders", "text", "per-image", "imagefolder"]
+LabelFormat = Literal[
+    "auto",
+    "csv",
+    "voc",
+    "voc-main",
+    "coco",
+    "folders",
+    "text",
+    "per-image",
+    "imagefolder",
+    "label-studio",
+    "cvat",
+    "parquet",
+]
 
 
 def option(

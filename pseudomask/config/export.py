@@ -8,7 +8,7 @@ from typing import Literal
 
 from pseudomask.config.common import argument, option
 
-ExportFormat = Literal["voc", "mmseg", "coco", "cvat", "imagefolder", "yolo"]
+ExportFormat = Literal["voc", "mmseg", "coco", "cvat", "imagefolder", "yolo", "hub"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +40,19 @@ class ExportConfig:
     val_list: Path | None = option(None, "File of photo names that go to a second split, val.", "Split", role="place")
     val_fraction: float = option(
         0.0, "Fraction of photos held out for val, chosen by a hash of the name.", "Split", min=0.0, max=0.9
+    )
+    license: str | None = option(
+        None, "hub: licence of the masks for the card, such as cc-by-4.0; by default unknown.", "Card"
+    )
+    measured: str | None = option(
+        None,
+        "hub: JSON files from evaluate whose values the cards quote; several, separated by commas, give the spread.",
+        "Card",
+        role="place",
+        metavar="FILE,...",
+    )
+    weights: Path | None = option(
+        None, "hub: also publish these weights with a model card, in model/.", "Card", role="place"
     )
     max_failures: int = option(0, "Exit 0 if at most N masks cannot be exported.", "Run", min=0, role="free")
     overwrite: bool = option(

@@ -43,6 +43,7 @@ def export(config: ExportConfig, reporter: Reporter | None = None) -> ExportResu
         raise UsageError(f"unknown format {config.format!r}; choose one of {', '.join(FORMATS)}")
     kind = FORMATS[config.format]
     _check_settings(config)
+    kind.check(config)
     source = read_source(config, with_photos=kind.with_photos or config.images is not None)
     _check(config, kind, source)
     names = plan_names(source.pieces, flat=kind.flat, fault=kind.fault, format=config.format)
@@ -58,6 +59,7 @@ def export(config: ExportConfig, reporter: Reporter | None = None) -> ExportResu
                 with closing(kind(folder, source.classes, source.pieces, names, decoding)) as writer:
                     _fill(writer, config, result, reporter, stop)
                 _describe(writer, config, source, result)
+                writer.publish(source, config)
         except _Stopped:
             reporter.warn("stopped; nothing was exported")
             return ExportResult(config.dest, config.format, source.classes, exit_code=stop.exit_code)

@@ -10,9 +10,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from pseudomask.config import ExportConfig
+from pseudomask.errors import UsageError
 from pseudomask.exporting.names import no_utf8
 from pseudomask.exporting.photo import PhotoDecoding, suffix_of
-from pseudomask.exporting.source import VAL, Piece
+from pseudomask.exporting.source import VAL, Piece, Source
 from pseudomask.masks import ignore_index, palette, save_mask, stored_in_bytes
 from pseudomask.quoting import count
 
@@ -71,6 +73,16 @@ class Writer:
 
     def finish(self) -> None:
         """Write the files about all pieces: lists, settings."""
+
+    @classmethod
+    def check(cls, config: ExportConfig) -> None:
+        """Raise `UsageError` for settings that this format does not have, before any work."""
+        for name in ("license", "measured", "weights"):
+            if getattr(config, name) is not None:
+                raise UsageError(f"--{name} is for --format hub; leave it out")
+
+    def publish(self, source: Source, config: ExportConfig) -> None:
+        """Add to the finished export what its format has for readers; nothing, usually."""
 
     def close(self) -> None:
         """Close open files; always called, last."""

@@ -93,7 +93,7 @@ def test_a_column_that_is_not_there(tmp_path: Path) -> None:
 
 
 STUDIO_ROW = "image,id,choice,annotator,annotation_id,created_at,updated_at,lead_time\n/data/a.jpg,1,cat,1,2,3,4,5\n"
-STUDIO = [{"id": 1, "annotations": [{"result": []}], "data": {"image": "x"}}]
+STUDIO = {"id": 1, "annotations": [{"result": []}], "data": {"image": "x"}}
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,8 @@ STUDIO = [{"id": 1, "annotations": [{"result": []}], "data": {"image": "x"}}]
     [
         ("l.csv", STUDIO_ROW, "Label Studio"),
         ("l.json", json.dumps(STUDIO), "Label Studio"),
-        ("l.xml", "<annotations><image name='a.jpg'><tag label='cat'/></image></annotations>", "CVAT"),
+        ("l.xml", "<annotations><track id='0' label='cat'></track></annotations>", "line 1: has tracks"),
+        ("l.dcm", b"\0" * 128 + b"DICM", "DICOM"),
         ("l.csv", "filename,file_attributes,region_attributes\na.jpg,{},{}\n", "VIA"),
         ("l.json", '{"a.jpg1": {"filename": "a.jpg", "regions": []}}', "VIA"),
         ("l.json", '[{"image_id": 1, "category_id": 3, "score": 0.4}]', "results"),
@@ -110,6 +111,7 @@ STUDIO = [{"id": 1, "annotations": [{"result": []}], "data": {"image": "x"}}]
         ("l.csv", b"PK\x03\x04....[Content_Types].xml", "Excel.*CSV UTF-8"),
         ("l.csv", b"PK\x03\x04....mimetypeapplication/vnd.oasis.opendocument.spreadsheet", "OpenDocument"),
         ("l.csv", b"PAR1....", "Parquet"),
+        ("l.json", "[1]", "not a list of tasks"),
         ("l.csv", b"ARROW1..", "Feather"),
         ("l.csv", '{"file_name": "a.jpg", "label": "cat"}\n', "JSON Lines.*metadata.jsonl"),
         ("l.csv", "<!DOCTYPE html><html>", "web page"),

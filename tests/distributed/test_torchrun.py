@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def test_r13_two_processes_do_what_one_does(place: Path, alone: Path, tmp_path: 
     noted = Counter(line.split()[1] for line in (tmp_path / "noted").read_text().splitlines())
     lines = [line for name in ("masks", "refined") for line in (alone / name / MANIFEST).read_text().splitlines()]
     assert noted == Counter(json.loads(line)["key"] for line in lines), "each photo once by extract, once by refine"
-    for name in ("cls", "recam", "cpmc", "affinity"):
+    for name in ("cls", "recam", "cpmc", "affinity", "seg"):
         assert tree(tmp_path / "out" / name).keys() == tree(alone / name).keys(), name
         same_weights(tmp_path / "out" / name, alone / name)
 
@@ -66,6 +67,11 @@ def test_r13_a_killed_process_and_the_restart(place: Path, alone: Path, tmp_path
     done = torchrun(place, tmp_path / "out", "cls", module="verbs", restarts=1, DIES="1")
     assert done.returncode == 0, done.stderr
     same_weights(tmp_path / "out/cls", alone / "cls")
+    shutil.copytree(alone / "masks", tmp_path / "seg" / "masks")
+    done = torchrun(place, tmp_path / "seg", "seg", module="verbs", restarts=1, DIES="1")
+    assert done.returncode == 0, done.stderr
+    assert "dies" in done.stderr
+    same_weights(tmp_path / "seg/seg", alone / "seg")
     done = torchrun(place, tmp_path / "out", "masks", module="verbs", DIES="1")
     assert done.returncode != 0
     config = verbs.extraction(place, tmp_path / "out/masks")

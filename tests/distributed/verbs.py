@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import tiny
+import torch
 
 from pseudomask import api
 from pseudomask.config import (
@@ -24,7 +26,9 @@ from pseudomask.config import (
     RefineConfig,
     TrainClsConfig,
     TrainingOptions,
+    TrainSegConfig,
 )
+from pseudomask.networks.segmenter import Segmenter
 from pseudomask.running.manifest import Manifest
 from pseudomask.training.trainer import Trainer
 
@@ -68,6 +72,39 @@ def of(config: type[Any], base: TrainingOptions, **changes: Any) -> Any:
     return config(**{name: getattr(base, name) for name in names} | changes)
 
 
+def segmenter(place: Path, run: Path, seeds: Path) -> TrainSegConfig:
+    """Ignored pixels, so that the processes' photos have different numbers of them in the common mean."""
+    return TrainSegConfig(
+        masks=seeds,
+        run=run,
+        network=f"lraspp_{tiny.NARROW}",
+        backbone_weights=place / "backbone.safetensors",
+        crop=48,
+        batch_size=5,
+        epochs=2,
+        val_fraction=0.0,
+        ignore_margin=0.1,
+        **tiny.EXACT,
+    )
+
+
+@contextmanager
+def fixed_norms() -> Iterator[None]:
+    """Batch norm of the segmentation head with its stored statistics: those of a step differ between processes."""
+    train = Segmenter.train
+
+    def training(network: Segmenter, mode: bool = True) -> Segmenter:
+        train(network, mode)
+        for module in network.head.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.eval()
+        return network
+
+    Segmenter.train = training  # type: ignore[method-assign]
+    yield
+    Segmenter.train = train  # type: ignore[method-assign]
+
+
 def calls(place: Path, out: Path) -> Mapping[str, Callable[[], Any]]:
     base = training(place, out / "cls")
     seeds, weights = out / "masks", place / "weights.safetensors"
@@ -84,14 +121,16 @@ def calls(place: Path, out: Path) -> Mapping[str, Callable[[], Any]]:
         "affinity": lambda: api.train_affinity(
             tiny.affinity_training(place, out / "affinity", seeds=seeds, weights=weights, batch_size=5, radius=4)
         ),
+        "seg": lambda: api.train_seg(segmenter(place, out / "seg", seeds)),
     }
 
 
 def run(place: Path, out: Path, *names: str) -> None:
-    for name, call in calls(place, out).items():
-        if not names or name in names:
-            result = call()
-            assert result.exit_code == 0, (name, result)
+    with fixed_norms():
+        for name, call in calls(place, out).items():
+            if not names or name in names:
+                result = call()
+                assert result.exit_code == 0, (name, result)
 
 
 def mortal() -> None:
@@ -102,6 +141,7 @@ def mortal() -> None:
         count[0] += 1
         again = os.environ["TORCHELASTIC_RESTART_COUNT"] != "0"
         if os.environ.get("DIES") == os.environ["RANK"] and not again and count[0] == 3:
+            print("dies", file=sys.stderr, flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
 
     def noting(manifest: Manifest, entry: Mapping[str, Any]) -> None:

@@ -82,4 +82,6 @@ def test_the_whole_recipe(tmp_path: Path) -> None:
     assert result["miou"].keys() == {"tags", "true"}
     steps = [[line["step"] for line in log] for log in result["logs"].values()]
     assert steps == [[1], [1]]  # one batch of the four photos, in each training
+    records = [json.loads((out / run / "run.json").read_text()) for run in ("tags0", "true0")]
+    assert [record["config"]["masks"] for record in records] == [str(out / "exported"), str(data / "SegmentationClass")]
     assert sorted(path.stem for path in (out / "tags0/val").glob("*.png")) == names[4:]

@@ -10,10 +10,13 @@ from pseudomask.config.common import TagOptions
 from pseudomask.data.labels.class_file import read_classes
 from pseudomask.data.labels.coco import read_coco
 from pseudomask.data.labels.csv_file import read_csv, read_imagefolder
+from pseudomask.data.labels.cvat import read_cvat
 from pseudomask.data.labels.detect import detect
 from pseudomask.data.labels.folders import read_folders
 from pseudomask.data.labels.foreign import foreign_bytes, foreign_name
+from pseudomask.data.labels.label_studio import read_label_studio
 from pseudomask.data.labels.matching import Matched, match
+from pseudomask.data.labels.parquet import read_parquet
 from pseudomask.data.labels.renaming import read_map
 from pseudomask.data.labels.table import LabelTable, ReadOptions
 from pseudomask.data.labels.text_file import read_per_image, read_text_lines
@@ -50,13 +53,16 @@ FORMATS: dict[str, Callable[[Path, ReadOptions], LabelTable]] = {
     "text": read_text_lines,
     "per-image": read_per_image,
     "imagefolder": read_imagefolder,
+    "label-studio": read_label_studio,
+    "cvat": read_cvat,
+    "parquet": read_parquet,
     "npy": _refuse_pickle,
 }
 
 _WITH_SPLITS = frozenset({"csv", "voc", "voc-main", "imagefolder"})
-_TABLES = frozenset({"csv", "imagefolder"})
-_FOLDERS = frozenset({"voc", "voc-main", "folders", "per-image", "imagefolder"})
-_FILES = frozenset({"csv", "coco", "text", "imagefolder", "npy"})
+_TABLES = frozenset({"csv", "imagefolder", "parquet"})
+_FOLDERS = frozenset({"voc", "voc-main", "folders", "per-image", "imagefolder", "parquet"})
+_FILES = frozenset({"csv", "coco", "text", "imagefolder", "label-studio", "cvat", "parquet", "npy"})
 
 
 def read_labels(

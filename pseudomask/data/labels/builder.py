@@ -14,10 +14,10 @@ from pseudomask.data.labels.table import LabelTable, ReadOptions
 from pseudomask.errors import LabelError
 from pseudomask.quoting import count
 
-CELL_FORMATS = frozenset({"csv", "imagefolder", "text", "per-image"})
+CELL_FORMATS = frozenset({"csv", "imagefolder", "text", "per-image", "parquet"})
 """Formats whose names come from a cell or line, which may hold several names or none."""
 
-TABLES = frozenset({"csv", "imagefolder"})
+TABLES = frozenset({"csv", "imagefolder", "parquet"})
 """Formats whose columns can be chosen by options."""
 
 

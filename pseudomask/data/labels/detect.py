@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import islice
 from pathlib import Path
 
@@ -30,6 +31,10 @@ def detect(path: Path) -> str | None:
         raise LabelError(f"cannot be read ({error.strerror})", path) from error
     if head.startswith((b"\x93NUMPY", b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
         return "npy"
+    if head.startswith(b"PAR1"):
+        return "parquet"
+    if path.suffix.lower() == ".json" and _text(head).startswith("["):
+        return "label-studio"  # whose reader names other lists
     if path.name.lower() == "metadata.csv":
         return "imagefolder"
     return _BY_SUFFIX.get(path.suffix.lower()) or _detect_content(head)
@@ -38,12 +43,18 @@ def detect(path: Path) -> str | None:
 def _detect_content(head: bytes) -> str | None:
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "text"  # whose reader says that it is UTF-16
-    text = head.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").lstrip()
+    text = _text(head)
+    if text.startswith("<") and re.search(r"<annotations[\s>]", text):
+        return "cvat"
     if text.startswith("{"):
         return "coco"
     if text.startswith("<") or "\0" in text or not text:
         return None
     return "csv" if looks_like_table(text.splitlines()[0]) else "text"
+
+
+def _text(head: bytes) -> str:
+    return head.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").lstrip()
 
 
 def _detect_folder(path: Path) -> str | None:
@@ -54,6 +65,8 @@ def _detect_folder(path: Path) -> str | None:
         return "voc-main"
     if any((path / name).is_file() for name in ("metadata.csv", "metadata.jsonl")):
         return "imagefolder"
+    if next(path.rglob("*.parquet"), None) is not None:
+        return "parquet"
     if next(path.glob("*.xml"), None) is not None:
         return "voc"
     if label_files(path):

@@ -12,16 +12,13 @@ from pseudomask.files import open_file
 _AS_TABLE = "write a table 'filename,labels'"
 _EXCEL = "save it as 'CSV UTF-8' in the spreadsheet program"
 _PANDAS = "convert it with pandas, by .to_csv('labels.csv', index=False)"
-_LABEL_STUDIO = f"a Label Studio export, which is not supported: {_AS_TABLE} from its columns 'image' and 'choice'"
-_CVAT = (
-    "a CVAT export, which is not supported: export tags as 'ImageNet 1.0' (one folder per class), boxes and polygons "
-    "as 'COCO 1.0'"
+_LABEL_STUDIO = (
+    "a table or a single task of Label Studio: export the project as JSON, or give --image-column and --label-column"
 )
 _VIA = f"a VGG Image Annotator (VIA) project, which is not supported: export it as COCO, or {_AS_TABLE}"
 
 _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\xd0\xcf\x11\xe0", f"an old Excel workbook (.xls), not text: {_EXCEL}"),
-    (b"PAR1", f"a Parquet file, not text: {_PANDAS}"),
     (b"ARROW1", f"a Feather (Arrow) file, not text: {_PANDAS}"),
     (b"FEA1", f"a Feather file, not text: {_PANDAS}"),
     (b"\x89HDF", f"an HDF5 file, not text: {_PANDAS}"),
@@ -42,7 +39,6 @@ _ZIPS: tuple[tuple[bytes, str], ...] = (
     (b"opendocument.spreadsheet", f"an OpenDocument sheet (.ods), not text: {_EXCEL}"),
 )
 _MARKUP: tuple[tuple[str, str], ...] = (
-    (r"<annotations[\s>]", _CVAT),
     (r"<annotation[\s>]", "a single VOC annotation: give the folder of all annotations"),
 )
 _PICKLE_ZIP = (b"data.pkl", b".npy")
@@ -53,6 +49,8 @@ def foreign_bytes(head: bytes) -> str | None:
     for magic, what in _MAGIC:
         if head.startswith(magic):
             return what
+    if head[128:132] == b"DICM":
+        return f"a DICOM file, which is a scan, not a label file: {_AS_TABLE}"
     if head.startswith(b"PK\x03\x04"):
         found = [what for mark, what in _ZIPS if mark in head]
         if found or not any(mark in head for mark in _PICKLE_ZIP):
@@ -113,9 +111,7 @@ def _json_list(rows: list[dict[str, Any]]) -> str | None:
     first = rows[0] if rows else {}
     if {"image_id", "category_id"} <= first.keys():
         return "a COCO results file (predictions): give the instances file with the images and categories"
-    if "annotation_id" in first or "lead_time" in first or ("data" in first and isinstance(first["data"], dict)):
-        return _LABEL_STUDIO
-    if "image" in first and "annotations" in first:
+    if "image" in first and "annotations" in first and "annotation_id" not in first:
         return f"a CreateML export, which is not supported: {_AS_TABLE}, or export it as COCO"
     if "file_name" in first:
         return "a JSON array of rows: write one object per line and name the file metadata.jsonl"
