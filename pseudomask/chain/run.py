@@ -35,6 +35,7 @@ from pseudomask.quoting import duration
 from pseudomask.running.holder import holding
 from pseudomask.running.ranks import ranks
 from pseudomask.running.reporter import Reporter, SilentReporter
+from pseudomask.running.shown import Shown
 
 _PLANNED = {
     "done": "already done",
@@ -46,7 +47,7 @@ _PLANNED = {
 
 
 @dataclass
-class RunResult:
+class RunResult(Shown):
     """The result of a chain.
 
     Attributes:

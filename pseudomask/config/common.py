@@ -197,8 +197,8 @@ class UpdateOptions:
 
     update: bool = option(
         False,
-        "Bring OUT up to date: remake each mask whose photo, tags or settings changed, and keep the others; without it, "
-        "OUT made with other settings is refused.",
+        "Remake each mask whose photo, tags or settings changed, and keep the others; without it, OUT made with other "
+        "settings is refused.",
         "Run",
         role="free",
     )

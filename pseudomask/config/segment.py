@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pseudomask.config.common import DeviceOptions, FolderOptions, LabelOptions, UpdateOptions, PhotoListOptions, argument, option
+from pseudomask.config.common import (
+    DeviceOptions,
+    FolderOptions,
+    LabelOptions,
+    PhotoListOptions,
+    UpdateOptions,
+    argument,
+    option,
+)
 from pseudomask.config.training import ScheduleOptions, Style
 from pseudomask.errors import UsageError
 
