@@ -8,7 +8,7 @@ from typing import Literal
 
 from pseudomask.config.common import argument, option
 
-ExportFormat = Literal["voc", "mmseg", "coco", "cvat", "imagefolder", "yolo"]
+ExportFormat = Literal["voc", "mmseg", "coco", "cvat", "imagefolder", "yolo", "fiftyone", "labelstudio", "cvatxml"]
 
 
 @dataclass(frozen=True, kw_only=True)
