@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from xml.sax.saxutils import quoteattr
+from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 
@@ -44,6 +44,13 @@ class Cvatxml(Writer):
 
     def finish(self) -> None:
         head = ['<?xml version="1.0" encoding="utf-8"?>', "<annotations>", "  <version>1.1</version>"]
+        head += ["  <meta>", "    <task>", "      <labels>"]  # other readers take the labels from here
+        attribute = "<attribute><name>score</name><input_type>text</input_type></attribute>"
+        head += [
+            f"        <label><name>{escape(name)}</name><attributes>{attribute}</attributes></label>"
+            for name in self.classes
+        ]
+        head += ["      </labels>", "    </task>", "  </meta>"]
         write_lines(self.folder / "annotations.xml", [*head, *self.images, "</annotations>"])
         score = {
             "name": "score",
