@@ -50,7 +50,8 @@ class Cvatxml(Writer):
             f"        <label><name>{escape(name)}</name><attributes>{attribute}</attributes></label>"
             for name in self.classes
         ]
-        head += ["      </labels>", "    </task>", "  </meta>"]
+        subsets = [f"      <subset>{escape(split)}</subset>" for split in self.splits]
+        head += ["      </labels>", *subsets, "    </task>", "  </meta>"]
         write_lines(self.folder / "annotations.xml", [*head, *self.images, "</annotations>"])
         score = {
             "name": "score",
