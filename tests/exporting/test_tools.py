@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ET
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -140,13 +139,6 @@ def test_cvat_xml_holds_masks_and_scores(scored: Made) -> None:
     labels = json.loads((scored.dest / "labels.json").read_text())
     assert [label["name"] for label in labels] == list(CLASSES)
     assert all(label["attributes"][0]["name"] == "score" for label in labels)
-
-
-def test_cvat_xml_by_datumaro(scored: Made, tmp_path: Path) -> None:
-    datumaro = pytest.importorskip("datumaro", reason="datumaro is not installed")
-    scored.export("cvatxml", images=scored.place / "photos")
-    data = datumaro.Dataset.import_from(str(scored.dest), "cvat")
-    assert len(data) == len(scored.masks)
 
 
 @pytest.mark.parametrize("format", ["labelstudio", "fiftyone", "cvatxml"])
