@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 else:
     _CONFIGS = {verb.config.__name__: verb.config for verb in VERBS.values()}
     _VERBS = {verb.identifier: verb for verb in VERBS.values()}
-    _OBJECTS = {"Predictor": "pseudomask.predictor"}
+    _OBJECTS = {"NotebookReporter": "pseudomask.cli.notebook", "Predictor": "pseudomask.predictor"}
     __all__ = ["PseudomaskError", "__version__", *_CONFIGS, *_OBJECTS, *_VERBS]
     globals().update(_CONFIGS)
 
     def __getattr__(name: str) -> Any:
-        """The verbs' functions and `Predictor`, imported when first asked for."""
+        """The verbs' functions and the other names, imported when first asked for."""
         if name in _VERBS:
             return _VERBS[name].run
         if name in _OBJECTS:

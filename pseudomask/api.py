@@ -17,6 +17,7 @@ from pseudomask.checking.check import check as check
 from pseudomask.checking.result import CheckResult as CheckResult
 from pseudomask.checkup import DoctorResult as DoctorResult
 from pseudomask.checkup import doctor as doctor
+from pseudomask.cli.notebook import NotebookReporter as NotebookReporter
 from pseudomask.config import CalibrateConfig as CalibrateConfig
 from pseudomask.config import CheckConfig as CheckConfig
 from pseudomask.config import DoctorConfig as DoctorConfig

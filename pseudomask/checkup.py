@@ -23,6 +23,7 @@ from pseudomask.running.jsonable import json_object
 from pseudomask.running.machine import cores
 from pseudomask.running.record import hash_file, package_versions, platform_facts
 from pseudomask.running.reporter import Bad, Reporter, SilentReporter
+from pseudomask.running.shown import Shown
 
 NEEDED = ("torch", "torchvision", "numpy", "cv2", "PIL", "safetensors")
 """Modules needed to make masks."""
@@ -47,7 +48,7 @@ class Check:
 
 
 @dataclass(kw_only=True)
-class DoctorResult:
+class DoctorResult(Shown):
     """The result of `doctor`.
 
     Attributes:

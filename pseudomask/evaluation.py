@@ -23,10 +23,11 @@ from pseudomask.running.machine import cores
 from pseudomask.running.made import MadeFolder
 from pseudomask.running.manifest import FAILED, Entry
 from pseudomask.running.reporter import Progress, Reporter, SilentReporter
+from pseudomask.running.shown import Shown
 
 
 @dataclass(frozen=True)
-class EvaluateResult:
+class EvaluateResult(Shown):
     """The report and the files that it was written to."""
 
     report: Report

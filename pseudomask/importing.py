@@ -28,6 +28,7 @@ from pseudomask.quoting import command, count, listed
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.record import hash_file
 from pseudomask.running.reporter import Reporter, SilentReporter
+from pseudomask.running.shown import Shown
 from pseudomask.suggest import did_you_mean_path
 from pseudomask.vocabulary.sets import SETS, class_set
 
@@ -37,7 +38,7 @@ class _NoNames(UsageError):
 
 
 @dataclass(kw_only=True)
-class ImportResult:
+class ImportResult(Shown):
     """The result of `import`.
 
     Attributes:

@@ -19,6 +19,7 @@ from pseudomask.quoting import count, listed
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.record import hash_file
 from pseudomask.running.reporter import Reporter, SilentReporter
+from pseudomask.running.shown import Shown
 from pseudomask.suggest import did_you_mean, nearest
 
 _MOST = 20
@@ -59,7 +60,7 @@ class Found:
 
 
 @dataclass(kw_only=True)
-class WeightsResult:
+class WeightsResult(Shown):
     """The result of `weights`.
 
     Attributes:

@@ -32,13 +32,14 @@ from pseudomask.quoting import command, count
 from pseudomask.running.halving import halving_on
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.reporter import Bad, Reporter, SilentReporter
+from pseudomask.running.shown import Shown
 from pseudomask.running.signals import graceful
 
 _MADE = ("clusters", "foreground", "certainty", "context", "photos_per_class", "vectors", "seed", "max_side")
 
 
 @dataclass(kw_only=True)
-class PrototypesResult:
+class PrototypesResult(Shown):
     """The result of `prototypes`.
 
     Attributes:

@@ -59,7 +59,7 @@ def test_the_api_has_its_function_and_its_settings(verb: Verb) -> None:
 def test_the_api_has_nothing_besides() -> None:
     public = {name for name, value in vars(api).items() if callable(value)}
     known = {name for verb in VERBS.values() for name in (verb.identifier, verb.config.__name__)}
-    besides = {"Prediction", "Predictor"}
+    besides = {"NotebookReporter", "Prediction", "Predictor"}
     assert {name for name in public - known - besides if not name.endswith("Result")} == set()
     assert set(pseudomask.__all__) == known | {"Predictor", "PseudomaskError", "__version__"}
 

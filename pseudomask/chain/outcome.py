@@ -9,10 +9,11 @@ from typing import Any
 from pseudomask.chain.record import Entry
 from pseudomask.chain.results import short
 from pseudomask.quoting import duration
+from pseudomask.running.shown import Shown
 
 
 @dataclass
-class RunResult:
+class RunResult(Shown):
     """The result of a chain.
 
     Attributes:

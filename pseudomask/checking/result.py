@@ -12,6 +12,7 @@ from typing import Any
 from pseudomask.data.teachable import HOPELESS, LIMITS, VERDICTS, Finding, verdict
 from pseudomask.quoting import command, count, some
 from pseudomask.running.jsonable import jsonable
+from pseudomask.running.shown import Shown
 
 _SHOWN = 3
 _REST = "--json lists all"
@@ -67,7 +68,7 @@ class Twins:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckResult:
+class CheckResult(Shown):
     """The result of `check`.
 
     Attributes:

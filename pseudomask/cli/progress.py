@@ -59,7 +59,7 @@ class ConsoleReporter:
             with self._rich() as bars:
                 yield _RichTask(bars, total, label, unit)
         else:
-            lines = _PlainLines(total, label, unit, self.interval)
+            lines = PlainLines(total, label, unit, self.interval)
             try:
                 yield lines
             finally:
@@ -89,7 +89,7 @@ class ConsoleReporter:
                 self._bars = None
 
 
-class _PlainLines:
+class PlainLines:
     """Prints `label: 120/1000 images (12 %), 5.1 images/s, 2 min left, loss 0.31` now and then."""
 
     def __init__(self, total: int | None, label: str, unit: str, interval: float) -> None:
@@ -106,10 +106,14 @@ class _PlainLines:
             now = time.monotonic()
             if now - self.last_print >= self.interval and self.done != self.total:  # `close` prints the last
                 self.last_print = now
-                console.err(self._line(now, left=True))
+                self.show(self._line(now, left=True))
 
     def close(self) -> None:
-        console.err(self._line(time.monotonic(), left=False))
+        self.show(self._line(time.monotonic(), left=False))
+
+    def show(self, line: str) -> None:
+        """Show the current state."""
+        console.err(line)
 
     def _line(self, now: float, *, left: bool) -> str:
         passed = now - self.start

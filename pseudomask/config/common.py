@@ -202,3 +202,16 @@ class FolderOptions:
         False, "Remove masks, scores and overlays of photos that are no longer in IMAGES.", "Run", role="free"
     )
     dry_run: bool = option(False, "Print what would be done, and stop.", "Run", role="free", first=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateOptions:
+    """Setting of the verbs that can bring a folder of masks up to date with other settings."""
+
+    update: bool = option(
+        False,
+        "Remake each mask whose photo, tags or settings changed, and keep the others; without it, OUT made with other "
+        "settings is refused.",
+        "Run",
+        role="free",
+    )

@@ -8,7 +8,9 @@ from typing import Literal
 
 from pseudomask.config.common import argument, option
 
-ExportFormat = Literal["voc", "mmseg", "coco", "cvat", "imagefolder", "yolo", "hub"]
+ExportFormat = Literal[
+    "voc", "mmseg", "coco", "cvat", "imagefolder", "yolo", "hub", "fiftyone", "labelstudio", "cvatxml"
+]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pseudomask.config.common import DeviceOptions, FolderOptions, LabelOptions, PhotoListOptions, argument, option
+from pseudomask.config.common import (
+    DeviceOptions,
+    FolderOptions,
+    LabelOptions,
+    PhotoListOptions,
+    UpdateOptions,
+    argument,
+    option,
+)
 from pseudomask.config.training import ScheduleOptions, Style
 from pseudomask.errors import UsageError
 
@@ -132,7 +140,7 @@ class TrainSegConfig(PhotoListOptions, SegmenterScheduleOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictConfig(FolderOptions, LabelOptions, DeviceOptions):
+class PredictConfig(UpdateOptions, FolderOptions, LabelOptions, DeviceOptions):
     """Segment photos with a trained segmentation network."""
 
     images: Path = argument("Folder of photos, searched with its subfolders.")

@@ -9,10 +9,11 @@ from typing import Any
 from pseudomask.quoting import count
 from pseudomask.running.jsonable import json_object
 from pseudomask.running.reporter import Bad
+from pseudomask.running.shown import Shown
 
 
 @dataclass
-class ExportResult:
+class ExportResult(Shown):
     """The result of `export`.
 
     Attributes:

@@ -11,6 +11,7 @@ from pseudomask.config.roles import defaults
 from pseudomask.data.images import ImagePaths
 from pseudomask.data.survey import not_decided, recorded_config
 from pseudomask.devices import pick_workers
+from pseudomask.errors import UsageError
 from pseudomask.extracting.flow import Flow
 from pseudomask.extracting.inputs import PhotosAndTags
 from pseudomask.extracting.loading import load
@@ -32,6 +33,8 @@ def fill(plan: Planned, result: Result, reporter: Reporter, label: str) -> Resul
     Of several processes each makes its share, and all return when all are done.
     """
     team, config = ranks(), plan.config
+    if config.update and config.overwrite:
+        raise UsageError("--update keeps what --overwrite would remove; give one of them")
     lead = team.once(reporter)
     run = _open(plan)
     pending = result.begin(run, lead, with_scores=config.scores, with_overlays=config.overlay)
@@ -65,6 +68,7 @@ def _open(plan: Planned) -> FolderRun:
         overwrite=config.overwrite,
         inputs=PhotosAndTags(plan.collection, config.images, hashed=config.hash_photos),
         prune=config.prune,
+        update=config.update,
         defaults=defaults(type(config)),
         earlier=not_decided(None if config.overwrite else recorded_config(config.out)),
     )

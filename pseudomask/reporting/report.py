@@ -23,10 +23,11 @@ from pseudomask.running.listing import File, find_files
 from pseudomask.running.machine import cores
 from pseudomask.running.quality import Coverage
 from pseudomask.running.reporter import Bad, Reporter, SilentReporter
+from pseudomask.running.shown import Shown
 
 
 @dataclass(frozen=True)
-class ReportResult:
+class ReportResult(Shown):
     """The page, and how many photos failed, or have a tag without a pixel; `photos`: the folder used, if any."""
 
     page: Written

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pseudomask.errors import RecordMismatch
@@ -21,12 +21,14 @@ class Comparison:
         changed: keys and paths of photos that have changed since their masks were made.
         others: number of masks whose photos are outside this run.
         undated: number of masks made by version 0.1.0, which recorded nothing about photos; these seem to be unchanged.
+        settings: differences between the settings of the masks and this run's, if they are to be remade for that.
     """
 
     gone: dict[str, bool] = field(default_factory=dict)
     changed: dict[str, str] = field(default_factory=dict)
     others: int = 0
     undated: int = 0
+    settings: Sequence[str] = ()
 
     @property
     def lost(self) -> int:
@@ -37,7 +39,10 @@ class Comparison:
         """The messages to report."""
         if lost := [key for key, done in self.gone.items() if done]:
             yield f"--prune removes {count(len(lost), 'mask')} of photos that are gone (first: {lost[0]})"
-        if self.changed:
+        if self.settings:
+            masks = count(len(self.changed), "mask")
+            yield f"--update remakes {masks} made with other settings: {'; '.join(self.settings)}"
+        elif self.changed:
             first = next(iter(self.changed.values()))
             yield (
                 f"{count(len(self.changed), 'photo')} changed (or tags or seeds did) since the masks were made (first: "
@@ -53,25 +58,32 @@ class Comparison:
 
 
 def compare(
-    made: MadeFolder, entries: Mapping[str, Entry], inputs: Inputs, *, own: Collection[str], prune: bool
+    made: MadeFolder,
+    entries: Mapping[str, Entry],
+    inputs: Inputs,
+    *,
+    own: Collection[str],
+    prune: bool,
+    settings: Sequence[str] = (),
 ) -> Comparison:
     """Compare the inputs recorded in a folder's manifest with the current ones.
 
     Args:
         entries: status of each image by key.
         own: keys of the images in this run.
+        settings: differences in settings; if there are any, all masks count as changed.
 
     Raises `RecordMismatch` if masks have lost their photos, unless such masks may be removed (`prune`).
     """
     lines = {entry["key"]: Line.of(entry) for entry in made.lines()}
-    found = Comparison()
+    found = Comparison(settings=settings)
     for key, entry in entries.items():
         done = entry.get("status") == DONE
         if key not in inputs.keys:
             found.gone[key] = done
         elif done:
             line = lines[key]
-            if not inputs.current(key, line, made.outputs(key).mask):
+            if settings or not inputs.current(key, line, made.outputs(key).mask):
                 found.changed[key] = key + line.suffix
             found.undated += line.photo is None and key not in found.changed
             found.others += key not in own

@@ -16,13 +16,14 @@ from pseudomask.running.made import MadeFolder
 from pseudomask.running.manifest import DONE, FAILED
 from pseudomask.running.quality import MANY, Coverage, Doubt
 from pseudomask.running.reporter import Bad, Reporter
+from pseudomask.running.shown import Shown
 from pseudomask.running.signals import Stop
 
 _SHOWN = 3  # failures listed in the summary
 
 
 @dataclass(kw_only=True)
-class FolderResult:
+class FolderResult(Shown):
     """The result of a verb.
 
     Attributes:

@@ -15,19 +15,21 @@ from pseudomask.running.inputs import Inputs
 from pseudomask.running.layout import MANIFEST, RECORD, Outputs, check_foreign, is_below
 from pseudomask.running.made import MadeFolder
 from pseudomask.running.manifest import DONE, FAILED, Entry, Manifest
+from pseudomask.running.outdated import Outdated
 from pseudomask.running.own import Own
 from pseudomask.running.ranks import ranks
-from pseudomask.running.record import RunRecord, check_resume, peak_memory
+from pseudomask.running.record import RunRecord, peak_memory
 from pseudomask.running.signals import Stop
 
-CHANGED = "the photo, its tags or its seed changed since its mask was made; run the same command again"
+CHANGED = "the photo, its tags, its seed or the settings changed since its mask was made; run the same command again"
 
 
 class FolderRun:
     """A run with `record` in `out`; resumes the run already there if its settings are the same.
 
     Raises `RecordMismatch` (a value of `fields` differs) or `CollisionError` (foreign files in the way). Nothing is
-    written before `start`. `overwrite` starts over. With several processes (`ranks`), each records its own images and
+    written before `start`. `overwrite` starts over; `update` accepts a run with other settings and remakes its masks
+    (`Outdated`). With several processes (`ranks`), each records its own images and
     the first one does the rest.
     """
 
@@ -41,6 +43,7 @@ class FolderRun:
         overwrite: bool,
         inputs: Inputs | None = None,
         prune: bool = False,
+        update: bool = False,
         defaults: Mapping[str, Any] | None = None,
         earlier: Mapping[str, Any] | None = None,
     ) -> None:
@@ -50,16 +53,23 @@ class FolderRun:
         self.manifest = Manifest(out / MANIFEST)
         self.own = Own(out / RECORD, record, fields, {"defaults": defaults, "earlier": earlier})
         self.holder: Holder | None = None
+        self.outdated = Outdated(out, self.own, allowed=update)
         old = None if self.overwrite else self._old_record()
         if old is not None:
-            check_resume(old, record, fields, where=out, **self.own.rules)
+            self.outdated.compare(old)
             record.timings = dict(old.timings)
         self.entries: dict[str, Entry] = {} if self.overwrite else self._read_entries()
         self.comparison = Comparison()
         if inputs is not None and self.entries:
             self.comparison = compare(
-                MadeFolder(out), self.entries, inputs, own={one.key for one in outputs}, prune=prune
+                MadeFolder(out),
+                self.entries,
+                inputs,
+                own={one.key for one in outputs},
+                prune=prune,
+                settings=self.outdated.differences,
             )
+            self.outdated.check(self.comparison)
 
     def _read_entries(self) -> dict[str, Entry]:
         """The parts of the manifest's entries that a run needs."""
@@ -84,7 +94,7 @@ class FolderRun:
         From now until `close`, only processes of this run may write to the folder.
         """
         if self.team.first:
-            self.holder = hold(self.out, share=not self.overwrite)
+            self.holder = hold(self.out, share=not (self.overwrite or self.outdated.differences))
             self._begin()
             self.holder.share()
             self.own.check()  # another run may have started in the meantime
@@ -98,10 +108,14 @@ class FolderRun:
         else:
             old = self._old_record()  # another run may have started in the meantime
             if old is not None:
-                check_resume(old, self.record, self.own.fields, where=self.out, **self.own.rules)
+                self.outdated.compare(old)
+        if self.outdated.differences:
+            # Before the new record: wherever this run is killed, no mask of the old settings counts as one of the new.
+            self._discard_outdated()
         self.record.write(self.out / RECORD)
         sweep_leftovers(self.out)
-        self._discard_outdated()
+        if not self.outdated.differences:
+            self._discard_outdated()
 
     def close(self) -> None:
         """Release the folder."""
@@ -117,6 +131,8 @@ class FolderRun:
         # Mark all of them before remaking the first, so that no old mask counts as new wherever this run stops.
         for key, image in self.comparison.changed.items():
             self.manifest.append({"key": key, "image": image, "status": FAILED, "reason": CHANGED})
+        if self.outdated.differences:
+            self._remove(self.comparison.changed)  # scores and overlays that the new settings do not write
 
     def _remove_old(self) -> None:
         """Remove the earlier run's files; otherwise masks of photos outside this run would mix with the new ones."""

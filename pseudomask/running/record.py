@@ -145,6 +145,21 @@ def check_resume(
     from the old record counts as its default, so that an upgrade changes nothing. `earlier` holds another accepted
     value of a field, such as one that an earlier version of this program recorded.
     """
+    differences = compare_records(old, new, fields, defaults=defaults, earlier=earlier)
+    if differences:
+        folder = f"{where} contains" if where else "the output folder contains"
+        raise RecordMismatch(f"{folder} a run made with other settings: {'; '.join(differences)}", advice=START_OVER)
+
+
+def compare_records(
+    old: RunRecord,
+    new: RunRecord,
+    fields: Sequence[str],
+    *,
+    defaults: Mapping[str, Any] | None = None,
+    earlier: Mapping[str, Any] | None = None,
+) -> list[str]:
+    """The differences for which `check_resume` raises, one phrase each."""
     before, after = (one.to_json() | {"tagged": one.tagged} for one in (old, new))
     before["config"] = {**(defaults or {}), **before["config"]}
     differences: list[str] = []
@@ -152,9 +167,7 @@ def check_resume(
         if earlier and name in earlier and earlier[name] == _lookup(before, name):
             continue
         differences += _differences(name, _lookup(before, name), _lookup(after, name))
-    if differences:
-        folder = f"{where} contains" if where else "the output folder contains"
-        raise RecordMismatch(f"{folder} a run made with other settings: {'; '.join(differences)}", advice=START_OVER)
+    return differences
 
 
 def _lookup(content: Any, name: str) -> Any:

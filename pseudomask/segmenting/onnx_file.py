@@ -27,6 +27,7 @@ from pseudomask.quoting import count
 from pseudomask.running.atomic import atomic_write
 from pseudomask.running.jsonable import json_object
 from pseudomask.running.reporter import Reporter, SilentReporter
+from pseudomask.running.shown import Shown
 
 _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 _TRIED = ((96, 128), (70, 51))
@@ -55,7 +56,7 @@ class Deployed(nn.Module):
 
 
 @dataclass(frozen=True)
-class ExportModelResult:
+class ExportModelResult(Shown):
     """What `export-model` did.
 
     Attributes:

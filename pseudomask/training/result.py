@@ -10,6 +10,7 @@ from typing import Any
 from pseudomask.data.teachable import Finding
 from pseudomask.quoting import count
 from pseudomask.running.jsonable import jsonable
+from pseudomask.running.shown import Shown
 from pseudomask.training.measured import Measured
 
 # How the facts of a training are shown; an empty text means that another one includes the fact.
@@ -60,7 +61,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class TrainingResult:
+class TrainingResult(Shown):
     """What a training verb returns.
 
     Attributes:
