@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from pseudomask.config.common import DeviceOptions, FolderOptions, LabelOptions, PhotoListOptions, argument, option
+from pseudomask.config.review import ReviewOptions
 from pseudomask.config.training import ScheduleOptions, Style
 from pseudomask.errors import UsageError
 
@@ -54,7 +55,7 @@ class SegmenterScheduleOptions(ScheduleOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainSegConfig(PhotoListOptions, SegmenterScheduleOptions):
+class TrainSegConfig(ReviewOptions, PhotoListOptions, SegmenterScheduleOptions):
     """Train a segmentation network on masks."""
 
     masks: Path = argument("Folder of masks: an output of extract or refine, an export (voc, mmseg), or any other.")

@@ -11,6 +11,7 @@ import numpy as np
 
 from pseudomask.data.images import read_list
 from pseudomask.data.kinds import IMAGE_SUFFIXES
+from pseudomask.data.review import LeftOut
 from pseudomask.errors import UsageError
 from pseudomask.masks import IGNORE_16
 from pseudomask.measuring.coding_options import BACKGROUND, make_coding
@@ -43,6 +44,7 @@ def evaluate(
     pred_palette: str | None = None,
     workers: int = 1,
     by_class: bool = False,
+    review: Callable[[Sequence[File]], LeftOut] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Measure predictions against truth PNGs; one image at a time for each worker thread.
@@ -63,6 +65,7 @@ def evaluate(
             values are class indices.
         truth_palette, pred_palette: what colours in the files mean: `voc`, or a file of lines `R G B NAME`.
         by_class: also keep each image's IoU by class (`Report.parts`), for pages.
+        review: given all predictions, which ones are not measured.
         progress: called with (done, total) after each image.
 
     Raises UsageError if nothing matches, sizes differ, a mask contains a class outside the class list, or values that
@@ -93,6 +96,8 @@ def evaluate(
     )
     tally = Tally(names, _positions(classes, names), counter.thresholds, by_class=by_class)
     pairing, list_name = _pair(predictions, _truths(truth), (pred, truth), list, missing)
+    left_out = LeftOut() if review is None else review(predictions)
+    pairing = replace(pairing, pairs=tuple(left_out.kept(pairing.pairs)))
     results = in_order(counter, pairing.pairs, workers)
     for done, (pair, counts) in enumerate(zip(pairing.pairs, results, strict=True), 1):
         tally.add(pair.key, counts)
@@ -106,6 +111,7 @@ def evaluate(
         masks_threshold=made.masks_threshold,
         threshold_chosen=made.masks_chosen,
         doubts=tuple(_folder_doubts(pred, truth, made)),
+        reviewed=left_out.told,
     )
     try:
         report = tally.report(circumstances)
