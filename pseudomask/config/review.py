@@ -1,4 +1,4 @@
-"""The settings of --review, shared by the verbs that use masks, and those of the verb review."""
+"""The settings of --review, shared by the verbs that use masks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pseudomask.config.common import argument, option
+from pseudomask.config.common import option
 
 Choice = Literal["keep", "drop"]
 
@@ -17,8 +17,7 @@ class ReviewOptions:
 
     review: Path | None = option(
         None,
-        "Leave out the masks that this file calls bad: a review.csv (photo, verdict, note) from `pseudomask review` or "
-        "from the page of report.",
+        "Leave out the masks that this table (photo, verdict, note) calls bad; a verdict is good, bad or unsure.",
         "Review",
         role="place",
     )
@@ -26,29 +25,3 @@ class ReviewOptions:
     unreviewed: Choice = option(
         "keep", "Keep or drop the masks that --review says nothing about.", "Review", role="place"
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReviewConfig:
-    """Serve the page of report on this machine, and write the verdicts to a file as they are made."""
-
-    out: Path = argument("Output folder of extract, refine or predict.")
-    images: Path | None = option(
-        None,
-        "Folder of the photos to show; by default the one that the masks were made from.",
-        "Input",
-        role="place",
-    )
-    file: Path | None = option(
-        None, "File of the verdicts, read at the start; by default OUT/review.csv.", "Output", first=True
-    )
-    port: int = option(
-        8765,
-        "Port of the page on 127.0.0.1, which only programs on this machine can reach; 0: any free one.",
-        "Run",
-        min=0,
-        max=65_535,
-        role="free",
-        first=True,
-    )
-    browser: bool = option(False, "Open the page in this machine's browser.", "Run", role="free", first=True)

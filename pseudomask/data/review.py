@@ -1,4 +1,4 @@
-"""review.csv: what a person says about each mask. The page writes it; verbs that use masks leave out by it."""
+"""A table of what a person says about each mask, by which verbs that use masks leave some out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from pseudomask.suggest import did_you_mean
 
 VERDICTS = GOOD, BAD, UNSURE = ("good", "bad", "unsure")
 HEADER = ("photo", "verdict", "note")
-NAME = "review.csv"
 
 
 class Keyed(Protocol):
@@ -79,15 +78,6 @@ def _add(found: dict[str, Verdict], row: Mapping[str, str], path: Path, line: in
             f"{photo} is {said or 'empty'} here, but {before.verdict or 'empty'} in line {before.line}", path, line
         )
     found[photo] = Verdict(said, row.get("note", "").strip(), line)
-
-
-def review_text(rows: Mapping[str, Verdict]) -> str:
-    """The file's content; rows that say nothing are left out."""
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(HEADER)
-    writer.writerows((photo, row.verdict, row.note) for photo, row in rows.items() if row.verdict or row.note)
-    return stream.getvalue()
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ class ExportResult:
     Attributes:
         splits: number of photos by list; `photos`: by how they were written (copied, hard-linked, linked, rewritten);
             `rewritten`: by the reason.
-        failures: reason by photo, for masks that could not be exported; `left_out`: for photos without a mask in OUT, or left
-            out by --review; `reviewed`: what the latter did, in words.
+        failures: reason by photo, for masks that could not be exported; `left_out`: for photos without a mask in
+            OUT, or left out by --review; `reviewed`: what the latter did, in words.
         lost: what the format cannot represent; `paste`: the lines for a trainer's config.
         exit_code: 0; 1 if more masks failed than `max_failures`; 130 or 143 after a signal.
     """
