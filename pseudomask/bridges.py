@@ -15,6 +15,7 @@ from pseudomask.errors import SetupError
 from pseudomask.exporting.confidence import confidences
 from pseudomask.exporting.source import Source, read_source
 from pseudomask.masks import ignore_index, load_mask
+from pseudomask.running.reporter import SilentReporter
 
 
 def detections(folder: Path | str, images: Path | str | None = None) -> Iterator[tuple[Path, Any]]:
@@ -82,7 +83,7 @@ def to_dataset(folder: Path | str, images: Path | str | None = None) -> Any:
 
 def _source(folder: Path | str, images: Path | str | None) -> Source:
     config = ExportConfig(out=Path(folder), dest=Path(), format="coco", images=None if images is None else Path(images))
-    return read_source(config, with_photos=True)
+    return read_source(config, SilentReporter(), with_photos=True)
 
 
 def _library(name: str) -> Any:

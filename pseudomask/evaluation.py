@@ -6,11 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pseudomask.config import EvaluateConfig
 from pseudomask.data.labels import read_classes
+from pseudomask.data.review import left_out
 from pseudomask.errors import UsageError
 from pseudomask.measuring.evaluate import evaluate as measure
 from pseudomask.measuring.reports import HEADER, Report
@@ -92,6 +94,7 @@ def evaluate(config: EvaluateConfig, reporter: Reporter | None = None) -> Evalua
             truth_crowds=config.truth_crowds,
             workers=workers,
             by_class=made is not None,
+            review=partial(left_out, config, reporter=reporter),
             progress=advance,
         )
     for doubt in report.doubts:

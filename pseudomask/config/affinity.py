@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pseudomask.config.common import SeedOptions, TagOptions, argument, option
+from pseudomask.config.review import ReviewOptions
 from pseudomask.config.training import ScheduleOptions
 
 
@@ -34,7 +35,7 @@ class AffinityScheduleOptions(ScheduleOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainAffinityConfig(SeedOptions, TagOptions, AffinityScheduleOptions):
+class TrainAffinityConfig(ReviewOptions, SeedOptions, TagOptions, AffinityScheduleOptions):
     """Train the boundary head of `refine --method walk` on the confident parts of seeds.
 
     With `labels` the seeds that are missing are made first.

@@ -8,10 +8,11 @@ from typing import Literal
 
 from pseudomask.config.common import argument, option
 from pseudomask.config.report import PageOptions
+from pseudomask.config.review import ReviewOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateConfig(PageOptions):
+class EvaluateConfig(ReviewOptions, PageOptions):
     """Compare masks, or scores at every threshold, with true masks."""
 
     pred: Path = argument("Output folder of extract or refine, or any folder of mask PNGs or score files.")

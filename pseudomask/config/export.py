@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from pseudomask.config.common import argument, option
+from pseudomask.config.review import ReviewOptions
 
 ExportFormat = Literal[
     "voc", "mmseg", "coco", "cvat", "imagefolder", "yolo", "hub", "fiftyone", "labelstudio", "cvatxml"
@@ -14,7 +15,7 @@ ExportFormat = Literal[
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportConfig:
+class ExportConfig(ReviewOptions):
     """Turn masks into a data set for training frameworks."""
 
     out: Path = argument("Output folder of extract or refine.")

@@ -15,6 +15,7 @@ from pseudomask.config.common import (
     argument,
     option,
 )
+from pseudomask.config.review import ReviewOptions
 from pseudomask.config.training import ScheduleOptions, Style
 from pseudomask.errors import UsageError
 
@@ -62,7 +63,7 @@ class SegmenterScheduleOptions(ScheduleOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainSegConfig(PhotoListOptions, SegmenterScheduleOptions):
+class TrainSegConfig(ReviewOptions, PhotoListOptions, SegmenterScheduleOptions):
     """Train a segmentation network on masks."""
 
     masks: Path = argument("Folder of masks: an output of extract or refine, an export (voc, mmseg), or any other.")

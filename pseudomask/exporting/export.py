@@ -44,14 +44,16 @@ def export(config: ExportConfig, reporter: Reporter | None = None) -> ExportResu
     kind = FORMATS[config.format]
     _check_settings(config)
     kind.check(config)
-    source = read_source(config, with_photos=kind.with_photos or config.images is not None)
+    source = read_source(config, reporter, with_photos=kind.with_photos or config.images is not None)
     _check(config, kind, source)
     names = plan_names(source.pieces, flat=kind.flat, fault=kind.fault, format=config.format)
     if source.unlisted:
         reporter.warn(f"skipped {count(source.unlisted, 'mask')} in {config.out} not listed in its manifest")
     report_filling(config.out, reporter)
     report_changed(source.changed, reporter)
-    result = ExportResult(config.dest, config.format, source.classes, left_out=dict(source.left_out))
+    result = ExportResult(
+        config.dest, config.format, source.classes, left_out=dict(source.left_out), reviewed=source.reviewed
+    )
     with graceful() as stop:
         try:
             with _dest_locked(config.dest), atomic_folder(config.dest, replace=config.overwrite) as folder:

@@ -19,7 +19,8 @@ class ExportResult(Shown):
     Attributes:
         splits: number of photos by list; `photos`: by how they were written (copied, hard-linked, linked, rewritten);
             `rewritten`: by the reason.
-        failures: reason by photo, for masks that could not be exported; `left_out`: for photos without a mask in OUT.
+        failures: reason by photo, for masks that could not be exported; `left_out`: for photos without a mask in
+            OUT, or left out by --review; `reviewed`: what the latter did, in words.
         lost: what the format cannot represent; `paste`: the lines for a trainer's config.
         exit_code: 0; 1 if more masks failed than `max_failures`; 130 or 143 after a signal.
     """
@@ -32,6 +33,7 @@ class ExportResult(Shown):
     rewritten: dict[str, int] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    reviewed: str = ""
     lost: list[str] = field(default_factory=list)
     paste: str = ""
     exit_code: int = 0
@@ -45,6 +47,8 @@ class ExportResult(Shown):
             if reasons:
                 name, reason = next(iter(reasons.items()))
                 rows.append((label, kind(f"{len(reasons)} (first: {name}: {reason})")))
+        if self.reviewed:
+            rows.append(("review", self.reviewed))
         for label, counts in (("photos", self.photos), ("rewritten", self.rewritten)):
             if counts:
                 rows.append((label, ", ".join(f"{n} {what}" for what, n in counts.items())))

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from pseudomask.config import ExportConfig
 from pseudomask.data.images import ImageItem, read_list, select
+from pseudomask.data.review import left_out as left_out_by
 from pseudomask.errors import UsageError
 from pseudomask.running.layout import MANIFEST, RECORD, is_below
 from pseudomask.running.made import MadeFolder
 from pseudomask.running.manifest import DONE
 from pseudomask.running.record import RunRecord
+from pseudomask.running.reporter import Reporter
 
 VAL = "val"
 
@@ -34,7 +36,8 @@ class Source:
 
     Attributes:
         pieces: the masks to export, in the manifest's order.
-        left_out: reason by photo, for photos without a mask; `unlisted`: number of masks not in the manifest.
+        left_out: reason by photo, for photos without a mask or left out by --review; `reviewed`: what the latter did;
+            `unlisted`: number of masks not in the manifest.
         made, record: the folder, and the run that made it; `changed`: photos that changed since.
     """
 
@@ -45,17 +48,19 @@ class Source:
     made: MadeFolder
     record: RunRecord
     changed: tuple[str, ...] = ()
+    reviewed: str = ""
 
 
-def read_source(config: ExportConfig, *, with_photos: bool) -> Source:
+def read_source(config: ExportConfig, reporter: Reporter, *, with_photos: bool) -> Source:
     """Read OUT's record and manifest and choose the masks to export.
 
-    Raises `UsageError` if OUT was not written by extract or refine, a list names a photo that is not in it, or the
-    photos cannot be found.
+    Raises `UsageError` if OUT was not written by extract or refine, a list names a photo that is not in it, the
+    photos cannot be found, or --review cannot be used.
     """
     made, record = _read(config.out)
     images = _images(config, made) if with_photos else None
     items = [ImageItem(key, entry["image"], Path()) for key, entry in made.entries.items()]
+    everything = [item for item in items if made.entries[item.key].get("status") == DONE]
     if config.list is not None:
         items = select(items, read_list(config.list), source=str(config.list))
     done = [item for item in items if made.entries[item.key].get("status") == DONE]
@@ -66,7 +71,10 @@ def read_source(config: ExportConfig, *, with_photos: bool) -> Source:
         raise UsageError(f"{config.out}: its manifest has no finished masks")
     if images is not None and not any((images / item.relative).is_file() for item in done):
         raise UsageError(f"{images}: contains no photo of these masks, such as {done[0].relative}; give --images")
-    held = _held_out(config, done)
+    review = left_out_by(config, everything, reporter)
+    listed, done = done, review.kept(done)
+    left_out |= {item.relative: review.reasons[item.key] for item in listed if item.key in review.reasons}
+    held = _held_out(config, listed, done)
     pieces = tuple(
         Piece(
             key=item.key,
@@ -79,7 +87,7 @@ def read_source(config: ExportConfig, *, with_photos: bool) -> Source:
     )
     unlisted = sum(file.key not in made.entries for file in made.masks())
     changed = [] if images is None else made.changed(((item.key, item.relative) for item in done), images)
-    return Source(pieces, tuple(record.classes), left_out, unlisted, made, record, tuple(changed))
+    return Source(pieces, tuple(record.classes), left_out, unlisted, made, record, tuple(changed), review.told)
 
 
 def _read(folder: Path) -> tuple[MadeFolder, RunRecord]:
@@ -108,11 +116,11 @@ def _images(config: ExportConfig, made: MadeFolder) -> Path:
     return made.images
 
 
-def _held_out(config: ExportConfig, items: list[ImageItem]) -> set[str]:
-    """Keys of the photos for the list `val`."""
+def _held_out(config: ExportConfig, listed: list[ImageItem], items: list[ImageItem]) -> set[str]:
+    """Keys of the photos for the list `val`; `listed` also has those that --review leaves out."""
     if config.val_list is not None:
-        held = {item.key for item in select(items, read_list(config.val_list), source=str(config.val_list))}
-        if len(held) == len(items):
+        held = {item.key for item in select(listed, read_list(config.val_list), source=str(config.val_list))}
+        if all(item.key in held for item in items):
             raise UsageError(f"{config.val_list}: names every photo, so none is left to train on")
         return held
     # By a hash of the name, so that added or removed photos move hardly any other photo to another list.

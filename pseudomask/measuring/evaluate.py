@@ -11,6 +11,7 @@ import numpy as np
 
 from pseudomask.data.images import read_list
 from pseudomask.data.kinds import IMAGE_SUFFIXES
+from pseudomask.data.review import LeftOut
 from pseudomask.errors import UsageError
 from pseudomask.masks import IGNORE_16
 from pseudomask.measuring.coco_truth import Crowds, is_instances, read_coco_truth
@@ -45,6 +46,7 @@ def evaluate(
     truth_crowds: Crowds = "ignore",
     workers: int = 1,
     by_class: bool = False,
+    review: Callable[[Sequence[File]], LeftOut] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Measure predictions against truth PNGs; one image at a time for each worker thread.
@@ -66,6 +68,7 @@ def evaluate(
         truth_palette, pred_palette: what colours in the files mean: `voc`, or a file of lines `R G B NAME`.
         truth_crowds: whether pixels that only a crowd covers are ignored or background, in an instances file.
         by_class: also keep each image's IoU by class (`Report.parts`), for pages.
+        review: given all predictions, which ones are not measured.
         progress: called with (done, total) after each image.
 
     Raises UsageError if nothing matches, sizes differ, a mask contains a class outside the class list, or values that
@@ -101,6 +104,8 @@ def evaluate(
     )
     tally = Tally(names, _positions(classes, names), counter.thresholds, by_class=by_class)
     pairing, list_name = _pair(predictions, drawn.files if drawn else _truths(truth), (pred, truth), list, missing)
+    left_out = LeftOut() if review is None else review(predictions)
+    pairing = replace(pairing, pairs=tuple(left_out.kept(pairing.pairs)))
     results = in_order(counter, pairing.pairs, workers)
     for done, (pair, counts) in enumerate(zip(pairing.pairs, results, strict=True), 1):
         tally.add(pair.key, counts)
@@ -114,6 +119,7 @@ def evaluate(
         masks_threshold=made.masks_threshold,
         threshold_chosen=made.masks_chosen,
         doubts=tuple(_folder_doubts(pred, truth, made)),
+        reviewed=left_out.told,
     )
     try:
         report = tally.report(circumstances)

@@ -15,6 +15,7 @@ class Protocol:
         images: number of pairs measured; `listed`: name of the list file, or None for all pairs found.
         threshold: the background threshold, if known; `threshold_source`: "given", "chosen on this truth" (the best
             of several, so optimistic for these images) or "from the masks".
+        reviewed: what --review left out, in words, or "".
         absent: classes of the mean that are in neither truth nor prediction, and therefore not counted.
         not_in_mean: classes that the caller excluded. `without_truth`, `without_prediction`: keys not measured.
         threshold_chosen: how the masks' threshold was chosen, from their record.
@@ -44,6 +45,7 @@ class Protocol:
     ignored_share: float = 0.0
     predicted_ignored_share: float = 0.0
     images_without_counted_pixels: int = 0
+    reviewed: str = ""
 
     def lines(self) -> list[tuple[str, str]]:
         """(label, value) for people; long lists are counted, not printed."""
@@ -53,6 +55,7 @@ class Protocol:
         ignored = f" ({100 * self.ignored_share:.1f} % of the pixels)" if self.ignored_share else ""
         out = [
             ("images", f"{self.images} ({'all pairs found' if self.listed is None else self.listed})"),
+            *([("review", self.reviewed)] if self.reviewed else []),
             ("measured", self.kind),
             ("threshold", f"{threshold}{self.threshold_source}{by}{tried}"),
             ("ignore", f"{self.ignore}{ignored}"),

@@ -29,6 +29,7 @@ class Circumstances:
     masks_threshold: float | None = None
     threshold_chosen: str = ""  # how, in words
     doubts: tuple[Doubt, ...] = ()  # about the folders
+    reviewed: str = ""  # what --review left out, in words
 
 
 class Tally:
@@ -115,6 +116,7 @@ class Tally:
             ignored_share=seen.ignored[0] / seen.pixels if seen.pixels else 0.0,
             predicted_ignored_share=seen.ignored[1] / seen.pixels if seen.pixels else 0.0,
             images_without_counted_pixels=seen.empty,
+            reviewed=circumstances.reviewed,
         )
         return Report(
             mean_iou=float(measures.mean_iou(in_mean)),

@@ -140,7 +140,7 @@ class Walk:
     side: int = 640
     device: str = "cpu"
     amp: Amp = "off"
-    class_weight: float = 0.6
+    class_weight: float = 1.0
     by_class: bool = False
     known: Tensor | None = None
 

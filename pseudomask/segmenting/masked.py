@@ -15,6 +15,7 @@ from pseudomask.data.collection import Collection
 from pseudomask.data.decoding import image_size
 from pseudomask.data.images import ImageItem, PassedOver, look_through, read_list, select
 from pseudomask.data.labels import read_classes
+from pseudomask.data.review import left_out
 from pseudomask.devices import pick_workers
 from pseudomask.errors import ImageError, LabelError, UsageError
 from pseudomask.masks import ignore_index, load_mask
@@ -57,11 +58,13 @@ class Masked:
     Attributes:
         split: photos to train on and held out; their tags are the classes in their masks.
         hash: of the masks' contents, and which photos they belong to.
+        reviewed: what --review left out, in words; empty without it.
     """
 
     layout: Layout
     split: Split
     hash: str
+    reviewed: str = ""
 
     def masks(self, items: Sequence[ImageItem]) -> list[Path]:
         return [self.layout.mask(item.key) for item in items]
@@ -80,8 +83,11 @@ def read_masked(config: TrainSegConfig, reporter: Reporter) -> Masked:
     everything, names = items, config.list or layout.train
     if names is not None:
         items = select(items, read_list(names), source=str(names))
-    items = items[: config.limit]
+    review = left_out(config, everything, reporter)
+    items = review.kept(items[: config.limit])
     held = _held_out(config, layout, everything)
+    if held is not None:
+        held = [item for item in held if item.key not in review.reasons]
     looked = _look(layout, [*items, *(one for one in held or () if one not in set(items))], config, reporter)
     tags = {key: one.tags for key, one in looked.items()}
     items = [item for item in items if item.key in tags]
@@ -94,7 +100,7 @@ def read_masked(config: TrainSegConfig, reporter: Reporter) -> Masked:
     if not training.items:
         raise UsageError(f"{config.masks}: no photo is left to train on; give a smaller --val-fraction or --val-list")
     split = Split(training, whole.subset([item for item in held if item.key in tags]))
-    return Masked(layout, split, hash_lines(f"{key} {one.digest}" for key, one in sorted(looked.items())))
+    return Masked(layout, split, hash_lines(f"{key} {one.digest}" for key, one in sorted(looked.items())), review.told)
 
 
 def find_layout(config: TrainSegConfig) -> Layout:

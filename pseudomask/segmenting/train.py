@@ -82,7 +82,10 @@ def train_seg(config: TrainSegConfig, reporter: Reporter | None = None) -> Train
     recipe = Recipe(
         command="train-seg",
         method=SEGMENTER,
-        source=start.facts() | {"masks": config.masks.name, "masks_hash": masked.hash} | _made_by(masked),
+        source=start.facts()
+        | {"masks": config.masks.name, "masks_hash": masked.hash}
+        | _made_by(masked)
+        | _reviewed(masked),
         build=build,
         crops=partial(MaskCrops, paths(split.training), masked.masks(split.training.items), **_margin(config, masked)),
         measure=partial(
@@ -113,6 +116,10 @@ def _margin(config: TrainSegConfig, masked: Masked) -> dict[str, Any]:
         what = f"{len(missing)} photos have no scores in {made.scores}, such as {missing[0]}"
         raise UsageError(f"--ignore-margin: {what}")
     return classes | {"scores": scores, "margin": config.ignore_margin, "threshold": made.threshold}
+
+
+def _reviewed(masked: Masked) -> dict[str, str]:
+    return {"review": masked.reviewed} if masked.reviewed else {}
 
 
 def _made_by(masked: Masked) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from pseudomask.config import CrfOptions, TrainAffinityConfig
 from pseudomask.data.collection import Collection
 from pseudomask.data.images import ImageItem
+from pseudomask.data.review import left_out
 from pseudomask.data.survey import inherit, settle
 from pseudomask.devices import pick_device
 from pseudomask.errors import UsageError
@@ -119,7 +120,8 @@ def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None
     report_filling(seeds.path, lead)
     for line in problems(config, seeds, seeded):
         lead.warn(line)
-    split = _split(seeds, [item for item in seeded.items if item.key not in seeded.orphans])
+    review = left_out(config, seeded.photos.values(), lead)
+    split = _split(seeds, review.kept([item for item in seeded.items if item.key not in seeded.orphans]))
     items = split.training.items
     config, reading = settle(inherit(config, seeds.config), items, lead)
     weights = find_weights(config.weights)
@@ -161,12 +163,16 @@ def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None
         loss = affinity_step(config.radius, team, config.class_weight)
         return Learner(network, groups, loss, facts, mean_of_photos=False)
 
-    source = file_facts(weights) | {
-        "seeds": seeds.path.name,
-        "seeds_hash": seeds.hash,
-        "foreground": foreground,
-        "background": background,
-    }
+    source = (
+        file_facts(weights)
+        | {
+            "seeds": seeds.path.name,
+            "seeds_hash": seeds.hash,
+            "foreground": foreground,
+            "background": background,
+        }
+        | ({"review": review.told} if review.told else {})
+    )
     recipe = Recipe(
         command="train-affinity",
         method=AFFINITY,

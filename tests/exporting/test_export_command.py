@@ -381,3 +381,20 @@ def test_class_names_that_are_no_line(tmp_path: Path) -> None:
     made.record()
     with pytest.raises(UsageError, match=r"line break, which classes\.txt cannot represent"):
         made.export("coco")
+
+
+def test_a_review_leaves_out_bad_masks(made: Made, call: Call) -> None:
+    review, val = made.place / "review.csv", made.place / "val.txt"
+    review.write_text("photo,verdict,note\na.jpg,bad,cut off\nfull.jpg,good,\n")
+    val.write_text("a.jpg\nempty.jpg\n")
+    code, _, lines = call("--review", str(review), "--val-list", str(val), format="voc")
+    assert (code, "5 masks as voc (4 train, 1 val)" in "\n".join(lines)) == (0, True)
+    record = json.loads((made.dest / "export.json").read_text())
+    assert record["left_out"]["a.jpg"] == "bad in review.csv: cut off"
+    assert record["reviewed"] == "review.csv leaves out 1 bad"
+    only_good = made.export("voc", dest=made.place / "good", review=review, unreviewed="drop")
+    assert only_good.splits == {"train": 1}
+    review.write_text("photo,verdict\nzebra.jpg,bad\n")
+    code, _, lines = call("--review", str(review), format="voc", dest=made.place / "none")
+    assert (code, "names none of 6 masks" in "\n".join(lines)) == (2, True)
+    assert not (made.place / "none").exists()

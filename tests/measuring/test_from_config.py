@@ -67,3 +67,15 @@ def test_scores_at_a_threshold_and_swept(folders: tuple[Path, Path, Path]) -> No
 def test_sweep_and_threshold_contradict(folders: tuple[Path, Path, Path]) -> None:
     with pytest.raises(UsageError, match="cannot be combined"):
         pseudomask.evaluate(config(folders, sweep=True, threshold=0.3))
+
+
+def test_a_review_leaves_out_masks_and_the_protocol_says_so(folders: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    for folder in folders[:2]:
+        save_mask(folder / "b.png", np.zeros_like(TRUTH))
+    review = tmp_path / "review.csv"
+    review.write_text("photo,verdict\nb.jpg,bad\n")
+    told = pseudomask.evaluate(config(folders, review=review))
+    assert told.to_json()["mean_iou"] == pytest.approx(sum(IOU.values()) / 3, abs=1e-12)
+    assert ("review", "review.csv leaves out 1 bad") in told.summary()
+    with pytest.raises(UsageError, match="leaves out"):
+        pseudomask.evaluate(config(folders, review=review, unreviewed="drop"))

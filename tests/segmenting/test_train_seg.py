@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from conftest import Settings
 
 from pseudomask.api import train_seg
-from pseudomask.config import ExportConfig, ExtractConfig
+from pseudomask.config import ExportConfig, ExtractConfig, TrainSegConfig
 from pseudomask.errors import LabelError, NothingLearned, UsageError, WeightsError
 from pseudomask.exporting.export import export
 from pseudomask.extraction import extract
@@ -233,3 +234,24 @@ def test_a_classifier_is_no_segmenter_and_the_reverse(seeds: Path, place: Path, 
     with pytest.raises(WeightsError, match="predict"):
         extract(ExtractConfig(images=place / "photos", out=tmp_path / "out", weights=segmenter))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_review_leaves_out_bad_masks_and_other_verdicts_cannot_resume(
+    seeds: Path, settings: Settings, tmp_path: Path
+) -> None:
+    review = tmp_path / "review.csv"
+    plain = settings(tmp_path / "run", masks=seeds, images=None, class_file=None, epochs=1)
+
+    def keys(config: TrainSegConfig) -> set[str]:
+        split = read_masked(config, tiny.Ear()).split
+        return {item.key for item in (*split.training.items, *split.held_out.items)}
+
+    bad, unsure, *_ = sorted(keys(plain))
+    review.write_text(f"photo,verdict\n{bad}.jpg,bad\n{unsure}.jpg,unsure\n")
+    config = replace(plain, review=review)
+    assert keys(plain) - keys(config) == {bad}
+    train_seg(config)
+    assert RunRecord.read(tmp_path / "run/run.json").weights["review"] == "review.csv leaves out 1 bad"
+    train_seg(config)
+    with pytest.raises(UsageError, match="list of photos"):
+        train_seg(replace(config, unsure="drop"))

@@ -428,3 +428,15 @@ def test_seeds_that_are_half_there_go_on_with_their_own_settings(room: Path, run
     record = json.loads((runs / "cam/run.json").read_text())
     assert (record["config"]["method"], record["config"]["flip"], record["config"]["threshold"]) == ("cam", True, 0.4)
     assert record["protocol"]["images"] == len(list((room / "photos").rglob("*.png"))) > 3
+
+
+def test_a_review_leaves_out_bad_seeds(affinity: Settings, runs: Path, room: Path) -> None:
+    config = affinity(runs / "reviewed", dry_run=True)
+    photos = room / "photos"
+    photo = min(path.relative_to(photos).as_posix() for path in photos.rglob("p*.*"))
+    review = runs / "review.csv"
+    review.write_text(f"photo,verdict\n{photo},bad\n")
+    before, after = (dict(train_affinity(one).understood)["photos"] for one in (config, replace(config, review=review)))
+    assert int(after.split(":")[0]) == int(before.split(":")[0]) - 1
+    assert photo in before
+    assert photo not in after

@@ -50,7 +50,7 @@ class WalkOptions:
         640, "Downscale larger photos for the walk, by a whole factor, so that the long side is at most this.", min=64
     )
     walk_classes: float = _walk(
-        0.6,
+        1.0,
         "Weight of what the boundary head learned of the classes, where it knows those of the scores; 0 ignores it.",
         min=0.0,
         max=100.0,
