@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -101,7 +102,7 @@ class _Thumbs:
 
 
 def _context(page: Page, path: Path) -> dict[str, object]:
-    style, script = asset("page.css"), asset("page.js")
+    style, script = asset("page.css"), asset("review.js") + asset("page.js")
     return {
         "page": page,
         "style": Markup(style),
@@ -126,8 +127,15 @@ def _meta(page: Page, path: Path) -> dict[str, object]:
         "names": [printable(name) for name in page.names],
         "colours": _colours(page.names),
         "truth": page.with_truth,
+        "run": _run(page),
         "folders": {kind: folder_url(folder, path) for kind, folder in folders.items() if folder is not None},
     }
+
+
+def _run(page: Page) -> str:
+    """Tells runs apart where a browser keeps verdicts: the same folder and settings have the same verdicts."""
+    folder = "" if page.folders.mask is None else os.path.abspath(page.folders.mask)
+    return hashlib.sha256(os.fsencode(folder) + b"\0" + page.config.encode("utf-8", "replace")).hexdigest()[:16]
 
 
 def _colours(names: Sequence[str]) -> list[str]:

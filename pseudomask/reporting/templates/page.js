@@ -1,4 +1,3 @@
-"use strict";
 (() => {
   const COLUMNS = ["key", "iou", "classes", "ious", "margin", "ignored", "area", "empty", "photo", "scores", "mask", "truth", "unrefined"];
   const PAGE = 20;
@@ -21,6 +20,7 @@
     if (text !== undefined) node.textContent = text;
     return node;
   };
+  const review = makeReview(meta.run, rows, make, byId);
   const percent = (share) => (share === null || share === undefined ? "–" : (100 * share).toFixed(1));
 
   const up = (name) => (a, b) => (a[name] ?? Infinity) - (b[name] ?? Infinity) || a.place - b.place;
@@ -41,7 +41,9 @@
     const label = byId("class").value === "" ? null : Number(byId("class").value);
     const part = byId("name").value.trim().toLowerCase();
     const order = byId("sort").value;
+    const verdict = byId("verdict").value;
     const found = rows.filter((row) =>
+      (verdict === "" || (review.of(row) || "none") === verdict) &&
       (label === null || row.classes.includes(label)) && (!part || row.key.toLowerCase().includes(part)));
     if (label !== null && meta.truth && (order === "worst" || order === "best")) {
       const sign = order === "worst" ? 1 : -1; // of one class, its own IoU counts
@@ -105,7 +107,7 @@
     const node = make("article", "panel");
     node.tabIndex = -1;
     node.dataset.key = row.key;
-    node.setAttribute("aria-label", row.key);
+    node.row = row;
     const head = make("div", "head");
     head.append(make("h3", "title", row.key));
     const signs = [];
@@ -125,6 +127,8 @@
     const views = make("div", "views");
     for (const kind of KINDS) views.append(view(row, kind, inside));
     node.append(head, views);
+    review.controls(node);
+    for (const one of node.querySelectorAll("button, input")) one.tabIndex = -1; // until one is at this panel
     return node;
   }
 
@@ -147,7 +151,7 @@
     shown = chosen();
     list.replaceChildren();
     more();
-    if (list.firstChild) list.firstChild.tabIndex = 0;
+    if (list.firstChild) stop(list.firstChild);
     if (list.children.length >= shown.length) watcher.disconnect();
     const all = rows.length === 1 ? "1 image" : `${rows.length.toLocaleString("en")} images`;
     byId("count").textContent = shown.length === rows.length ? all : `${shown.length.toLocaleString("en")} of ${all}`;
@@ -158,24 +162,27 @@
     byId("mix").setAttribute("aria-valuetext", `${value} %`);
   }
 
-  // One panel at a time can be reached with Tab; j, k and the arrows move it.
+  // One panel at a time can be reached with Tab, with its controls; j, k and the arrows move it.
+  function stop(node) {
+    for (const one of list.querySelectorAll('[tabindex="0"]')) one.tabIndex = -1;
+    for (const one of [node, ...node.querySelectorAll("button, input")]) one.tabIndex = 0;
+  }
+  list.addEventListener("focusin", (event) => stop(event.target.closest(".panel")));
   function go(step) {
     const now = document.activeElement.closest(".panel");
     const place = now ? [...list.children].indexOf(now) + step : step > 0 ? 0 : -1;
     if (place >= list.children.length) more();
     const next = list.children[place];
     if (!next) return;
-    for (const one of list.querySelectorAll('.panel[tabindex="0"]')) one.tabIndex = -1;
-    next.tabIndex = 0;
     next.focus({ preventScroll: true });
     next.scrollIntoView({ block: "start" });
   }
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, pre")) return;
-    const inside = event.target.closest(".panel") !== null;
+    const inside = event.target.closest(".panel");
     if (event.key === "j" || (inside && event.key === "ArrowDown")) go(1);
     else if (event.key === "k" || (inside && event.key === "ArrowUp")) go(-1);
-    else return;
+    else if (event.repeat || !review.shortcut(event.key, inside)) return;
     event.preventDefault();
   });
 
@@ -192,7 +199,7 @@
 
   byId("mix").addEventListener("input", mix);
   byId("name").addEventListener("input", renew);
-  for (const id of ["sort", "class"]) byId(id).addEventListener("change", renew);
+  for (const id of ["sort", "class", "verdict"]) byId(id).addEventListener("change", renew);
   document.addEventListener("DOMContentLoaded", () => {
     mix();
     renew();
