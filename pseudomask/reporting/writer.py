@@ -134,7 +134,7 @@ def _meta(page: Page, path: Path) -> dict[str, object]:
 
 def _run(page: Page) -> str:
     """Tells runs apart where a browser keeps verdicts: the same folder and settings have the same verdicts."""
-    folder = "" if page.folders.mask is None else os.path.abspath(page.folders.mask)
+    folder = "" if page.folders.mask is None else page.folders.mask.resolve()
     return hashlib.sha256(os.fsencode(folder) + b"\0" + page.config.encode("utf-8", "replace")).hexdigest()[:16]
 
 

@@ -33,7 +33,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for one in made_page(30).panels
     ]  # fmt: skip
     places = drawn_files(folder, [one.key for one in panels])
-    page = made_page(0, panels=panels, places=places)
+    page = made_page(0, panels=panels, folders=places)
     bare = write_page(folder / "page.html", page, Maker(places), budget=0, advance=lambda: None)
     thumb = sum(map(len, Maker(places)(panels[0]).values()))
     found = write_page(folder / "page.html", page, Maker(places), budget=bare.size + 6 * thumb, advance=lambda: None)
