@@ -276,11 +276,14 @@ def test_what_a_photo_costs_by_method() -> None:
             same(cell, ratios[seeds.lower()] + sum(refiners[step] for step in steps.strip("`").split(" and ")))
 
 
-def test_kinds_of_class_map() -> None:
+@pytest.mark.parametrize(
+    ("file", "first_column"), [("cams", "kind of map |"), ("cams_advcam", "kind of map, one scale |")]
+)
+def test_kinds_of_class_map(file: str, first_column: str) -> None:
     """mIoU on train and val with the threshold, then the cost; columns are weight rule and method."""
-    found = results("cams")
+    found = results(file)
     quality = {(one["cam"], one["rule"], one["method"]): one for one in found["quality"]}
-    rows = table("docs/cam-variants.md", "kind of map | w |")
+    rows = table("docs/cam-variants.md", f"{first_column} w |")
     assert {row[0] for row in rows} == {cam for cam, _, _ in quality}
     for row in rows:
         pairs = [(rule, method) for rule in ("first", "second") for method in ("cam", "cpmc")]
@@ -288,7 +291,7 @@ def test_kinds_of_class_map() -> None:
             one = quality[row[0], *pair]
             same(cell, one["train"], one["val"], one["threshold"])
     cost = {(one["cam"], one["rule"], one["method"]): one for one in found["cost"]}
-    rows = table("docs/cam-variants.md", "kind of map | cam |")
+    rows = table("docs/cam-variants.md", f"{first_column} cam |")
     assert {row[0] for row in rows} == {cam for cam, _, _ in cost}
     unit = cost["plain", "first", "cam"]["seconds"]
     for row in rows:

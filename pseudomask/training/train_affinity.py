@@ -163,16 +163,13 @@ def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None
         loss = affinity_step(config.radius, team, config.class_weight)
         return Learner(network, groups, loss, facts, mean_of_photos=False)
 
-    source = (
-        file_facts(weights)
-        | {
-            "seeds": seeds.path.name,
-            "seeds_hash": seeds.hash,
-            "foreground": foreground,
-            "background": background,
-        }
-        | ({"review": review.told} if review.told else {})
-    )
+    source = file_facts(weights) | {
+        "seeds": seeds.path.name,
+        "seeds_hash": seeds.hash,
+        "foreground": foreground,
+        "background": background,
+        **({"review": review.told} if review.told else {}),
+    }
     recipe = Recipe(
         command="train-affinity",
         method=AFFINITY,
