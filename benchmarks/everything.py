@@ -25,6 +25,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("small_costs",),
     ("extract_speed", *PHOTOS, "--photos", "8", "--reference", "2", "--repeats", "2", "--device", DEVICE),
     ("extract_profile", *PHOTOS, "--photos", "4"),
+    ("stages", *PHOTOS, "--photos", "4", "--repeats", "1", "--device", DEVICE),
     ("train_speed", *PHOTOS, "--photos", "64", "--repeats", "1", "--device", DEVICE),
     ("recam_step", "--classes", "20", "--repeats", "1"),
     ("recam_step", "--classes", "80", "--repeats", "1"),

@@ -9,6 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from tiny import write_photos, write_weights
+
+from benchmarks import stages
+from benchmarks.stage_table import analyse, table
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -56,3 +60,65 @@ def test_settings_are_checked() -> None:
     done = run("--classes", "1", "--tags", "2")
     assert done.returncode == 2
     assert "--tags must be between 1 and --classes" in done.stderr
+
+
+def test_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every stage of every method has a rate; those of more processes than there are cores are that of one times N."""
+    monkeypatch.setattr(stages, "cores", lambda: 1)
+    labels, weights = write_photos(tmp_path / "photos", 6), write_weights(tmp_path / "cam.safetensors")
+    file = tmp_path / "result.json"
+    command = [str(tmp_path / "photos"), "--labels", str(labels), "--weights", str(weights), "--device", "cpu"]
+    stages.main([*command, "--photos", "3", "--repeats", "1", "--processes", "2,8", "--json", str(file)])
+    result = json.loads(file.read_text())
+    assert result["photos"] == 3
+    rates, seconds = result["photos_a_second"], result["methods"]["cpmc"]["seconds"]
+    assert set(result["methods"]) == {"cam", "recam", "cpmc"}
+    assert rates["decode"]["8"] == pytest.approx(8 * rates["decode"]["1"])
+    assert rates["cpmc: maps"]["8"] == rates["cpmc: maps"]["1"] == pytest.approx(1 / seconds["maps"])
+    computing = 1 / sum(seconds[stage] for stage in ("stack + copy", "network", "maps"))
+    assert rates["cpmc: stack + copy + network + maps"]["2"] == pytest.approx(computing)
+    write = rates["cpmc: encode + write"]
+    assert write["2"] == write["8"] == pytest.approx(2 * write["1"])  # two threads write beside a CPU's network
+    assert rates["cpmc: slowest"]["8"] == pytest.approx(min(computing, write["8"], rates["decode, then views"]["8"]))
+    assert "| decode |" in capsys.readouterr().out
+
+
+def test_stages_of_a_stated_gpu() -> None:
+    """The table of measured and stated times; the maps of this machine's processor do not count."""
+    found = {
+        "workers": {"decode": {1: 500.0, 2: 900.0}, "views": {1: 500.0, 2: 900.0}},
+        "methods": {
+            "cam": {
+                "seconds": {"stack + copy": 0.0005, "maps": 0.1},
+                "encode + write": {1: 200.0, 2: 300.0},
+                "threads": {2: 2, 8: 8, 16: 8},
+            }
+        },
+        "gpu_ms": 2.0, "gpu_maps_ms": None, "target": "cuda", "device": "cpu", "cores": 2,
+        "photos": 4, "tta": "fast", "torch": "2",
+    }  # fmt: skip
+    rows = analyse(found, [1, 2, 8, 16])
+    assert rows["decode, then views"][2] == (pytest.approx(450), True)
+    assert rows["cam: encode + write"] == {1: (200.0, False), 2: (300.0, False), 8: (1600.0, True), 16: (1600.0, True)}
+    assert rows["cam: N processors"][8] == (pytest.approx(8 / 0.0095), True)
+    slowest = {n: round(rate) for n, (rate, _) in rows["cam: slowest"].items()}
+    assert slowest == {1: 105, 2: 211, 8: 500, 16: 500}
+    lines = table(found, rows)
+    assert "| cam: network | 2.00 | 500 * | 500 * | 500 * | 500 * |" in lines
+    assert "- cam, slowest: N = 1: N processors; N = 2: N processors; N = 8: network; N = 16: network" in lines
+    assert lines[-1].endswith("the maps' is measured on cpu, and does not count.")
+
+
+@pytest.mark.parametrize(
+    ("more", "complaint"),
+    [
+        (("--gpu-ms", "0"), "0 must be above 0"),
+        (("--gpu-maps-ms", "1"), "--gpu-maps-ms needs --gpu-ms"),
+        (("--processes", "0,2"), "must be numbers from 1 on"),
+    ],
+)
+def test_settings_of_stages(more: tuple[str, ...], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        stages.main(["photos", "--labels", "photos.csv", *more])
+    assert stopped.value.code == 2
+    assert complaint in capsys.readouterr().err

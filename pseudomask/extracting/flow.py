@@ -22,9 +22,9 @@ from pseudomask.running.reporter import Reporter
 from pseudomask.running.signals import Stop
 
 
-def _writers(device: torch.device) -> int:
+def writers(device: torch.device, processors: int) -> int:
     """Threads that encode and write: two beside a network on the CPU, which needs the cores; else up to eight."""
-    return 2 if device.type == "cpu" else max(2, min(8, cores()))
+    return 2 if device.type == "cpu" else max(2, min(8, processors))
 
 
 def _behind_the_network() -> None:
@@ -47,7 +47,7 @@ class Flow:
 
     def run(self, batches: Iterator[list[Photo]], total: int, label: str) -> None:
         with (
-            ThreadPoolExecutor(_writers(self.plan.device), "write", _behind_the_network) as pool,
+            ThreadPoolExecutor(writers(self.plan.device, cores()), "write", _behind_the_network) as pool,
             self.reporter.progress(total, label) as progress,
         ):
             for batch in batches:

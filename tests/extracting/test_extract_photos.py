@@ -277,11 +277,10 @@ def test_photos_of_equal_working_shape_keep_their_own_size() -> None:
     ]
 
 
-def test_a_gpu_gets_larger_batches_and_more_writers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_gets_larger_batches_and_more_writers() -> None:
     """On a CPU two threads write beside the network, whose own threads wait for each other."""
-    monkeypatch.setattr(flow, "cores", lambda: 16)
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    assert [flow._writers(device) for device in (cpu, cuda)] == [2, 8]
+    assert [flow.writers(device, 16) for device in (cpu, cuda)] == [2, 8]
     config = ExtractConfig(images=Path("photos"), out=Path("masks"))
     for device, given, expected in ((cpu, None, 4), (cuda, None, 16), (cpu, 7, 7), (cuda, 7, 7)):
         setup = Setup.__new__(Setup)
