@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,12 +115,21 @@ def rates_of_workers(photos: Photos, repeats: int, processes: int) -> dict[str, 
 def rate_of_writers(plan: Plan, photos: Sequence[Photo], made: Sequence[Made], repeats: int, threads: int) -> float:
     """Photos a second of so many threads that encode and write, as `Flow` has them; every photo once a thread."""
     manifest = Manifest(plan.config.out / MANIFEST)
+    count = threads * len(photos)
+    # No two threads write the same file.
+    outputs = [
+        replace(plan.outputs[photos[i % len(photos)].index], out=plan.config.out / f"copy {i // len(photos)}")
+        for i in range(count)
+    ]
+    for one in outputs:
+        one.mask.parent.mkdir(parents=True, exist_ok=True)
+        one.scores.parent.mkdir(parents=True, exist_ok=True)
 
     def write(i: int) -> None:
         photo = photos[i % len(photos)]
         item = plan.collection.items[photo.index]
         entry = write_outputs(
-            plan.outputs[photo.index],
+            outputs[i],
             item.relative,
             made[i % len(photos)].scores,
             plan.config,
@@ -131,7 +141,6 @@ def rate_of_writers(plan: Plan, photos: Sequence[Photo], made: Sequence[Made], r
         )
         manifest.append(entry)
 
-    count = threads * len(photos)
     with ThreadPoolExecutor(threads, initializer=compute_alone) as pool:
         seconds = rounds(lambda: list(pool.map(write, range(count))), repeats)
     return count / min(seconds)

@@ -61,7 +61,7 @@ def test_the_api_has_nothing_besides() -> None:
     known = {name for verb in VERBS.values() for name in (verb.identifier, verb.config.__name__)}
     besides = {"NotebookReporter", "Prediction", "Predictor"}
     assert {name for name in public - known - besides if not name.endswith("Result")} == set()
-    assert set(pseudomask.__all__) == known | {"Predictor", "PseudomaskError", "__version__"}
+    assert set(pseudomask.__all__) == known | {"NotebookReporter", "Predictor", "PseudomaskError", "__version__"}
 
 
 @pytest.mark.parametrize("name", ["evaluate", "report", "export", "run", "doctor"])

@@ -54,7 +54,7 @@ class ExportConfig(ReviewOptions):
         role="place",
         metavar="FILE,...",
     )
-    weights: Path | None = option(
+    publish_weights: Path | None = option(
         None, "hub: also publish these weights with a model card, in model/.", "Card", role="place"
     )
     max_failures: int = option(0, "Exit 0 if at most N masks cannot be exported.", "Run", min=0, role="free")

@@ -33,10 +33,10 @@ class Hub(Writer):
     def check(cls, config: ExportConfig) -> None:
         """Read what the cards quote. Raises `UsageError` or `WeightsError` for a file that is no report or weights."""
         read_measures(config.measured)
-        if config.weights is not None:
+        if config.publish_weights is not None:
             from pseudomask.networks.checkpoint import read_card
 
-            read_card(config.weights)
+            read_card(config.publish_weights)
 
     def photo(self, piece: Piece) -> None:
         return None
@@ -60,7 +60,7 @@ class Hub(Writer):
 
     def publish(self, source: Source, config: ExportConfig) -> None:
         measures = read_measures(config.measured)
-        name = config.dest.name or config.dest.resolve().name
+        name = config.out.resolve().name
         told = (self.folder / "README.md").read_text("utf-8", errors="surrogateescape")
         facts: dict[str, Any] = {"pretty_name": name, "license": (config.license or UNKNOWN).lower()}
         facts |= {"task_categories": ["image-segmentation"], "tags": ["pseudo-masks", "pseudomask", "croissant"]}
@@ -68,8 +68,8 @@ class Hub(Writer):
         write_lines(self.folder / "README.md", lines)
         text = json.dumps(self._croissant(name, source, config), indent=1, ensure_ascii=False)
         write_lines(self.folder / "croissant.json", [text])
-        if config.weights is not None:
-            _model(self.folder / "model", config.weights, config, measures)
+        if config.publish_weights is not None:
+            _model(self.folder / "model", config.publish_weights, config, measures)
 
     def _croissant(self, name: str, source: Source, config: ExportConfig) -> dict[str, Any]:
         made = f"pseudomask {source.record.command}"

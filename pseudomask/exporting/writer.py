@@ -77,9 +77,9 @@ class Writer:
     @classmethod
     def check(cls, config: ExportConfig) -> None:
         """Raise `UsageError` for settings that this format does not have, before any work."""
-        for name in ("license", "measured", "weights"):
+        for name in ("license", "measured", "publish_weights"):
             if getattr(config, name) is not None:
-                raise UsageError(f"--{name} is for --format hub; leave it out")
+                raise UsageError(f"--{name.replace('_', '-')} is for --format hub; leave it out")
 
     def publish(self, source: Source, config: ExportConfig) -> None:
         """Add to the finished export what its format has for readers; nothing, usually."""

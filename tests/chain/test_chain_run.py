@@ -85,7 +85,7 @@ def test_a_whole_chain_and_then_nothing_left_to_do(chain: Write, tmp_path: Path)
     assert set(became(second).values()) == {"skipped"}
     assert [entry["results"] for entry in second.steps] == [entry["results"] for entry in first.steps]
     fresh = {path for path, stamp in stamps.items() if path.stat().st_mtime_ns != stamp}
-    assert {path.name for path in fresh} == {"chain.json", "run.toml"}
+    assert {path.name for path in fresh} == {"chain.json", "run.html", "run.toml"}
     assert set(became(do(tmp_path / "out/run.toml")).values()) == {"skipped"}  # all settings, and no other
 
 

@@ -28,7 +28,7 @@ def published(made: Made) -> Path:
     one = report(made.place / "0.json", 0.5, (0.9, 0.4, 0.2, None))
     two = report(made.place / "1.json", 0.6, (0.9, 0.6, 0.3, None))
     weights = tiny.write_weights(made.place / "w.safetensors", thresholds={"product": 0.3})
-    made.export("hub", license="CC-BY-4.0", measured=f"{one},{two}", weights=weights, val_fraction=0.2)
+    made.export("hub", license="CC-BY-4.0", measured=f"{one},{two}", publish_weights=weights, val_fraction=0.2)
     return made.dest
 
 
@@ -87,7 +87,7 @@ def test_mistakes(made: Made, call: Call) -> None:
         ("voc", {"license": "mit"}, "--license is for --format hub"),
         ("hub", {"measured": str(wrong)}, "no report of evaluate"),
         ("hub", {"measured": "nowhere.json"}, "No such file"),
-        ("hub", {"weights": "nowhere.safetensors"}, "no such weights file"),
+        ("hub", {"publish-weights": "nowhere.safetensors"}, "no such weights file"),
     ]
     for format, settings, words in cases:
         code, _, errors = call(

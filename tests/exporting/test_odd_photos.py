@@ -107,7 +107,7 @@ def exported(made: Made, key: str, format: str) -> Path:
     return found
 
 
-@pytest.mark.parametrize("format", [name for name, kind in FORMATS.items() if kind.with_photos])
+@pytest.mark.parametrize("format", [name for name, kind in FORMATS.items() if kind.with_photos and name != "cvatxml"])
 def test_both_readers_see_what_extract_saw(tmp_path: Path, format: str) -> None:
     made = Made(tmp_path)
     put(made, ODD)

@@ -10,6 +10,7 @@ import json
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -63,6 +64,8 @@ def read(path: Path) -> Iterator[str]:
         with zipfile.ZipFile(path) as archive:
             assert archive.testzip() is None
             yield from archive.namelist()
+    elif path.suffix == ".xml":
+        yield from (image.get("name") or "" for image in ElementTree.parse(path).iter("image"))
     else:
         text = path.read_text("utf-8")
         for part in {".json": [text], ".jsonl": text.splitlines()}.get(path.suffix, []):

@@ -150,10 +150,10 @@ def new_workers(patch: Patch) -> None:
 
 def comparison(patch: Patch) -> None:
     """a run that is taken up again has the same settings"""
-    from pseudomask.running import folder_run
+    from pseudomask.running import outdated
     from pseudomask.training import recording
 
-    for module in (folder_run, recording):
+    for module in (outdated, recording):
         patch(module, "check_resume", lambda *words, **more: None)
 
 
