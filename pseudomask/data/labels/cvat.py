@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from xml.parsers import expat
 
 from pseudomask.data.labels.builder import TableBuilder
 from pseudomask.data.labels.table import LabelTable, ReadOptions
-from pseudomask.errors import LabelError
-from pseudomask.files import read_bytes
+from pseudomask.data.labels.xml_events import Refused, XmlEvents
 from pseudomask.quoting import count
 
 _MARKS = frozenset({"tag", "box", "polygon", "polyline", "points", "mask", "ellipse", "cuboid", "skeleton"})
 
 
 def read_cvat(path: Path, options: ReadOptions) -> LabelTable:
-    """The tags of each image, and the labels of its shapes. Raises LabelError for the tracks of a video.
-
-    A file that declares entities is refused, as by `read_objects`.
-    """
+    """The tags of each image, and the labels of its shapes. Raises LabelError for the tracks of a video."""
     reader = _Reader()
-    try:
-        reader.parser.Parse(read_bytes(path), True)
-    except OSError as error:
-        raise LabelError(f"cannot be read ({error.strerror})", path) from error
-    except expat.ExpatError as error:
-        raise LabelError(f"malformed XML ({expat.ErrorString(error.code)})", path, error.lineno) from error
-    except _Refused as refused:
-        raise LabelError(str(refused), path, reader.parser.CurrentLineNumber) from refused
+    reader.read(path)
     builder = TableBuilder(path, "cvat", options)
     for name, labels, line in reader.images:
         builder.add(name, tuple(dict.fromkeys(labels)), line)
@@ -36,37 +24,29 @@ def read_cvat(path: Path, options: ReadOptions) -> LabelTable:
     return builder.finish()
 
 
-class _Refused(Exception):
-    pass
-
-
-class _Reader:
+class _Reader(XmlEvents):
     """Collects (name, labels, line) of annotations/image from expat's events."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.images: list[tuple[str, list[str], int]] = []
         self.shapes = 0
         self._path: list[str] = []
-        self.parser = expat.ParserCreate()
-        self.parser.EntityDeclHandler = self._refuse
         self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = lambda tag: self._path.pop()
-
-    def _refuse(self, *_: object) -> None:
-        raise _Refused("declares XML entities, which are refused")
 
     def _start(self, tag: str, facts: dict[str, str]) -> None:
         self._path.append(tag)
         if self._path[0] != "annotations":
-            raise _Refused("is not a CVAT export (its root is not <annotations>)")
+            raise Refused("is not a CVAT export (its root is not <annotations>)")
         if self._path == ["annotations", "track"]:
-            raise _Refused("has tracks of a video: export its frames as 'CVAT for images 1.1'")
+            raise Refused("has tracks of a video: export its frames as 'CVAT for images 1.1'")
         if self._path == ["annotations", "image"]:
             if "name" not in facts:
-                raise _Refused("an image has no name")
+                raise Refused("an image has no name")
             self.images.append((facts["name"], [], self.parser.CurrentLineNumber))
         elif self._path[:2] == ["annotations", "image"] and len(self._path) == 3 and tag in _MARKS:
             if "label" not in facts:
-                raise _Refused(f"a {tag} has no label")
+                raise Refused(f"a {tag} has no label")
             self.shapes += tag != "tag"
             self.images[-1][1].append(facts["label"])

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from xml.parsers import expat
 
 from pseudomask.data.images import read_list
 from pseudomask.data.labels.builder import TableBuilder
 from pseudomask.data.labels.foreign import foreign_bytes
 from pseudomask.data.labels.table import LabelTable, ReadOptions
+from pseudomask.data.labels.xml_events import Refused, XmlEvents
 from pseudomask.errors import LabelError
-from pseudomask.files import read_bytes
 from pseudomask.quoting import count
 
 Objects = list[tuple[str, bool]]
@@ -73,43 +72,28 @@ def read_objects(file: Path) -> Objects:
     A file that declares entities is refused: a few lines of them can expand to gigabytes.
     """
     reader = _ObjectReader()
-    try:
-        reader.parser.Parse(read_bytes(file), True)
-    except OSError as error:
-        raise LabelError(f"cannot be read ({error.strerror})", file) from error
-    except expat.ExpatError as error:
-        raise LabelError(f"malformed XML ({expat.ErrorString(error.code)})", file, error.lineno) from error
-    except _Refused as refused:
-        raise LabelError(str(refused), file, reader.parser.CurrentLineNumber) from refused
+    reader.read(file)
     if not reader.has_root:
         what = foreign_bytes(file.read_bytes()[:4096])
         raise LabelError(f"is {what}" if what else "is not a VOC annotation (its root is not <annotation>)", file)
     return reader.objects
 
 
-class _Refused(Exception):
-    pass
-
-
-class _ObjectReader:
+class _ObjectReader(XmlEvents):
     """Collects annotation/object/{name,difficult} from expat's events."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.objects: Objects = []
         self.has_root = False
         self._path: list[str] = []
         self._text: list[str] = []
         self._name: str | None = None
         self._difficult = False
-        self.parser = expat.ParserCreate()
         self.parser.buffer_text = True
-        self.parser.EntityDeclHandler = self._refuse
         self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = self._end
         self.parser.CharacterDataHandler = self._text.append
-
-    def _refuse(self, *_: object) -> None:
-        raise _Refused("declares XML entities, which are refused")
 
     def _start(self, tag: str, _: object) -> None:
         self._path.append(tag)
@@ -127,7 +111,7 @@ class _ObjectReader:
             self._difficult = text not in ("0", "", "false", "False")
         elif self._path == ["annotation", "object"]:
             if not self._name:
-                raise _Refused("an object has no name")
+                raise Refused("an object has no name")
             self.objects.append((self._name, self._difficult))
         self._path.pop()
         self._text.clear()

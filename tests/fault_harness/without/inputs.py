@@ -162,9 +162,9 @@ def depth_of_json(patch: Patch) -> None:
 
 def entities(patch: Patch) -> None:
     """XML that declares entities is refused"""
-    from pseudomask.data.labels.voc_xml import _ObjectReader
+    from pseudomask.data.labels.xml_events import XmlEvents
 
-    patch(_ObjectReader, "_refuse", lambda self, *words: None)
+    patch(XmlEvents, "_refuse", lambda self, *words: None)
 
 
 def byte_order_mark(patch: Patch) -> None:
