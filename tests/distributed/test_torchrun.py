@@ -77,7 +77,7 @@ def test_r13_a_killed_process_and_the_restart(place: Path, alone: Path, tmp_path
     config = verbs.extraction(place, tmp_path / "out/masks")
     entries = Manifest(config.out / MANIFEST).load().values()
     made = sum(entry["status"] == DONE for entry in entries)
-    assert 0 < made < verbs.COUNT  # the other process may have made all the rest before it was stopped
+    assert 0 < made < verbs.COUNT - 1
     assert extract(config).skipped == made
     assert tree(config.out) == tree(alone / "masks"), "taken up by one process"
 
