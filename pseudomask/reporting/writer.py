@@ -118,8 +118,10 @@ def _context(page: Page, scripts: Sequence[str], **meta: object) -> dict[str, ob
     return {
         "page": page,
         "live": live,
-        "policy": f"default-src 'none'; {sources}; style-src '{digest(style)}'; script-src '{digest(script)}'; "
-        "base-uri 'none'; form-action 'none'",
+        "policy": Markup(
+            f"default-src 'none'; {sources}; style-src '{digest(style)}'; script-src '{digest(script)}'; "
+            "base-uri 'none'; form-action 'none'"
+        ),
         "style": Markup(style),
         "script": Markup(script),
         "sorts": sorts(page),

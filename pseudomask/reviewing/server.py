@@ -175,11 +175,11 @@ class Handler(BaseHTTPRequestHandler):
         if len(length) > 9 or int(length) > MOST_BYTES:
             return as_json(413, {"error": f"more than {MOST_BYTES} bytes"})
         body = self.rfile.read(int(length))
+        self._read = True
         try:
             content = json.loads(body)
         except (ValueError, RecursionError):
             return as_json(400, {"error": "this is not JSON"})
-        self._read = True
         return self.server.post(self._below()[0], content)
 
     _read = False  # whether the body of this request was read; else the next one would begin inside it
