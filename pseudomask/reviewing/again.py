@@ -42,7 +42,8 @@ def _extract(made: PageFolder, tags: Tags) -> list[str]:
     if verb not in _CONFIGS or images is None:
         return []
     out = {*_ONCE, *_KEPT, *(one.name for one in dataclasses.fields(TagOptions)), *_settled(made)}
-    flags = _flags(_CONFIGS[verb], made.config, out)
+    recorded = {**made.config, **({"refine": ["none"]} if made.config.get("refine") == [] else {})}
+    flags = _flags(_CONFIGS[verb], recorded, out)
     labels = ["--labels", tags.path, "--class-file", tags.class_file]
     return [command(verb, images, made.path, *labels, *flags, "--update")]
 
@@ -85,6 +86,6 @@ def _flag(setting: Setting, value: Any) -> Iterator[object]:
         return
     yield setting.flag
     if isinstance(value, list):
-        yield ",".join(map(str, value)) or "none"
+        yield ",".join(map(str, value))
     else:
         yield "none" if value is None else value

@@ -79,7 +79,9 @@ class Client:
     ) -> HTTPResponse:
         """The answer, with its content as `found.content`; `path` is below the token unless it is the `whole` one."""
         wire = self.connect()
-        wire.request(method, path if whole else self.base + path, body, {k.replace("_", "-"): v for k, v in headers.items()})
+        wire.request(
+            method, path if whole else self.base + path, body, {k.replace("_", "-"): v for k, v in headers.items()}
+        )
         found: Any = wire.getresponse()
         found.content = found.read()
         wire.close()

@@ -120,9 +120,7 @@ def test_only_get_and_post(made: Path, serve: Open, method: str) -> None:
         (b"", {**JSON, "Transfer_Encoding": "chunked"}, 411),
     ],
 )
-def test_bad_changes_change_nothing(
-    made: Path, serve: Open, body: bytes, headers: dict[str, str], status: int
-) -> None:
+def test_bad_changes_change_nothing(made: Path, serve: Open, body: bytes, headers: dict[str, str], status: int) -> None:
     client = serve(made)
     found: Any = client.ask("say", method="POST", body=body, **headers)
     assert found.status == status
@@ -150,8 +148,8 @@ def test_a_refused_body_is_not_the_next_request(made: Path, serve: Open) -> None
     "path",
     [
         "photo/../../run.json", "photo/%2e%2e/run.json", "../run.json", "run.json", "photo/", "photo/0/1", "photo/-1",
-        "photo/+1", "photo/1e0", "photo/%D9%A3", "photo/99", "photo/" + "9" * 5000, "mask/0\\..", "mask/00", "truth/0", "say",
-        "photo//etc/passwd", "state/", "made",
+        "photo/+1", "photo/1e0", "photo/%D9%A3", "photo/99", "photo/" + "9" * 5000, "mask/0\\..", "mask/00",
+        "truth/0", "say", "photo//etc/passwd", "state/", "made",
     ],
 )  # fmt: skip
 def test_nothing_but_numbers_names_a_picture(made: Path, serve: Open, path: str) -> None:
@@ -210,9 +208,7 @@ def test_a_taken_port_is_told_in_one_line(made: Path, capsys: pytest.CaptureFixt
     assert told.err == f"error: port {port} is in use; give another --port, or leave it out for a free one\n"
 
 
-def test_a_flood_of_silent_connections_is_cut_off(
-    made: Path, serve: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_flood_of_silent_connections_is_cut_off(made: Path, serve: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "_MOST_CONNECTIONS", 4)
     client = serve(made)
     idle = [socket.create_connection(("127.0.0.1", client.server.port)) for _ in range(8)]
