@@ -37,7 +37,12 @@ class Verdicts:
         return self._said.get(key, NONE)
 
     def refresh(self) -> list[str]:
-        """Read the file again if it changed; returns the keys whose rows are other than before."""
+        """Read the file again if it changed; returns the keys whose rows are other than before.
+
+        Raises `PseudomaskError` if the folder is gone: nothing is forgotten for that, and nothing written elsewhere.
+        """
+        if not self.path.parent.is_dir():
+            raise PseudomaskError(f"{self.path.parent} is no longer there")
         stamp = self._now()
         if stamp == self._stamp:
             return []
@@ -51,8 +56,6 @@ class Verdicts:
 
     def put(self, key: str, row: Verdict) -> None:
         """Write one row; when this returns, it is on the disk. Raises `PseudomaskError` if it cannot be."""
-        if not self.path.parent.is_dir():  # or the folder that moved would come back with nothing but this file
-            raise PseudomaskError(f"{self.path.parent} is no longer there")
         said = {**self._said, key: row}
         if row == NONE:
             del said[key]

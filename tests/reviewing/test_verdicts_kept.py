@@ -122,14 +122,16 @@ def test_one_of_many_wins_the_same_row(made: Path, serve: Open) -> None:
 
 def test_a_folder_that_moves_away_is_told_and_not_made_again(made: Path, serve: Open) -> None:
     client = serve(made)
+    assert client.say("p01", verdict="bad")[0] == 200
     made.rename(made.with_name("moved"))
-    status, found = client.say("p01", verdict="good")
+    status, found = client.say("p01", 1, verdict="good")
     assert (status, "no longer there" in found["error"]) == (500, True)
     assert not made.exists()
     assert client.ask("mask/0").status == 404
     assert client.ask("").status == 500
     made.with_name("moved").rename(made)
-    assert client.say("p01", verdict="good")[0] == 200
+    assert client.row("p01")["verdict"] == "bad"
+    assert client.say("p01", 1, verdict="good")[0] == 200
 
 
 def test_photos_that_moved_are_told_and_verdicts_work(made: Path, serve: Open, tmp_path: Path) -> None:
