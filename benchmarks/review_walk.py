@@ -10,13 +10,14 @@ mask has a verdict. The page's own clock measures, from each key's event:
 - *painted*: until the frame with the pressed button has begun;
 - *on disk*: until the server has answered, which it does when review.csv is written and synced.
 
-Nobody looks at the masks: this is the part of a review that is the program's, not the person's.
+`load` is the machine's before and after: other programs slow the page as they slow the measurement. Nobody looks at the masks: this is the part of a review that is the program's, not the person's.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -159,6 +160,11 @@ def walk(browser: Any, masks: Path, count: int) -> dict[str, Any]:
     }
 
 
+def load() -> float:
+    """How many processes wanted a core in the last minute; 0 where nobody counts."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+
+
 def p95(values: list[float]) -> float:
     return sorted(values)[min(len(values) - 1, round(0.95 * len(values)))]
 
@@ -194,7 +200,7 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error("no Chromium here; install your system's package")
     from playwright.sync_api import sync_playwright
 
-    runs = []
+    runs, busy = [], load()
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         for count in counts:
@@ -203,7 +209,13 @@ def main(arguments: list[str] | None = None) -> None:
                 print(f"{count} masks: {runs[-1]['walk_s']:.1f} s", file=sys.stderr)
         version = browser.version
         browser.close()
-    found = {"keys": "j, then g, b or u", "browser": f"Chromium {version}", "cores": cores(), "runs": runs}
+    found = {
+        "keys": "j, then g, b or u",
+        "browser": f"Chromium {version}",
+        "cores": cores(),
+        "load": [busy, load()],
+        "runs": runs,
+    }
     publish(table(runs), found, options.json)
 
 
