@@ -10,7 +10,8 @@ mask has a verdict. The page's own clock measures, from each key's event:
 - *painted*: until the frame with the pressed button has begun;
 - *on disk*: until the server has answered, which it does when review.csv is written and synced.
 
-`load` is the machine's before and after: other programs slow the page as they slow the measurement. Nobody looks at the masks: this is the part of a review that is the program's, not the person's.
+Nobody looks at the masks: this is the part of a review that is the program's, not the person's. `load` is that of the
+machine, before and after.
 """
 
 from __future__ import annotations
