@@ -144,7 +144,7 @@ def walk(browser: Any, masks: Path, count: int) -> dict[str, Any]:
         context.close()
     finally:
         server.kill()
-        server.wait()
+        server.communicate()
     rows = read_review(masks / "review.csv")  # after the kill
     assert len(rows) == count
     return {

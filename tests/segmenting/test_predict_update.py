@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +12,12 @@ import tiny
 from conftest import write_segmenter
 
 from pseudomask.api import predict
+from pseudomask.cli import app
 from pseudomask.config import PredictConfig
 from pseudomask.errors import RecordMismatch, UsageError
+from pseudomask.reporting.folder import read_folder
+from pseudomask.reviewing.again import commands
+from pseudomask.reviewing.tags import Tags
 
 NAMES = ("p01", "p03", "p05")
 
@@ -100,3 +105,15 @@ def test_masks_outside_the_run_are_not_lost_and_overwrite_is_another_wish(begun:
     with pytest.raises(UsageError, match="give one of them"):
         predict(replace(begun, overwrite=True))
     assert tree(begun.out) == before
+
+
+def test_a_reviewers_new_tags_cost_their_own_mask(begun: PredictConfig) -> None:
+    tags = Tags(read_folder(begun.out, None))
+    assert tags.of("p03") == ("bar", "square")
+    tags.put("p03", ("disc",))
+    (line,) = commands(tags)
+    before = {path.stem: path.stat().st_ino for path in begun.out.glob("*.png")}
+    assert app.run([*shlex.split(line)[1:], "-q"]) == 0
+    now = {path.stem: path.stat().st_ino for path in begun.out.glob("*.png")}
+    assert {name for name in now if now[name] != before[name]} == {"p03"}
+    assert not Tags(read_folder(begun.out, None)).marked()
