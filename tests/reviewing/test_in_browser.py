@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from browsing import PATIENCE
-from conftest import Client, Open
+from served import Client, Open
 
 from pseudomask.data.review import Verdict, read_review
 from pseudomask.masks import palette

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Client, Open
 from PIL import Image
+from served import Client, Open
 
 from pseudomask.cli import app
 from pseudomask.reviewing import server as http

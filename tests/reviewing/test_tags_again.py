@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import tiny
-from conftest import Client, Open, settings
+from served import Client, Open, settings
 from tiny import Ear
 
 from pseudomask import extraction

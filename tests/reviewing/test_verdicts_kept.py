@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Open, program
+from served import Open, program
 from tiny import Ear
 
 from pseudomask.cli import app
