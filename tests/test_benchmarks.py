@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from browsing import CHROMIUM
 from tiny import write_photos, write_weights
 
-from benchmarks import stages
+from benchmarks import review_walk, stages
 from benchmarks.stage_table import analyse, table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -122,3 +123,17 @@ def test_settings_of_stages(more: tuple[str, ...], complaint: str, capsys: pytes
         stages.main(["photos", "--labels", "photos.csv", *more])
     assert stopped.value.code == 2
     assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.browser
+def test_review_walk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("playwright.sync_api", reason="no playwright: pip install 'pseudomask[browser]'")
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine: install your system's package")
+    file = tmp_path / "result.json"
+    review_walk.main(["--masks", "10", "--json", str(file)])
+    (found,) = json.loads(file.read_text())["runs"]
+    assert found["verdicts"] == {"good": 8, "bad": 1, "unsure": 1}
+    assert 0 < found["ms"]["on_disk"]["median"] <= found["ms"]["on_disk"]["p95"]
+    assert found["seconds_a_mask"] * 10 == pytest.approx(found["walk_s"])
+    assert capsys.readouterr().out.splitlines()[-1].startswith("| 10 | ")

@@ -39,6 +39,7 @@ from pseudomask.config.refiners.crf import CrfUnary as CrfUnary
 from pseudomask.config.refiners.pamr import PamrOptions as PamrOptions
 from pseudomask.config.refiners.walk import WalkOptions as WalkOptions
 from pseudomask.config.report import ReportConfig as ReportConfig
+from pseudomask.config.review import ReviewConfig as ReviewConfig
 from pseudomask.config.review import ReviewOptions as ReviewOptions
 from pseudomask.config.run import RunConfig as RunConfig
 from pseudomask.config.segment import ExportModelConfig as ExportModelConfig
