@@ -40,6 +40,7 @@ def counted(log: simulated.Log) -> Told:
         "copies": dict(log.copies),
         "pageable": dict(log.pageable),
         "overflows": dict(log.overflows),
+        "fused": sum(log.fused.values()),
         "no_kernel": sorted(log.no_kernel),
     }
 
@@ -249,6 +250,33 @@ def planted(function: Any, old: str, new: str, **how: Any) -> Callable[[Place, s
     return case
 
 
+def unfused(name_of_operator: str, made: Callable[..., Any]) -> Callable[[Place, str], Told]:
+    """Extraction where cuDNN's fused operator does something else."""
+
+    def case(place: Place, name: str) -> Told:
+        with patch.dict(simulated._CUDNN, {f"aten::{name_of_operator}": made}):
+            return extract(place, name, method="cam")
+
+    return case
+
+
+def _no_kernel(*_: Any) -> Any:
+    raise RuntimeError("GET was unable to find an engine to execute this computation")
+
+
+def _not_where_it_is_large(x: Any, *more: Any) -> Any:
+    return _no_kernel() if x.shape[-1] > 16 else simulated._conv_relu(x, *more)
+
+
+UNFUSED: dict[str, Callable[[Place, str], Told]] = {
+    "cuDNN forgets the ReLU": unfused("cudnn_convolution_relu", lambda x, w, b, *how: simulated.torch.conv2d(x, w, b, *how)),
+    "cuDNN forgets the shortcut": unfused(
+        "cudnn_convolution_add_relu", lambda x, w, z, alpha, b, *how: simulated.torch.conv2d(x, w, b, *how).relu_()
+    ),
+    "cuDNN has no fused kernel": unfused("cudnn_convolution_add_relu", _no_kernel),
+    "cuDNN has no fused kernel for large inputs": unfused("cudnn_convolution_relu", _not_where_it_is_large),
+}
+
 PLANTED: dict[str, Callable[[Place, str], Told]] = {
     "a tensor stays on the CPU": planted(engine.pack, "send(index, device)", "index"),
     "NumPy of a tensor on the device": planted(
@@ -276,7 +304,7 @@ PLANTED: dict[str, Callable[[Place, str], Told]] = {
 
 def main(folder: Path, wanted: list[str]) -> None:
     place = Place(folder)
-    for name, case in (CASES | PLANTED).items():
+    for name, case in (CASES | UNFUSED | PLANTED).items():
         if wanted and name not in wanted:
             continue
         try:

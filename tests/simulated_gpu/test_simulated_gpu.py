@@ -56,6 +56,23 @@ def test_extract(cases: Cases, method: str, amp: str) -> None:
     assert case["agree"] > 0.97
     assert case["apart"] < 0.03
     assert not case["overflows"]
+    assert case["fused"] > 20, "cuDNN's fused convolutions were not used"
+
+
+@pytest.mark.parametrize(
+    ("name", "used"),
+    [
+        ("cuDNN forgets the ReLU", False),
+        ("cuDNN forgets the shortcut", False),
+        ("cuDNN has no fused kernel", False),
+        ("cuDNN has no fused kernel for large inputs", True),
+    ],
+)
+def test_fused_convolutions_that_are_wrong_or_missing_are_not_used(cases: Cases, name: str, used: bool) -> None:
+    """They are compared with plain ones beforehand; one without a kernel for a shape goes on as a plain one."""
+    case = sound(cases[name])
+    assert (case["agree"], case["apart"]) == (1, 0)
+    assert (case["fused"] > 10) is used
 
 
 @pytest.mark.parametrize(
