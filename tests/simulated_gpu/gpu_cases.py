@@ -269,7 +269,9 @@ def _not_where_it_is_large(x: Any, *more: Any) -> Any:
 
 
 UNFUSED: dict[str, Callable[[Place, str], Told]] = {
-    "cuDNN forgets the ReLU": unfused("cudnn_convolution_relu", lambda x, w, b, *how: simulated.torch.conv2d(x, w, b, *how)),
+    "cuDNN forgets the ReLU": unfused(
+        "cudnn_convolution_relu", lambda x, w, b, *how: simulated.torch.conv2d(x, w, b, *how)
+    ),
     "cuDNN forgets the shortcut": unfused(
         "cudnn_convolution_add_relu", lambda x, w, z, alpha, b, *how: simulated.torch.conv2d(x, w, b, *how).relu_()
     ),

@@ -48,11 +48,12 @@ def sound(case: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("amp", ["off", "bf16", "fp16"])
 @pytest.mark.parametrize("method", ["cam", "recam", "cpmc"])
 def test_extract(cases: Cases, method: str, amp: str) -> None:
-    """As on the CPU: in float32 to the last bit of 8, in less within a few levels."""
+    """As on the CPU: in float32 within a level of 255, as the views that the device resizes; in less within a few."""
     case = sound(cases[f"extract {method} {amp}"])
     assert case["classes"]
     if amp == "off":
-        assert (case["agree"], case["apart"]) == (1, 0)
+        assert case["agree"] > 0.999
+        assert case["apart"] < 0.004
     assert case["agree"] > 0.97
     assert case["apart"] < 0.03
     assert not case["overflows"]
@@ -71,7 +72,8 @@ def test_extract(cases: Cases, method: str, amp: str) -> None:
 def test_fused_convolutions_that_are_wrong_or_missing_are_not_used(cases: Cases, name: str, used: bool) -> None:
     """They are compared with plain ones beforehand; one without a kernel for a shape goes on as a plain one."""
     case = sound(cases[name])
-    assert (case["agree"], case["apart"]) == (1, 0)
+    assert case["agree"] > 0.999
+    assert case["apart"] < 0.004
     assert (case["fused"] > 10) is used
 
 
@@ -109,10 +111,10 @@ def test_trainings(cases: Cases, amp: str) -> None:
 
 @pytest.mark.parametrize("method", ["cam", "recam", "cpmc"])
 def test_a_photo_costs_no_wait_in_the_thread_that_feeds_the_gpu(cases: Cases, method: str) -> None:
-    """A batch of two more: two views and two small tensors go there, and each photo's writer waits for its maps."""
+    """A batch of two more: the photos and their tags go there, and each photo's writer waits for its maps."""
     case = cases[f"a photo more, {method}"]
     assert "error" not in case, case
-    assert case == {"syncs": 0, "waits": 1, "copies": 2, "pageable": 0}
+    assert case == {"syncs": 0, "waits": 1, "copies": 1, "pageable": 0}
 
 
 @pytest.mark.parametrize("kind", ["refine crf", "refine pamr", "train", "train-affinity"])

@@ -124,9 +124,7 @@ def _right(
     conv, norm = nn.Conv2d(8, 8, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(8)
     nn.init.normal_(conv.weight, generator=generator)
     x = torch.randn(1, 8, 5, 5, generator=generator).to(device, dtype).to(memory_format=torch.channels_last)
-    plain, fused = (
-        folded(conv.eval(), norm.eval(), dtype, way, relu=True).to(device).eval() for way in (None, calls)
-    )
+    plain, fused = (folded(conv.eval(), norm.eval(), dtype, way, relu=True).to(device).eval() for way in (None, calls))
     with torch.inference_mode():
         wanted = plain(x), plain(x, plain(x))
         try:

@@ -33,7 +33,9 @@ def fold_resnet(network: nn.Module, stages: Sequence[str], dtype: torch.dtype | 
 class FoldedConv(nn.Module):
     """A convolution with folded batch norm, and optionally a shortcut and a ReLU."""
 
-    def __init__(self, conv: nn.Module, norm: nn.Module, dtype: torch.dtype | None, fused: Calls | None, *, relu: bool) -> None:
+    def __init__(
+        self, conv: nn.Module, norm: nn.Module, dtype: torch.dtype | None, fused: Calls | None, *, relu: bool
+    ) -> None:
         super().__init__()
         assert isinstance(conv, nn.Conv2d)
         assert isinstance(norm, nn.BatchNorm2d)
