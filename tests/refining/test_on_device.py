@@ -15,10 +15,10 @@ from planted import blurred
 from pseudomask.config import CrfOptions
 from pseudomask.networks.backbones import make_backbone
 from pseudomask.networks.edges import EdgeNetwork
+from pseudomask.refining import walk as walks
 from pseudomask.refining.crf import Crf
 from pseudomask.refining.mean_field import pairwise, position_features
 from pseudomask.refining.pamr import Pamr
-from pseudomask.refining import walk as walks
 from pseudomask.refining.transitions import random_walk
 from pseudomask.refining.walk import Walk
 from pseudomask.scores import ScoreMap
