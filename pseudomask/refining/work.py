@@ -185,10 +185,8 @@ class Work:
         """The photo and its scores; or the manifest entry of a photo that cannot be read."""
         try:
             return Read(job, *self._read(job))
-        except ImageError as error:
-            return failed(job, error.reason)
-        except MemoryError:
-            return failed(job, _TOO_LARGE)
+        except (ImageError, MemoryError) as error:
+            return failed(job, error.reason if isinstance(error, ImageError) else _TOO_LARGE)
 
     def compute(self, batch: Sequence[Read | Entry]) -> list[Made | Entry]:
         """Refine what was read; entries stay, and come first."""

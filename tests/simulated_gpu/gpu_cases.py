@@ -24,6 +24,9 @@ from pseudomask import api, config
 from pseudomask.extracting import engine, transfers
 from pseudomask.maps.cpmc import prototypes as class_prototypes
 from pseudomask.masks import load_mask
+from pseudomask.networks.card import SEGMENTER, Card
+from pseudomask.networks.checkpoint import save_network
+from pseudomask.networks.segmenter import make_segmenter
 from pseudomask.scores import load_scores
 from pseudomask.training import losses, team
 
@@ -48,7 +51,7 @@ def counted(log: simulated.Log) -> Told:
 def compared(here: Path, there: Path) -> Told:
     """Share of equal pixels, and the largest difference of the scores."""
     masks = [one.relative_to(here) for one in sorted(here.rglob("*.png"))]
-    assert len(masks) == PHOTOS
+    assert masks
     agree = [float(np.mean(load_mask(here / one) == load_mask(there / one))) for one in masks]
     pairs = [(load_scores(one), load_scores(there / one.relative_to(here))) for one in sorted(here.rglob("*.npz"))]
     apart = [float(abs(a.values - b.values).max(initial=0)) for a, b in pairs]
@@ -84,6 +87,15 @@ class Place:
         api.extract(config.ExtractConfig(out=run, device=device, amp=amp, **settings | more))  # type: ignore[arg-type]
         return run
 
+    def segmenter(self) -> Path:
+        file = self.folder / "segmenter.safetensors"
+        if not file.exists():
+            network = make_segmenter(f"lraspp_{tiny.NARROW}", len(tiny.CLASSES), backbone=tiny.NARROW).eval()
+            facts = {"network": f"lraspp_{tiny.NARROW}", "side": 84, "palette": [[0, 0, 0]] * 4}
+            card = Card(classes=tiny.CLASSES, method=SEGMENTER, backbone=tiny.NARROW, segmenter=facts)
+            save_network(file, network, card, simulated.torch.float32)
+        return file
+
     def seeds(self) -> Path:
         run = self.folder / "seeds"
         return run if run.exists() else self.extract("seeds", "cpu", "off", method="cam")
@@ -106,12 +118,42 @@ def per_photo(place: Place, name: str, method: str) -> Told:
         with simulated.simulated_gpu() as log:
             place.extract(f"{name}/{photos}", "cuda", "bf16", method=method, limit=photos)
             logs.append(counted(log))
+    return each(logs)
+
+
+def segment(place: Place, name: str, tags: bool = False) -> Told:
+    """As `per_photo`, of predict."""
+    labels = {"labels": place.folder / "photos.csv"} if tags else {}
+    settings: Told = {"images": place.folder / "photos", "weights": place.segmenter(), "workers": 0, "batch_size": 2}
+
+    def run(photos: int, device: str = "cuda") -> Path:
+        out = place.folder / name / f"{photos}-{device}"
+        more = settings | labels | {"limit": photos, "scores": True}
+        api.predict(config.PredictConfig(out=out, device=device, amp="off", **more))
+        return out
+
+    here, logs = run(PHOTOS, "cpu"), []
+    for photos in (PHOTOS // 2, PHOTOS):
+        with simulated.simulated_gpu() as log:
+            there = run(photos)
+            logs.append(counted(log))
+    return logs[1] | {"each": each(logs)} | compared(here, there)
+
+
+def each(logs: list[Told]) -> Told:
+    """What one more photo cost, of `PHOTOS` / 2 more."""
     sums = [{kind: sum(log[kind].values()) for kind in ("syncs", "waits", "copies", "pageable")} for log in logs]
     return {kind: (sums[1][kind] - sums[0][kind]) / (PHOTOS // 2) for kind in sums[0]}
 
 
+def refine_more(place: Place, name: str, method: str) -> Told:
+    """As `per_photo`, of refine with a batch of two more."""
+    logs = [refine(place, f"{name}/{photos}", method, limit=photos, batch_size=2) for photos in (PHOTOS // 2, PHOTOS)]
+    return logs[1] | {"each": each(logs)}
+
+
 def refine(place: Place, name: str, method: str, float64: bool = True, **more: Any) -> Told:
-    settings = {"images": place.folder / "photos", "seeds": place.seeds(), "scores": True, "workers": 0}
+    settings: Told = {"images": place.folder / "photos", "seeds": place.seeds(), "scores": True, "workers": 0}
     if "walk" in method:
         more |= {"affinity": place.affinity, "walk_weights": place.weights}
 
@@ -210,6 +252,10 @@ CASES: dict[str, Callable[[Place, str], Told]] = {
     "refine crf": lambda p, n: refine(p, n, "crf"),
     "refine pamr": lambda p, n: refine(p, n, "pamr"),
     "refine walk,crf": lambda p, n: refine(p, n, "walk,crf", amp="off"),
+    **{f"refine {m}, a photo more": lambda p, n, m=m: refine_more(p, n, m) for m in ("crf", "pamr", "walk")},  # type: ignore[misc]
+    "refine walk,crf, threads": lambda p, n: refine(p, n, "walk,crf", workers=2, batch_size=2),
+    "predict": segment,
+    "predict, tags": lambda p, n: segment(p, n, tags=True),
     "refine walk bf16": lambda p, n: refine(p, n, "walk", amp="bf16"),
     **{f"train {amp}": lambda p, n, a=amp: train(p, n, a) for amp in ("off", "bf16", "fp16")},  # type: ignore[misc]
     "train-affinity": train_affinity,
