@@ -112,7 +112,7 @@ def extract(place: Place, name: str, amp: str = "off", **more: Any) -> Told:
 
 
 def per_photo(place: Place, name: str, method: str) -> Told:
-    """Synchronisations and copies of one more batch, of `PHOTOS` / 2 photos."""
+    """Synchronisations and copies of one more batch, of `PHOTOS` / 2 photos, each."""
     logs = []
     for photos in (PHOTOS // 2, PHOTOS):
         with simulated.simulated_gpu() as log:
@@ -152,14 +152,15 @@ def refine_more(place: Place, name: str, method: str) -> Told:
     return logs[1] | {"each": each(logs)}
 
 
-def refine(place: Place, name: str, method: str, float64: bool = True, **more: Any) -> Told:
+def refine(place: Place, name: str, method: str, float64: bool = True, around: int = 0, **more: Any) -> Told:
+    """`around`: so many threads read and write beside the GPU."""
     settings: Told = {"images": place.folder / "photos", "seeds": place.seeds(), "scores": True, "workers": 0}
     if "walk" in method:
         more |= {"affinity": place.affinity, "walk_weights": place.weights}
 
     def run(device: str) -> Path:
         out = place.folder / name / device
-        names = tuple(method.split(","))
+        names, settings["workers"] = tuple(method.split(",")), around if device == "cuda" else 0
         api.refine(config.RefineConfig(out=out, device=device, method=names, **settings | more))  # type: ignore[arg-type]
         return out
 
@@ -253,7 +254,7 @@ CASES: dict[str, Callable[[Place, str], Told]] = {
     "refine pamr": lambda p, n: refine(p, n, "pamr"),
     "refine walk,crf": lambda p, n: refine(p, n, "walk,crf", amp="off"),
     **{f"refine {m}, a photo more": lambda p, n, m=m: refine_more(p, n, m) for m in ("crf", "pamr", "walk")},  # type: ignore[misc]
-    "refine walk,crf, threads": lambda p, n: refine(p, n, "walk,crf", workers=2, batch_size=2),
+    "refine walk,crf, threads": lambda p, n: refine(p, n, "walk,crf", around=2, batch_size=2),
     "predict": segment,
     "predict, tags": lambda p, n: segment(p, n, tags=True),
     "refine walk bf16": lambda p, n: refine(p, n, "walk", amp="bf16"),
@@ -266,6 +267,12 @@ CASES: dict[str, Callable[[Place, str], Told]] = {
     "train-affinity fp16": lambda p, n: train_affinity(p, n, "fp16"),
     "prototypes and lpcam": prototypes,
 }
+
+
+def waiting(place: Place, name: str) -> Told:
+    """A wait that somebody added to each batch."""
+    with instead(engine.Engine._make, "fetched = Fetched(maps)", "fetched = Fetched(maps); maps.sum().item()"):
+        return per_photo(place, name, "cam")
 
 
 @contextmanager
@@ -281,6 +288,18 @@ def instead(function: Any, old: str, new: str) -> Iterator[None]:
         yield
     finally:
         function.__code__ = before
+
+
+def unpinned(place: Place, name: str) -> Told:
+    with instead(transfers.send, "tensor.pin_memory()", "tensor"):
+        return per_photo(place, name, "cam")
+
+
+def overflowing(place: Place, name: str) -> Told:
+    """float16 sums of squares, as a length without its float32."""
+    old = "fetched = Fetched(maps)"
+    with instead(engine.Engine._make, old, old + "; (maps.half() * 1e4).square()"):
+        return extract(place, name, "fp16", method="cam")
 
 
 def planted(function: Any, old: str, new: str, **how: Any) -> Callable[[Place, str], Told]:
@@ -326,6 +345,9 @@ UNFUSED: dict[str, Callable[[Place, str], Told]] = {
 }
 
 PLANTED: dict[str, Callable[[Place, str], Told]] = {
+    "a wait for each batch": waiting,
+    "memory that is not pinned": lambda p, n: unpinned(p, n),
+    "float16 that overflows": lambda p, n: overflowing(p, n),
     "a tensor stays on the CPU": planted(engine.pack, "send(index, device)", "index"),
     "NumPy of a tensor on the device": planted(
         transfers.Fetched.get, "return self._tensor", "return self._tensor.cuda()"
