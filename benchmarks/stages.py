@@ -5,6 +5,7 @@
 
 decode, views      in N processes at once, one thread each, as `extract`'s workers do both
 stack + copy       views of a batch stacked and sent to the device, in the one thread that feeds it
+                   On a GPU, photos go there as they are, and resizing them there counts with the network
 network, maps      on the device, a batch at a time. --gpu-ms states the milliseconds a photo of a device that is not
                    here, --gpu-maps-ms those of its maps; maps measured here then do not count
 encode + write     scores, mask and manifest line, in as many threads of one process as `extract` has for N processors
@@ -83,7 +84,9 @@ def one_worker(photos: Photos, repeats: int) -> dict[str, list[float]]:
         )
 
     def views() -> list[Photo]:
-        return [prepare(one, photos.scales, photos.max_side, keep_whole=False) for one in images]
+        return [
+            prepare(one, photos.scales, photos.max_side, keep_whole=False, to_scale=photos.to_scale) for one in images
+        ]
 
     images = [image(index) for index in photos.indices]
     return {
@@ -154,6 +157,9 @@ def on_device(
     made = [engine.make(group, known) for group, known in zip(groups, tags, strict=True)]
 
     def stack(group: Sequence[Photo]) -> list[Tensor]:
+        """On a GPU it includes the start of what resizes the views there, on a stated one it does not."""
+        if not stated:
+            return engine.views(group)
         return [send_together(views, device) for views in zip(*(photo.views for photo in group), strict=True)]
 
     def look(views: Sequence[Tensor]) -> dict[int, Features]:
@@ -161,7 +167,7 @@ def on_device(
         every = zip(views, sides, strict=True)
         return {i: see(engine.network, engine.method, *one, amp=engine.amp) for i, one in enumerate(every)}
 
-    sent = [stack(group) for group in groups]
+    sent = [engine.views(group) for group in groups]
     seen = [look(views) for views in sent]
     index = [pack(known, device) for known in tags]
 
@@ -216,6 +222,7 @@ def measure(options: argparse.Namespace, out: Path) -> dict[str, Any]:
         )  # fmt: skip
         plan = make_plan(config, SilentReporter())
         photos = some_photos(plan, options.photos)
+        photos.to_scale |= stated  # as on a GPU, to which photos go as they are
         if not workers:  # they do the same for every method
             here = [n for n in sorted({1, *options.processes}) if n <= cores()]
             workers = {n: rates_of_workers(photos, repeats, n) for n in here}
