@@ -242,8 +242,8 @@ def _threshold(card: Card, rule: str) -> float:
 def table(found: dict[str, Any]) -> list[str]:
     middle = {name: one["median"] for name, one in found["seconds"].items()}
     lines = [
-        f"{found['method']}, {found['photos']} photos ({found['reference_photos']} for the reference), {found['device']}, "
-        f"{found['precision']}, {found['cores']} cores, torch {found['torch']}",
+        f"{found['method']}, {found['photos']} photos ({found['reference_photos']} for the reference), "
+        f"{found['device']}, {found['precision']}, {found['cores']} cores, torch {found['torch']}",
         "",
         "| | photos a second | seconds a photo (min to max) | reference = 1 | limit = 1 |",
         "|---|---:|---:|---:|---:|",

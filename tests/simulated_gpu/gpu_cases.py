@@ -346,8 +346,8 @@ UNFUSED: dict[str, Callable[[Place, str], Told]] = {
 
 PLANTED: dict[str, Callable[[Place, str], Told]] = {
     "a wait for each batch": waiting,
-    "memory that is not pinned": lambda p, n: unpinned(p, n),
-    "float16 that overflows": lambda p, n: overflowing(p, n),
+    "memory that is not pinned": unpinned,
+    "float16 that overflows": overflowing,
     "a tensor stays on the CPU": planted(engine.pack, "send(index, device)", "index"),
     "NumPy of a tensor on the device": planted(
         transfers.Fetched.get, "return self._tensor", "return self._tensor.cuda()"
