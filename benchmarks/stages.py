@@ -2,6 +2,7 @@
 
     python -m benchmarks.stages IMAGES --labels FILE [--photos 16] [--method recam] [--tta fast] [--device cuda]
         [--gpu-ms MS [--gpu-maps-ms MS]] [--processes 2,8,16] [--repeats 3] [--json FILE]
+        [--page FILE]
 
 decode, views      in N processes at once, one thread each, as `extract`'s workers do both
 stack + copy       views of a batch stacked and sent to the device, in the one thread that feeds it
@@ -33,7 +34,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.recam_step import publish
-from benchmarks.stage_table import DECODE, MAPS, NETWORK, STACK, VIEWS, WRITE, analyse, table
+from benchmarks.stage_table import DECODE, MAPS, NETWORK, STACK, VIEWS, WRITE, analyse, on_page, table
 from pseudomask.config import ExtractConfig
 from pseudomask.data.decoding import decode
 from pseudomask.extracting.engine import Engine, Made, pack
@@ -272,6 +273,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--processes", type=numbers, default=[2, 8, 16], help="2,8,16 by default")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--page", type=Path, help="a page whose table, between two comments, is replaced")
     options = parser.parse_args(arguments)
     if options.photos < 1 or options.repeats < 1:
         parser.error("--photos and --repeats must be at least 1")
@@ -288,6 +290,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = analyse(found, sorted({1, *options.processes}))
     rates = {name: {n: rate for n, (rate, _) in row.items()} for name, row in rows.items()}
     publish(table(found, rows), found | {"photos_a_second": rates}, options.json)
+    if options.page is not None:
+        options.page.write_text(on_page(options.page.read_text(encoding="utf-8"), table(found, rows)), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pytest
 from tiny import write_photos, write_weights
 
 from benchmarks import stages
-from benchmarks.stage_table import analyse, table
+from benchmarks.stage_table import analyse, from_json, on_page, table
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -80,7 +80,11 @@ def test_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     write = rates["cpmc: encode + write"]
     assert write["2"] == write["8"] == pytest.approx(2 * write["1"])  # two threads write beside a CPU's network
     assert rates["cpmc: slowest"]["8"] == pytest.approx(min(computing, write["8"], rates["decode, then views"]["8"]))
-    assert "| decode |" in capsys.readouterr().out
+    assert "| decode |" in (printed := capsys.readouterr().out)
+    assert "\n".join(from_json(result)) in printed
+    assert on_page("a\n<!-- benchmarks.stages -->\nold\n<!-- end -->\nb", ["new"]).splitlines()[::2] == [
+        "a", "", "", "b"
+    ]  # fmt: skip
 
 
 def test_stages_of_a_stated_gpu() -> None:
