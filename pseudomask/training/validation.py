@@ -33,7 +33,6 @@ from pseudomask.training.losses import classification_loss
 MAX_SIDE = 640
 """Photos are used whole, downscaled to at most this long side, as `extract` does at scale 1."""
 
-
 LEAST_CONFIDENCE = 0.3
 """Lower limit of tag thresholds, however few photos they are chosen on."""
 
