@@ -12,6 +12,8 @@ import pytest
 from tiny import write_photos, write_weights
 
 from benchmarks import stages
+from benchmarks.everything import commands
+from benchmarks.extract_speed import multiply
 from benchmarks.stage_table import analyse, from_json, on_page, table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -125,3 +127,20 @@ def test_settings_of_stages(more: tuple[str, ...], complaint: str, capsys: pytes
         stages.main(["photos", "--labels", "photos.csv", *more])
     assert stopped.value.code == 2
     assert complaint in capsys.readouterr().err
+
+
+def test_a_gpu_gets_all_that_uses_it(tmp_path: Path) -> None:
+    """Its tests first, enough copies of each photo, and nothing that leaves it idle."""
+    names = [(one[0], one[one.index("--method") + 1] if "--method" in one else "") for one in commands("cuda:0")]
+    assert names[:4] == [("pytest", ""), *(("extract_speed", name) for name in ("cam", "recam", "cpmc"))]
+    assert {name for name, _ in names[4:]} == {"stages", "train_speed", "crf_engines"}
+    assert not any(one[0] == "pytest" for one in commands("cpu"))
+    (tmp_path / "photos").mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / "photos" / name).write_bytes(b"")
+    (tmp_path / "some.csv").write_text("filename,labels\na.jpg,cat\nb.jpg,dog;cat\nc.jpg,cow\n")
+    head, *rows = multiply(tmp_path, tmp_path / "some.csv", 3).read_text().splitlines()
+    assert head == "filename,labels"
+    assert sorted(row.split(",")[0] for row in rows) == sorted(path.name for path in (tmp_path / "photos").iterdir())
+    assert rows.count("2-b.jpg,dog;cat") == 1
+    assert len(rows) == 6
