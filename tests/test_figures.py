@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from benchmarks import few_photos
+from benchmarks.stage_table import END, START, from_json, on_page
 from pseudomask.data.teachable import LIMITS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -151,6 +152,13 @@ def test_where_the_time_goes() -> None:
         for i, one in enumerate(found.values()):
             same(row[1 + 2 * i], one[name])
             same(row[2 + 2 * i], 100 * one[name] / sum(one.values()))
+
+
+def test_stages_of_a_stated_gpu() -> None:
+    """`benchmarks.stages --json --page` writes both; before it has run, the page shows no table."""
+    page = (ROOT / "docs/gpu.md").read_text("utf-8")
+    measured = (ROOT / "benchmarks/results/stages.json").exists()
+    assert on_page(page, from_json(results("stages"))) == page if measured else f"{START}\n{END}" in page
 
 
 def test_training_beside_its_bare_step() -> None:

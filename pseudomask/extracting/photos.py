@@ -28,6 +28,7 @@ class Photo:
         index: its position in the run's list.
         size: (H, W) of the upright photo.
         views: uint8 (h_s, w_s, 3) at each scale; empty where `problem` says what went wrong.
+        to_scale: its only view is the photo itself, which the device resizes to each scale.
         whole: uint8 (H, W, 3), only when an overlay is wanted.
         file: what the photo's file was when it was read.
         white: nothing else is in it, as where all of it is transparent.
@@ -40,6 +41,7 @@ class Photo:
     problem: str = ""
     file: Identity | None = None
     white: bool = False
+    to_scale: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -118,11 +120,12 @@ class Photos(Dataset[Photo]):
         keep_whole: bool,
         reading: Reading = AS_IT_COMES,
         hashed: bool = False,
+        to_scale: bool = False,
     ) -> None:
         self.paths, self.indices, self.scales = paths, list(indices), tuple(scales)
         self.max_side, self.max_pixels = max_side, max_pixels
         self.allow_truncated, self.keep_whole = allow_truncated, keep_whole
-        self.reading, self.hashed = reading, hashed
+        self.reading, self.hashed, self.to_scale = reading, hashed, to_scale
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -137,17 +140,24 @@ class Photos(Dataset[Photo]):
             return Photo(index, (0, 0), (), problem=error.reason)
         if not file.untouched(path):
             return Photo(index, (0, 0), (), problem=TOUCHED)
-        photo = prepare(image, self.scales, self.max_side, keep_whole=self.keep_whole)
+        photo = prepare(image, self.scales, self.max_side, keep_whole=self.keep_whole, to_scale=self.to_scale)
         return replace(photo, index=index, file=None if photo.problem else file)
 
 
-def prepare(image: np.ndarray, scales: Sequence[float], max_side: int, *, keep_whole: bool) -> Photo:
-    """A decoded photo, uint8 (H, W, 3), with its views; or the problem if it is too large."""
+def prepare(
+    image: np.ndarray, scales: Sequence[float], max_side: int, *, keep_whole: bool, to_scale: bool = False
+) -> Photo:
+    """A decoded photo, uint8 (H, W, 3), with its views; or the problem if it is too large.
+
+    With `to_scale`, a photo within `max_side` is left to the device to resize: less to do and less to send.
+    """
     size = (image.shape[0], image.shape[1])
     if max(size) > MAX_SIDE:
         return Photo(0, (0, 0), (), problem=f"too large: {size[1]}x{size[0]}, a side is at most {MAX_SIDE:,}")
-    views = tuple(torch.from_numpy(np.array(resize(image, one))) for one in view_sizes(size, scales, max_side))
     white = bool(image[0].min() == 255 and image.min() == 255)
+    if to_scale and max(size) <= max_side:
+        return Photo(0, size, (torch.from_numpy(image),), white=white, to_scale=True)
+    views = tuple(torch.from_numpy(np.array(resize(image, one))) for one in view_sizes(size, scales, max_side))
     return Photo(0, size, views, image if keep_whole else None, white=white)
 
 

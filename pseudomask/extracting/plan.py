@@ -151,6 +151,7 @@ class Plan(Setup):
             keep_whole=self.config.overlay or self.refinement is not None,
             reading=self.reading,
             hashed=self.config.hash_photos,
+            to_scale=self.device.type == "cuda",
         )
 
 

@@ -17,8 +17,10 @@ from pseudomask.data.images import PassedOver
 from pseudomask.data.reading import Reading
 from pseudomask.data.survey import inherit, not_decided, recorded_config, settle
 from pseudomask.devices import pick_device
+from pseudomask.extracting.flow import writers
 from pseudomask.networks.edge_weights import weights_of, with_head
 from pseudomask.refining import REFINERS, check_names
+from pseudomask.refining.around import run_batches
 from pseudomask.refining.batching import pick_batch, plan_batches
 from pseudomask.refining.refiner import check_photos
 from pseudomask.refining.seeds import PhotosAndSeeds, SeededPhotos, Seeds, match_photos, problems, read_seeds, tags_of
@@ -35,7 +37,7 @@ from pseudomask.running.ranks import ranks
 from pseudomask.running.record import RunRecord, hash_file, hash_lines
 from pseudomask.running.reporter import Reporter, SilentReporter
 from pseudomask.running.signals import Stop, graceful
-from pseudomask.running.workers import Lost, run_jobs
+from pseudomask.running.workers import Lost
 
 _COMPARED = ("command", "classes", "protocol.seeds_hash", "protocol.affinity_sha256")  # photos and seeds: one by one
 
@@ -93,7 +95,7 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
         config = with_head(config, weights_of(config.seeds))
     refiners = [REFINERS[name](config) for name in methods]  # raises now if anything is missing
     check_photos(refiners, [(item.key, item.path) for item in seeded.items if item.key not in seeded.orphans])
-    workers = (cores() if device.type == "cpu" else 1) if config.workers < 0 else config.workers
+    workers = (cores() if device.type == "cpu" else writers(device, cores())) if config.workers < 0 else config.workers
     jobs = _jobs(config, seeded, outputs, seeds, reading)
     report_filling(seeds.path, lead)
     for line in problems(config, seeds, seeded):
@@ -141,7 +143,7 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
             pending = team.broadcast(pending, stop)
             started = time.monotonic()
             batches = team.share(plan_batches([jobs[i] for i in pending], seeds.entries, batch))
-            _refine_all(work, batches, workers, seeds, run, stop, reporter, team.label("refining"))
+            _refine_all(work, batches, workers, device, seeds, run, stop, reporter, team.label("refining"))
             team.wait(stop)
             result.seconds = time.monotonic() - started
             run.finish({"refine": result.seconds})
@@ -171,6 +173,7 @@ def _refine_all(
     work: Work,
     batches: Sequence[tuple[Job, ...]],
     workers: int,
+    device: torch.device,
     seeds: Seeds,
     run: FolderRun,
     stop: Stop,
@@ -181,7 +184,7 @@ def _refine_all(
     most, alone = work.most, list[tuple[Job, ...]]()
     with reporter.progress(sum(map(len, batches)), label) as progress:
         for todo in (batches, alone):
-            for position, worked in run_jobs(work, todo, workers, stop):
+            for position, worked in run_batches(work, todo, workers, device, stop):
                 if isinstance(worked, Lost) and len(todo[position]) > 1:
                     alone += [(job,) for job in todo[position]]
                     continue
