@@ -13,6 +13,7 @@ import torch
 from pseudomask.extracting.outputs import write_outputs
 from pseudomask.extracting.photos import Photo
 from pseudomask.extracting.planned import Made, Maker, Planned
+from pseudomask.running.claims import Tally
 from pseudomask.running.folder_run import FolderRun
 from pseudomask.running.helpers import compute_alone, lower_thread_priority
 from pseudomask.running.layout import Outputs
@@ -46,6 +47,8 @@ class Flow:
     unrefined: deque[str] = field(default_factory=deque)  # reported by this thread, not by those that write
 
     def run(self, batches: Iterator[list[Photo]], total: int, label: str) -> None:
+        """Return once all processes are done; `total`: the photos of all."""
+        tally = Tally(self.folder_run.team)
         with (
             ThreadPoolExecutor(writers(self.plan.device, cores()), "write", _behind_the_network) as pool,
             self.reporter.progress(total, label) as progress,
@@ -55,11 +58,12 @@ class Flow:
                     self._fail(batch[0])
                 else:
                     self._submit(pool, batch)
-                progress.advance(len(batch))
+                progress.advance(tally.add(len(batch)))
                 self._collect(most=4 * self.plan.batch_size)
                 if self.stop.requested:
                     break
             self._collect(most=0)
+            self.folder_run.wait(self.stop, lambda: progress.advance(tally.add()))
 
     def _fail(self, photo: Photo) -> None:
         item = self.plan.collection.items[photo.index]
