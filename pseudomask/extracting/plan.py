@@ -11,7 +11,8 @@ import torch
 from pseudomask.config import ExtractConfig
 from pseudomask.config.quality import in_words, settle_quality
 from pseudomask.config.roles import deciding
-from pseudomask.data.collection import Collection, collect_once, report_ignored
+from pseudomask.data.collected import collect_once
+from pseudomask.data.collection import Collection, report_ignored
 from pseudomask.data.images import ImagePaths
 from pseudomask.data.reading import Reading
 from pseudomask.data.survey import recorded_config, settle

@@ -16,7 +16,6 @@ from pseudomask.extracting.photos import Photo, batches, header_size, view_sizes
 from pseudomask.running.claims import claims
 from pseudomask.running.ranks import Ranks
 
-
 MOST_BATCHES = 8  # claimed at once: neighbours have the same size, for which convolutions are prepared only once
 _MOST_HEADERS = 16
 
@@ -45,7 +44,7 @@ def _header(index: int, size: tuple[int, int], scales: Sequence[float], max_side
 
 
 def as_planned(photos: Iterable[Photo], planned: Sequence[Sequence[int]]) -> Iterator[list[Photo]]:
-    """Photos, those of some of the batches, in these planned batches of indices; unreadable ones come alone, at once."""
+    """Photos, those of some of the batches, in the planned batches of indices; unreadable ones come alone, at once."""
     number = {index: i for i, batch in enumerate(planned) for index in batch}
     missing = [len(batch) for batch in planned]
     arrived: dict[int, list[Photo]] = {}

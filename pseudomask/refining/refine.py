@@ -20,8 +20,9 @@ from pseudomask.devices import pick_device
 from pseudomask.networks.edge_weights import weights_of, with_head
 from pseudomask.refining import REFINERS, check_names
 from pseudomask.refining.batching import pick_batch, plan_batches
+from pseudomask.refining.matched import match_once
 from pseudomask.refining.refiner import check_photos
-from pseudomask.refining.seeds import PhotosAndSeeds, SeededPhotos, Seeds, match_once, problems, read_seeds, tags_of
+from pseudomask.refining.seeds import PhotosAndSeeds, SeededPhotos, Seeds, problems, read_seeds, tags_of
 from pseudomask.refining.thresholds import choose_threshold
 from pseudomask.refining.work import Job, Work, Worked, failed, with_levels
 from pseudomask.running.claims import Tally, claims
@@ -176,7 +177,10 @@ def _refine_all(
     stop: Stop,
     reporter: Reporter,
 ) -> None:
-    """Refine all batches, those that this process claims of them. If a worker dies, retry each photo of its batch alone, since only one of them caused it."""
+    """Refine those of the batches that this process claims, and wait for the others.
+
+    If a worker dies, retry each photo of its batch alone, since only one of them caused it.
+    """
     most, alone = work.most, list[tuple[Job, ...]]()
     tally, own = Tally(run.team), claims(run.team, len(batches), most=_MOST_BATCHES)
     with reporter.progress(sum(map(len, batches)), run.team.label("refining")) as progress:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from pseudomask.running.inputs import Line
 from pseudomask.running.layout import RECORD
 from pseudomask.running.made import MadeFolder
 from pseudomask.running.manifest import Entry
-from pseudomask.running.ranks import Ranks
 from pseudomask.running.record import hash_file, hash_lines
 
 _CONFIGS: dict[str, type] = {"extract": ExtractConfig, "refine": RefineConfig, "predict": PredictConfig}
@@ -217,27 +216,6 @@ def match_photos(config: SeedOptions, seeds: Seeds, *, exclude: Path | None = No
     with_files = {photo.key: photo for photo in photos if photo.key in files}
     with_files |= {item.key: item for item in items if item.key in keys}  # the list may pick one of two with one key
     return SeededPhotos(tuple(items), frozenset(lost), without, with_files, found.passed_over)
-
-
-def match_once(config: SeedOptions, seeds: Seeds, team: Ranks, *, exclude: Path | None = None) -> SeededPhotos:
-    """`match_photos` for processes that all need the same: the first one looks at the folders and tells the others."""
-    own: list[SeededPhotos] = []
-
-    def look() -> list[Any]:
-        own.append(found := match_photos(config, seeds, exclude=exclude))
-        if team.alone:
-            return []
-        both = [[(item.key, item.relative) for item in items] for items in (found.items, found.photos.values())]
-        return [*both, sorted(found.orphans), found.without_seeds, [astuple(one) for one in found.passed_over]]
-
-    told = team.by_first(look)
-    if own:
-        return own[0]
-    items, photos = ([ImageItem(key, name, config.images) for key, name in pairs] for pairs in told[:2])
-    passed_over = tuple(PassedOver(*one) for one in told[4])
-    return SeededPhotos(
-        tuple(items), frozenset(told[2]), tuple(told[3]), {item.key: item for item in photos}, passed_over
-    )
 
 
 def _difference(given: tuple[str, ...], classes: tuple[str, ...], folder: Path) -> str:

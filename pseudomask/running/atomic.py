@@ -32,7 +32,19 @@ _REASONS = {
     errno.EISDIR: "a folder with this name exists",
     errno.ENAMETOOLONG: "the name is too long for the file system",
 }
-_HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+def _place() -> str:
+    """Where process ids are unique: a container's are its own, even if it has another one's host name."""
+    facts = [socket.gethostname()]
+    with suppress(OSError):
+        facts.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+    with suppress(OSError):
+        facts.append(os.readlink("/proc/self/ns/pid"))
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:8]
+
+
+_HOST = _place()
 _LEFTOVER = re.compile(r"\.pseudomask-([0-9a-f]{8})-(\d+)-\d+\.part")
 _FOREIGN_AGE = 24 * 3600.0  # seconds after which leftovers from other machines count as dead
 _count = itertools.count()
@@ -127,7 +139,7 @@ def sweep_leftovers(folder: Path) -> int:
     """Remove the temporary files that dead runs left below `folder`, and return how many there were.
 
     Since processes may share an output folder, files of processes still running on this machine are kept, as are
-    files from other machines that are less than a day old.
+    files from other machines and containers, or from before a reboot, that are less than a day old.
     """
     removed = 0
     for where, _, names in os.walk(folder):

@@ -1,4 +1,4 @@
-"""Sharing a job's work by a counter: each process claims the next block when it is ready, so that a slow one delays none."""
+"""Share a job's work by a counter: each process claims a block when it is ready, so that a slow one delays none."""
 
 from __future__ import annotations
 

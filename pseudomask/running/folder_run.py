@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from pseudomask.running.atomic import sweep_leftovers
 from pseudomask.running.comparison import Comparison, compare
 from pseudomask.running.holder import Holder, hold
 from pseudomask.running.inputs import Inputs
-from pseudomask.running.layout import MANIFEST, RECORD, Outputs, check_foreign, is_below
+from pseudomask.running.layout import MANIFEST, RECORD, Outputs, check_foreign, files_below, is_below
 from pseudomask.running.made import MadeFolder
 from pseudomask.running.manifest import DONE, FAILED, Entry, Manifest
 from pseudomask.running.outdated import Outdated
@@ -29,8 +29,7 @@ class FolderRun:
 
     Raises `RecordMismatch` (a value of `fields` differs) or `CollisionError` (foreign files in the way). Nothing is
     written before `start`. `overwrite` starts over; `update` accepts a run with other settings and remakes its masks
-    (`Outdated`). With several processes (`ranks`), each records its own images and
-    the first one does the rest.
+    (`Outdated`). With several processes (`ranks`), each records its own images and the first one does the rest.
     """
 
     def __init__(
@@ -163,17 +162,21 @@ class FolderRun:
         """Positions of the images with a missing output file; failed images are tried again."""
 
         def missing() -> list[int]:
-            return [i for i, one in enumerate(self.outputs) if not self._is_done(one, with_scores, with_overlays)]
+            # One listing, as asking for each file takes minutes on a network's file system.
+            there = files_below(self.out) if self.entries else frozenset[str]()
+            return [
+                i for i, one in enumerate(self.outputs) if not self._is_done(one, there, with_scores, with_overlays)
+            ]
 
         found: list[int] = self.team.by_first(missing)
         return found
 
-    def _is_done(self, one: Outputs, with_scores: bool, with_overlays: bool) -> bool:
+    def _is_done(self, one: Outputs, there: Container[str], with_scores: bool, with_overlays: bool) -> bool:
         entry = self.entries.get(one.key, {})
         if entry.get("status") != DONE or "unrefined" in entry or one.key in self.comparison.changed:
             return False
         wanted = [one.mask, *([one.scores] if with_scores else []), *([one.overlay] if with_overlays else [])]
-        return all(path.exists() for path in wanted)
+        return all(str(path) in there for path in wanted)
 
     def note(self, entry: Entry) -> None:
         """Record one image once its files are in place. If a changed photo failed, remove its old files."""
@@ -203,15 +206,17 @@ class FolderRun:
         """Close this process's part of the manifest; wait until all have, or `stop` is requested."""
         self.manifest.close()
         self.team.wait(stop, meanwhile)
+        if not stop.requested:
+            meanwhile()
 
-    def finish(self, timings: dict[str, float], stop: Stop) -> None:
+    def finish(self, timings: dict[str, float], stop: Stop | None = None) -> None:
         """Sort the manifest by image order and complete the record; times of resumed runs add up."""
         told = self.team.by_first(lambda: self._complete(timings), stop)
         if told is not None and not self.team.first:  # else it was stopped, and knows only its own
             left = set(told["left"])
             self.entries = {one.key: _BRIEF_DONE for i, one in enumerate(self.outputs) if i not in left}
             self.entries |= told["odd"]
-        if self.team.first and not stop.requested:
+        if self.team.first and not (stop and stop.requested):
             sweep_leftovers(self.out)  # last, as nobody waits for it
 
     def _complete(self, timings: dict[str, float]) -> dict[str, Any]:

@@ -86,7 +86,7 @@ class Manifest:
             for part in parts:
                 with suppress(BlockingIOError), locked(part, wait=False), part.open("rb") as lines:
                     with self._whole() as handle:
-                        for chunk in iter(lambda: lines.readlines(_CHUNK), []):  # noqa: B023 - used at once
+                        for chunk in iter(lambda: lines.readlines(_CHUNK), []):
                             _append(handle, b"".join(line for line in chunk if line.endswith(b"\n")))
                     part.unlink()
             if parts:

@@ -10,7 +10,8 @@ import torch
 
 from pseudomask.config import PredictConfig
 from pseudomask.config.roles import deciding
-from pseudomask.data.collection import Collection, align_tags, collect_once, report_ignored, report_labels
+from pseudomask.data.collected import collect_once
+from pseudomask.data.collection import Collection, align_tags, report_ignored, report_labels
 from pseudomask.data.images import ImagePaths, PassedOver
 from pseudomask.data.reading import Reading
 from pseudomask.data.survey import recorded_config, settle
