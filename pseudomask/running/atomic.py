@@ -34,17 +34,17 @@ _REASONS = {
 }
 
 
-def _place() -> str:
+def place(boot: Path = Path("/proc/sys/kernel/random/boot_id"), ids: Path = Path("/proc/self/ns/pid")) -> str:
     """Where process ids are unique: a container's are its own, even if it has another one's host name."""
     facts = [socket.gethostname()]
     with suppress(OSError):
-        facts.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+        facts.append(boot.read_text())
     with suppress(OSError):
-        facts.append(os.readlink("/proc/self/ns/pid"))
+        facts.append(str(ids.readlink()))
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:8]
 
 
-_HOST = _place()
+_HOST = place()
 _LEFTOVER = re.compile(r"\.pseudomask-([0-9a-f]{8})-(\d+)-\d+\.part")
 _FOREIGN_AGE = 24 * 3600.0  # seconds after which leftovers from other machines count as dead
 _count = itertools.count()

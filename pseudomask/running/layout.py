@@ -10,6 +10,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import Protocol
 
 from pseudomask.errors import CollisionError
+from pseudomask.running.walking import identity_of
 
 MANIFEST = "manifest.jsonl"
 RECORD = "run.json"
@@ -94,9 +95,13 @@ def check_folders(images_dir: Path, out_dir: Path, *, what: str = "image") -> No
 
 def files_below(folder: Path, *, broken: bool = False) -> Set[str]:
     """Paths of all files below `folder`, from one listing of each folder; `broken`: also of links that lead nowhere."""
-    found, left = set[str](), [str(folder)]
+    found, left, seen = set[str](), [str(folder)], set[tuple[int, int]]()
     while left:
-        with suppress(OSError), os.scandir(left.pop()) as entries:
+        current = left.pop()
+        with suppress(OSError), os.scandir(current) as entries:
+            if (identity := identity_of(current)) in seen:  # a link leads back to it
+                continue
+            seen.add(identity)
             for entry in entries:
                 if entry.is_dir():
                     left.append(entry.path)
