@@ -7,6 +7,8 @@ photos share one follows from their sizes, and those stand in the files' headers
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from pseudomask.running.claims import claims
 from pseudomask.running.ranks import Ranks
 
 MOST_BATCHES = 8  # claimed at once: neighbours have the same size, for which convolutions are prepared only once
-_MOST_HEADERS = 16
+_MOST_HEADERS, _THREADS = 64, 16  # each look at a network's file system takes milliseconds, in which others can look
 
 
 def plan_batches(
@@ -27,10 +29,15 @@ def plan_batches(
 
     A photo that has no readable header is a batch of its own; one that turns out unreadable later leaves a gap.
     """
-    own = [(i, *header_size(paths[indices[i]])) for i in claims(team, len(indices), _MOST_HEADERS)]
+    own = list[tuple[int, int, int]]()
+    positions = claims(team, len(indices), _MOST_HEADERS)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        while some := list(islice(positions, _THREADS)):
+            found = pool.map(lambda i: header_size(paths[indices[i]]), some)
+            own += [(i, *size) for i, size in zip(some, found, strict=True)]
     told = team.gather(np.array(own, np.int32).tobytes())
-    found = np.frombuffer(b"".join(told), np.int32).reshape(-1, 3)
-    sizes = {indices[i]: (h, w) for i, h, w in found.tolist()}
+    every = np.frombuffer(b"".join(told), np.int32).reshape(-1, 3)
+    sizes = {indices[i]: (h, w) for i, h, w in every.tolist()}
     order = windowed(indices, sizes.__getitem__, max_side)
     headers = (_header(index, sizes[index], scales, max_side) for index in order)
     return [[photo.index for photo in batch] for batch in batches(headers, size)]

@@ -60,9 +60,8 @@ def atomic_write(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
     """
     temporary = _beside(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("xb") as stream:
+            with _created(temporary) as stream:
                 yield stream
                 stream.flush()
                 if durable:
@@ -76,6 +75,14 @@ def atomic_write(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
         if not _is_ours(error, path, temporary):
             raise
         raise write_error(path, error) from error
+
+
+def _created(path: Path) -> BinaryIO:
+    try:
+        return path.open("xb")
+    except FileNotFoundError:  # asking first would cost a network's file system as much as the file itself
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("xb")
 
 
 def atomic_text(path: Path, text: str, *, durable: bool = False) -> None:
