@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import pytest
 from torch.distributed import HashStore
@@ -36,7 +37,7 @@ def test_each_position_is_claimed_once(count: int) -> None:
 
 def test_blocks_are_bounded_and_shorten() -> None:
     borders = _borders(1000, 8, 16)
-    lengths = [after - before for before, after in zip(borders, borders[1:], strict=False)]
+    lengths = [after - before for before, after in pairwise(borders)]
     assert sum(lengths) == 1000
     assert max(lengths) == 16
     assert lengths == sorted(lengths, reverse=True)
