@@ -48,7 +48,7 @@ def fill(plan: Planned, result: Result, reporter: Reporter, label: str) -> Resul
             started = time.monotonic()
             if pending:
                 flow = Flow(plan, run, engine, reporter, stop)
-                flow.run(batches_of(plan, pending, team), len(pending), team.label(label))
+                flow.run(batches_of(plan, pending, team), len(pending), team.common_label(label))
         result.seconds = time.monotonic() - started
         run.finish({run.record.command: result.seconds}, stop)
         result.finish(run, stop, lead, max_failures=config.max_failures)

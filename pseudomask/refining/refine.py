@@ -183,7 +183,7 @@ def _refine_all(
     """
     most, alone = work.most, list[tuple[Job, ...]]()
     tally, own = Tally(run.team), claims(run.team, len(batches), most=_MOST_BATCHES)
-    with reporter.progress(sum(map(len, batches)), run.team.label("refining")) as progress:
+    with reporter.progress(sum(map(len, batches)), run.team.common_label("refining")) as progress:
         for todo, order in ((batches, own), (alone, None)):
             for position, worked in run_jobs(work, todo, workers, stop, order):
                 if isinstance(worked, Lost) and len(todo[position]) > 1:

@@ -136,9 +136,11 @@ class FolderRun:
         if self.comparison.gone:
             self._remove(self.comparison.gone)
             self.manifest.compact([], drop=self.comparison.gone)
-        # Mark all of them before remaking the first, so that no old mask counts as new wherever this run stops.
+        # Mark all of them before remaking the first, so that no old mask counts as new wherever this run stops; and not
+        # in a part, which may be read after another process's new lines.
+        whole = Manifest(self.manifest.path)
         for key, image in self.comparison.changed.items():
-            self.manifest.append({"key": key, "image": image, "status": FAILED, "reason": CHANGED})
+            whole.append({"key": key, "image": image, "status": FAILED, "reason": CHANGED})
         if self.outdated.differences:
             self._remove(self.comparison.changed)  # scores and overlays that the new settings do not write
 
@@ -162,14 +164,13 @@ class FolderRun:
         """Positions of the images with a missing output file; failed images are tried again."""
 
         def missing() -> list[int]:
-            # One listing, as asking for each file takes minutes on a network's file system.
+            # One listing: asking for each file would take minutes on a network's file system.
             there = files_below(self.out) if self.entries else frozenset[str]()
             return [
                 i for i, one in enumerate(self.outputs) if not self._is_done(one, there, with_scores, with_overlays)
             ]
 
-        found: list[int] = self.team.by_first(missing)
-        return found
+        return list(self.team.by_first(missing))
 
     def _is_done(self, one: Outputs, there: Container[str], with_scores: bool, with_overlays: bool) -> bool:
         entry = self.entries.get(one.key, {})

@@ -67,7 +67,11 @@ class Ranks:
         return reporter if self.first else SilentReporter()
 
     def label(self, text: str) -> str:
-        """The label of a progress bar."""
+        """The label of a progress bar that counts only this process's share."""
+        return text if self.alone else f"{text}, process {self.rank} of {self.world}"
+
+    def common_label(self, text: str) -> str:
+        """The label of one that counts what all processes have done (`claims.Tally`)."""
         return text if self.alone else f"{text}, {self.world} processes"
 
     def fresh(self) -> str:
