@@ -19,6 +19,7 @@ from pseudomask.data.ranges import MOST_PHOTOS, Options, infer_ranges, photos_ha
 from pseudomask.data.reading import Reading
 from pseudomask.errors import ImageError, UsageError
 from pseudomask.quoting import count
+from pseudomask.running.jsonable import jsonable
 from pseudomask.running.made import MadeFolder
 from pseudomask.running.ranks import ALONE, Ranks
 from pseudomask.running.record import RunRecord
@@ -57,7 +58,7 @@ def settle(
 
     def look() -> tuple[Any, Any]:
         found = _look(options, items, reporter)
-        return found.bits, found.value_range
+        return found.bits, jsonable(found.value_range)
 
     bits, span = team.by_first(look)
     options = replace(options, bits=bits, value_range=None if span is None else tuple(span))

@@ -136,9 +136,8 @@ class FolderRun:
         if self.comparison.gone:
             self._remove(self.comparison.gone)
             self.manifest.compact([], drop=self.comparison.gone)
-        # Mark all of them before remaking the first, so that no old mask counts as new wherever this run stops; and not
-        # in a part, which may be read after another process's new lines.
-        whole = Manifest(self.manifest.path)
+        # Mark all of them before remaking the first, so that no old mask counts as new wherever this run stops.
+        whole = Manifest(self.manifest.path)  # a part may be read after another process's new lines
         for key, image in self.comparison.changed.items():
             whole.append({"key": key, "image": image, "status": FAILED, "reason": CHANGED})
         if self.outdated.differences:
