@@ -27,4 +27,4 @@ def test_nothing_is_lost_or_made_twice(tmp_path: Path) -> None:
     (found,) = json.loads((tmp_path / "found.json").read_text())
     assert found["exit"] == [0, 0, 0]
     assert (found["masks"], found["lost"], found["twice"], found["left_over"]) == (96, 0, 0, 0)
-    assert found["by_rank"][2] < min(found["by_rank"][:2]), "the slow one has done less"
+    assert found["by_rank"][2] <= 96 // 3, "the slow one has done no more than an equal share"
