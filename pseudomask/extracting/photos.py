@@ -170,7 +170,7 @@ class Photos(Dataset[Photo]):
 
 
 def _few(image: np.ndarray) -> bool:
-    return image.shape[0] * image.shape[1] <= WHOLE
+    return bool(image.shape[0] * image.shape[1] <= WHOLE)
 
 
 @contextmanager
