@@ -22,10 +22,12 @@ from pseudomask.networks.edge_weights import weights_of, with_head
 from pseudomask.refining import REFINERS, check_names
 from pseudomask.refining.around import run_batches
 from pseudomask.refining.batching import pick_batch, plan_batches
+from pseudomask.refining.matched import match_once
 from pseudomask.refining.refiner import check_photos
-from pseudomask.refining.seeds import PhotosAndSeeds, SeededPhotos, Seeds, match_photos, problems, read_seeds, tags_of
+from pseudomask.refining.seeds import PhotosAndSeeds, SeededPhotos, Seeds, problems, read_seeds, tags_of
 from pseudomask.refining.thresholds import choose_threshold
 from pseudomask.refining.work import Job, Work, Worked, failed, with_levels
+from pseudomask.running.claims import Tally, claims
 from pseudomask.running.folder_result import FolderResult
 from pseudomask.running.folder_run import FolderRun
 from pseudomask.running.holder import report_filling
@@ -39,6 +41,7 @@ from pseudomask.running.reporter import Reporter, SilentReporter
 from pseudomask.running.signals import Stop, graceful
 from pseudomask.running.workers import Lost
 
+_MOST_BATCHES = 4  # claimed at once
 _COMPARED = ("command", "classes", "protocol.seeds_hash", "protocol.affinity_sha256")  # photos and seeds: one by one
 
 
@@ -87,8 +90,8 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
     methods = check_methods(config)
     check_folders(config.seeds, config.out, what="seeds'")
     seeds = read_seeds(config.seeds, config.class_file)
-    seeded = match_photos(config, seeds, exclude=config.out)
-    config, reading = settle(inherit(config, seeds.config), seeded.items, lead)
+    seeded = match_once(config, seeds, team, exclude=config.out)
+    config, reading = settle(inherit(config, seeds.config), seeded.items, lead, team=team)
     outputs = plan_outputs(seeded.items, config.images, config.out)
     device = pick_device(config.device)
     if "walk" in methods:
@@ -140,13 +143,11 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
         work.own = run.own
         with closing(run):
             run.start(stop)
-            pending = team.broadcast(pending, stop)
             started = time.monotonic()
-            batches = team.share(plan_batches([jobs[i] for i in pending], seeds.entries, batch))
-            _refine_all(work, batches, workers, device, seeds, run, stop, reporter, team.label("refining"))
-            team.wait(stop)
+            batches = plan_batches([jobs[i] for i in pending], seeds.entries, batch)
+            _refine_all(work, batches, workers, device, seeds, run, stop, reporter)
             result.seconds = time.monotonic() - started
-            run.finish({"refine": result.seconds})
+            run.finish({"refine": result.seconds}, stop)
             result.finish(run, stop, lead, max_failures=config.max_failures)
     return result
 
@@ -178,13 +179,16 @@ def _refine_all(
     run: FolderRun,
     stop: Stop,
     reporter: Reporter,
-    label: str,
 ) -> None:
-    """Refine all batches. If a worker dies, retry each photo of its batch alone, since only one of them caused it."""
+    """Refine those of the batches that this process claims, and wait for the others.
+
+    If a worker dies, retry each photo of its batch alone, since only one of them caused it.
+    """
     most, alone = work.most, list[tuple[Job, ...]]()
-    with reporter.progress(sum(map(len, batches)), label) as progress:
-        for todo in (batches, alone):
-            for position, worked in run_batches(work, todo, workers, device, stop):
+    tally, own = Tally(run.team), claims(run.team, len(batches), most=_MOST_BATCHES)
+    with reporter.progress(sum(map(len, batches)), run.team.common_label("refining")) as progress:
+        for todo, order in ((batches, own), (alone, None)):
+            for position, worked in run_batches(work, todo, workers, device, stop, order):
                 if isinstance(worked, Lost) and len(todo[position]) > 1:
                     alone += [(job,) for job in todo[position]]
                     continue
@@ -198,7 +202,8 @@ def _refine_all(
                     if entry["status"] == FAILED:
                         reporter.warn(f"{entry['image']}: {entry['reason']}")
                     run.note(entry)
-                    progress.advance()
+                    progress.advance(tally.add(1))
+        run.wait(stop, lambda: progress.advance(tally.add()))
 
 
 def _record(
