@@ -73,14 +73,15 @@ def calibrate(config: CalibrateConfig, reporter: Reporter | None = None) -> Trai
     settings = replace(CpmcSettings.of(config), features="heads", output="calibrated", gamma=0.0)
     config, weights, card, split = continued(config, "calibrate")
     cam = training_cam(config, card)
+    method = Cpmc(settings, card_rule(card))
+    rule = method.rule(loaded := load_network(weights)[0])
+    loaded.map_weights(rule)  # raises before seeds are made
     labels = labels_for(config, weights, card, split.training, reporter)
     if isinstance(labels, TrainingResult):
         return labels
 
     def build() -> Learner:
         network, _ = load_network(weights)
-        rule = Cpmc(settings, card_rule(card)).rule(network)
-        network.map_weights(rule)
         network.add_side_heads()
         assert network.side_heads is not None
         network.backbone.freeze(config.freeze)

@@ -1,4 +1,4 @@
-"""The loss of `calibrate`: where the classifier's refined map errs, the prototype map should not (docs/methods-cpmc.md).
+"""The loss of `calibrate`: prototype maps should be right where the refined map errs (docs/methods-cpmc.md, S7).
 
 Ours; the abstract says nothing of training. Taken from it: two kinds of regions, what a map misses of a class (false
 negatives) and what it wrongly gives to it (false positives), decide what is corrected.

@@ -1,4 +1,4 @@
-"""What `train-affinity` and `calibrate` do first: seeds made on the way, taken up where they stand, and how long the rest takes."""
+"""What `train-affinity` and `calibrate` do first: seeds made on the way, and how long the rest takes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SHARED = {one.name for one in fields(LabelOptions)} | {"images", "weights", "de
 
 
 def make_seeds(config: TrainAffinityConfig | CalibrateConfig, seeds: Path, reporter: Reporter) -> ExtractResult:
-    """Make what the folder `seeds` lacks: with the settings of the run that is there, else the usual ones without refiners.
+    """Make what the folder `seeds` lacks: with the settings of the run there, else the usual ones without refiners.
 
     Raises what `extract` raises.
     """
