@@ -65,12 +65,7 @@ def load_head(path: Path) -> EdgeHead:
     """The head alone, in float32 on the CPU, for features of its backbone. Raises `WeightsError` as `load_edges`."""
     tensors, card = _read(path)
     classes = len(card.classes) if "classes.weight" in tensors else 0
-    context = any(name.startswith("context.") for name in tensors)
-
-    def build() -> EdgeHead:
-        return EdgeHead(make_backbone(**card.network), classes, context)
-
-    return load_tensors(card, str(path), build, tensors).eval()
+    return load_tensors(card, str(path), lambda: EdgeHead(make_backbone(**card.network), classes), tensors).eval()
 
 
 def find_backbone(path: Path, named: Path | None, seeds: Path | None = None) -> Path | None:

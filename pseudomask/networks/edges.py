@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pseudomask.networks.backbones.backbone import Backbone, OnBackbone
-from pseudomask.networks.context import Context
 from pseudomask.networks.features import Features
 
 EDGE_STRIDE = 4
@@ -28,21 +27,18 @@ class EdgeHead(nn.Module):
 
     Args:
         classes: number of classes it predicts besides boundaries; 0 for none.
-        context: whether a second opinion on the classes comes from `Context`.
 
     Attributes:
         taps: for each output a bias-free 1×1 convolution to 32 channels, group norm and ReLU.
         edge: (1, 32 · outputs, 1, 1), with bias, on all of them at stride 4.
         classes: (1 + C, 32 · outputs, 1, 1), likewise, background first; or None. Ours: IRN has no such part.
-        context: the second opinion, or None; the logits are the mean of both.
     """
 
-    def __init__(self, backbone: Backbone, classes: int = 0, context: bool = False) -> None:
+    def __init__(self, backbone: Backbone, classes: int = 0) -> None:
         super().__init__()
         self.taps = nn.ModuleList(_tap(dim) for dim in backbone.channels)
         self.edge = nn.Conv2d(len(self.taps) * _WIDTH, 1, 1)
         self.classes = nn.Conv2d(len(self.taps) * _WIDTH, 1 + classes, 1) if classes else None
-        self.context = Context(backbone.channels, classes) if classes and context else None
 
     @property
     def planes(self) -> int:
@@ -55,26 +51,18 @@ class EdgeHead(nn.Module):
 
     def see(self, features: Features) -> Tensor:
         """Logits (B, 1 or 2 + C, ⌈H/4⌉, ⌈W/4⌉): the boundary and, if it predicts classes, background and classes."""
-        parts = zip(self.taps, features.outputs, features.strides, strict=True)
-        joined = torch.cat([_on_grid(tap(output), stride, features) for tap, output, stride in parts], 1)
+        h, w = (-(-side // EDGE_STRIDE) for side in features.size)
+        planes = []
+        for tap, output, stride in zip(self.taps, features.outputs, features.strides, strict=True):
+            plane = tap(output)
+            if stride != EDGE_STRIDE or features.fitted:
+                beyond = [-(-side * stride // EDGE_STRIDE) for side in plane.shape[-2:]]
+                size = [h, w] if features.fitted else beyond
+                plane = F.interpolate(plane, size=size, mode="bilinear", align_corners=False)
+            planes.append(plane[..., :h, :w])
+        joined = torch.cat(planes, 1)  # (B, 32 · outputs, h, w)
         edges: Tensor = self.edge(joined)
-        if self.classes is None:
-            return edges
-        classes = self.classes(joined)
-        if self.context is not None:
-            around = _on_grid(self.context(features), features.strides[-1], features)
-            classes = (classes + around) / 2
-        return torch.cat([edges, classes], 1)
-
-
-def _on_grid(plane: Tensor, stride: int, features: Features) -> Tensor:
-    """A plane of the features, with its stride, at `EDGE_STRIDE`: (B, D, ⌈H/4⌉, ⌈W/4⌉)."""
-    h, w = (-(-side // EDGE_STRIDE) for side in features.size)
-    if stride != EDGE_STRIDE or features.fitted:
-        beyond = [-(-side * stride // EDGE_STRIDE) for side in plane.shape[-2:]]
-        size = [h, w] if features.fitted else beyond
-        plane = F.interpolate(plane, size=size, mode="bilinear", align_corners=False)
-    return plane[..., :h, :w]
+        return edges if self.classes is None else torch.cat([edges, self.classes(joined)], 1)
 
 
 def _tap(dim: int) -> nn.Sequential:
@@ -84,11 +72,11 @@ def _tap(dim: int) -> nn.Sequential:
 class EdgeNetwork(OnBackbone):
     """A frozen backbone with a boundary head, for training and for the walk."""
 
-    def __init__(self, backbone: Backbone, classes: int = 0, context: bool = False) -> None:
+    def __init__(self, backbone: Backbone, classes: int = 0) -> None:
         super().__init__()
         self.backbone = backbone
         self.backbone.freeze("all")
-        self.head = EdgeHead(backbone, classes, context)
+        self.head = EdgeHead(backbone, classes)
 
     def train(self, mode: bool = True) -> EdgeNetwork:
         super().train(mode)
