@@ -6,10 +6,10 @@ DATA is laid out like PASCAL VOC (see `benchmarks.seeds`), with ImageSets/train_
 CLASSES:PHOTOS:SEED:RECIPE draws PHOTOS photos of each class, and as many that show none, from the photos of train_aug
 that are not in train; tags of other classes are left out. On them it runs the lines of the README's "Your own classes":
 `train-cls --fit lda`, or for the recipe `sgd` `train-cls --crop 320` and `reactivate --crop 320`; for `calibrated`,
-`calibrate` follows on `lda`. Then `extract`, with tags given and else at its defaults, makes masks of photos of train and
-val that show one of the classes (every n-th, so that at most --most are left). The parts cam, recam and cpmc are
-`--method cam` and so on with `--refine none`, on val. The recipe `bundled` trains nothing. IoU is the mean over CLASSES,
-without background; all else is background. The row also keeps what `check` says before training.
+`calibrate` follows on `lda`. Then `extract`, with tags given and else at its defaults, makes masks of photos of train
+and val that show one of the classes (every n-th, so that at most --most are left). The parts cam, recam and cpmc are
+`--method cam` and so on with `--refine none`, on val. The recipe `bundled` trains nothing. IoU is the mean over
+CLASSES, without background; all else is background. The row also keeps what `check` says before training.
 
 With `lda` the backbone is the same in all rows. Its features are therefore kept in OUT/features, and the commands run
 in one process, which changes the time but no byte. The part `time` measures train-cls and extract of the row's own

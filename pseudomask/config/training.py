@@ -249,6 +249,7 @@ class CalibrateConfig(TrainingOptions, CpmcOptions, TrainingCamOptions):
     max_side: int = option(
         750, "Maximum of the random long side that a photo is scaled to before the crop.", "Training", min=16
     )
+    patience: int = option(0, "Held-out tags say nothing of the heads.", "Training", cli=False)
     lr: float = option(5e-5, "Learning rate of the unfrozen backbone.", "Training", min=0.0)
     lr_head: float | None = option(1.0, "Learning rate of the heads.", "Training", min=0.0)
     freeze: str = option(
