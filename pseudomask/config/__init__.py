@@ -9,6 +9,7 @@ first, and then its own.
 from __future__ import annotations
 
 from pseudomask.config.affinity import TrainAffinityConfig as TrainAffinityConfig
+from pseudomask.config.calibrate import CalibrateConfig as CalibrateConfig
 from pseudomask.config.check import CheckConfig as CheckConfig
 from pseudomask.config.common import Amp as Amp
 from pseudomask.config.common import LabelOptions as LabelOptions
@@ -45,7 +46,6 @@ from pseudomask.config.run import RunConfig as RunConfig
 from pseudomask.config.segment import ExportModelConfig as ExportModelConfig
 from pseudomask.config.segment import PredictConfig as PredictConfig
 from pseudomask.config.segment import TrainSegConfig as TrainSegConfig
-from pseudomask.config.training import CalibrateConfig as CalibrateConfig
 from pseudomask.config.training import ReactivateConfig as ReactivateConfig
 from pseudomask.config.training import ScheduleOptions as ScheduleOptions
 from pseudomask.config.training import SplitOptions as SplitOptions
