@@ -1,23 +1,19 @@
-"""The page of a chain, run.html: what was measured beside what was published, spread, data and steps."""
+"""What the page of a chain shows: what was measured beside what was published, spread, data and steps."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from pseudomask.chain.record import Entry
-from pseudomask.chain.spread import IOU, Spread, measured, spreads
+from pseudomask.chain.spread import IOU, Spread, measured
 from pseudomask.chain.steps import Chain
 from pseudomask.quoting import count, duration
-from pseudomask.reporting.tables import Section, write_tables
-
-PAGE = "run.html"
+from pseudomask.running.shown import Section, Tables
 
 
-def write_run_page(chain: Chain, entries: Sequence[Entry]) -> Path:
-    """Write the page of what is there so far."""
+def tables(chain: Chain, entries: Sequence[Entry], found: Sequence[Spread]) -> Tables:
+    """The tables of what is there so far; `found`: the numbers of `entries`."""
     repeats = 1 + max((step.repeat for step in chain.steps), default=0)
-    found = spreads(entries)
     notes = []
     if chain.partial:
         notes.append(
@@ -26,9 +22,7 @@ def write_run_page(chain: Chain, entries: Sequence[Entry]) -> Path:
     if repeats > 1:
         notes.append(f"Numbers are means over {repeats} seeds, ± their standard deviation, and their range.")
     sections = [_beside(chain, entries, found), _by_class(found), _others(found), _data(chain), _steps(entries)]
-    shown = [section for section in sections if section.rows]
-    write_tables(chain.out / PAGE, f"{chain.file}, in {chain.out}", shown, warnings=notes)
-    return chain.out / PAGE
+    return Tables(f"{chain.file}, in {chain.out}", [section for section in sections if section.rows], notes)
 
 
 def comparisons(chain: Chain, found: Sequence[Spread]) -> Iterator[str]:
