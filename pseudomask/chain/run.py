@@ -31,7 +31,7 @@ from pseudomask.chain.results import keep
 from pseudomask.chain.spread import spreads
 from pseudomask.chain.status import StepStatus, Survey, fingerprint
 from pseudomask.chain.steps import Chain, Step
-from pseudomask.chain.told import comparisons, tables
+from pseudomask.chain.told import comparisons, doubts, tables
 from pseudomask.config import RunConfig
 from pseudomask.errors import PseudomaskError, UsageError
 from pseudomask.quoting import count
@@ -110,6 +110,7 @@ def _run_steps(
     told = document(chain, entries, code, [one.to_json() for one in found])
     write_summary(chain, told)
     shown, lines = tables(chain, entries, found), list(comparisons(chain, found))
+    lines = [*doubts(chain), *lines] if lines else []
     return RunResult(chain.out, entries, code, document=told, lines=lines, shown=shown)
 
 
