@@ -128,7 +128,8 @@ def _meta(page: Page, path: Path) -> dict[str, object]:
         "colours": _colours(page.names),
         "truth": page.with_truth,
         "run": _run(page),
-        "folders": {kind: folder_url(folder, path) for kind, folder in folders.items() if folder is not None},
+        # true masks drawn from a COCO file have no files to link to
+        "folders": {kind: folder_url(one, path) for kind, one in folders.items() if one is not None and one.is_dir()},
     }
 
 
