@@ -74,6 +74,7 @@ def test_lay_out(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert (len(matched.tags), matched.orphans) == (number, [])
 
 
+@pytest.mark.slow
 def test_coco_scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every phase but planning, which tests/chain covers, tells what it counted."""
     monkeypatch.chdir(tmp_path)
