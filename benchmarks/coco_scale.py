@@ -145,8 +145,8 @@ def truth() -> str:
 
 
 def planning() -> str:
-    from pseudomask.chain.run import run
     from pseudomask.config import RunConfig
+    from pseudomask.pipeline import run
 
     os.environ["PSEUDOMASK_BACKBONE_WEIGHTS"] = "imagenet"  # nothing is downloaded
     result = run(RunConfig(config=Path("chain.toml"), dry_run=True))

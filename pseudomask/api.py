@@ -12,7 +12,6 @@ verbs on first use and imports no more than the verb needs.
 from __future__ import annotations
 
 from pseudomask.chain.outcome import RunResult as RunResult
-from pseudomask.chain.run import run as run
 from pseudomask.checking.check import check as check
 from pseudomask.checking.result import CheckResult as CheckResult
 from pseudomask.checkup import DoctorResult as DoctorResult
@@ -47,6 +46,7 @@ from pseudomask.importing import ImportResult as ImportResult
 from pseudomask.importing import import_ as import_
 from pseudomask.inventory import WeightsResult as WeightsResult
 from pseudomask.inventory import weights as weights
+from pseudomask.pipeline import run as run
 from pseudomask.prediction import Prediction as Prediction
 from pseudomask.predictor import Predictor as Predictor
 from pseudomask.prototyping import PrototypesResult as PrototypesResult

@@ -361,7 +361,7 @@ VERBS = {
         Verb(
             name="run",
             config=RunConfig,
-            function="pseudomask.chain.run:run",
+            function="pseudomask.pipeline:run",
             help="Run a chain of verbs from one file.",
             group=MAKE,
             configurable=False,

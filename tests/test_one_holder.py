@@ -15,12 +15,12 @@ import pytest
 import tiny
 
 from pseudomask.api import train_affinity, train_cls
-from pseudomask.chain.run import run
 from pseudomask.config import EvaluateConfig, ExportConfig, ExtractConfig, RefineConfig, RunConfig
 from pseudomask.errors import FolderInUse, PseudomaskError
 from pseudomask.evaluation import evaluate
 from pseudomask.exporting.export import _dest_locked, export
 from pseudomask.extracting.extract import extract
+from pseudomask.pipeline import run
 from pseudomask.refining.refine import refine
 from pseudomask.running.holder import LOCK
 

@@ -15,11 +15,11 @@ import tiny
 from pseudomask.api import train_affinity, train_cls
 from pseudomask.chain import status
 from pseudomask.chain.plan import plan
-from pseudomask.chain.run import run
 from pseudomask.config import ExtractConfig, RefineConfig, RunConfig, TrainClsConfig
 from pseudomask.config.roles import deciding, defaults
 from pseudomask.errors import RecordMismatch
 from pseudomask.extracting.extract import extract
+from pseudomask.pipeline import run
 from pseudomask.refining.refine import refine
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -93,13 +94,24 @@ def _check_evaluate(step: Step) -> None:
     from pseudomask.running.listing import find_files
 
     try:
-        there = is_instances(step.config.gt) or find_files(step.config.gt, ".png")
+        if drawn := is_instances(step.config.gt):
+            facts = step.config.gt.stat()
+            _read_instances(step.config.gt, facts.st_mtime_ns, facts.st_size)
+        there = drawn or find_files(step.config.gt, ".png")
     except UsageError as error:
         raise named(error, step) from error
     if not there:
         raise UsageError(f"{step.label}: {step.config.gt}: no truth mask (.png) found")
     if step.config.sweep and step.config.threshold is not None:
         raise UsageError(f"{step.label}: `sweep` and `threshold` cannot be combined; give one of them")
+
+
+@lru_cache
+def _read_instances(path: Path, changed: int, size: int) -> None:
+    """Raise the errors of a file of true masks, once for all evaluations: the last of them may be days away."""
+    from pseudomask.measuring.coco_truth import read_coco_truth
+
+    read_coco_truth(path, None, "ignore", 255)
 
 
 def window(chain: Chain, first: str | None, last: str | None) -> tuple[Step, ...]:

@@ -12,7 +12,7 @@ from typing import Any
 from pseudomask.chain.steps import Chain, DataPart, Step
 from pseudomask.config.roles import deciding
 from pseudomask.data.images import find_images, read_list
-from pseudomask.data.names import Named, NameIndex
+from pseudomask.data.names import Named, NameIndex, apart
 from pseudomask.errors import UsageError
 from pseudomask.quoting import count, listed
 from pseudomask.running.atomic import atomic_text
@@ -88,7 +88,9 @@ def _examine_list(chain: Chain, step: Step, name: str, source: Path, files: _Fil
     kept = [one for one in names if index.find(one)]
     what = "true mask" if step.verb.name == "evaluate" else "photo"
     if len(kept) < len(names):
-        data.gaps.append(f"{source}: {len(kept):,} of {count(len(names), 'name')} have a {what} in {folder}")
+        some = next(iter(index), None)
+        why = f": {apart(names[0], some.relative)}" if not kept and some is not None else ""
+        data.gaps.append(f"{source}: {len(kept):,} of {count(len(names), 'name')} have a {what} in {folder}{why}")
     if step.verb.name == "evaluate":  # and a prediction, which there is only for photos
         masked = _masked(chain, step, data)
         kept = kept if masked is None else [one for one in kept if one in masked]

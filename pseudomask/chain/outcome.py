@@ -9,7 +9,7 @@ from typing import Any
 from pseudomask.chain.record import Entry
 from pseudomask.chain.results import short
 from pseudomask.quoting import duration
-from pseudomask.running.shown import Shown
+from pseudomask.running.shown import Shown, Tables
 
 
 @dataclass
@@ -23,6 +23,7 @@ class RunResult(Shown):
         exit_code: 0, that of the step that failed, or 130/143 after a signal.
         document: the content of chain.json.
         lines: evaluations beside published numbers, and their spread over seeds.
+        shown: what its page shows; None after a dry run.
     """
 
     out: Path
@@ -31,6 +32,7 @@ class RunResult(Shown):
     dry: bool = False
     document: dict[str, Any] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
+    shown: Tables | None = None
 
     def rows(self) -> list[tuple[str, str, str, str, str]]:
         """Step, status, time, result and output of each step, for people."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pseudomask.chain.file import ChainFile, Entries, Table, read_file
+from pseudomask.chain.overrides import overrides
 from pseudomask.chain.steps import STEPS, Chain, Step
 from pseudomask.chain.words import take_published, take_word
 from pseudomask.config.common import TagOptions
@@ -184,7 +185,8 @@ def _step(
         config = verb.config(**(values | fixed))
     except ValueError as error:
         raise UsageError(f"{table.where}: {error}") from error
-    return Step(verb, label, config, name, published=published, protocol=protocol)
+    changes = overrides(verb, rest, environment, given, config)
+    return Step(verb, label, config, name, published=published, protocol=protocol, overrides=changes)
 
 
 def _in(environment: Mapping[str, str], verb: Verb, setting: Setting) -> bool:

@@ -27,7 +27,8 @@ def keep(result: Any) -> dict[str, Any]:
         return json_object(kept | {"tag_problems": problems, "doubts": list(result.doubts)})
     if hasattr(result, "threshold_from"):
         made = {"masks": result.skipped if result.understood else result.done, "failed": result.failed}
-        return made | {"threshold": result.threshold, "threshold_from": result.threshold_from}
+        made |= {"threshold": result.threshold, "threshold_from": result.threshold_from}
+        return made | ({"threshold_afterwards": result.scores_threshold} if hasattr(result, "scores_threshold") else {})
     if hasattr(result, "report"):
         report = result.report
         found = {"mean_iou": report.mean_iou, "images": report.protocol.images, "threshold": report.protocol.threshold}

@@ -1,4 +1,4 @@
-"""The verb `run`: a chain of verbs, in which finished steps are skipped.
+"""Run a chain of verbs, in which finished steps are skipped.
 
 The steps run one after the other in this process, not in processes of their own: torch is loaded once, signals reach
 the handler of the current step, and errors keep their type. Memory is freed between steps.
@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from pseudomask.chain.checks import named, ready, window
 from pseudomask.chain.data import ADVICE, cut_down, examine, report
 from pseudomask.chain.outcome import RunResult
-from pseudomask.chain.page import comparisons, write_run_page
 from pseudomask.chain.plan import plan
 from pseudomask.chain.record import (
     Entry,
@@ -32,6 +31,7 @@ from pseudomask.chain.results import keep
 from pseudomask.chain.spread import spreads
 from pseudomask.chain.status import StepStatus, Survey, fingerprint
 from pseudomask.chain.steps import Chain, Step
+from pseudomask.chain.told import comparisons, doubts, tables
 from pseudomask.config import RunConfig
 from pseudomask.errors import PseudomaskError, UsageError
 from pseudomask.quoting import count
@@ -49,12 +49,7 @@ _PLANNED = {
 
 
 def run(config: RunConfig, reporter: Reporter | None = None) -> RunResult:
-    """Run the chain of a file (see `RunConfig`), and write chain.json and run.toml to its `out`.
-
-    Finished steps are skipped; steps made with other settings are redone with `overwrite`, otherwise refused. Raises
-    `UsageError` before any work if the file has a mistake, and the errors of steps, with the step's name before the
-    message. A step with an exit code other than 0 ends the chain.
-    """
+    """The verb `run` (see `pipeline`) without its page."""
     if not ranks().alone:
         raise UsageError(
             "run cannot share its steps among the processes of a torchrun; start it without torchrun, or start each "
@@ -114,8 +109,9 @@ def _run_steps(
     found = spreads(entries)
     told = document(chain, entries, code, [one.to_json() for one in found])
     write_summary(chain, told)
-    write_run_page(chain, entries)
-    return RunResult(chain.out, entries, code, document=told, lines=list(comparisons(chain, found)))
+    shown, lines = tables(chain, entries, found), list(comparisons(chain, found))
+    lines = [*doubts(chain), *lines] if lines else []
+    return RunResult(chain.out, entries, code, document=told, lines=lines, shown=shown)
 
 
 def _with_history(entry: Entry, before: dict[str, Entry]) -> Entry:

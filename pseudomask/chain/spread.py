@@ -36,10 +36,14 @@ class Spread:
         """Whether it is shown in percent."""
         return self.number in SHARES or self.number.startswith(IOU)
 
+    @property
+    def _whole(self) -> bool:
+        return not self.share and all(float(value).is_integer() for value in self.values)
+
     def __str__(self) -> str:
         """`70.1 ± 0.3` in percent, or `0.043 ± 0.001`."""
         digits, factor = (1, 100) if self.share else (3, 1)
-        if all(float(value).is_integer() for value in self.values) and not self.share:
+        if self._whole:
             digits = 0 if self.low == self.high else 1
         rest = "" if self.deviation is None else f" ± {factor * self.deviation:.{digits}f}"
         return f"{factor * self.mean:,.{digits}f}{rest}"
@@ -47,7 +51,7 @@ class Spread:
     @property
     def span(self) -> str:
         """The lowest and the highest value; "" for one."""
-        digits, factor = (1, 100) if self.share else (3, 1)
+        digits, factor = (1, 100) if self.share else (0, 1) if self._whole else (3, 1)
         return f"{factor * self.low:.{digits}f}–{factor * self.high:.{digits}f}" if len(self.values) > 1 else ""
 
     def to_json(self) -> dict[str, Any]:

@@ -25,6 +25,7 @@ class Step:
         needs: labels of earlier steps whose products it uses.
         published, protocol: for an evaluation, a published mean IoU in percent to show beside it, and how that one was
             measured.
+        overrides: what variables change of the file's settings, as `epochs 1`.
         repeat: which repetition with another seed it belongs to; 0 is the file's own.
     """
 
@@ -35,6 +36,7 @@ class Step:
     needs: frozenset[str] = frozenset()
     published: float | None = None
     protocol: str = ""
+    overrides: tuple[str, ...] = ()
     repeat: int = 0
 
     @property

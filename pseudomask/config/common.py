@@ -23,6 +23,7 @@ LabelFormat = Literal[
     "imagefolder",
     "label-studio",
     "cvat",
+    "fiftyone",
     "parquet",
 ]
 
@@ -55,14 +56,15 @@ class TagOptions:
     label_format: LabelFormat = _of_tags("auto", "Format of --labels; auto detects it.")
     class_file: Path | None = _of_tags(None, "Class names, one per line, `background` first; sets the class order.")
     label_split: str | None = _of_tags(
-        None, "Split to read (train, val, …) from a VOC data set or a table with a `split` column."
+        None, "Split to read (train, val, …) from a VOC data set, a table with a `split` column, or FiftyOne's tags."
     )
     tag_separator: str | None = _of_tags(
         None, "Separator of several tags in one cell; by default `;`, or `,` if `;` separates the columns."
     )
     image_column: str | None = _of_tags(None, "Table column with the photo names.")
     label_column: str | None = _of_tags(
-        None, "Table column with the tags, or several 0/1 columns, one per class, separated by commas."
+        None,
+        "Table column (FiftyOne: field) with the tags, or several 0/1 columns, one per class, separated by commas.",
     )
     no_class: str | None = _of_tags(None, "Tags that mean that a photo shows no class, comma-separated (none,nothing).")
     skip_tag: str | None = _of_tags(

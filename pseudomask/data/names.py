@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Iterator
 from typing import Generic, Protocol, TypeVar
 
 from pseudomask.data.kinds import IMAGE_SUFFIXES
@@ -19,6 +20,26 @@ class Named(Protocol):
 
 
 T = TypeVar("T", bound=Named)
+
+_SETS = (
+    ("COCO 2014", r"COCO_(train|val|test)2014_\d{12}"),
+    ("COCO 2017", r"\d{12}"),
+    ("VOC 2007", r"\d{6}"),
+    ("VOC 2012", r"20\d\d_\d{6}"),
+)
+
+
+def apart(name: str, photo: str) -> str:
+    """That a list or a label file and a folder have nothing in common, and of which data sets their names are."""
+    of_name, of_photo = _set_of(name), _set_of(photo)
+    told = f" as in {of_name}" if of_name and of_name != of_photo else ""
+    also = f" as in {of_photo}" if of_photo and of_name != of_photo else ""
+    return f"it names {name!r}{told}, the folder contains {photo!r}{also}"
+
+
+def _set_of(name: str) -> str:
+    bare = without_image_suffix(name.rpartition("/")[2])
+    return next((known for known, pattern in _SETS if re.fullmatch(pattern, bare)), "")
 
 
 def without_image_suffix(name: str) -> str:
@@ -50,10 +71,8 @@ class NameIndex(Generic[T]):
             self._stem.setdefault(item.key.rpartition("/")[2], []).append(item)
         self._plain: dict[str, list[T]] | None = None  # built only when a name needs it
 
-    @property
-    def items(self) -> Collection[T]:
-        """All images."""
-        return self._relative.values()
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._relative.values())
 
     def exact(self, name: str) -> T | None:
         """The image with the relative path `name`, or the only one with the key `name`."""

@@ -7,9 +7,7 @@ of each photo's annotations in it; these are read when the photo is drawn.
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -17,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from pseudomask.data.labels.json_rows import read_rows
 from pseudomask.data.labels.table import read_text
 from pseudomask.data.run_lengths import decode, runs_of
 from pseudomask.errors import LabelError, UsageError
@@ -27,8 +26,6 @@ from pseudomask.suggest import did_you_mean_path
 
 Crowds = Literal["ignore", "background"]
 
-_SPACE = re.compile(r"[ \t\r\n]*")
-Rules = Mapping[str, Callable[[dict[str, Any], int, int], None]]
 _Span = tuple[int, int, int, bool]
 """A category, the place of an annotation in the text, and whether it is a crowd."""
 
@@ -117,14 +114,11 @@ def read_coco_truth(path: Path, names: tuple[str, ...] | None, crowds: Crowds, i
         span = (int(row["category_id"]), begin, end, bool(row.get("iscrowd")))
         spans.setdefault(row["image_id"], []).append(span)
 
-    rules: Rules = {"images": image, "categories": category, "annotations": annotation}
     try:
-        missing = rules.keys() - set(_rows(text, rules))
+        read_rows(text, {"images": image, "categories": category, "annotations": annotation})
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         told = f"no {error} in a row" if isinstance(error, KeyError) else str(error)
         raise LabelError(f"not a COCO instances file ({told})", path) from error
-    if missing:
-        raise LabelError(f"not a COCO instances file (it has no {listed(sorted(missing))})", path)
     twice = next((one for one, n in ids.items() if n > 1), None)
     if twice is not None:
         raise LabelError(f"annotation id {twice} is used twice", path)
@@ -154,49 +148,6 @@ def _indices(categories: dict[int, str], names: tuple[str, ...] | None, path: Pa
     if lost:
         raise UsageError(f"{path}: its categories {listed(lost)} are not in the class list, {listed(names[1:])}")
     return {number: names.index(name) for number, name in categories.items()}
-
-
-def _rows(text: str, rules: Rules) -> Iterator[str]:
-    """Hand each row of the top level's lists, with its place in the text, to its rule; yields the lists' names.
-
-    Only one row is in memory at a time. Raises `ValueError` for anything but an object of lists and other values.
-    """
-    decode_at = json.JSONDecoder().raw_decode
-    place = _past(text, 0, "{")
-    while not text.startswith("}", place):
-        key, place = decode_at(text, place)
-        place = _past(text, place, ":")
-        rule = rules.get(key)
-        if rule is None or not text.startswith("[", place):
-            _, place = decode_at(text, place)
-        else:
-            place = _past(text, place, "[")
-            while not text.startswith("]", place):
-                row, end = decode_at(text, place)
-                rule(row, place, end)
-                place = _comma(text, end, "]")
-            place += 1
-            yield key
-        place = _comma(text, _skipped(text, place), "}")
-
-
-def _skipped(text: str, place: int) -> int:
-    found = _SPACE.match(text, place)
-    assert found is not None  # it matches nothing, too
-    return found.end()
-
-
-def _past(text: str, place: int, mark: str) -> int:
-    place = _skipped(text, place)
-    if not text.startswith(mark, place):
-        raise ValueError(f"{mark} expected at letter {place}")
-    return _skipped(text, place + 1)
-
-
-def _comma(text: str, place: int, end: str) -> int:
-    """The place after a comma, or that of `end`."""
-    place = _skipped(text, place)
-    return place if text.startswith(end, place) else _past(text, place, ",")
 
 
 def _region(shape: Any, size: tuple[int, int]) -> np.ndarray:

@@ -59,7 +59,11 @@ def write_page(
         template = environment().get_template("page.html")
         at = page.folders
         folders = {"photo": at.photo, "scores": at.scores, "mask": at.mask, "truth": at.truth}
-        urls = {kind: folder_url(folder, path) for kind, folder in folders.items() if folder is not None}
+        # true masks drawn from a COCO file have no files to link to
+        there = {kind: folder for kind, folder in folders.items() if folder is not None and folder.is_dir()}
+        urls = {kind: folder_url(folder, path) for kind, folder in there.items()}
+            kind: folder_url(folder, path) for kind, folder in folders.items() if folder is not None and folder.is_dir()
+        }
         for piece in template.generate(**_context(page, ["review.js"], folders=urls), thumbs=thumbs.islands()):
             out.write(piece)
     return Written(path, out.size, len(page.panels), thumbs.inside)

@@ -106,7 +106,7 @@ class Tags:
     def _without_mask(self) -> dict[str, Names]:
         """The tags of photos that have no mask yet, from the run's own labels where these can be read, by photo."""
         photos, options = self.made.photos, _tag_options(self.made.config)
-        items = [one for one in photos.items if self._entry(one.key).get("status") != DONE] if photos else []
+        items = [one for one in photos if self._entry(one.key).get("status") != DONE] if photos else []
         if not items or options is None or options.labels is None:
             return {}
         with suppress(UsageError, OSError):

@@ -1,8 +1,9 @@
-"""How results show themselves in a notebook."""
+"""How results show themselves: in a notebook, and as the tables of a page."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Protocol
 
@@ -24,3 +25,21 @@ class Shown:
             text = escape(printable(str(value)))
             rows.append(f'<tr><th style="text-align: left">{escape(label)}</th><td{red}>{text}</td></tr>')
         return f"<table>{''.join(rows)}</table>"
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table with its heading."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """A page of tables alone."""
+
+    title: str
+    sections: Sequence[Section]
+    warnings: Sequence[str] = ()

@@ -16,11 +16,12 @@ import tiny
 from PIL import Image
 
 from pseudomask import api
+from pseudomask.chain.outcome import RunResult
 from pseudomask.chain.plan import plan
-from pseudomask.chain.run import RunResult, run
 from pseudomask.chain.status import fingerprint
 from pseudomask.config import ExtractConfig, RefineConfig, RunConfig
 from pseudomask.errors import DeviceError, RecordMismatch, TrainingDiverged, UsageError, WeightsError
+from pseudomask.pipeline import run
 from pseudomask.running import ranks
 
 Write = Callable[..., Path]

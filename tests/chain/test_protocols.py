@@ -17,9 +17,10 @@ import pytest
 import tiny
 
 from pseudomask.chain.forecast import RunCheck
-from pseudomask.chain.run import RunResult, run
+from pseudomask.chain.outcome import RunResult
 from pseudomask.config import RunConfig
 from pseudomask.errors import UsageError
+from pseudomask.pipeline import run
 
 NAMES = ("voc2012-recam", "voc2012-cpmc", "coco2014-recam")
 

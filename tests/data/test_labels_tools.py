@@ -92,6 +92,20 @@ def test_labelme_flags(tmp_path: Path) -> None:
     assert tags(tmp_path) == {"a": ["cat"]}
 
 
+def test_a_folder_of_cvat_files_is_not_taken_for_voc(tmp_path: Path) -> None:
+    """As the tasks of a project are exported; the root element tells the two."""
+    for name in "ab":
+        text = f'<image id="0" name="{name}.jpg" width="4" height="4"><tag label="cat" source="manual"></tag></image>'
+        (tmp_path / f"{name}.xml").write_text(f'<?xml version="1.0"?>\n<annotations>{text}</annotations>')
+    assert read_labels(tmp_path).format == "cvat"
+    assert tags(tmp_path) == {"a.jpg": ["cat"], "b.jpg": ["cat"]}
+    (tmp_path / "b.xml").write_text("<annotation><object><name>cat</name></object></annotation>")
+    with pytest.raises(LabelError, match=r"b\.xml, line 1: is not a CVAT export"):
+        tags(tmp_path, format="cvat")
+    (tmp_path / "a.xml").write_text("<annotation><object><name>dog</name></object></annotation>")
+    assert (read_labels(tmp_path).format, tags(tmp_path)) == ("voc", {"a": ["dog"], "b": ["cat"]})
+
+
 def test_roboflow_multi_class(tmp_path: Path) -> None:
     path = tmp_path / "_classes.csv"
     path.write_text("filename, cat, dog\na_jpg.rf.0f3e.jpg, 1, 0\nb_jpg.rf.77aa.jpg, 1, 1\n")

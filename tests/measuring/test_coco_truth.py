@@ -84,7 +84,7 @@ ONE = content()["annotations"][0]
         (content(annotations=[ONE | {"category_id": 5}]), "refers to category 5"),
         (content(categories=[{"id": 18, "name": "dog"}, {"id": 18, "name": "cat"}]), "category 18 .* is defined twice"),
         (content(categories=[{"id": 18, "name": "wolf"}, {"id": 1, "name": "person"}]), "wolf .*not in the class list"),
-        ({"images": [], "categories": []}, "it has no annotations"),
+        ({"images": [], "categories": []}, "'annotations' is not a list of objects"),
         ([1, 2], "not a COCO instances file"),
         (json.dumps(content())[:400], "not a COCO instances file"),
         (content(images=[{"id": 7, "file_name": "a.jpg"}]), "no 'height' in a row"),

@@ -82,6 +82,25 @@ def test_evaluate_shows_the_worst_first_with_its_files(folders: Path) -> None:
         assert told in page.text
 
 
+def test_true_masks_drawn_from_annotations_are_shown_without_a_link(folders: Path) -> None:
+    """There is no file gt.json/a.jpg; the picture itself is in the page."""
+    square = [[8, 8, 40, 8, 40, 40, 8, 40]]
+    content = {
+        "images": [{"id": i, "file_name": f"{key}.jpg", "height": 48, "width": 64} for i, key in enumerate(KEYS)],
+        "annotations": [{"id": 1, "image_id": 0, "category_id": 3, "segmentation": square}],
+        "categories": [{"id": 3, "name": "cat"}, {"id": 4, "name": "dog"}],
+    }
+    truth = folders / "instances.json"
+    truth.write_text(json.dumps(content))
+    config = EvaluateConfig(pred=folders / "masks", gt=truth, html=folders / "page.html", workers=1)
+    evaluate(config)
+    page = Reader(folders / "page.html")
+    assert set(page.islands["meta"]["folders"]) == {"photo", "mask"}
+    found = {row[0]: row for row in page.rows}
+    assert found["a"][IOU] == 1.0
+    assert all("truth" in page.islands[name] for name in page.thumbs)
+
+
 def test_evaluate_of_any_masks_without_photos(folders: Path) -> None:
     for name in ("manifest.jsonl", "run.json"):
         (folders / "masks" / name).unlink()

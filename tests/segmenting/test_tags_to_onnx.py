@@ -43,5 +43,7 @@ def test_the_commands_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     mask = np.asarray(Image.open("mask.png"))
     assert mask.shape == (48, 64)
     assert mask.max() <= len(tiny.CLASSES)
-    assert found["probabilities"].shape == (1, len(tiny.CLASSES) + 1, 48, 64)
+    width, height = found["small"].size
+    assert max(width, height) == int(found["facts"]["long_side"])
+    assert found["probabilities"].shape == (1, len(tiny.CLASSES) + 1, height, width)
     np.testing.assert_allclose(found["probabilities"].sum(1), 1, atol=1e-4)

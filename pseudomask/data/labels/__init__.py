@@ -12,6 +12,7 @@ from pseudomask.data.labels.coco import read_coco
 from pseudomask.data.labels.csv_file import read_csv, read_imagefolder
 from pseudomask.data.labels.cvat import read_cvat
 from pseudomask.data.labels.detect import detect
+from pseudomask.data.labels.fiftyone import read_fiftyone
 from pseudomask.data.labels.folders import read_folders
 from pseudomask.data.labels.foreign import foreign_bytes, foreign_name
 from pseudomask.data.labels.label_studio import read_label_studio
@@ -55,14 +56,15 @@ FORMATS: dict[str, Callable[[Path, ReadOptions], LabelTable]] = {
     "imagefolder": read_imagefolder,
     "label-studio": read_label_studio,
     "cvat": read_cvat,
+    "fiftyone": read_fiftyone,
     "parquet": read_parquet,
     "npy": _refuse_pickle,
 }
 
-_WITH_SPLITS = frozenset({"csv", "voc", "voc-main", "imagefolder"})
+_WITH_SPLITS = frozenset({"csv", "voc", "voc-main", "imagefolder", "fiftyone"})
 _TABLES = frozenset({"csv", "imagefolder", "parquet"})
-_FOLDERS = frozenset({"voc", "voc-main", "folders", "per-image", "imagefolder", "parquet"})
-_FILES = frozenset({"csv", "coco", "text", "imagefolder", "label-studio", "cvat", "parquet", "npy"})
+_FOLDERS = frozenset({"voc", "voc-main", "folders", "per-image", "imagefolder", "cvat", "fiftyone", "parquet"})
+_FILES = frozenset({"csv", "coco", "text", "imagefolder", "label-studio", "cvat", "fiftyone", "parquet", "npy"})
 
 
 def read_labels(
@@ -99,7 +101,8 @@ def read_labels(
         raise LabelError(f"is a {kind}, but the label format '{format}' is not", path)
     if options.split is not None and format not in _WITH_SPLITS:
         raise LabelError(f"the format '{format}' has no splits, so there is no '{options.split}'; use --list", path)
-    if (options.image_column is not None or options.label_column) and format not in _TABLES:
+    columns = options.label_column and format != "fiftyone"  # there, a field
+    if (options.image_column is not None or columns) and format not in _TABLES:
         raise LabelError(f"is not a table but '{format}'; leave out --image-column and --label-column", path)
     return FORMATS[format](path, options)
 

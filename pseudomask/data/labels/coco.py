@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,40 @@ from pseudomask.data.labels.builder import TableBuilder
 from pseudomask.data.labels.coco_ids import Ids
 from pseudomask.data.labels.coco_ids import number as whole_number
 from pseudomask.data.labels.foreign import foreign_json, other_coco
-from pseudomask.data.labels.table import LabelTable, ReadOptions, read_json
+from pseudomask.data.labels.json_rows import read_rows
+from pseudomask.data.labels.table import LabelTable, ReadOptions, parse_json, read_text
 from pseudomask.errors import LabelError
 from pseudomask.quoting import count
+
+
+@dataclass
+class _Rows:
+    """What tags need of a file's rows: `annotations` are (image, category, whether it is a crowd)."""
+
+    images: list[tuple[Any, Any]] = field(default_factory=list)
+    categories: list[dict[str, Any]] = field(default_factory=list)
+    annotations: list[tuple[Any, Any, bool]] = field(default_factory=list)
+    ids: set[Any] = field(default_factory=set)
+    twice: int = 0
+
+    def image(self, row: dict[str, Any], *_: int) -> None:
+        self.images.append((row.get("id"), row.get("file_name")))
+
+    def category(self, row: dict[str, Any], *_: int) -> None:
+        self.categories.append(row)
+
+    def annotation(self, row: dict[str, Any], *_: int) -> None:
+        if not self.annotations and (what := other_coco(row)):
+            raise _OtherCoco(what)
+        self.annotations.append((row.get("image_id"), row.get("category_id"), bool(row.get("iscrowd"))))
+        number = row.get("id")
+        if isinstance(number, int | str):
+            self.twice += number in self.ids
+            self.ids.add(number)
+
+
+class _OtherCoco(Exception):
+    """It is another one of COCO's files."""
 
 
 def read_coco(path: Path, options: ReadOptions) -> LabelTable:
@@ -20,30 +52,25 @@ def read_coco(path: Path, options: ReadOptions) -> LabelTable:
     Crowds (`iscrowd` 1) count as tags only if `options.crowd` is `keep`. Images without annotations have no tag. The
     notes give the id of each class.
     """
-    data = _load(path)
+    rows = _load(path)
     builder = TableBuilder(path, "coco", options)
-    positions = _categories(data, builder)
-    names = _images(data, path)
+    positions = _categories(rows.categories, builder)
+    names = _images(rows.images, path)
     tags: dict[int | str, set[int]] = {image: set() for image in names}
     crowds = 0
     images, categories = Ids(names), Ids(positions)
     by_name = {name: number for number, (name, _) in positions.items()}
     named = 0
-    for i, annotation in enumerate(data["annotations"]):
-        image, category = images.find(annotation.get("image_id")), categories.find(annotation.get("category_id"))
+    for i, (of_image, of_category, is_crowd) in enumerate(rows.annotations):
+        image, category = images.find(of_image), categories.find(of_category)
         if image is None:
-            raise LabelError(
-                f"annotation {i} refers to image {annotation.get('image_id')!r}, which is not in 'images'", path
-            )
-        if category is None and isinstance(annotation.get("category_id"), str):
-            category = by_name.get(annotation["category_id"])
+            raise LabelError(f"annotation {i} refers to image {of_image!r}, which is not in 'images'", path)
+        if category is None and isinstance(of_category, str):
+            category = by_name.get(of_category)
             named += category is not None
         if category is None:
-            raise LabelError(
-                f"annotation {i} refers to category {annotation.get('category_id')!r}, which is not in 'categories'",
-                path,
-            )
-        if annotation.get("iscrowd") and options.crowd == "ignore":
+            raise LabelError(f"annotation {i} refers to category {of_category!r}, which is not in 'categories'", path)
+        if is_crowd and options.crowd == "ignore":
             crowds += 1
             continue
         name, position = positions[int(category)]
@@ -53,6 +80,7 @@ def read_coco(path: Path, options: ReadOptions) -> LabelTable:
         (matched, "id", "matched by value: written as text in one place and as a number in another"),
         (named, "annotation", "with the name of a category instead of its id"),
         (crowds, "crowd annotation", "not used as tags (--crowd ignore)"),
+        (rows.twice, "annotation", "with the id of an earlier one: perhaps of files that were joined"),
     ):
         if n:
             builder.notes.append(f"{count(n, noun)} {what}")
@@ -61,30 +89,35 @@ def read_coco(path: Path, options: ReadOptions) -> LabelTable:
     return builder.finish()
 
 
-def _load(path: Path) -> dict[str, Any]:
-    data = read_json(path)
-    what = foreign_json(data)
-    if what:
-        raise LabelError(f"is {what}", path)
-    if not isinstance(data, dict):
-        raise LabelError("not a COCO file (the top level is not an object)", path)
-    what = other_coco(data)
-    if what:
-        raise LabelError(f"is {what}", path)
-    for key in ("images", "annotations", "categories"):
-        rows = data.get(key)
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise LabelError(f"not a COCO instances file ('{key}' is not a list of objects)", path)
-    return data
+def _load(path: Path) -> _Rows:
+    text, rows = read_text(path), _Rows()
+    rules = {
+        "images": rows.image,
+        "annotations": rows.annotation,
+        "categories": lambda row, *_: rows.categories.append(row),
+    }
+    try:
+        read_rows(text, rules)
+    except _OtherCoco as other:
+        raise LabelError(f"is {other}", path) from None
+    except (ValueError, RecursionError) as error:
+        data = parse_json(text, path)  # raises for what is no JSON
+        what = foreign_json(data)
+        if what:
+            raise LabelError(f"is {what}", path) from None
+        if not isinstance(data, dict):
+            raise LabelError("not a COCO file (the top level is not an object)", path) from None
+        raise LabelError(f"not a COCO instances file ({error})", path) from error
+    return rows
 
 
-def _categories(data: dict[str, Any], builder: TableBuilder) -> dict[int, tuple[str, tuple[int, ...] | None]]:
+def _categories(rows: list[dict[str, Any]], builder: TableBuilder) -> dict[int, tuple[str, tuple[int, ...] | None]]:
     """Category id -> its name and position(s).
 
     The position is None for a category missing from the given class list: an error only if used.
     """
     names: dict[int, str] = {}
-    for row in data["categories"]:
+    for row in rows:
         number, name = whole_number(row.get("id")), row.get("name")
         if type(number) is not int or not isinstance(name, str) or not name.strip():
             raise LabelError(f"a category needs a whole number 'id' and a 'name', not {row}", builder.path)
@@ -109,10 +142,9 @@ def _categories(data: dict[str, Any], builder: TableBuilder) -> dict[int, tuple[
     return known
 
 
-def _images(data: dict[str, Any], path: Path) -> dict[int | str, str]:
+def _images(rows: list[tuple[Any, Any]], path: Path) -> dict[int | str, str]:
     names: dict[int | str, str] = {}
-    for row in data["images"]:
-        number, name = row.get("id"), row.get("file_name")
+    for number, name in rows:
         number = whole_number(number) if isinstance(number, float) else number
         if not isinstance(number, int | str) or not isinstance(name, str):
             raise LabelError("an image needs an 'id' and a 'file_name'", path)

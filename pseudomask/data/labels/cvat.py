@@ -1,4 +1,4 @@
-"""`cvat`: annotations.xml of CVAT's export "CVAT for images 1.1"."""
+"""`cvat`: annotations.xml of CVAT's export "CVAT for images 1.1", or a folder of such files."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from pseudomask.data.labels.builder import TableBuilder
 from pseudomask.data.labels.table import LabelTable, ReadOptions
 from pseudomask.data.labels.xml_events import Refused, XmlEvents
+from pseudomask.errors import LabelError
 from pseudomask.quoting import count
 
 _MARKS = frozenset({"tag", "box", "polygon", "polyline", "points", "mask", "ellipse", "cuboid", "skeleton"})
@@ -14,13 +15,18 @@ _MARKS = frozenset({"tag", "box", "polygon", "polyline", "points", "mask", "elli
 
 def read_cvat(path: Path, options: ReadOptions) -> LabelTable:
     """The tags of each image, and the labels of its shapes. Raises LabelError for the tracks of a video."""
-    reader = _Reader()
-    reader.read(path)
-    builder = TableBuilder(path, "cvat", options)
-    for name, labels, line in reader.images:
-        builder.add(name, tuple(dict.fromkeys(labels)), line)
-    if reader.shapes:
-        builder.notes.append(f"{count(reader.shapes, 'shape')} used as tags")
+    files = sorted(path.rglob("*.xml")) if path.is_dir() else [path]
+    if not files:
+        raise LabelError("contains no XML annotation", path)
+    builder, shapes = TableBuilder(path, "cvat", options), 0
+    for file in files:
+        reader = _Reader()
+        reader.read(file)
+        for name, labels, line in reader.images:
+            builder.add(name, tuple(dict.fromkeys(labels)), line, file)
+        shapes += reader.shapes
+    if shapes:
+        builder.notes.append(f"{count(shapes, 'shape')} used as tags")
     return builder.finish()
 
 

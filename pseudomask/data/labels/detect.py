@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pseudomask.data.images import find_images
 from pseudomask.data.labels.csv_file import looks_like_table
+from pseudomask.data.labels.fiftyone import FILES
 from pseudomask.data.labels.text_file import label_files
 from pseudomask.data.labels.voc_main import class_files
 from pseudomask.data.labels.voc_xml import voc_root
@@ -33,11 +34,18 @@ def detect(path: Path) -> str | None:
         return "npy"
     if head.startswith(b"PAR1"):
         return "parquet"
-    if path.suffix.lower() == ".json" and _text(head).startswith("["):
-        return "label-studio"  # whose reader names other lists
+    if path.suffix.lower() == ".json" and (found := _detect_json(_text(head))):
+        return found
     if path.name.lower() == "metadata.csv":
         return "imagefolder"
     return _BY_SUFFIX.get(path.suffix.lower()) or _detect_content(head)
+
+
+def _detect_json(text: str) -> str | None:
+    """The format of JSON other than COCO's."""
+    if text.startswith("["):
+        return "label-studio"  # whose reader names other lists
+    return "fiftyone" if re.match(r'\{\s*"(samples"\s*:\s*\[|(classes|labels)"\s*:)', text) else None
 
 
 def _detect_content(head: bytes) -> str | None:
@@ -67,8 +75,10 @@ def _detect_folder(path: Path) -> str | None:
         return "imagefolder"
     if next(path.rglob("*.parquet"), None) is not None:
         return "parquet"
-    if next(path.glob("*.xml"), None) is not None:
-        return "voc"
+    if any(detect(path / name) == "fiftyone" for name in FILES if (path / name).is_file()):
+        return "fiftyone"
+    if (file := next(path.glob("*.xml"), None)) is not None:
+        return detect(file) or "voc"
     if label_files(path):
         return "per-image"
     try:

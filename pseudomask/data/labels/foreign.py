@@ -118,14 +118,12 @@ def _json_list(rows: list[dict[str, Any]]) -> str | None:
     return None
 
 
-def other_coco(data: dict[str, Any]) -> str | None:
-    """Which of COCO's other files it is: panoptic, captions; None for instances."""
-    annotations = data.get("annotations")
-    first = annotations[0] if isinstance(annotations, list) and annotations else None
-    if not isinstance(first, dict) or "category_id" in first:
+def other_coco(annotation: dict[str, Any]) -> str | None:
+    """Which of COCO's other files this is the first annotation of: panoptic, captions; None for instances."""
+    if "category_id" in annotation:
         return None
-    if "segments_info" in first:
+    if "segments_info" in annotation:
         return "a COCO panoptic file, which is not supported: give the instances file"
-    if "caption" in first:
+    if "caption" in annotation:
         return "a COCO captions file, which has no classes: give the instances file"
     return None

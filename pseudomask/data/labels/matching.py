@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pseudomask.data.images import ImageItem
 from pseudomask.data.labels.table import LabelTable
-from pseudomask.data.names import NameIndex
+from pseudomask.data.names import NameIndex, apart
 from pseudomask.errors import LabelError
 from pseudomask.quoting import listed
 
@@ -60,7 +60,7 @@ def match(items: Sequence[ImageItem], table: LabelTable) -> Matched:
             orphans.append(name)
     if not tags:
         raise LabelError(
-            f"matches no image: it names {next(iter(table.tags))!r}, the folder contains {items[0].relative!r}"
+            f"matches no image: {apart(next(iter(table.tags)), items[0].relative)}"
             if items
             else "matches no image: the folder has none",
             table.source,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pseudomask.config.common import TagOptions
+from pseudomask.data.labels.json_rows import refuse_constant
 from pseudomask.errors import LabelError
 from pseudomask.files import read_bytes
 from pseudomask.quoting import listed
@@ -111,16 +112,17 @@ def nearest(name: str, valid: Sequence[str]) -> str:
 
 def read_json(path: Path) -> Any:
     """The content of a JSON file. Raises LabelError, with the line if known; NaN and infinity are refused."""
+    return parse_json(read_text(path), path)
+
+
+def parse_json(text: str, path: Path) -> Any:
+    """The content of the JSON file's text. Raises as `read_json`."""
     try:
-        return json.loads(read_text(path), parse_constant=_refuse_constant)
+        return json.loads(text, parse_constant=refuse_constant)
     except json.JSONDecodeError as error:
         raise LabelError(f"not JSON ({error.msg})", path, error.lineno) from error
     except (ValueError, RecursionError) as error:
         raise LabelError(f"invalid JSON ({error})", path) from error
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON number")
 
 
 def read_text(path: Path) -> str:

@@ -88,7 +88,10 @@
     if (own !== null && kind !== "photo" && photo !== null) box.append(picture(photo, "under", ""));
     const over = kind === "photo" ? "alone" : photo === null ? "alone" : "over";
     if (own !== null) box.append(picture(own, over + style, `${LABELS[kind]} of ${row.key}`));
-    else box.append(make("p", "", link === null ? "none" : "too many to hold in this page: open the file"));
+    else {
+      const many = `too many to hold in this page${link === null ? "" : ": open the file"}`;
+      box.append(make("p", "", row[kind] === null ? "none" : many));
+    }
     const caption = make("figcaption");
     if (link === null) caption.textContent = LABELS[kind];
     else {

@@ -1,34 +1,33 @@
-"""The page of a chain, run.html: what was measured beside what was published, spread, data and steps."""
+"""What the page of a chain shows: what was measured beside what was published, spread, data and steps."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
+from pseudomask.chain.overrides import told
 from pseudomask.chain.record import Entry
-from pseudomask.chain.spread import IOU, Spread, measured, spreads
+from pseudomask.chain.spread import IOU, Spread, measured
 from pseudomask.chain.steps import Chain
 from pseudomask.quoting import count, duration
-from pseudomask.reporting.tables import Section, write_tables
+from pseudomask.running.record import package_versions
+from pseudomask.running.shown import Section, Tables
 
-PAGE = "run.html"
 
-
-def write_run_page(chain: Chain, entries: Sequence[Entry]) -> Path:
-    """Write the page of what is there so far."""
+def tables(chain: Chain, entries: Sequence[Entry], found: Sequence[Spread]) -> Tables:
+    """The tables of what is there so far; `found`: the numbers of `entries`."""
     repeats = 1 + max((step.repeat for step in chain.steps), default=0)
-    found = spreads(entries)
-    notes = []
-    if chain.partial:
-        notes.append(
-            "The data was not complete, so that no number here can be compared with a published one: see Data below."
-        )
+    notes = doubts(chain)
     if repeats > 1:
         notes.append(f"Numbers are means over {repeats} seeds, ± their standard deviation, and their range.")
-    sections = [_beside(chain, entries, found), _by_class(found), _others(found), _data(chain), _steps(entries)]
-    shown = [section for section in sections if section.rows]
-    write_tables(chain.out / PAGE, f"{chain.file}, in {chain.out}", shown, warnings=notes)
-    return chain.out / PAGE
+    sections = [_beside(chain, entries, found), _by_class(found), _others(found)]
+    sections += [_data(chain), _steps(entries), _made_with(entries)]
+    return Tables(f"{chain.file}, in {chain.out}", [section for section in sections if section.rows], notes)
+
+
+def doubts(chain: Chain) -> list[str]:
+    """Why numbers may not be compared with published ones."""
+    partial = "The data was not complete, so that no number here can be compared with a published one."
+    return [*([partial] if chain.partial else []), *told(chain.steps)]
 
 
 def comparisons(chain: Chain, found: Sequence[Spread]) -> Iterator[str]:
@@ -38,7 +37,7 @@ def comparisons(chain: Chain, found: Sequence[Spread]) -> Iterator[str]:
         step = steps[one.step]
         if one.number == "mean_iou" and (step.published is not None or len(one.values) > 1):
             spread = f" ({count(len(one.values), 'seed')}: {one.span})" if one.span else ""
-            other = f"; published {step.published:g}: {step.protocol}" if step.published is not None else ""
+            other = f"; published {step.published}: {step.protocol}" if step.published is not None else ""
             yield f"{one.step}: mIoU {one}{spread}{other}"
 
 
@@ -51,7 +50,7 @@ def _beside(chain: Chain, entries: Sequence[Entry], found: Sequence[Spread]) -> 
         if step.verb.name != "evaluate" or step.repeat:
             continue
         protocol = reports.get(step.label, {}).get("protocol", {})
-        published = "" if step.published is None else f"{step.published:g}"
+        published = "" if step.published is None else str(step.published)
         rows.append([step.label, str(one or ""), one.span if one else "", _told(protocol), published, step.protocol])
     header = ["", "mean IoU, %", "range", "measured on", "published, %", "how that was measured"]
     return Section("Measured and published", header, rows)
@@ -106,3 +105,9 @@ def _steps(entries: Sequence[Entry]) -> Section:
         for entry in entries
     ]
     return Section("Steps", ["step", "status", "time", "place"], rows)
+
+
+def _made_with(entries: Sequence[Entry]) -> Section:
+    devices = dict.fromkeys(str(entry["config"]["device"]) for entry in entries if "device" in entry["config"])
+    rows = [["device", ", ".join(devices)], *([name, version] for name, version in package_versions().items())]
+    return Section("Made with", ["", ""], [row for row in rows if row[1] not in ("", "absent")])
