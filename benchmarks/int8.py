@@ -1,19 +1,24 @@
-"""Float32 against 8 bits on CPUs without bf16: time of the backbone, by engine and instruction set.
+"""Float32 against 8 bits on CPUs without bf16: time of the backbone by engine, and the masks that `extract` makes.
 
-    python -m benchmarks.int8 IMAGES [--engines torch onnxruntime openvino] [--isa AVX2 AVX512_CORE_VNNI] [--json FILE]
+    python -m benchmarks.int8 time IMAGES [--engines torch onnxruntime openvino] [--isa AVX2] [--json FILE]
+    python -m benchmarks.int8 masks DATA [--float layer1] [--every 24] [--json FILE]
 
-The bundled ResNet-50 sees the views that `extract` makes by default (sizes 1 and 1.5) of a few photos, 375 x 500 where
-photos have that size. A process for each instruction set limits torch and oneDNN to it (ATEN_CPU_CAPABILITY,
-ONEDNN_MAX_CPU_ISA); in it, the engines take turns. onnxruntime has no such limit: its rows are marked with what the
-processor has. OpenVINO's copy of oneDNN is asked with the same variable, and its rows say whether its time changed.
-All are calibrated on the same photos. Seconds are the least over the repeats: of processor time, which other users of
-the machine change little, and of the clock. `error` is the distance of the last stage's features from float32's,
-relative to their norm.
+`time`: the bundled ResNet-50 sees the two views that `extract` makes by default (sizes 1 and 1.5) of a photo. A process
+for each instruction set limits torch and its oneDNN to it (ATEN_CPU_CAPABILITY, ONEDNN_MAX_CPU_ISA); in it, the engines
+take turns. onnxruntime has no such limit and OpenVINO need not obey it, so that their rows are to be compared with their
+own float32 row, and tell what the processor at hand has. Ratios are of the least seconds over the repeats: of processor
+time, which other users of the machine change little, and of the clock. `error` is the distance of the last stage's
+features from float32's, relative to their norm.
+
+`masks`: `extract` in float32 and with the stages but `--float` in 8 bits, calibrated on four photos of the run, tags
+given: pixels that agree, and mIoU. DATA is laid out like PASCAL VOC (see `benchmarks.seeds`). Limit the instructions by
+the variables above, where sums of 16 bits may overflow as they do without VNNI.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import resource
@@ -21,7 +26,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,27 +36,43 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from benchmarks.int8_network import observing, quantise_resnet, settled
+from benchmarks.quality import measured, photos
 from benchmarks.recam_step import publish
+from pseudomask.config import ExtractConfig
 from pseudomask.data.pixels import IMAGENET, resize
+from pseudomask.extraction import extract
+from pseudomask.masks import load_mask
 from pseudomask.networks.backbones.resnet import STAGES, ResNetBackbone
-from pseudomask.networks.backbones.resnet_int8 import observing, quantise_resnet, settled
-from pseudomask.networks.checkpoint import load_network
+from pseudomask.networks.checkpoint import load_network, read_card
 from pseudomask.networks.store import find_weights
 
 ENGINES = ("torch", "onnxruntime", "openvino")
 Run = Callable[[Tensor], Tensor]
 
 
-def views(images: Path, count: int) -> list[Tensor]:
-    """Both views of every k-th photo: (1, 3, h, w)."""
-    files = sorted(path for path in images.iterdir() if path.suffix.lower() in (".jpg", ".png"))
+def views(files: Sequence[Path]) -> list[Tensor]:
+    """Both views of each photo: (1, 3, h, w)."""
     found = []
-    for path in files[:: max(1, len(files) // count)][:count]:
-        photo = np.asarray(Image.open(path).convert("RGB"))
+    for path in files:
+        photo = np.array(Image.open(path).convert("RGB"))
         for scale in (1.0, 1.5):
             view = resize(photo, (round(photo.shape[0] * scale), round(photo.shape[1] * scale)))
-            found.append(IMAGENET.to_input(torch.from_numpy(np.ascontiguousarray(view))[None]))
+            found.append(IMAGENET.to_input(torch.from_numpy(view)[None]))
     return found
+
+
+def spread(files: Sequence[Path], count: int) -> Sequence[Path]:
+    return files[:: max(1, len(files) // count)][:count]
+
+
+def in_int8(network: nn.Module, inputs: Sequence[Tensor], kept: Sequence[str]) -> None:
+    """Calibrate a folded network on these views, and let its stages but those `kept` compute in 8 bits."""
+    stages = [name for name in STAGES if name not in kept]
+    with torch.inference_mode(), observing(network, stages) as found:
+        for x in inputs:
+            network(x)
+    quantise_resnet(network, stages, settled(found))
 
 
 def backbone(*, folded: bool = True) -> ResNetBackbone:
@@ -61,15 +83,15 @@ def backbone(*, folded: bool = True) -> ResNetBackbone:
 
 
 def of_torch(inputs: Sequence[Tensor]) -> dict[str, Run]:
-    plain, small = backbone(), backbone()
-    with torch.inference_mode(), observing(small, STAGES) as found:
-        for x in inputs:
-            small(x, pyramid=False)
-    quantise_resnet(small, STAGES, settled(found))
-    return {
-        "torch float32": lambda x: plain(x).last,
-        "torch int8": lambda x: small(x).last,
-    }
+    networks = {"torch float32": backbone(), "torch int8": backbone(), "torch int8, layer1 in float32": backbone()}
+    _, small, mixed = networks.values()
+    in_int8(small, inputs, ())
+    in_int8(mixed, inputs, ("layer1",))
+    return {name: partial(_last, network) for name, network in networks.items()}
+
+
+def _last(network: ResNetBackbone, x: Tensor) -> Tensor:
+    return network(x).last
 
 
 class _Stages(nn.Module):
@@ -133,15 +155,15 @@ def of_openvino(inputs: Sequence[Tensor]) -> dict[str, Run]:
 
     with tempfile.TemporaryDirectory() as room:
         model = core.read_model(exported(Path(room) / "plain.onnx"))
-        small = nncf.quantize(
-            model, nncf.Dataset([np.ascontiguousarray(x.numpy()) for x in inputs]), subset_size=len(inputs)
-        )
+        seen = nncf.Dataset([np.ascontiguousarray(x.numpy()) for x in inputs])
+        small = nncf.quantize(model, seen, subset_size=len(inputs))
         return {"openvino float32": compiled(model), "openvino int8": compiled(small)}
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Seconds a photo (both views) of each engine, in this process."""
-    inputs = views(options.images, options.photos)
+    files = sorted(path for path in options.images.iterdir() if path.suffix.lower() in (".jpg", ".png"))
+    inputs = views(spread(files, options.photos))
     shown = inputs[:2]
     makers = {"torch": of_torch, "onnxruntime": of_onnxruntime, "openvino": of_openvino}
     runs: dict[str, Run] = {}
@@ -187,25 +209,95 @@ def table(rows: Sequence[dict[str, Any]]) -> list[str]:
     for row in rows:
         base = row["engines"]["torch float32"]
         for name, one in row["engines"].items():
-            gain = [f"{base[what] / one[what]:.2f}" for what in ("processor", "clock")]
-            lines.append(
-                f"| {row['isa']} | {row['threads']} | {name} | {' | '.join(gain)} | {100 * one['error']:.1f}% |"
-            )
+            gain = " | ".join(f"{base[what] / one[what]:.2f}" for what in ("processor", "clock"))
+            lines.append(f"| {row['isa']} | {row['threads']} | {name} | {gain} | {100 * one['error']:.1f}% |")
     return lines
+
+
+@contextlib.contextmanager
+def folding_to_int8(calibration: Sequence[Tensor], kept: Sequence[str]) -> Iterator[None]:
+    """While open, every ResNet that is folded computes in 8 bits."""
+    fold = ResNetBackbone.fold
+
+    def smaller(self: ResNetBackbone, dtype: torch.dtype | None = None) -> None:
+        fold(self, dtype)
+        in_int8(self, calibration, kept)
+
+    ResNetBackbone.fold = smaller  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        ResNetBackbone.fold = fold  # type: ignore[method-assign]
+
+
+def compare(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Agreement and mIoU of each split, for `--method cam` cut at its threshold and for the call without settings."""
+    data, rows = options.images, []
+    names = ("background", *read_card(find_weights(None)).classes)
+    with tempfile.TemporaryDirectory() as place:
+        for split in ("train", "val"):
+            keys = photos(data, split, options.every)
+            files = [data / "JPEGImages" / f"{key}.jpg" for key in keys]
+            listed = Path(place) / f"{split}.txt"
+            listed.write_text("\n".join(keys) + "\n", "utf-8")
+            calibration = views(spread(files, options.photos))
+            for method in ("cam", "default"):
+                exact, small = (Path(place) / f"{split}-{method}-{kind}" for kind in ("float32", "int8"))
+                more: dict[str, Any] = {"method": "cam", "refine": ("none",)} if method == "cam" else {}
+                for out in (exact, small):
+                    config = ExtractConfig(
+                        images=data / "JPEGImages", out=out, list=listed, labels=data / "labels.csv",
+                        class_file=data / "classes.txt", amp="off", device="cpu", **more,
+                    )  # fmt: skip
+                    with folding_to_int8(calibration, options.float) if out is small else contextlib.nullcontext():
+                        extract(config)
+                equal = [load_mask(exact / f"{key}.png") == load_mask(small / f"{key}.png") for key in keys]
+                rows.append(
+                    {
+                        "method": method,
+                        "split": split,
+                        "photos": len(keys),
+                        "agreement": round(
+                            100 * sum(int(one.sum()) for one in equal) / sum(one.size for one in equal), 2
+                        ),
+                        "worst": round(100 * min(float(one.mean()) for one in equal), 1),
+                        "float32": measured(data, keys, exact, names)["miou"],
+                        "int8": measured(data, keys, small, names)["miou"],
+                    }
+                )
+                print(rows[-1], file=sys.stderr, flush=True)
+    return rows
+
+
+def agreement_table(rows: Sequence[dict[str, Any]]) -> list[str]:
+    heads = ("method", "split", "photos", "agreement", "worst", "float32", "int8")
+    return [
+        f"| {' | '.join(heads)} |",
+        "|---|---|---:|---:|---:|---:|---:|",
+        *(f"| {' | '.join(str(row[head]) for head in heads)} |" for row in rows),
+    ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("images", type=Path)
+    parser.add_argument("what", choices=("time", "masks"))
+    parser.add_argument("images", type=Path, help="a folder of photos; for masks, one laid out like PASCAL VOC")
     parser.add_argument("--engines", nargs="+", default=list(ENGINES), choices=ENGINES)
     parser.add_argument("--isa", nargs="+", default=["AVX2", "AVX512_CORE_VNNI"])
     parser.add_argument("--threads", nargs="+", type=int, default=[1])
     parser.add_argument("--photos", type=int, default=4, help="to calibrate on; the first one is timed")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--float", nargs="*", default=["layer1"], choices=STAGES, help="stages that stay float32")
+    parser.add_argument("--every", type=int, default=24, help="only every n-th photo of both splits")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    if options.what == "masks":
+        found = compare(options)
+        facts = {"torch": torch.__version__, "isa": os.environ.get("ONEDNN_MAX_CPU_ISA"), "float": options.float}
+        publish(agreement_table(found), facts | {"rows": found}, options.json)
+        return
     if options.here:
         print(json.dumps(measure(options)))
         return

@@ -1,8 +1,7 @@
-"""A folded ResNet that computes in 8 bits, for CPUs without bf16.
+"""A folded ResNet that computes in 8 bits on CPUs, for `benchmarks.int8`.
 
-Its convolutions take uint8 features, scaled per tensor, and int8 weights, scaled per output channel (as in Krishnamoorthi,
-2018, §3), and add up in 32 bits: one oneDNN call each. The stem, and the sums along the shortcuts, stay float32, because
-rounding them costs more in the masks than it saves.
+Its convolutions take uint8 features, scaled per tensor, and int8 weights, scaled per output channel, and add up in 32
+bits: one oneDNN call each. The stem, and the sums along the shortcuts, stay float32.
 """
 
 from __future__ import annotations
@@ -67,6 +66,11 @@ def _blocks(network: nn.Module, stages: Sequence[str]) -> Iterator[tuple[str, Fo
             yield f"{stage}.{i}", block
 
 
+def quantised(x: Tensor, step: float) -> Tensor:
+    """Features, none of them negative, as uint8 levels."""
+    return (x * (1 / step)).add_(0.5).clamp_(max=_LEVELS).to(torch.uint8)
+
+
 class Int8Conv(nn.Module):
     """A folded convolution of uint8 features.
 
@@ -102,7 +106,7 @@ class Int8Conv(nn.Module):
         return y
 
     def _pack(self, shape: torch.Size) -> Tensor:
-        """The weights as oneDNN wants them for features of this shape; in another order, it would sort them each time."""
+        """The weights in oneDNN's order for features of this shape; of another, it would sort them at each call."""
         key = tuple(shape)
         if key not in self.packed:
             if len(self.packed) == _SHAPES:
@@ -127,7 +131,7 @@ class Int8Block(nn.Module):
             self.shortcut = Int8Conv(block.shortcut, self.step, None)
 
     def forward(self, x: Tensor) -> Tensor:
-        levels = torch.quantize_per_tensor(x, self.step, 0, torch.quint8).int_repr()
+        levels = quantised(x, self.step)
         *first, last = self.convs
         y = levels
         for conv in first:
