@@ -5,8 +5,8 @@
 
 `time`: the bundled ResNet-50 sees the two views that `extract` makes by default (sizes 1 and 1.5) of a photo. A process
 for each instruction set limits torch and its oneDNN to it (ATEN_CPU_CAPABILITY, ONEDNN_MAX_CPU_ISA); in it, the engines
-take turns. onnxruntime has no such limit and OpenVINO need not obey it, so that their rows are to be compared with their
-own float32 row, and tell what the processor at hand has. Ratios are of the least seconds over the repeats: of processor
+take turns. onnxruntime has no such limit and OpenVINO need not obey it: compare their rows with their own float32 row;
+they tell what the processor at hand has. Ratios are of the least seconds over the repeats: of processor
 time, which other users of the machine change little, and of the clock. `error` is the distance of the last stage's
 features from float32's, relative to their norm.
 
