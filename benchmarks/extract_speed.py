@@ -1,6 +1,7 @@
 """How fast `extract` is: beside a loop shaped like the references', and beside the backbone alone.
 
-    python -m benchmarks.extract_speed IMAGES --labels FILE [--photos 48] [--repeats 3] [--device cuda] [--json FILE]
+    python -m benchmarks.extract_speed IMAGES --labels FILE [--photos 48] [--repeats 3] [--device cuda] [--method recam]
+        [--copies 1] [--json FILE]
 
 Three processes take turns over the same photos, copies of every k-th one of IMAGES, so that shapes mix as there:
 
@@ -18,6 +19,7 @@ Seconds a photo, as medians over the repeats with their spread; ratios are of me
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import shutil
@@ -153,7 +155,7 @@ def agreement(first: list[Path], second: list[Path]) -> float:
 
 def verb(options: argparse.Namespace, room: Path, out: str, *more: str) -> Path:
     """`extract` over the copies, as a process."""
-    command = [sys.executable, "-m", "pseudomask", "extract", "--method", "recam", "--refine", "none"]
+    command = [sys.executable, "-m", "pseudomask", "extract", "--method", options.method, "--refine", "none"]
     command += ["--tta", "full", "--overwrite"]
     command += [str(room / "photos"), str(room / out), "--labels", str(options.labels), "--device", options.device]
     command += ["--weights", str(options.weights), *more]  # of a flag given twice the last counts
@@ -163,12 +165,30 @@ def verb(options: argparse.Namespace, room: Path, out: str, *more: str) -> Path:
     return room / out
 
 
+def multiply(room: Path, labels: Path, copies: int) -> Path:
+    """Copies of the photos below `room`, and a table of their labels: a GPU is through with a few before it is warm."""
+    with labels.open(newline="", encoding="utf-8") as file:
+        head, *rows = csv.reader(file)
+    found = [head]
+    for name, *rest in rows:
+        for i in range(copies) if (room / "photos" / name).exists() else ():
+            copy = f"{i}-{name}"
+            shutil.copy(room / "photos" / name, room / "photos" / copy)
+            found.append([copy, *rest])
+        (room / "photos" / name).unlink(missing_ok=True)
+    with (room / "labels.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(found)
+    return room / "labels.csv"
+
+
 def compare(options: argparse.Namespace, room: Path) -> dict[str, Any]:
     (room / "photos").mkdir()
     (room / "reference").mkdir()
     files = sorted(path for path in options.images.iterdir() if path.is_file())
     for path in files[:: max(1, len(files) // options.photos)][: options.photos]:
         shutil.copy(path, room / "photos")
+    if options.copies > 1:
+        options.labels = multiply(room, options.labels, options.copies)
     device = pick_device(options.device)
     dtype = pick_amp("auto", device) or torch.float32
     network, card = load_network(options.weights)
@@ -196,6 +216,7 @@ def compare(options: argparse.Namespace, room: Path) -> dict[str, Any]:
     return {
         "photos": n,
         "reference_photos": some,
+        "method": options.method,
         "device": str(device),
         "precision": str(dtype).removeprefix("torch."),
         "torch": torch.__version__,
@@ -221,8 +242,8 @@ def _threshold(card: Card, rule: str) -> float:
 def table(found: dict[str, Any]) -> list[str]:
     middle = {name: one["median"] for name, one in found["seconds"].items()}
     lines = [
-        f"{found['photos']} photos ({found['reference_photos']} for the reference), {found['device']}, "
-        f"{found['precision']}, {found['cores']} cores, torch {found['torch']}",
+        f"{found['method']}, {found['photos']} photos ({found['reference_photos']} for the reference), "
+        f"{found['device']}, {found['precision']}, {found['cores']} cores, torch {found['torch']}",
         "",
         "| | photos a second | seconds a photo (min to max) | reference = 1 | limit = 1 |",
         "|---|---:|---:|---:|---:|",
@@ -251,6 +272,8 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=48)
     parser.add_argument("--reference", type=int, default=6, help="photos for the reference's loop")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--method", choices=("cam", "recam", "cpmc"), default="recam", help="of the verb")
+    parser.add_argument("--copies", type=int, default=1, help="of each photo, whose labels are then a CSV table")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--room", type=Path, help=argparse.SUPPRESS)

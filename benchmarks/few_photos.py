@@ -5,11 +5,11 @@
 DATA is laid out like PASCAL VOC (see `benchmarks.seeds`), with ImageSets/train_aug.txt. A row
 CLASSES:PHOTOS:SEED:RECIPE draws PHOTOS photos of each class, and as many that show none, from the photos of train_aug
 that are not in train; tags of other classes are left out. On them it runs the lines of the README's "Your own classes":
-`train-cls --fit lda`, or for the recipe `sgd` `train-cls --crop 320` and `reactivate --crop 320`. Then `extract`, with
-tags given and else at its defaults, makes masks of photos of train and val that show one of the classes (every n-th, so
-that at most --most are left). The parts cam and recam are `--method cam` and `recam` with `--refine none`, on val. The
-recipe `bundled` trains nothing. IoU is the mean over CLASSES, without background; all else is background. The row also
-keeps what `check` says before training.
+`train-cls --fit lda`, or for the recipe `sgd` `train-cls --crop 320` and `reactivate --crop 320`; for `calibrated`,
+`calibrate` follows on `lda`. Then `extract`, with tags given and else at its defaults, makes masks of photos of train
+and val that show one of the classes (every n-th, so that at most --most are left). The parts cam, recam and cpmc are
+`--method cam` and so on with `--refine none`, on val. The recipe `bundled` trains nothing. IoU is the mean over
+CLASSES, without background; all else is background. The row also keeps what `check` says before training.
 
 With `lda` the backbone is the same in all rows. Its features are therefore kept in OUT/features, and the commands run
 in one process, which changes the time but no byte. The part `time` measures train-cls and extract of the row's own
@@ -50,6 +50,7 @@ from pseudomask.networks.features import Features
 
 SPLITS = ("train", "val")
 PARTS = (*SPLITS, "cam", "recam")
+SEEDS = (*PARTS[2:], "cpmc")
 THREE, SIX = "cat+dog+horse", "cat+cow+dog+horse+person+sheep"
 ROWS = (
     *(f"{THREE}:{photos}:{seed}:lda" for seed in range(3) for photos in (5, 10, 20, 40)),
@@ -184,8 +185,12 @@ def training(row: Row, place: Path, given: list[object], images: Path) -> tuple[
     """The commands that train, and the weights that they make."""
     common = [*given, "--seed", row.seed]
     first = place / "cls" / "weights.safetensors"
+    fit = ["train-cls", images, place / "cls", *common, "--fit", "lda"]
     if row.recipe == "lda":
-        return [["train-cls", images, place / "cls", *common, "--fit", "lda"]], first
+        return [fit], first
+    if row.recipe == "calibrated":
+        heads = ["calibrate", images, place / "cpmc", *common, "--weights", first, "--epochs", 8, "--val-fraction", 0]
+        return [fit, heads], place / "cpmc" / "weights.safetensors"
     small = [*common, "--crop", 320]
     reactivate = ["reactivate", images, place / "recam", *small, "--weights", first]
     return [["train-cls", images, place / "cls", *small], reactivate], place / "recam" / "weights.safetensors"
@@ -267,7 +272,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path, help="folder for weights, masks and kept features; may be deleted afterwards")
     parser.add_argument("--rows", nargs="+", default=list(ROWS), metavar="CLASSES:PHOTOS:SEED:RECIPE")
-    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=(*PARTS, "time"))
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=(*SPLITS, *SEEDS, "time"))
     parser.add_argument("--most", type=int, default=20, help="photos to measure of each split")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

@@ -87,5 +87,30 @@ def table(found: dict[str, Any], rows: dict[str, dict[int, Rate]]) -> list[str]:
     return lines
 
 
+START, END = "<!-- benchmarks.stages -->", "<!-- end -->"
+
+
+def on_page(page: str, lines: Sequence[str]) -> str:
+    """The page with these lines between `START` and `END`."""
+    before, rest = page.split(START)
+    return "\n".join([before + START, "", *lines, "", END + rest.split(END, 1)[1]])
+
+
+def from_json(found: dict[str, Any]) -> list[str]:
+    """The table of what `benchmarks.stages --json` wrote."""
+
+    def numbered(rates: dict[str, float]) -> dict[int, float]:
+        return {int(n): rate for n, rate in rates.items()}
+
+    methods = {
+        name: one | {WRITE: numbered(one[WRITE]), "threads": {int(n): k for n, k in one["threads"].items()}}
+        for name, one in found["methods"].items()
+    }
+    workers = {stage: numbered(rates) for stage, rates in found["workers"].items()}
+    again = found | {"methods": methods, "workers": workers}
+    columns = sorted(int(n) for n in found["photos_a_second"][DECODE])
+    return table(again, analyse(again, columns))
+
+
 def shown(rate: float) -> str:
     return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"

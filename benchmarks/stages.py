@@ -2,9 +2,11 @@
 
     python -m benchmarks.stages IMAGES --labels FILE [--photos 16] [--method recam] [--tta fast] [--device cuda]
         [--gpu-ms MS [--gpu-maps-ms MS]] [--processes 2,8,16] [--repeats 3] [--json FILE]
+        [--page FILE]
 
 decode, views      in N processes at once, one thread each, as `extract`'s workers do both
 stack + copy       views of a batch stacked and sent to the device, in the one thread that feeds it
+                   On a GPU, photos go there as they are, and resizing them there counts with the network
 network, maps      on the device, a batch at a time. --gpu-ms states the milliseconds a photo of a device that is not
                    here, --gpu-maps-ms those of its maps; maps measured here then do not count
 encode + write     scores, mask and manifest line, in as many threads of one process as `extract` has for N processors
@@ -32,7 +34,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.recam_step import publish
-from benchmarks.stage_table import DECODE, MAPS, NETWORK, STACK, VIEWS, WRITE, analyse, table
+from benchmarks.stage_table import DECODE, MAPS, NETWORK, STACK, VIEWS, WRITE, analyse, on_page, table
 from pseudomask.config import ExtractConfig
 from pseudomask.data.decoding import decode
 from pseudomask.extracting.engine import Engine, Made, pack
@@ -83,7 +85,9 @@ def one_worker(photos: Photos, repeats: int) -> dict[str, list[float]]:
         )
 
     def views() -> list[Photo]:
-        return [prepare(one, photos.scales, photos.max_side, keep_whole=False) for one in images]
+        return [
+            prepare(one, photos.scales, photos.max_side, keep_whole=False, to_scale=photos.to_scale) for one in images
+        ]
 
     images = [image(index) for index in photos.indices]
     return {
@@ -154,6 +158,9 @@ def on_device(
     made = [engine.make(group, known) for group, known in zip(groups, tags, strict=True)]
 
     def stack(group: Sequence[Photo]) -> list[Tensor]:
+        """On a GPU it includes the start of what resizes the views there, on a stated one it does not."""
+        if not stated:
+            return engine.views(group)
         return [send_together(views, device) for views in zip(*(photo.views for photo in group), strict=True)]
 
     def look(views: Sequence[Tensor]) -> dict[int, Features]:
@@ -161,7 +168,7 @@ def on_device(
         every = zip(views, sides, strict=True)
         return {i: see(engine.network, engine.method, *one, amp=engine.amp) for i, one in enumerate(every)}
 
-    sent = [stack(group) for group in groups]
+    sent = [engine.views(group) for group in groups]
     seen = [look(views) for views in sent]
     index = [pack(known, device) for known in tags]
 
@@ -216,6 +223,7 @@ def measure(options: argparse.Namespace, out: Path) -> dict[str, Any]:
         )  # fmt: skip
         plan = make_plan(config, SilentReporter())
         photos = some_photos(plan, options.photos)
+        photos.to_scale |= stated  # as on a GPU, to which photos go as they are
         if not workers:  # they do the same for every method
             here = [n for n in sorted({1, *options.processes}) if n <= cores()]
             workers = {n: rates_of_workers(photos, repeats, n) for n in here}
@@ -265,6 +273,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--processes", type=numbers, default=[2, 8, 16], help="2,8,16 by default")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--page", type=Path, help="a page whose table, between two comments, is replaced")
     options = parser.parse_args(arguments)
     if options.photos < 1 or options.repeats < 1:
         parser.error("--photos and --repeats must be at least 1")
@@ -281,6 +290,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = analyse(found, sorted({1, *options.processes}))
     rates = {name: {n: rate for n, (rate, _) in row.items()} for name, row in rows.items()}
     publish(table(found, rows), found | {"photos_a_second": rates}, options.json)
+    if options.page is not None:
+        options.page.write_text(on_page(options.page.read_text(encoding="utf-8"), table(found, rows)), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """One walk in this process: {seconds, wall, memory, sum} or {skipped}."""
     import torch
 
-    from pseudomask.refining.walk import random_walk
+    from pseudomask.refining.transitions import random_walk
 
     if options.threads:
         torch.set_num_threads(options.threads)

@@ -31,7 +31,8 @@ from pseudomask.networks.edges import EDGE_STRIDE
 from pseudomask.refining.auto_threshold import THRESHOLDS
 from pseudomask.refining.grid import on_grid, scaled, scores_on_grid
 from pseudomask.refining.seeds import match_photos, read_seeds
-from pseudomask.refining.walk import Walk, power_of, random_walk, threshold_of
+from pseudomask.refining.transitions import random_walk
+from pseudomask.refining.walk import Walk, power_of, threshold_of
 from pseudomask.running.machine import cores
 from pseudomask.scores import load_scores, quantise
 

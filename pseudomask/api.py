@@ -31,6 +31,7 @@ from pseudomask.config import PrototypesConfig as PrototypesConfig
 from pseudomask.config import ReactivateConfig as ReactivateConfig
 from pseudomask.config import RefineConfig as RefineConfig
 from pseudomask.config import ReportConfig as ReportConfig
+from pseudomask.config import ReviewConfig as ReviewConfig
 from pseudomask.config import RunConfig as RunConfig
 from pseudomask.config import TrainAffinityConfig as TrainAffinityConfig
 from pseudomask.config import TrainClsConfig as TrainClsConfig
@@ -54,6 +55,8 @@ from pseudomask.refining.refine import RefineResult as RefineResult
 from pseudomask.refining.refine import refine as refine
 from pseudomask.reporting.report import ReportResult as ReportResult
 from pseudomask.reporting.report import report as report
+from pseudomask.reviewing.review import ReviewResult as ReviewResult
+from pseudomask.reviewing.review import review as review
 from pseudomask.segmenting.onnx_file import ExportModelResult as ExportModelResult
 from pseudomask.segmenting.onnx_file import export_model as export_model
 from pseudomask.segmenting.predict import PredictResult as PredictResult

@@ -98,3 +98,16 @@ class DeviceError(SetupError):
 
 class MissingExtra(SetupError):
     """An optional package is needed; the message says how to install it."""
+
+
+def error_to_json(error: PseudomaskError) -> dict[str, str]:
+    """An error for another process; a `LabelError` keeps its message only."""
+    return {"kind": type(error).__name__, "reason": error.reason, "advice": error.advice}
+
+
+def error_from_json(told: dict[str, str]) -> PseudomaskError:
+    """The error of another process."""
+    kind = globals()[told["kind"]]
+    error: PseudomaskError = kind.__new__(kind)
+    PseudomaskError.__init__(error, told["reason"], advice=told["advice"])
+    return error

@@ -61,7 +61,7 @@ def make_refinement(setup: Setup, reporter: Reporter, agreements: Agreements | N
     `agreements`, if given, is shown some of the photos with their scores.
     """
     config = setup.config
-    asked = check_chain(config) if config.refine else tuple(name for name in setup.usual_refiners if name != "none")
+    asked = check_chain(config) if config.refine else _usual(setup)
     if config.affinity is not None and "walk" not in asked:
         reporter.warn("--affinity has no effect without --refine walk")
     if not asked:
@@ -83,6 +83,12 @@ def make_refinement(setup: Setup, reporter: Reporter, agreements: Agreements | N
         None if head is None else partial(seen_in, head, amp=setup.amp),
         hash_file(settings.affinity) if settings.affinity is not None and "walk" in names else None,
     )
+
+
+def _usual(setup: Setup) -> tuple[str, ...]:
+    """The quality's refiners; calibrated maps leave nothing for the walk to mend (docs/quality.md)."""
+    spared = "walk" if setup.method.calibrated(setup.network) and setup.config.affinity is None else None
+    return tuple(name for name in setup.usual_refiners if name not in ("none", spared))
 
 
 def _refine(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 
-from pseudomask.quoting import quoted
+from pseudomask.quoting import listed, quoted
 
 
 def nearest(name: str, valid: Iterable[str], *, cutoff: float = 0.6) -> str | None:
@@ -16,6 +16,13 @@ def nearest(name: str, valid: Iterable[str], *, cutoff: float = 0.6) -> str | No
     by_lower = {one.lower(): one for one in valid}
     close = get_close_matches(name.lower(), by_lower, n=1, cutoff=cutoff)
     return by_lower[close[0]] if close else None
+
+
+def which_of(name: str, valid: Sequence[str], most: int = 3) -> str:
+    """`did you mean 'cat' or 'cow'?`, the nearest first; without near names, the first valid ones."""
+    by_lower = {one.lower(): one for one in valid}
+    close = [quoted(by_lower[one]) for one in get_close_matches(name.lower(), by_lower, n=most)]
+    return f"did you mean {' or '.join(close)}?" if close else f"choose from {listed(valid, 12)}"
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:

@@ -28,6 +28,7 @@ from pseudomask.config import (
     ReactivateConfig,
     RefineConfig,
     ReportConfig,
+    ReviewConfig,
     RunConfig,
     TrainAffinityConfig,
     TrainClsConfig,
@@ -328,6 +329,13 @@ VERBS = {
             inputs=("out",),
             aliases=_MASKS,
             several=True,
+        ),
+        Verb(
+            name="review",
+            config=ReviewConfig,
+            function="pseudomask.reviewing.review:review",
+            help="Judge masks in your browser; verdicts and new tags are kept in the folder.",
+            group=LOOK,
         ),
         Verb(
             name="export",

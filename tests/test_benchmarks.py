@@ -9,10 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from browsing import CHROMIUM
 from tiny import write_photos, write_weights
 
-from benchmarks import stages
-from benchmarks.stage_table import analyse, table
+from benchmarks import review_walk, stages
+from benchmarks.everything import commands
+from benchmarks.extract_speed import multiply
+from benchmarks.stage_table import analyse, from_json, on_page, table
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -80,7 +83,10 @@ def test_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     write = rates["cpmc: encode + write"]
     assert write["2"] == write["8"] == pytest.approx(2 * write["1"])  # two threads write beside a CPU's network
     assert rates["cpmc: slowest"]["8"] == pytest.approx(min(computing, write["8"], rates["decode, then views"]["8"]))
-    assert "| decode |" in capsys.readouterr().out
+    assert "| decode |" in (printed := capsys.readouterr().out)
+    assert "\n".join(from_json(result)) in printed
+    page = "a\n<!-- benchmarks.stages -->\nold\n<!-- end -->\nb"
+    assert on_page(page, ["new"]) == page.replace("old", "\nnew\n")
 
 
 def test_stages_of_a_stated_gpu() -> None:
@@ -122,3 +128,34 @@ def test_settings_of_stages(more: tuple[str, ...], complaint: str, capsys: pytes
         stages.main(["photos", "--labels", "photos.csv", *more])
     assert stopped.value.code == 2
     assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.browser
+def test_review_walk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("playwright.sync_api", reason="no playwright: pip install 'pseudomask[browser]'")
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine: install your system's package")
+    file = tmp_path / "result.json"
+    review_walk.main(["--masks", "10", "--json", str(file)])
+    (found,) = json.loads(file.read_text())["runs"]
+    assert found["verdicts"] == {"good": 8, "bad": 1, "unsure": 1}
+    assert 0 < found["ms"]["on_disk"]["median"] <= found["ms"]["on_disk"]["p95"]
+    assert found["seconds_a_mask"] * 10 == pytest.approx(found["walk_s"])
+    assert capsys.readouterr().out.splitlines()[-1].startswith("| 10 | ")
+
+
+def test_a_gpu_gets_all_that_uses_it(tmp_path: Path) -> None:
+    """Its tests first, enough copies of each photo, and nothing that leaves it idle."""
+    names = [(one[0], one[one.index("--method") + 1] if "--method" in one else "") for one in commands("cuda:0")]
+    assert names[:4] == [("pytest", ""), *(("extract_speed", name) for name in ("cam", "recam", "cpmc"))]
+    assert {name for name, _ in names[4:]} == {"stages", "train_speed", "crf_engines"}
+    assert not any(one[0] == "pytest" for one in commands("cpu"))
+    (tmp_path / "photos").mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / "photos" / name).write_bytes(b"")
+    (tmp_path / "some.csv").write_text("filename,labels\na.jpg,cat\nb.jpg,dog;cat\nc.jpg,cow\n")
+    head, *rows = multiply(tmp_path, tmp_path / "some.csv", 3).read_text().splitlines()
+    assert head == "filename,labels"
+    assert sorted(row.split(",")[0] for row in rows) == sorted(path.name for path in (tmp_path / "photos").iterdir())
+    assert rows.count("2-b.jpg,dog;cat") == 1
+    assert len(rows) == 6

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from benchmarks import few_photos
+from benchmarks.stage_table import END, START, from_json, on_page
 from pseudomask.data.teachable import LIMITS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -162,6 +163,13 @@ def test_where_the_time_goes() -> None:
             same(row[2 + 2 * i], 100 * one[name] / sum(one.values()))
 
 
+def test_stages_of_a_stated_gpu() -> None:
+    """`benchmarks.stages --json --page` writes both; before it has run, the page shows no table."""
+    page = (ROOT / "docs/gpu.md").read_text("utf-8")
+    measured = (ROOT / "benchmarks/results/stages.json").exists()
+    assert on_page(page, from_json(results("stages"))) == page if measured else f"{START}\n{END}" in page
+
+
 def test_training_beside_its_bare_step() -> None:
     found = results("train_speed")
     verbs = found["images_per_second"].items()
@@ -309,3 +317,18 @@ def test_kinds_of_class_map(file: str, first_column: str) -> None:
             same(cell, one["seconds"] / unit)
         same(row[4], recam["seconds"] / cam["seconds"])
         same(row[5], cam["memory_mib"], cpmc["memory_mib"])
+
+
+def test_review_walk() -> None:
+    rows, found = table("docs/report.md", "masks | server up"), results("review_walk")
+    assert [row[0] for row in rows] == ["100", "500"]
+    for row, one in zip(rows, found["runs"], strict=True):
+        assert sum(one["verdicts"].values()) == int(row[0])
+        for cell, value in zip(row[1:3], (one["started_s"], one["loaded_s"]), strict=True):
+            same(cell, value)
+        for cell, times in zip(row[3:6], one["ms"].values(), strict=True):
+            assert cell == f"{times['median']:.0f} ({times['p95']:.0f})"
+        same(row[6], one["seconds_a_mask"])
+        assert row[7] == f"{one['server_bytes'] / 1e6:.0f}"
+    text = (ROOT / "docs/report.md").read_text("utf-8")
+    assert f"load of {found['load'][0]:.0f} to {found['load'][1]:.0f}" in " ".join(text.split())

@@ -64,7 +64,7 @@ def test_the_api_has_nothing_besides() -> None:
     assert set(pseudomask.__all__) == known | {"NotebookReporter", "Predictor", "PseudomaskError", "__version__"}
 
 
-@pytest.mark.parametrize("name", ["evaluate", "report", "export", "run", "doctor"])
+@pytest.mark.parametrize("name", ["evaluate", "report", "review", "export", "run", "doctor"])
 def test_what_needs_no_torch_loads_none(name: str) -> None:
     code = f"import sys, pseudomask; pseudomask.{name}; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

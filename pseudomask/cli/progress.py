@@ -20,10 +20,15 @@ INTERVAL = 5.0  # seconds between two plain lines
 
 
 class ConsoleReporter:
-    """Reports on stderr. `quiet` shows only warnings; `live` forces or forbids the moving bar."""
+    """Reports on stderr. `quiet` shows only warnings; `live` forces or forbids the moving bar.
 
-    def __init__(self, *, quiet: bool = False, live: bool | None = None, interval: float = INTERVAL) -> None:
-        self.quiet = quiet
+    `json`: stdout is for the result alone.
+    """
+
+    def __init__(
+        self, *, quiet: bool = False, live: bool | None = None, interval: float = INTERVAL, json: bool = False
+    ) -> None:
+        self.quiet, self.json = quiet, json
         self.live = console.is_live(sys.stderr) if live is None else live
         self.interval = interval
         self._bars: RichProgress | None = None
@@ -42,6 +47,14 @@ class ConsoleReporter:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
             self._hinted = False
+
+    def data(self, text: str) -> None:
+        """Print a line of data at once, for a verb that goes on; on stderr if stdout gets one JSON document."""
+        self.settle()
+        if self.json:
+            console.err(text)
+        else:
+            console.out(text)
 
     def info(self, text: str) -> None:
         if not self.quiet:

@@ -62,7 +62,8 @@ def _execute(verb: Verb, config: Any, common: dict[str, Any]) -> int:
     job = ranks()
     if not job.first and not verb.shared:
         return 0
-    reporter = ConsoleReporter(quiet=bool(common["cli_quiet"]) or not job.first)
+    as_json = bool(common.get("cli_json") or getattr(config, "json", False))
+    reporter = ConsoleReporter(quiet=bool(common["cli_quiet"]) or not job.first, json=as_json)
     with warnings.catch_warnings():
         if not common["cli_debug"]:
             warnings.showwarning = lambda message, *where, **more: reporter.warn(str(message))
@@ -76,7 +77,7 @@ def _execute(verb: Verb, config: Any, common: dict[str, Any]) -> int:
     if not common["cli_quiet"]:
         _show(verb, config, result)
     if result.exit_code < 128:  # no JSON after a signal, so that no program takes a partial result for a complete one
-        if common.get("cli_json") or getattr(config, "json", False):
+        if as_json:
             console.out(json.dumps(result.to_json(), indent=2, ensure_ascii=True))
         else:
             for line in verb.stdout(config, result):

@@ -9,6 +9,7 @@ first, and then its own.
 from __future__ import annotations
 
 from pseudomask.config.affinity import TrainAffinityConfig as TrainAffinityConfig
+from pseudomask.config.calibrate import CalibrateConfig as CalibrateConfig
 from pseudomask.config.check import CheckConfig as CheckConfig
 from pseudomask.config.common import Amp as Amp
 from pseudomask.config.common import LabelOptions as LabelOptions
@@ -39,12 +40,12 @@ from pseudomask.config.refiners.crf import CrfUnary as CrfUnary
 from pseudomask.config.refiners.pamr import PamrOptions as PamrOptions
 from pseudomask.config.refiners.walk import WalkOptions as WalkOptions
 from pseudomask.config.report import ReportConfig as ReportConfig
+from pseudomask.config.review import ReviewConfig as ReviewConfig
 from pseudomask.config.review import ReviewOptions as ReviewOptions
 from pseudomask.config.run import RunConfig as RunConfig
 from pseudomask.config.segment import ExportModelConfig as ExportModelConfig
 from pseudomask.config.segment import PredictConfig as PredictConfig
 from pseudomask.config.segment import TrainSegConfig as TrainSegConfig
-from pseudomask.config.training import CalibrateConfig as CalibrateConfig
 from pseudomask.config.training import ReactivateConfig as ReactivateConfig
 from pseudomask.config.training import ScheduleOptions as ScheduleOptions
 from pseudomask.config.training import SplitOptions as SplitOptions

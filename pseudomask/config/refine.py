@@ -50,14 +50,14 @@ class RefineConfig(FolderOptions, SeedOptions, RefinerOptions, MethodOptions):
     )
     workers: int = option(
         -1,
-        "Worker processes; -1 is one per core (a single one on a GPU), 0 works in the main process.",
+        "Worker processes, on a GPU threads that read and write; -1: one per core, 0: none, all in turn.",
         "Machine",
         min=-1,
         role="free",
     )
     batch_size: int | None = option(
         None,
-        "Photos of equal size per batch of crf and pamr; by default 1 on a CPU, 16 elsewhere.",
+        "Photos of equal size per batch of crf, pamr and walk; by default 1 on a CPU, 16 elsewhere.",
         "Machine",
         min=1,
         role="free",

@@ -1,4 +1,4 @@
-"""The settings of --review, shared by the verbs that use masks."""
+"""The settings of --review, shared by the verbs that use masks, and those of the verb review."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pseudomask.config.common import option
+from pseudomask.config.common import argument, option
 
 Choice = Literal["keep", "drop"]
 
@@ -25,3 +25,17 @@ class ReviewOptions:
     unreviewed: Choice = option(
         "keep", "Keep or drop the masks that --review says nothing about.", "Review", role="place"
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReviewConfig:
+    """Serve the page of masks to this machine's browsers and keep verdicts and tags in OUT."""
+
+    out: Path = argument("Folder of masks, which gets review.csv.")
+    images: Path | None = argument(
+        "Folder of the photos; by default the one that the masks were made from.", default=None
+    )
+    port: int = option(
+        0, "Port on 127.0.0.1; 0 takes a free one.", "Machine", min=0, max=65_535, role="free", first=True
+    )
+    open: bool = option(False, "Also open the page in your browser.", "Machine", role="free", first=True)

@@ -8,7 +8,6 @@ from typing import ClassVar, Literal
 
 from pseudomask.config.cams import TrainingCamOptions
 from pseudomask.config.common import DeviceOptions, LabelOptions, argument, option
-from pseudomask.config.methods.cpmc import CpmcOptions
 from pseudomask.errors import UsageError
 
 Style = Literal["pytorch", "caffe"]
@@ -207,24 +206,5 @@ class ReactivateConfig(TrainingOptions, TrainingCamOptions):
         "all",
         "Freeze the backbone up to this point: none, stem, a stage, or all. all works best on small data sets; the "
         "paper freezes the stem only: --freeze stem --epochs 4 --lr-head 5e-4.",
-        "Training",
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class CalibrateConfig(TrainingOptions, CpmcOptions, TrainingCamOptions):
-    """Train CPMC's heads, whose features make the prototypes, to agree with the classifier's refined map."""
-
-    weights: Path | None = option(
-        None, "Weights from train-cls or reactivate.", "Network", role="place", first=True, needed=True
-    )
-    consistency: float = option(1.0, "α: weight of the consistency loss between the two maps.", "Training", min=0.0)
-    epochs: int = option(2, "Passes over the photos.", "Training", min=1, first=True)
-    lr: float = option(5e-5, "Learning rate of the classifier and the unfrozen backbone.", "Training", min=0.0)
-    lr_head: float | None = option(1.0, "Learning rate of the heads.", "Training", min=0.0)
-    freeze: str = option(
-        "all",
-        "Freeze the backbone up to this point: none, stem, a stage, or all, which keeps the classifier's map "
-        "unchanged.",
         "Training",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Generic, Protocol, TypeVar
 
 from pseudomask.data.kinds import IMAGE_SUFFIXES
@@ -49,6 +49,11 @@ class NameIndex(Generic[T]):
             self._key.setdefault(item.key, []).append(item)
             self._stem.setdefault(item.key.rpartition("/")[2], []).append(item)
         self._plain: dict[str, list[T]] | None = None  # built only when a name needs it
+
+    @property
+    def items(self) -> Collection[T]:
+        """All images."""
+        return self._relative.values()
 
     def exact(self, name: str) -> T | None:
         """The image with the relative path `name`, or the only one with the key `name`."""

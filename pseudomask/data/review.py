@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,11 +16,13 @@ from pseudomask.data.labels.table import read_text
 from pseudomask.data.names import Named, NameIndex
 from pseudomask.errors import LabelError, UsageError
 from pseudomask.quoting import count
+from pseudomask.running.atomic import atomic_text
 from pseudomask.running.reporter import Reporter
 from pseudomask.suggest import did_you_mean
 
 VERDICTS = GOOD, BAD, UNSURE = ("good", "bad", "unsure")
 HEADER = ("photo", "verdict", "note")
+_QUOTE = '"'
 
 
 class Keyed(Protocol):
@@ -63,6 +66,24 @@ def read_review(path: Path) -> dict[str, Verdict]:
     except csv.Error as error:
         raise LabelError(f"malformed table ({error})", path, reader.line_num) from error
     return found
+
+
+def write_review(path: Path, rows: Iterable[tuple[str, Verdict]]) -> None:
+    """Write (photo, verdict) rows, on disk when this returns; byte for byte the file that the page of `report` saves.
+
+    Raises `PseudomaskError` if it cannot be written; an existing file is then unchanged.
+    """
+    table = table_text([HEADER, *((photo, row.verdict, row.note) for photo, row in rows)])
+    atomic_text(path, f"\ufeff{table}", durable=True)  # spreadsheets take a file without the mark for Latin-1
+
+
+def table_text(lines: Iterable[Sequence[str]]) -> str:
+    """The text of a table, quoted as the page's own script does it."""
+    return "".join(f"{','.join(map(_cell, line))}\r\n" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return f'"{text.replace(_QUOTE, 2 * _QUOTE)}"' if re.search(r'[",;\t\r\n]', text) else text
 
 
 def _add(found: dict[str, Verdict], row: Mapping[str, str], path: Path, line: int) -> None:
@@ -110,7 +131,12 @@ def left_out(options: ReviewOptions, items: Iterable[Named], reporter: Reporter)
         return LeftOut()
     rows = read_review(path)
     items = list(items)
-    verdicts, strays = _by_key(rows, items, path)
+    photos, strays = photos_by_key(rows, items, path)
+    if rows and not photos:
+        raise UsageError(
+            f"{path}: names none of {count(len(items), 'mask')}, such as {items[0].key}; is it of another folder?"
+        )
+    verdicts = {key: rows[photo] for key, photo in photos.items()}
     dropped = {BAD, *([UNSURE] if options.unsure == "drop" else []), *([""] if options.unreviewed == "drop" else [])}
     reasons, counts = {}, Counter[str]()
     for item in items:
@@ -126,10 +152,13 @@ def left_out(options: ReviewOptions, items: Iterable[Named], reporter: Reporter)
     return LeftOut(path, reasons, told)
 
 
-def _by_key(rows: Mapping[str, Verdict], items: Sequence[Named], path: Path) -> tuple[dict[str, Verdict], list[str]]:
-    """The rows by the keys of the masks, and the photos without one."""
+def photos_by_key(rows: Mapping[str, Verdict], items: Iterable[Named], path: Path) -> tuple[dict[str, str], list[str]]:
+    """Which row belongs to which mask: photo by key, and the photos without a mask.
+
+    Raises `LabelError` for a photo that several masks may belong to.
+    """
     index = NameIndex(items)
-    found: dict[str, Verdict] = {}
+    found: dict[str, str] = {}
     strays = []
     for photo, row in rows.items():
         several = index.find(photo)
@@ -137,11 +166,7 @@ def _by_key(rows: Mapping[str, Verdict], items: Sequence[Named], path: Path) -> 
             names = f"{several[0].relative} and {several[1].relative}"
             raise LabelError(f"{photo} is ambiguous: {names}; give its path within the folder", path, row.line)
         if several:
-            found[several[0].key] = row
+            found[several[0].key] = photo
         else:
             strays.append(photo)
-    if rows and not found:
-        raise UsageError(
-            f"{path}: names none of {count(len(items), 'mask')}, such as {items[0].key}; is it of another folder?"
-        )
     return found, strays

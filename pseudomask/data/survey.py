@@ -19,7 +19,9 @@ from pseudomask.data.ranges import MOST_PHOTOS, Options, infer_ranges, photos_ha
 from pseudomask.data.reading import Reading
 from pseudomask.errors import ImageError, UsageError
 from pseudomask.quoting import count
+from pseudomask.running.jsonable import jsonable
 from pseudomask.running.made import MadeFolder
+from pseudomask.running.ranks import ALONE, Ranks
 from pseudomask.running.record import RunRecord
 from pseudomask.running.reporter import Reporter
 
@@ -35,25 +37,41 @@ class _Photo:
 
 
 def settle(
-    options: Options, items: Sequence[ImageItem], reporter: Reporter, *, recorded: Mapping[str, Any] | None = None
+    options: Options,
+    items: Sequence[ImageItem],
+    reporter: Reporter,
+    *,
+    recorded: Mapping[str, Any] | None = None,
+    team: Ranks = ALONE,
 ) -> tuple[Options, Reading]:
     """`options` with `bits` and `value_range` inferred from the photos, and how to read these photos.
 
     Args:
         recorded: config of an earlier run on the same photos, whose inferred values are reused.
+        team: processes that all settle; only the first one reads photos.
 
     Raises `UsageError` if no photo can be read without --bands.
     """
     given = options.bits != "auto" or options.value_range is not None
     if recorded is not None:
         options = _with_ranges(options, Reading.recorded(recorded))
+
+    def look() -> tuple[Any, Any]:
+        found = _look(options, items, reporter)
+        return found.bits, jsonable(found.value_range)
+
+    bits, span = team.by_first(look)
+    options = replace(options, bits=bits, value_range=None if span is None else tuple(span))
+    return options, Reading.of(options, guessed=not given)
+
+
+def _look(options: Options, items: Sequence[ImageItem], reporter: Reporter) -> Options:
     photos = _read_headers(items)
     _report_bands(photos, options, len(items), reporter)
     _report_alpha(photos, options, reporter)
     if several := sum(one.header.frames for one in photos):
         reporter.info(f"{photos_have(several)} several frames or pages: only the first is read")
-    options = infer_ranges([one.item.path for one in photos if one.header.wide], options, reporter)
-    return options, Reading.of(options, guessed=not given)
+    return infer_ranges([one.item.path for one in photos if one.header.wide], options, reporter)
 
 
 def _with_ranges(options: Options, known: Reading) -> Options:

@@ -9,7 +9,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from pseudomask.extracting.photos import Photo, reduction
+from pseudomask.data.pixels import resize_together
+from pseudomask.extracting.photos import Photo, reduction, view_sizes
 from pseudomask.extracting.transfers import Fetched, send, send_together
 from pseudomask.maps.method import MapMethod
 from pseudomask.maps.multiscale import multiscale_maps, see, tag_probabilities, ways
@@ -57,6 +58,7 @@ class Engine:
         tag_thresholds: (C,) probability above which a class counts as present where no tags are given.
         look: from the features of photos, all stages of the backbone, something of each photo that has a class; it is
             shown the view `look_at`, which is not mirrored or mirrored too.
+        scales: of the views of photos that are resized here (`Photo.to_scale`).
         plain_scale: which view the classifier judges tags by (the one nearest to the photo's own size).
     """
 
@@ -73,6 +75,7 @@ class Engine:
     reporter: Reporter
     look: Callable[[Features], Tensor] | None = None
     look_at: int = 0
+    scales: Sequence[float] = ()
 
     def make(self, photos: Sequence[Photo], tags: Sequence[tuple[int, ...] | None]) -> list[Made]:
         """Score maps of photos of equal shape.
@@ -93,7 +96,7 @@ class Engine:
         # Photos of equal working shape may differ in full size; each then gets a grid of its own.
         if any(photo.size != size for photo in photos):
             return [self._make([photo], [one])[0] for photo, one in zip(photos, tags, strict=True)]
-        views = [send_together(views, self.device) for views in zip(*(photo.views for photo in photos), strict=True)]
+        views = self.views(photos)
         present, seen = self._present(views, tags)
         stride = self.stride * reduction(size, self.max_side)
         grid = (-(-size[0] // stride), -(-size[1] // stride))
@@ -109,6 +112,13 @@ class Engine:
             Made(tuple(c + 1 for c in one), grid, size, stride, fetched, i, found)
             for i, (one, found) in enumerate(zip(present, looked, strict=True))
         ]
+
+    def views(self, photos: Sequence[Photo]) -> list[Tensor]:
+        """Photos of equal size at each scale, uint8 (B, h_s, w_s, 3) on the device."""
+        sent = [send_together(views, self.device) for views in zip(*(photo.views for photo in photos), strict=True)]
+        if not photos[0].to_scale:
+            return sent
+        return [resize_together(sent[0], one) for one in view_sizes(photos[0].size, self.scales, self.max_side)]
 
     def _look(self, views: Sequence[Tensor], seen: dict[int, Features]) -> Sequence[Tensor | None]:
         """What `look` finds in each photo. The view that it is shown is seen now, and not again for the maps."""
@@ -140,9 +150,8 @@ class Engine:
 def pack(present: Sequence[tuple[int, ...]], device: torch.device) -> tuple[Tensor, Tensor]:
     """Lists of positions → index (B, N) int64 and valid (B, N) bool; unused slots hold 0."""
     n = max(len(one) for one in present)
-    index = torch.zeros(len(present), n, dtype=torch.int64)
-    valid = torch.zeros(len(present), n, dtype=torch.bool)
+    index = torch.full((len(present), n), -1, dtype=torch.int64)
     for i, one in enumerate(present):
         index[i, : len(one)] = torch.tensor(one, dtype=torch.int64)
-        valid[i, : len(one)] = True
-    return send(index, device), send(valid, device)
+    index = send(index, device)
+    return index.clamp(min=0), index >= 0

@@ -8,7 +8,6 @@ from contextlib import closing
 from typing import TypeVar
 
 from pseudomask.config.roles import defaults
-from pseudomask.data.images import ImagePaths
 from pseudomask.data.survey import not_decided, recorded_config
 from pseudomask.devices import pick_workers
 from pseudomask.errors import UsageError
@@ -17,7 +16,8 @@ from pseudomask.extracting.inputs import PhotosAndTags
 from pseudomask.extracting.loading import load
 from pseudomask.extracting.photos import Photo, batches, header_size, windowed
 from pseudomask.extracting.planned import Planned
-from pseudomask.extracting.shards import as_planned, own_batches
+from pseudomask.extracting.shards import MOST_BATCHES, as_planned, plan_batches
+from pseudomask.running.claims import claims
 from pseudomask.running.folder_result import FolderResult
 from pseudomask.running.folder_run import FolderRun
 from pseudomask.running.ranks import Ranks, ranks
@@ -44,15 +44,13 @@ def fill(plan: Planned, result: Result, reporter: Reporter, label: str) -> Resul
     with closing(run):
         run.start()
         engine = plan.engine(reporter)
-        share = Share(plan, team.broadcast(pending), team)
         with graceful() as stop:
             started = time.monotonic()
-            if share.pending:
+            if pending:
                 flow = Flow(plan, run, engine, reporter, stop)
-                flow.run(share.batches(), len(share.pending), team.label(label))
-            team.wait(stop)
+                flow.run(batches_of(plan, pending, team), len(pending), team.common_label(label))
         result.seconds = time.monotonic() - started
-        run.finish({run.record.command: result.seconds})
+        run.finish({run.record.command: result.seconds}, stop)
         result.finish(run, stop, lead, max_failures=config.max_failures)
         return result
 
@@ -74,25 +72,15 @@ def _open(plan: Planned) -> FolderRun:
     )
 
 
-class Share:
-    """The photos that this process of `team` processes; `pending`: their indices in the collection."""
-
-    def __init__(self, plan: Planned, pending: Sequence[int], team: Ranks) -> None:
-        self.plan, self.pending = plan, pending
-        self.planned: list[list[int]] | None = None
-        if not team.alone:
-            paths = ImagePaths(plan.collection.items)
-            self.planned = own_batches(
-                paths, pending, plan.batch_size, scales=plan.scales, max_side=plan.max_side, team=team
-            )
-            self.pending = [index for batch in self.planned for index in batch]
-
-    def batches(self) -> Iterator[list[Photo]]:
-        """The photos decoded, in batches of one shape."""
-        config, pending = self.plan.config, self.pending
-        photos = self.plan.photos(pending)
-        order = None
-        if self.planned is None:
-            order = windowed(range(len(pending)), lambda i: header_size(photos.paths[pending[i]]), self.plan.max_side)
-        decoded = load(photos, workers=pick_workers(config.workers), device=self.plan.device, order=order)
-        return batches(decoded, self.plan.batch_size) if self.planned is None else as_planned(decoded, self.planned)
+def batches_of(plan: Planned, pending: Sequence[int], team: Ranks) -> Iterator[list[Photo]]:
+    """The photos at the indices `pending` of the collection that this process of `team` does, decoded, in batches."""
+    photos, workers = plan.photos(pending), pick_workers(plan.config.workers)
+    if team.alone:
+        order = windowed(range(len(pending)), lambda i: header_size(photos.paths[pending[i]]), plan.max_side)
+        return batches(load(photos, workers=workers, device=plan.device, order=order), plan.batch_size)
+    planned = plan_batches(
+        photos.paths, pending, plan.batch_size, scales=plan.scales, max_side=plan.max_side, team=team
+    )
+    place = {index: i for i, index in enumerate(pending)}
+    own = (place[index] for i in claims(team, len(planned), MOST_BATCHES) for index in planned[i])
+    return as_planned(load(photos, workers=workers, device=plan.device, order=own), planned)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
 
+from pseudomask.errors import ImageError
 from pseudomask.extracting.outputs import write_outputs
-from pseudomask.extracting.photos import Photo
+from pseudomask.extracting.photos import WHOLE, Photo, Photos
 from pseudomask.extracting.planned import Made, Maker, Planned
+from pseudomask.running.claims import Tally
 from pseudomask.running.folder_run import FolderRun
 from pseudomask.running.helpers import compute_alone, lower_thread_priority
 from pseudomask.running.layout import Outputs
@@ -43,28 +49,36 @@ class Flow:
     reporter: Reporter
     stop: Stop
     waiting: deque[Future[None]] = field(default_factory=deque)
-    unrefined: deque[str] = field(default_factory=deque)  # reported by this thread, not by those that write
+    notes: deque[str] = field(default_factory=deque)  # warnings, shown by this thread, not by those that write
+    large: threading.Lock = field(default_factory=threading.Lock)  # large photos are written one at a time
+
+    @cached_property
+    def photos(self) -> Photos:
+        return self.plan.photos(())
 
     def run(self, batches: Iterator[list[Photo]], total: int, label: str) -> None:
+        """Return once all processes are done; `total`: the photos of all."""
+        tally = Tally(self.folder_run.team)
         with (
             ThreadPoolExecutor(writers(self.plan.device, cores()), "write", _behind_the_network) as pool,
             self.reporter.progress(total, label) as progress,
         ):
             for batch in batches:
                 if batch[0].problem:
-                    self._fail(batch[0])
+                    self._fail(batch[0].index, batch[0].problem)
                 else:
                     self._submit(pool, batch)
-                progress.advance(len(batch))
+                progress.advance(tally.add(len(batch)))
                 self._collect(most=4 * self.plan.batch_size)
                 if self.stop.requested:
                     break
             self._collect(most=0)
+            self.folder_run.wait(self.stop, lambda: progress.advance(tally.add()))
 
-    def _fail(self, photo: Photo) -> None:
-        item = self.plan.collection.items[photo.index]
-        self.reporter.warn(f"{item.relative}: {photo.problem}")
-        self.folder_run.note({"key": item.key, "image": item.relative, "status": FAILED, "reason": photo.problem})
+    def _fail(self, index: int, problem: str) -> None:
+        item = self.plan.collection.items[index]
+        self.notes.append(f"{item.relative}: {problem}")
+        self.folder_run.note({"key": item.key, "image": item.relative, "status": FAILED, "reason": problem})
 
     def _submit(self, pool: ThreadPoolExecutor, batch: Sequence[Photo]) -> None:
         collection = self.plan.collection
@@ -85,22 +99,28 @@ class Flow:
                     names=collection.classes,
                     tags_from=self.plan.guesser if one is None else "labels",
                     inputs={"photo": photo.file.to_json()} if photo.file else {},
-                    photo=photo.whole,
+                    photo=replace(photo, views=()),
                     refinement=self.plan.refinement,
                 )
             )
 
-    def _write(self, outputs: Outputs, relative: str, made: Made, *args: Any, **more: Any) -> None:
+    def _write(self, outputs: Outputs, relative: str, made: Made, *args: Any, photo: Photo, **more: Any) -> None:
         """Write files and at once their manifest line, so that a kill loses at most one image per thread."""
         self.folder_run.own.check()
-        entry = write_outputs(outputs, relative, made.scores, *args, found=made.found, **more)
+        with self.large if math.prod(photo.size) > WHOLE else nullcontext():
+            try:
+                whole = self.photos.whole(photo)
+            except ImageError as error:
+                self._fail(photo.index, error.reason)
+                return
+            entry = write_outputs(outputs, relative, made.scores, *args, found=made.found, photo=whole, **more)
         self.folder_run.note(entry)
         if "unrefined" in entry:
-            self.unrefined.append(f"{entry['image']}: {entry['unrefined']}; the seed's mask is kept")
+            self.notes.append(f"{entry['image']}: {entry['unrefined']}; the seed's mask is kept")
 
     def _collect(self, most: int) -> None:
         """Raise errors of the writing threads; wait while more than `most` images are unfinished."""
         while self.waiting and (len(self.waiting) > most or self.waiting[0].done()):
             self.waiting.popleft().result()
-        while self.unrefined:
-            self.reporter.warn(self.unrefined.popleft())
+        while self.notes:
+            self.reporter.warn(self.notes.popleft())

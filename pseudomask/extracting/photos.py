@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -17,6 +21,7 @@ from pseudomask.data.pixels import resize, with_long_side
 from pseudomask.data.reading import AS_IT_COMES, Reading
 from pseudomask.errors import ImageError
 from pseudomask.running.identity import TOUCHED, Identity, identify
+from pseudomask.running.locks import locked
 from pseudomask.scores import MAX_SIDE
 
 
@@ -28,7 +33,8 @@ class Photo:
         index: its position in the run's list.
         size: (H, W) of the upright photo.
         views: uint8 (h_s, w_s, 3) at each scale; empty where `problem` says what went wrong.
-        whole: uint8 (H, W, 3), only when an overlay is wanted.
+        to_scale: its only view is the photo itself, which the device resizes to each scale.
+        whole: uint8 (H, W, 3), only when an overlay or a refiner wants it and it has at most `WHOLE` pixels.
         file: what the photo's file was when it was read.
         white: nothing else is in it, as where all of it is transparent.
     """
@@ -40,6 +46,7 @@ class Photo:
     problem: str = ""
     file: Identity | None = None
     white: bool = False
+    to_scale: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -62,6 +69,14 @@ def view_sizes(size: tuple[int, int], scales: Sequence[float], max_side: int) ->
     h, w = working_size(size, max_side)
     return [(max(1, round(h * s)), max(1, round(w * s))) for s in scales]
 
+
+WHOLE = 1 << 21
+"""Pixels of a photo that is kept beside its views, as over a hundred may be under way; a larger one is read again."""
+
+LARGE = 1 << 26
+"""Pixels above which photos are decoded one at a time, whatever the number of workers: it takes some 9 bytes each."""
+
+_NEVER_LARGE = 1 << 17  # bytes of a file; a header costs another look at the file system
 
 WINDOW = 2048  # photos whose headers are read before the first of them is decoded
 
@@ -118,11 +133,12 @@ class Photos(Dataset[Photo]):
         keep_whole: bool,
         reading: Reading = AS_IT_COMES,
         hashed: bool = False,
+        to_scale: bool = False,
     ) -> None:
         self.paths, self.indices, self.scales = paths, list(indices), tuple(scales)
         self.max_side, self.max_pixels = max_side, max_pixels
         self.allow_truncated, self.keep_whole = allow_truncated, keep_whole
-        self.reading, self.hashed = reading, hashed
+        self.reading, self.hashed, self.to_scale = reading, hashed, to_scale
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -131,23 +147,63 @@ class Photos(Dataset[Photo]):
         index = self.indices[i]
         path = self.paths[index]
         file = identify(path, hashed=self.hashed)
+        large = file.size > _NEVER_LARGE and math.prod(header_size(path)) > LARGE
         try:
-            image = decode(path, max_pixels=self.max_pixels, allow_truncated=self.allow_truncated, reading=self.reading)
+            with _alone() if large else nullcontext():
+                image = self._decode(path, file)
+                photo = prepare(
+                    image,
+                    self.scales,
+                    self.max_side,
+                    keep_whole=self.keep_whole and _few(image),
+                    to_scale=self.to_scale,
+                )
         except ImageError as error:
             return Photo(index, (0, 0), (), problem=error.reason)
-        if not file.untouched(path):
-            return Photo(index, (0, 0), (), problem=TOUCHED)
-        photo = prepare(image, self.scales, self.max_side, keep_whole=self.keep_whole)
         return replace(photo, index=index, file=None if photo.problem else file)
 
+    def whole(self, photo: Photo) -> np.ndarray | None:
+        """A photo's pixels, uint8 (H, W, 3), read again if need be; None if nothing needs them.
 
-def prepare(image: np.ndarray, scales: Sequence[float], max_side: int, *, keep_whole: bool) -> Photo:
-    """A decoded photo, uint8 (H, W, 3), with its views; or the problem if it is too large."""
+        Raises `ImageError` if it is no longer the same.
+        """
+        if not self.keep_whole or photo.whole is not None or photo.file is None:
+            return photo.whole
+        return self._decode(self.paths[photo.index], photo.file)
+
+    def _decode(self, path: Path, file: Identity) -> np.ndarray:
+        image = decode(path, max_pixels=self.max_pixels, allow_truncated=self.allow_truncated, reading=self.reading)
+        if not file.untouched(path):
+            raise ImageError(path, TOUCHED)
+        return image
+
+
+def _few(image: np.ndarray) -> bool:
+    return bool(image.shape[0] * image.shape[1] <= WHOLE)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Wait until no other process of this user on this machine is within such a block."""
+    name = f"pseudomask-large-{os.getuid() if hasattr(os, 'getuid') else ''}.lock"
+    with locked(Path(tempfile.gettempdir(), name)):
+        yield
+
+
+def prepare(
+    image: np.ndarray, scales: Sequence[float], max_side: int, *, keep_whole: bool, to_scale: bool = False
+) -> Photo:
+    """A decoded photo, uint8 (H, W, 3), with its views; or the problem if it is too large.
+
+    With `to_scale`, a photo within `max_side` is left to the device to resize: less to do and less to send.
+    """
     size = (image.shape[0], image.shape[1])
     if max(size) > MAX_SIDE:
         return Photo(0, (0, 0), (), problem=f"too large: {size[1]}x{size[0]}, a side is at most {MAX_SIDE:,}")
-    views = tuple(torch.from_numpy(np.array(resize(image, one))) for one in view_sizes(size, scales, max_side))
     white = bool(image[0].min() == 255 and image.min() == 255)
+    if to_scale and max(size) <= max_side:
+        return Photo(0, size, (torch.from_numpy(image),), white=white, to_scale=True)
+    views = tuple(torch.from_numpy(np.array(resize(image, one))) for one in view_sizes(size, scales, max_side))
     return Photo(0, size, views, image if keep_whole else None, white=white)
 
 

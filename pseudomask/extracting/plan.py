@@ -11,7 +11,8 @@ import torch
 from pseudomask.config import ExtractConfig
 from pseudomask.config.quality import in_words, settle_quality
 from pseudomask.config.roles import deciding
-from pseudomask.data.collection import Collection, collect, report_ignored
+from pseudomask.data.collected import collect_once
+from pseudomask.data.collection import Collection, report_ignored
 from pseudomask.data.images import ImagePaths
 from pseudomask.data.reading import Reading
 from pseudomask.data.survey import recorded_config, settle
@@ -26,6 +27,7 @@ from pseudomask.networks.network import CamNetwork
 from pseudomask.quoting import count
 from pseudomask.running.jsonable import jsonable
 from pseudomask.running.layout import Outputs, plan_outputs
+from pseudomask.running.ranks import ranks
 from pseudomask.running.record import RunRecord, hash_file
 from pseudomask.running.reporter import Reporter
 
@@ -151,6 +153,7 @@ class Plan(Setup):
             keep_whole=self.config.overlay or self.refinement is not None,
             reading=self.reading,
             hashed=self.config.hash_photos,
+            to_scale=self.device.type == "cuda",
         )
 
 
@@ -160,7 +163,7 @@ def make_plan(config: ExtractConfig, reporter: Reporter) -> Plan:
     given = config
     config, usual_refiners = settle_quality(config, earlier)
     check_names(config)
-    collection = collect(config.images, config, exclude=config.out)
+    collection = collect_once(config.images, config, ranks(), exclude=config.out)
     outputs = plan_outputs(collection.items, config.images, config.out)
 
     def choose(network: CamNetwork, card: Card) -> tuple[CamNetwork, Card]:
@@ -169,7 +172,7 @@ def make_plan(config: ExtractConfig, reporter: Reporter) -> Plan:
     setup = make_setup(config, usual_refiners, choose, reporter)
     collection = align(collection, setup.card)
     report_ignored(collection, reporter)
-    config, reading = settle(setup.config, collection.items, reporter, recorded=earlier)
+    config, reading = settle(setup.config, collection.items, reporter, recorded=earlier, team=ranks())
     tags_from = report_tags(collection, setup.card, reporter)
     photos = count(len(collection.items), "photo")
     reporter.info(f"{photos}, {config.method} with {setup.weights.name} on {setup.device}")

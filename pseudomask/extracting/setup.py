@@ -78,6 +78,7 @@ class Setup:
             reporter=reporter,
             look=self.refinement.look if self.refinement else None,
             look_at=self.whole_view or 0,
+            scales=scales,
         )
 
     @property

@@ -1,36 +1,46 @@
-"""Which photos each process of a `torchrun` extracts: whole batches, those that one process alone would make.
+"""The batches that the processes of a `torchrun` share: those that one process alone would make.
 
 A photo's last bits may depend on how many others share its batch, so the processes share batches, not photos. Which
-photos share one follows from their sizes, and those stand in the files' headers: each process reads its share of them.
+photos share one follows from their sizes, and those stand in the files' headers: each process reads some of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from pseudomask.extracting.photos import Photo, batches, header_size, view_sizes, windowed
+from pseudomask.running.claims import claims
 from pseudomask.running.ranks import Ranks
 
+MOST_BATCHES = 8  # claimed at once: neighbours have the same size, for which convolutions are prepared only once
+_MOST_HEADERS, _THREADS = 64, 16  # each look at a network's file system takes milliseconds, in which others can look
 
-def own_batches(
+
+def plan_batches(
     paths: Sequence[Path], indices: Sequence[int], size: int, *, scales: Sequence[float], max_side: int, team: Ranks
 ) -> list[list[int]]:
-    """This process's share of the batches of `size` that one process would make of the photos at `indices` in `paths`.
+    """The batches of `size` that one process would make of the photos at `indices` in `paths`, the same in all.
 
     A photo that has no readable header is a batch of its own; one that turns out unreadable later leaves a gap.
     """
-    found = np.zeros((len(indices), 2), np.int32)
-    own = [header_size(paths[index]) for index in indices[team.rank :: team.world]]
-    for rank, part in enumerate(team.gather(np.array(own, np.int32).tobytes())):
-        found[rank :: team.world] = np.frombuffer(part, np.int32).reshape(-1, 2)
-    sizes = {index: (int(h), int(w)) for index, (h, w) in zip(indices, found, strict=True)}
+    own = list[tuple[int, int, int]]()
+    positions = claims(team, len(indices), _MOST_HEADERS)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        while some := list(islice(positions, _THREADS)):
+            found = pool.map(lambda i: header_size(paths[indices[i]]), some)
+            own += [(i, *size) for i, size in zip(some, found, strict=True)]
+    told = team.gather(np.array(own, np.int32).tobytes())
+    every = np.frombuffer(b"".join(told), np.int32).reshape(-1, 3)
+    sizes = {indices[i]: (h, w) for i, h, w in every.tolist()}
     order = windowed(indices, sizes.__getitem__, max_side)
     headers = (_header(index, sizes[index], scales, max_side) for index in order)
-    return [[photo.index for photo in batch] for batch in team.share(list(batches(headers, size)))]
+    return [[photo.index for photo in batch] for batch in batches(headers, size)]
 
 
 def _header(index: int, size: tuple[int, int], scales: Sequence[float], max_side: int) -> Photo:
@@ -41,17 +51,16 @@ def _header(index: int, size: tuple[int, int], scales: Sequence[float], max_side
 
 
 def as_planned(photos: Iterable[Photo], planned: Sequence[Sequence[int]]) -> Iterator[list[Photo]]:
-    """Photos in the planned batches of indices; unreadable ones come alone, at once."""
+    """Photos, those of some of the batches, in the planned batches of indices; unreadable ones come alone, at once."""
     number = {index: i for i, batch in enumerate(planned) for index in batch}
     missing = [len(batch) for batch in planned]
-    arrived: list[list[Photo]] = [[] for _ in planned]
+    arrived: dict[int, list[Photo]] = {}
     for photo in photos:
         i = number[photo.index]
         missing[i] -= 1
         if photo.problem:
             yield [photo]
         else:
-            arrived[i].append(photo)
-        if not missing[i] and arrived[i]:
-            yield arrived[i]
-            arrived[i] = []
+            arrived.setdefault(i, []).append(photo)
+        if not missing[i] and i in arrived:
+            yield arrived.pop(i)

@@ -64,6 +64,10 @@ class MapMethod(MapNeeds, ABC):
     def check(self, network: CamNetwork) -> None:
         """Raise `WeightsError` or `UsageError`, naming the remedy, if the network lacks something."""
 
+    def calibrated(self, network: CamNetwork) -> bool:
+        """Whether the maps come from what was trained on refined masks, so that their mistakes are no longer gross."""
+        return False
+
     @abstractmethod
     def activate(self, network: CamNetwork, features: Features, index: Tensor, valid: Tensor) -> Tensor:
         """Raw maps of the present classes.

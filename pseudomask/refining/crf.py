@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -23,6 +24,9 @@ PRESETS = {
 
 GT_PROB: dict[CrfUnary, float] = {"hard": 0.7, "soft": 0.9}
 """Confidence in the unaries: IRN's value for masks; our own for scores, which already express confidence."""
+
+MANY = 26
+"""Labels, background included, above which a photo is seen coarser, so that more of them cost no more."""
 
 _TINY = np.finfo(np.float32).tiny
 
@@ -65,7 +69,11 @@ class CrfSettings:
 
 @dataclass(frozen=True)
 class Crf:
-    """The refiner. It downscales the photo by an integer factor so that its long side is at most `side`."""
+    """The refiner.
+
+    It downscales the photo by an integer factor so that its long side is at most `side`, and further where there are
+    more than `MANY` labels: time and memory grow with labels × pixels.
+    """
 
     settings: CrfSettings
     engine: Literal["torch", "pydensecrf"] = "torch"
@@ -88,18 +96,24 @@ class Crf:
         """`refine` each photo; photos of equal size are batched, even if their numbers of labels differ."""
         found = [Refined(one, threshold) for one in scores]
         starts = [self._start(one, threshold) for one in scores]
-        for size, group in alike([None if start is None else scores[i].size for i, start in enumerate(starts)]):
-            stride = -(-max(size) // self.settings.side)
+        shapes = [
+            None if start is None else (*scores[i].size, self._stride(scores[i])) for i, start in enumerate(starts)
+        ]
+        for (_, _, stride), group in alike(shapes):
             unaries = [unary for i in group if (unary := starts[i]) is not None]
             for i, marginals in zip(group, self._marginals([photos[i] for i in group], unaries, stride), strict=True):
-                found[i] = Refined(ScoreMap(scores[i].classes, as_scores(marginals), size, stride), 0.5)
+                found[i] = Refined(ScoreMap(scores[i].classes, as_scores(marginals), scores[i].size, stride), 0.5)
         return found
+
+    def _stride(self, scores: ScoreMap) -> int:
+        labels = len(scores.classes) + 1
+        return -(-max(scores.size) // self.settings.side) * max(1, math.ceil(math.sqrt(labels / MANY)))
 
     def _start(self, scores: ScoreMap, threshold: float) -> np.ndarray | None:
         """Unary energies at the working stride, (L, h, w) float32; None if there is nothing to decide."""
         if not scores.classes:
             return None
-        planes = scores_on_grid(scores, -(-max(scores.size) // self.settings.side))
+        planes = scores_on_grid(scores, self._stride(scores))
         stacked = np.concatenate([np.full_like(planes[:1], threshold), planes])
         if self.settings.unary == "soft":
             return energies(shares(stacked), self.settings.gt_prob)

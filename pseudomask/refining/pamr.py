@@ -125,9 +125,10 @@ class Pamr:
         """Refine maps (n, h, w) by photos (h, w, 3), all float32 and of the same size; the results are in [0, 1]."""
         with torch.inference_mode():
             images = torch.from_numpy(np.stack(photos)).to(self.device).permute(0, 3, 1, 2) / 255
-            padded = images.new_zeros(len(maps), max(len(one) for one in maps), *images.shape[-2:])
+            padded = torch.zeros(len(maps), max(len(one) for one in maps), *images.shape[-2:])
             for slot, one in zip(padded, maps, strict=True):
-                slot[: len(one)] = torch.from_numpy(one).to(self.device)
+                slot[: len(one)] = torch.from_numpy(one)
+            padded = padded.to(self.device)
             out = pamr(
                 images.contiguous(),
                 padded,

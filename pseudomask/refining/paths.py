@@ -48,10 +48,10 @@ def affinities(edges: Tensor, radius: int) -> Tensor:
     """1 − the highest boundary value on each pair's path; 0 where the step leaves the image.
 
     Args:
-        edges: (h, w), boundary probability in [0, 1].
+        edges: (h, w) or (B, h, w), boundary probability in [0, 1].
 
     Returns:
-        (K, h, w), for each of the K steps the affinity of each pixel and the pixel that step away.
+        (K, h, w) or (K, B, h, w), for each of the K steps the affinity of each pixel and the pixel that step away.
     """
     padded = pad(edges, radius, 1.0)
     ways = [way(step) for step in steps(radius)]

@@ -17,13 +17,17 @@ from pseudomask.data.images import PassedOver
 from pseudomask.data.reading import Reading
 from pseudomask.data.survey import inherit, not_decided, recorded_config, settle
 from pseudomask.devices import pick_device
+from pseudomask.extracting.flow import writers
 from pseudomask.networks.edge_weights import weights_of, with_head
 from pseudomask.refining import REFINERS, check_names
+from pseudomask.refining.around import run_batches
 from pseudomask.refining.batching import pick_batch, plan_batches
+from pseudomask.refining.matched import match_once
 from pseudomask.refining.refiner import check_photos
-from pseudomask.refining.seeds import PhotosAndSeeds, SeededPhotos, Seeds, match_photos, problems, read_seeds, tags_of
+from pseudomask.refining.seeds import PhotosAndSeeds, SeededPhotos, Seeds, problems, read_seeds, tags_of
 from pseudomask.refining.thresholds import choose_threshold
 from pseudomask.refining.work import Job, Work, Worked, failed, with_levels
+from pseudomask.running.claims import Tally, claims
 from pseudomask.running.folder_result import FolderResult
 from pseudomask.running.folder_run import FolderRun
 from pseudomask.running.holder import report_filling
@@ -35,8 +39,9 @@ from pseudomask.running.ranks import ranks
 from pseudomask.running.record import RunRecord, hash_file, hash_lines
 from pseudomask.running.reporter import Reporter, SilentReporter
 from pseudomask.running.signals import Stop, graceful
-from pseudomask.running.workers import Lost, run_jobs
+from pseudomask.running.workers import Lost
 
+_MOST_BATCHES = 4  # claimed at once
 _COMPARED = ("command", "classes", "protocol.seeds_hash", "protocol.affinity_sha256")  # photos and seeds: one by one
 
 
@@ -85,15 +90,15 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
     methods = check_methods(config)
     check_folders(config.seeds, config.out, what="seeds'")
     seeds = read_seeds(config.seeds, config.class_file)
-    seeded = match_photos(config, seeds, exclude=config.out)
-    config, reading = settle(inherit(config, seeds.config), seeded.items, lead)
+    seeded = match_once(config, seeds, team, exclude=config.out)
+    config, reading = settle(inherit(config, seeds.config), seeded.items, lead, team=team)
     outputs = plan_outputs(seeded.items, config.images, config.out)
     device = pick_device(config.device)
     if "walk" in methods:
         config = with_head(config, weights_of(config.seeds))
     refiners = [REFINERS[name](config) for name in methods]  # raises now if anything is missing
     check_photos(refiners, [(item.key, item.path) for item in seeded.items if item.key not in seeded.orphans])
-    workers = (cores() if device.type == "cpu" else 1) if config.workers < 0 else config.workers
+    workers = (cores() if device.type == "cpu" else writers(device, cores())) if config.workers < 0 else config.workers
     jobs = _jobs(config, seeded, outputs, seeds, reading)
     report_filling(seeds.path, lead)
     for line in problems(config, seeds, seeded):
@@ -138,13 +143,11 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
         work.own = run.own
         with closing(run):
             run.start(stop)
-            pending = team.broadcast(pending, stop)
             started = time.monotonic()
-            batches = team.share(plan_batches([jobs[i] for i in pending], seeds.entries, batch))
-            _refine_all(work, batches, workers, seeds, run, stop, reporter, team.label("refining"))
-            team.wait(stop)
+            batches = plan_batches([jobs[i] for i in pending], seeds.entries, batch)
+            _refine_all(work, batches, workers, device, seeds, run, stop, reporter)
             result.seconds = time.monotonic() - started
-            run.finish({"refine": result.seconds})
+            run.finish({"refine": result.seconds}, stop)
             result.finish(run, stop, lead, max_failures=config.max_failures)
     return result
 
@@ -171,17 +174,21 @@ def _refine_all(
     work: Work,
     batches: Sequence[tuple[Job, ...]],
     workers: int,
+    device: torch.device,
     seeds: Seeds,
     run: FolderRun,
     stop: Stop,
     reporter: Reporter,
-    label: str,
 ) -> None:
-    """Refine all batches. If a worker dies, retry each photo of its batch alone, since only one of them caused it."""
+    """Refine those of the batches that this process claims, and wait for the others.
+
+    If a worker dies, retry each photo of its batch alone, since only one of them caused it.
+    """
     most, alone = work.most, list[tuple[Job, ...]]()
-    with reporter.progress(sum(map(len, batches)), label) as progress:
-        for todo in (batches, alone):
-            for position, worked in run_jobs(work, todo, workers, stop):
+    tally, own = Tally(run.team), claims(run.team, len(batches), most=_MOST_BATCHES)
+    with reporter.progress(sum(map(len, batches)), run.team.common_label("refining")) as progress:
+        for todo, order in ((batches, own), (alone, None)):
+            for position, worked in run_batches(work, todo, workers, device, stop, order):
                 if isinstance(worked, Lost) and len(todo[position]) > 1:
                     alone += [(job,) for job in todo[position]]
                     continue
@@ -195,7 +202,8 @@ def _refine_all(
                     if entry["status"] == FAILED:
                         reporter.warn(f"{entry['image']}: {entry['reason']}")
                     run.note(entry)
-                    progress.advance()
+                    progress.advance(tally.add(1))
+        run.wait(stop, lambda: progress.advance(tally.add()))
 
 
 def _record(

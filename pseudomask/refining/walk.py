@@ -10,8 +10,6 @@ in float32, rounding the affinities would alone cause 30 times the remaining err
 
 from __future__ import annotations
 
-import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from pseudomask.config import Amp, RefineConfig, WalkOptions
@@ -28,93 +25,18 @@ from pseudomask.data.pixels import resize
 from pseudomask.devices import pick_amp
 from pseudomask.errors import WeightsError
 from pseudomask.extracting.photos import working_size
+from pseudomask.extracting.transfers import send, send_together
 from pseudomask.networks.checkpoint import read_card
 from pseudomask.networks.edge_weights import HOW_TO_TRAIN, find_backbone, knows_classes, load_edges
 from pseudomask.networks.edges import EDGE_STRIDE, EdgeNetwork
 from pseudomask.refining.evidence import LEVEL, POWER, joined
 from pseudomask.refining.grid import on_grid, scaled, scores_on_grid
-from pseudomask.refining.paths import affinities, steps
-from pseudomask.refining.refiner import Refined
+from pseudomask.refining.refiner import Refined, alike
+from pseudomask.refining.transitions import random_walk
 from pseudomask.scores import ScoreMap
 
 STEP = 0.12
 """How far the background threshold moves towards 1, unless the head's card has its own `walk_step`."""
-REST = 1e-9
-"""Total weight of the omitted polynomials: the norm of the error relative to that of the scores."""
-
-
-def transition(edges: Tensor, *, radius: int = 5, beta: float = 10.0) -> Tensor:
-    """Tᵀ, with which one step of the row vector x·T is Tᵀ·x: each pixel takes a weighted mean over its neighbours.
-
-    A neighbour's weight is the pair's affinity to the power `beta`; the pixel itself has weight 1.
-
-    Args:
-        edges: (h, w) float64 in [0, 1].
-
-    Returns:
-        (hw, hw) sparse CSR, ≥ 0, with rows that sum to 1; memory grows with hw times the number of neighbours.
-    """
-    h, w = edges.shape
-    reach = radius - 1
-    after = affinities(edges, radius).pow_(beta)  # (K, h, w)
-    before = F.pad(after, (reach, reach, reach, 0))
-    ahead = steps(radius)
-    back = [before[k, reach - y : reach - y + h, reach - x : reach - x + w] for k, (y, x) in enumerate(ahead)]
-    # In ascending order, as a CSR row needs its columns.
-    offsets = torch.tensor([(-y, -x) for y, x in reversed(ahead)] + [(0, 0)] + ahead, device=edges.device)
-    weights = torch.stack([*reversed(back), torch.ones_like(edges), *after], -1)  # (h, w, 2K + 1)
-    weights /= weights.sum(-1, keepdim=True)
-    rows = torch.arange(h, device=edges.device)[:, None] + offsets[:, 0]  # (h, 2K + 1)
-    columns = torch.arange(w, device=edges.device)[:, None] + offsets[:, 1]
-    inside = ((rows >= 0) & (rows < h))[:, None] & ((columns >= 0) & (columns < w))  # (h, w, 2K + 1)
-    # int32, as MKL uses; with int64, each product would first convert the indices.
-    targets = (rows * w).int()[:, None] + columns.int()
-    starts = F.pad(inside.sum(-1).flatten().cumsum(0), (1, 0)).int()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse")  # CSR is in beta, invariants are not checked
-        return torch.sparse_csr_tensor(starts, targets[inside], weights[inside], (h * w, h * w), check_invariants=False)
-
-
-def chebyshev_weights(power: int, rest: float = REST) -> list[float]:
-    """Coefficients c with x^power = Σ c_k·T_k(x) on [−1, 1], truncated once the rest sums to at most `rest`.
-
-    c_k is the probability that `power` fair ±1 steps end at k or −k.
-    """
-    start = power % 2
-    chance = math.comb(power, power // 2) / 2**power  # probability of ending at `start`
-    weights = [0.0] * start + [chance * (2 if start else 1)]
-    for k in range(start, power, 2):
-        if 1 - sum(weights) <= rest:
-            break
-        chance *= (power - k) / (power + k + 2)
-        weights += [0.0, 2 * chance]
-    return weights
-
-
-def random_walk(scores: Tensor, edges: Tensor, *, radius: int = 5, beta: float = 10.0, exponent: int = 8) -> Tensor:
-    """x·T^(2^exponent) for x = scores·(1 − edges), without a dense pixel-by-pixel matrix.
-
-    Args:
-        scores: (n, h, w), ≥ 0.
-        edges: (h, w), boundary probability in [0, 1].
-
-    Returns:
-        (n, h, w) float64, ≥ 0, at most the highest score. It is within 1e-5 of the dense float64 product, relative
-        to the highest value.
-    """
-    edges = edges.double()
-    step = transition(edges, radius=radius, beta=beta)
-    last = (scores * (1 - edges)).flatten(1).T.contiguous()  # (hw, n): T_0 x
-    first, *others = chebyshev_weights(2**exponent)
-    total = first * last
-    now = step @ last  # T_1 x
-    for k, weight in enumerate(others):
-        if k:  # T_k = 2 T·T_{k−1} − T_{k−2}
-            last, now = now, torch.addmm(last, step, now, beta=-1, alpha=2)
-        if weight:
-            total.add_(now, alpha=weight)
-    found: Tensor = total.clamp_(min=0).T.unflatten(1, edges.shape)  # truncation can leave small negative values
-    return found
 
 
 @dataclass(frozen=True)
@@ -189,39 +111,62 @@ class Walk:
         Unless given, power and threshold follow from `threshold` (`power_of`, `threshold_of`), or are those for joined
         scores (`evidence`). A photo without classes, or with no score off its boundaries, is returned unchanged.
         """
-        if not scores.classes:
-            return Refined(scores, threshold)
-        reduced = -(-max(scores.size) // self.side)
+        return self.refine_batch([photo], [scores], threshold)[0]
+
+    def refine_batch(self, photos: Sequence[np.ndarray], scores: Sequence[ScoreMap], threshold: float) -> list[Refined]:
+        """`refine` each photo; photos of equal size are batched, even if their numbers of classes differ."""
+        found = [Refined(one, threshold) for one in scores]
+        for _, group in alike([one.size if one.classes else None for one in scores]):
+            seen = self.see_together([photos[i] for i in group]) if self.known is None else self.known[None]
+            refined = self._walked(seen, [scores[i] for i in group], threshold)
+            for i, one in zip(group, refined, strict=True):
+                found[i] = one
+        return found
+
+    def _walked(self, seen: Tensor, scores: Sequence[ScoreMap], threshold: float) -> list[Refined]:
+        """Walk over photos of one size, all with classes, of which the head has `seen` (B, 1 or 2 + C, h, w)."""
+        size, most = scores[0].size, max(len(one.classes) for one in scores)
+        stride = EDGE_STRIDE * -(-max(size) // self.side)
         with torch.inference_mode():
-            seen = self.see(photo) if self.known is None else self.known
-            edges, logits = on_grid(seen[:1].sigmoid(), scores.size, EDGE_STRIDE * reduced)[0], seen[1:]
-            grid = torch.from_numpy(scores_on_grid(scores, EDGE_STRIDE * reduced)).to(edges.device)
-            power, level = power_of(threshold), threshold_of(threshold, self.step)
-            if self.by_class and scores.classes[-1] < len(logits):
-                told = on_grid(logits[[0, *scores.classes]], scores.size, EDGE_STRIDE * reduced)
-                grid = joined(grid, told, threshold, self.class_weight)
-                power, level = POWER, LEVEL
-            power = power if self.power is None else self.power
-            walked = random_walk(
-                grid.pow(power), edges, radius=self.radius, beta=self.beta, exponent=self.exponent
-            ).pow(1 / power)
-        values = walked.cpu().numpy()
-        if not values.any():
-            return Refined(scores, threshold)
-        level = level if self.threshold is None else self.threshold
-        return Refined(scaled(scores, values, EDGE_STRIDE * reduced), level)
+            edges = on_grid(seen[:, 0].sigmoid(), size, stride)
+            given = torch.zeros(len(scores), most, *edges.shape[1:])
+            for slot, one in zip(given, scores, strict=True):
+                slot[: len(one.classes)] = torch.from_numpy(scores_on_grid(one, stride))
+            given, levels, powers = send(given, edges.device), list[float](), list[float]()
+            for slot, one, logits in zip(given, scores, seen[:, 1:], strict=True):
+                power, level = power_of(threshold), threshold_of(threshold, self.step)
+                if self.by_class and one.classes[-1] < len(logits):
+                    told = on_grid(torch.stack([logits[c] for c in (0, *one.classes)]), size, stride)
+                    planes = slot[: len(one.classes)]
+                    planes.copy_(joined(planes, told, threshold, self.class_weight))
+                    power, level = POWER, LEVEL
+                powers.append(power if self.power is None else self.power)
+                levels.append(level if self.threshold is None else self.threshold)
+                slot.pow_(powers[-1])
+            walked = random_walk(given, edges, radius=self.radius, beta=self.beta, exponent=self.exponent)
+            for slot, power in zip(walked, powers, strict=True):
+                slot.pow_(1 / power)
+        refined = []
+        for values, one, level in zip(walked.cpu().numpy(), scores, levels, strict=True):
+            mine = values[: len(one.classes)]
+            refined.append(Refined(scaled(one, mine, stride), level) if mine.any() else Refined(one, threshold))
+        return refined
 
     def see(self, photo: np.ndarray) -> Tensor:
         """The head's logits for the photo at its `working_size`: (H, W, 3) uint8 → (1 or 2 + C, ⌈h/4⌉, ⌈w/4⌉) float32.
 
         Extract uses the same view at scale 1, so one backbone pass can serve both.
         """
+        return self.see_together([photo])[0]
+
+    def see_together(self, photos: Sequence[np.ndarray]) -> Tensor:
+        """`see` for photos of one size: (B, 1 or 2 + C, ⌈h/4⌉, ⌈w/4⌉) float32."""
         device = torch.device(self.device)
         amp = pick_amp(self.amp, device)
-        view = torch.from_numpy(np.array(resize(photo, working_size(photo.shape[:2], self.side))))
+        size = working_size((photos[0].shape[0], photos[0].shape[1]), self.side)
+        views = send_together([torch.from_numpy(np.array(resize(photo, size))) for photo in photos], device)
         with torch.inference_mode(), torch.autocast(device.type, amp, enabled=amp is not None):
-            x = self._network.backbone.normalisation.to_input(view[None].to(device), amp)
-            found = self._network.see(x)[0].float()
+            found = self._network.see(self._network.backbone.normalisation.to_input(views, amp)).float()
         return sparse_at(found)
 
 

@@ -30,8 +30,8 @@ _TOO_LARGE = "not enough memory to refine it"
 class Job:
     """One photo in the folder `images`, which is None if the seed has no photo.
 
-    `unchanged` checks whether the photo is still the one its scores were made from, if that is known.
-    Paths are built on demand, since they would take up most of the memory of 100,000 jobs.
+    `unchanged` checks whether the photo is still the one its scores were made from, if that is known. Paths are built
+    on demand, since they would take up most of the memory of 100,000 jobs.
     """
 
     outputs: Outputs
@@ -144,6 +144,24 @@ class Worked(NamedTuple):
     most: int
 
 
+class Read(NamedTuple):
+    """A photo and its scores; `inputs`: their identities for the manifest."""
+
+    job: Job
+    inputs: dict[str, Any]
+    photo: np.ndarray
+    scores: ScoreMap
+
+
+class Made(NamedTuple):
+    """A refined photo, not yet written."""
+
+    job: Job
+    inputs: dict[str, Any]
+    photo: np.ndarray
+    refined: Refined
+
+
 @dataclass
 class Work:
     """Settings and refiners, sent to each worker once; calling it with a batch of jobs writes their files.
@@ -160,16 +178,25 @@ class Work:
     own: Own | None = None
 
     def __call__(self, jobs: Sequence[Job]) -> Worked:
-        entries, read = [], []
-        for job in jobs:
-            try:
-                read.append((job, *self._read(job)))
-            except ImageError as error:
-                entries.append(failed(job, error.reason))
-            except MemoryError:
-                entries.append(failed(job, _TOO_LARGE))
-        made, self.most = halving(read, self.most, self._make)
-        return Worked(entries + made, self.most)
+        made = self.compute([self.read(job) for job in jobs])
+        return Worked([self.write(one) for one in made], self.most)
+
+    def read(self, job: Job) -> Read | Entry:
+        """The photo and its scores; or the manifest entry of a photo that cannot be read."""
+        try:
+            return Read(job, *self._read(job))
+        except (ImageError, MemoryError) as error:
+            return failed(job, error.reason if isinstance(error, ImageError) else _TOO_LARGE)
+
+    def compute(self, batch: Sequence[Read | Entry]) -> list[Made | Entry]:
+        """Refine what was read; entries stay, and come first."""
+        entries: list[Made | Entry] = [one for one in batch if not isinstance(one, Read)]
+        made, self.most = halving([one for one in batch if isinstance(one, Read)], self.most, self._make)
+        return entries + made
+
+    def write(self, made: Made | Entry) -> Entry:
+        """Write a photo's files; its manifest entry."""
+        return self._write(*made) if isinstance(made, Made) else made
 
     def _read(self, job: Job) -> tuple[dict[str, Any], np.ndarray, ScoreMap]:
         """Identities of photo and scores for the manifest, then the photo and the scores. Raises `ImageError`."""
@@ -185,8 +212,8 @@ class Work:
             raise ImageError(job.relative, TOUCHED)
         return {"photo": photo.to_json(), **inputs}, *pair
 
-    def _make(self, read: Sequence[tuple[Job, dict[str, Any], np.ndarray, ScoreMap]]) -> list[Entry]:
-        """Refine and write; if memory does not suffice even for a single photo, mark it as failed."""
+    def _make(self, read: Sequence[Read]) -> list[Made | Entry]:
+        """Refine; if memory does not suffice even for a single photo, mark it as failed."""
         jobs, inputs, photos, scores = zip(*read, strict=True)
         try:
             with memory_errors():
@@ -198,9 +225,9 @@ class Work:
             return [failed(jobs[0], _TOO_LARGE)]
         except ImageError as error:
             if len(read) > 1:
-                return [entry for one in read for entry in self._make([one])]
+                return [made for one in read for made in self._make([one])]
             return [failed(jobs[0], error.reason)]
-        return [self._write(*one) for one in zip(jobs, inputs, photos, found, strict=True)]
+        return [Made(*one) for one in zip(jobs, inputs, photos, found, strict=True)]
 
     def _write(self, job: Job, inputs: dict[str, Any], photo: np.ndarray, refined: Refined) -> Entry:
         if self.own is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -57,9 +57,19 @@ def write_page(
         out = _Counted(stream)
         thumbs = _Thumbs(page.panels, make_thumbs, out, budget - _TAIL, workers, advance)
         template = environment().get_template("page.html")
-        for piece in template.generate(**_context(page, path), thumbs=thumbs.islands()):
+        at = page.folders
+        folders = {"photo": at.photo, "scores": at.scores, "mask": at.mask, "truth": at.truth}
+        urls = {kind: folder_url(folder, path) for kind, folder in folders.items() if folder is not None}
+        for piece in template.generate(**_context(page, ["review.js"], folders=urls), thumbs=thumbs.islands()):
             out.write(piece)
     return Written(path, out.size, len(page.panels), thumbs.inside)
+
+
+def served_page(page: Page, live: Mapping[str, object]) -> bytes:
+    """`page` for a server, which draws the pictures and keeps what is said; `live` is what `live.js` reads."""
+    context = _context(page, ["review.js", "live.js"], live=live)
+    text = environment().get_template("page.html").render(**context, thumbs=())
+    return text.encode("utf-8", "backslashreplace")
 
 
 @dataclass
@@ -101,34 +111,36 @@ class _Thumbs:
             made.close()
 
 
-def _context(page: Page, path: Path) -> dict[str, object]:
-    style, script = asset("page.css"), asset("review.js") + asset("page.js")
+def _context(page: Page, scripts: Sequence[str], **meta: object) -> dict[str, object]:
+    style, script = asset("page.css"), "".join(map(asset, [*scripts, "page.js"]))
+    live = "live" in meta
+    sources = "img-src 'self'; connect-src 'self'" if live else "img-src data: file: 'self'"
     return {
         "page": page,
+        "live": live,
+        "policy": Markup(
+            f"default-src 'none'; {sources}; style-src '{digest(style)}'; script-src '{digest(script)}'; "
+            "base-uri 'none'; form-action 'none'"
+        ),
         "style": Markup(style),
         "script": Markup(script),
-        "style_hash": digest(style),
-        "script_hash": digest(script),
         "sorts": sorts(page),
         "failures": page.failures[:MOST_FAILURES],
         "present": present(page.panels),
         "colours": _colours(page.names),
-        "meta": _meta(page, path),
+        "meta": _meta(page) | meta,
         "rows": _rows(page.panels),
         "curve": Markup(page.curve),
         "confusion": Markup(page.confusion),
     }
 
 
-def _meta(page: Page, path: Path) -> dict[str, object]:
-    at = page.folders
-    folders = {"photo": at.photo, "scores": at.scores, "mask": at.mask, "truth": at.truth}
+def _meta(page: Page) -> dict[str, object]:
     return {
         "names": [printable(name) for name in page.names],
         "colours": _colours(page.names),
         "truth": page.with_truth,
         "run": _run(page),
-        "folders": {kind: folder_url(folder, path) for kind, folder in folders.items() if folder is not None},
     }
 
 

@@ -32,7 +32,19 @@ _REASONS = {
     errno.EISDIR: "a folder with this name exists",
     errno.ENAMETOOLONG: "the name is too long for the file system",
 }
-_HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+def place(boot: Path = Path("/proc/sys/kernel/random/boot_id"), ids: Path = Path("/proc/self/ns/pid")) -> str:
+    """Where process ids are unique: a container's are its own, even if it has another one's host name."""
+    facts = [socket.gethostname()]
+    with suppress(OSError):
+        facts.append(boot.read_text())
+    with suppress(OSError):
+        facts.append(str(ids.readlink()))
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:8]
+
+
+_HOST = place()
 _LEFTOVER = re.compile(r"\.pseudomask-([0-9a-f]{8})-(\d+)-\d+\.part")
 _FOREIGN_AGE = 24 * 3600.0  # seconds after which leftovers from other machines count as dead
 _count = itertools.count()
@@ -48,9 +60,8 @@ def atomic_write(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
     """
     temporary = _beside(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("xb") as stream:
+            with _created(temporary) as stream:
                 yield stream
                 stream.flush()
                 if durable:
@@ -64,6 +75,14 @@ def atomic_write(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
         if not _is_ours(error, path, temporary):
             raise
         raise write_error(path, error) from error
+
+
+def _created(path: Path) -> BinaryIO:
+    try:
+        return path.open("xb")
+    except FileNotFoundError:  # asking first would cost a network's file system as much as the file itself
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("xb")
 
 
 def atomic_text(path: Path, text: str, *, durable: bool = False) -> None:
@@ -127,7 +146,7 @@ def sweep_leftovers(folder: Path) -> int:
     """Remove the temporary files that dead runs left below `folder`, and return how many there were.
 
     Since processes may share an output folder, files of processes still running on this machine are kept, as are
-    files from other machines that are less than a day old.
+    files from other machines and containers, or from before a reboot, that are less than a day old.
     """
     removed = 0
     for where, _, names in os.walk(folder):

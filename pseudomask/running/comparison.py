@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from pseudomask.errors import RecordMismatch
@@ -10,6 +11,8 @@ from pseudomask.quoting import count
 from pseudomask.running.inputs import Inputs, Line
 from pseudomask.running.made import MadeFolder
 from pseudomask.running.manifest import DONE, Entry
+
+_ASKED, _THREADS = 64, 16
 
 
 @dataclass
@@ -77,13 +80,15 @@ def compare(
     """
     lines = {entry["key"]: Line.of(entry) for entry in made.lines()}
     found = Comparison(settings=settings)
+    asked = [key for key, entry in entries.items() if entry.get("status") == DONE and key in inputs.keys]
+    current = {} if settings else _current(made, inputs, [(key, lines[key]) for key in asked])
     for key, entry in entries.items():
         done = entry.get("status") == DONE
         if key not in inputs.keys:
             found.gone[key] = done
         elif done:
             line = lines[key]
-            if settings or not inputs.current(key, line, made.outputs(key).mask):
+            if settings or not current[key]:
                 found.changed[key] = key + line.suffix
             found.undated += line.photo is None and key not in found.changed
             found.others += key not in own
@@ -94,3 +99,16 @@ def compare(
             advice="add --prune to remove these masks, or choose another output folder",
         )
     return found
+
+
+def _current(made: MadeFolder, inputs: Inputs, lines: Sequence[tuple[str, Line]]) -> dict[str, bool]:
+    """Whether each mask is up to date. Threads ask, as each answer of a network's file system takes milliseconds."""
+
+    def ask(some: Sequence[tuple[str, Line]]) -> list[tuple[str, bool]]:
+        return [(key, inputs.current(key, line, made.outputs(key).mask)) for key, line in some]
+
+    parts = [lines[start : start + _ASKED] for start in range(0, len(lines), _ASKED)]
+    if len(parts) < 2:
+        return dict(ask(lines))
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return dict(pair for part in pool.map(ask, parts) for pair in part)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Protocol
 
 from pseudomask.errors import CollisionError
+from pseudomask.running.walking import identity_of
 
 MANIFEST = "manifest.jsonl"
 RECORD = "run.json"
@@ -91,13 +93,33 @@ def check_folders(images_dir: Path, out_dir: Path, *, what: str = "image") -> No
         )
 
 
+def files_below(folder: Path, *, broken: bool = False) -> Set[str]:
+    """Paths of all files below `folder`, from one listing of each folder; `broken`: also of links that lead nowhere."""
+    found, left, seen = set[str](), [str(folder)], set[tuple[int, int]]()
+    while left:
+        current = left.pop()
+        with suppress(OSError), os.scandir(current) as entries:
+            if (identity := identity_of(current)) in seen:  # a link leads back to it
+                continue
+            seen.add(identity)
+            for entry in entries:
+                if entry.is_dir():
+                    left.append(entry.path)
+                elif broken or not entry.is_symlink() or os.path.exists(entry.path):  # noqa: PTH110 - may be many
+                    found.add(entry.path)
+    return found
+
+
 def check_foreign(outputs: Iterable[Outputs]) -> None:
     """Raise `CollisionError` if a file that this run would write already exists.
 
     Only for new runs: once the folder has the run's record, a mask without a manifest line comes from the same run
     (which was killed before it could write the line) and may be overwritten.
     """
-    foreign = [path for one in outputs for path in (one.mask, one.scores, one.overlay) if os.path.lexists(path)]
+    outputs = list(outputs)
+    there = files_below(outputs[0].out, broken=True) if outputs else frozenset[str]()
+    paths = (path for one in outputs for path in (one.mask, one.scores, one.overlay)) if there else ()
+    foreign = [path for path in paths if str(path) in there]
     if foreign:
         more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
         raise CollisionError(

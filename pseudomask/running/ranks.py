@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pseudomask.errors import PseudomaskError, UsageError
+from pseudomask.errors import PseudomaskError, UsageError, error_from_json, error_to_json
 from pseudomask.running.reporter import Reporter, SilentReporter
 from pseudomask.running.signals import Stop
 
@@ -55,7 +55,7 @@ class Ranks:
         return self.world == 1
 
     def share(self, items: Sequence[Item]) -> Sequence[Item]:
-        """Every world-th item from the rank-th on; each item belongs to exactly one process."""
+        """Every world-th item from the rank-th on, for steps that all take together; see also `claims`."""
         return items if self.alone else items[self.rank :: self.world]
 
     def anew(self, overwrite: bool) -> bool:
@@ -70,19 +70,28 @@ class Ranks:
         """The label of a progress bar that counts only this process's share."""
         return text if self.alone else f"{text}, process {self.rank} of {self.world}"
 
+    def common_label(self, text: str) -> str:
+        """The label of one that counts what all processes have done (`claims.Tally`)."""
+        return text if self.alone else f"{text}, {self.world} processes"
+
     def fresh(self) -> str:
         """An unused name in the store; all processes get the same one, because they ask in the same order."""
         return str(next(self._count))
 
-    def gather(self, data: bytes, stop: Stop | None = None) -> list[bytes]:
-        """Wait for all processes and return their data by rank; only this process's own once `stop` is requested."""
+    def gather(
+        self, data: bytes, stop: Stop | None = None, meanwhile: Callable[[], object] = lambda: None
+    ) -> list[bytes]:
+        """Wait for all processes and return their data by rank; only this process's own once `stop` is requested.
+
+        `meanwhile` is called again and again while this process waits.
+        """
         if self.alone:
             return [data]
         name = self.fresh()
-        with _connection_errors_in_one_line():
+        with connection_errors_in_one_line():
             self.store.set(f"{name}/{self.rank}", zlib.compress(data, 1).hex())  # the store takes text
             keys = [f"{name}/{rank}" for rank in range(self.world)]
-            if not _until(lambda: self.store.check(keys), stop):
+            if not _until(lambda: self.store.check(keys), stop, meanwhile):
                 return [data]
             found = [zlib.decompress(bytes.fromhex(self.store.get(key).decode())) for key in keys]
             self.store.add(f"{name}/seen", 1)
@@ -98,16 +107,36 @@ class Ranks:
         data = self.gather(json.dumps(value).encode() if self.first else b"", stop)[0]
         return json.loads(data) if data else value
 
-    def wait(self, stop: Stop | None = None) -> None:
+    def by_first(self, make: Callable[[], Any], stop: Stop | None = None) -> Any:
+        """What `make` returns in rank 0, the only one that calls it; it must be plain JSON. None once stopped.
+
+        If it raises a `PseudomaskError` there, the same error is raised in all processes.
+        """
+        if self.alone:
+            return make()
+        if not self.first:
+            told = self.broadcast(None, stop) or {"made": None}
+            if "failed" in told:
+                raise error_from_json(told["failed"])
+            return told["made"]
+        try:
+            made = make()
+        except PseudomaskError as error:
+            self.broadcast({"failed": error_to_json(error)}, stop)
+            raise
+        self.broadcast({"made": made}, stop)
+        return made
+
+    def wait(self, stop: Stop | None = None, meanwhile: Callable[[], object] = lambda: None) -> None:
         """Wait until all processes have arrived or `stop` is requested."""
-        self.gather(b"", stop)
+        self.gather(b"", stop, meanwhile)
 
     @cached_property
     def store(self) -> Store:
         """torchrun's store at MASTER_ADDR and MASTER_PORT, with a key prefix that only these processes use."""
         from torch import distributed
 
-        with _connection_errors_in_one_line():
+        with connection_errors_in_one_line():
             store, *_ = next(distributed.rendezvous("env://"))
             return distributed.PrefixStore(agree_on_prefix(store, self.rank, self.world), store)
 
@@ -160,17 +189,19 @@ def _number(name: str, default: int) -> int:
     return int(text)
 
 
-def _until(true: Callable[[], bool], stop: Stop | None) -> bool:
+def _until(true: Callable[[], bool], stop: Stop | None, meanwhile: Callable[[], object] = lambda: None) -> bool:
     """Wait in Python, because a process waiting inside the store would receive no signals."""
     while not true():
         if stop is not None and stop.requested:
             return False
+        meanwhile()
         time.sleep(_POLL)
     return True
 
 
 @contextmanager
-def _connection_errors_in_one_line() -> Iterator[None]:
+def connection_errors_in_one_line() -> Iterator[None]:
+    """Errors of the store as a `PseudomaskError`."""
     try:
         yield
     except (RuntimeError, ValueError) as error:

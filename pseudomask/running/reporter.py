@@ -21,7 +21,10 @@ class Progress(Protocol):
 
 
 class Reporter(Protocol):
-    """Receives messages; the command line shows them on stderr."""
+    """Receives messages; the command line shows them on stderr.
+
+    Optional: `data(text)`, a line that programs read while the verb goes on; without it, `info` gets that line.
+    """
 
     def info(self, text: str) -> None:
         """Show a line worth knowing (the device used, the number of images found)."""

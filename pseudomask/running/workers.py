@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import multiprocessing as mp
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
@@ -39,21 +40,27 @@ class _Worker:
 
 
 def run_jobs(
-    work: Callable[[Job], Result], jobs: Sequence[Job], workers: int, stop: Stop
+    work: Callable[[Job], Result],
+    jobs: Sequence[Job],
+    workers: int,
+    stop: Stop,
+    order: Iterable[int] | None = None,
 ) -> Iterator[tuple[int, Result | Lost]]:
     """Yield (position, result) for each job as it finishes; with 0 workers, in this process and in order.
+
+    `order`: the positions of the jobs to run, each taken when a worker is ready for it; by default all.
 
     `work`, jobs and results must be picklable. Workers are spawned rather than forked, so that they copy no threads
     or locks of this process, and compute with one thread each. Once `stop` is requested, no further
     job is started. Exceptions in `work` are raised here and end all jobs.
     """
     if workers < 1 or not jobs:
-        for position, job in enumerate(jobs):
+        for position in range(len(jobs)) if order is None else order:
             if stop.requested:
                 return
-            yield position, work(job)
+            yield position, work(jobs[position])
         return
-    pool = _Pool(work, jobs, min(workers, len(jobs)), stop)
+    pool = _Pool(work, jobs, min(workers, len(jobs)), stop, range(len(jobs)) if order is None else order)
     try:
         yield from pool.results()
     finally:
@@ -61,9 +68,11 @@ def run_jobs(
 
 
 class _Pool(Generic[Job, Result]):
-    def __init__(self, work: Callable[[Job], Result], jobs: Sequence[Job], count: int, stop: Stop) -> None:
+    def __init__(
+        self, work: Callable[[Job], Result], jobs: Sequence[Job], count: int, stop: Stop, order: Iterable[int]
+    ) -> None:
         self.work, self.jobs, self.stop = work, jobs, stop
-        self.next = 0
+        self.order, self.next = iter(order), list[int]()  # `next`: positions taken, but not handed out yet
         self.context = mp.get_context("spawn")
         self.workers: list[_Worker] = []
         try:
@@ -103,14 +112,15 @@ class _Pool(Generic[Job, Result]):
         """Send the worker its next job, or end it if there is none."""
         worker.ready, worker.position = True, None
         try:
-            if self.next < len(self.jobs) and not self.stop.requested:
-                worker.position, self.next = self.next, self.next + 1
+            if self._more():
+                worker.position = self.next.pop()
                 worker.link.send(self.jobs[worker.position])
                 return
             worker.link.send(None)
         except OSError:  # it died between two jobs, as the next `recv` will show; nothing is lost
             if worker.position is not None:
-                self.next, worker.position = worker.position, None
+                self.next.append(worker.position)
+                worker.position = None
             return
         self.workers.remove(worker)
         worker.process.join()
@@ -124,8 +134,14 @@ class _Pool(Generic[Job, Result]):
             raise PseudomaskError(f"{COULD_NOT_START} ({_cause(worker.process.exitcode)})")
         if worker.position is not None:
             yield worker.position, Lost(f"its worker process died ({_cause(worker.process.exitcode)})")
-        if self.next < len(self.jobs) and not self.stop.requested:
+        if self._more():
             self._start()
+
+    def _more(self) -> bool:
+        """Whether there is another job to hand out."""
+        if not self.next and not self.stop.requested:
+            self.next.extend(islice(self.order, 1))
+        return bool(self.next) and not self.stop.requested
 
     def close(self) -> None:
         """Kill all workers; their jobs are lost."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pseudomask.data.pixels import resize, with_long_side
+from pseudomask.data.pixels import resize, resize_together, with_long_side
 from pseudomask.extracting.photos import Photo, reduction
+from pseudomask.extracting.transfers import Fetched, send_together
 from pseudomask.networks.segmenter import Segmenter, likeliest
 from pseudomask.running.halving import halving_on
 from pseudomask.running.reporter import Reporter
@@ -23,12 +25,36 @@ THRESHOLD = 0.5
 Tagged = tuple[Photo, tuple[int, ...] | None]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Segmented:
-    """A photo's scores (`Made`)."""
+    """A photo's scores (`Made`), perhaps still on their way from the device.
 
-    scores: ScoreMap
+    Attributes:
+        shares: each class's share of the probability that it and the background have, (C, h, w).
+        tags: the only classes that can appear, if known.
+    """
+
+    shares: Fetched
+    size: tuple[int, int]
+    stride: int
+    bits: Bits
+    tags: tuple[int, ...] | None
     found: None = None
+
+    @cached_property
+    def scores(self) -> ScoreMap:
+        """Waits until the device has made them."""
+        shares, tags = self.shares.get(), self.tags
+        if tags is None:
+            best, winner = shares.max(0)
+            won = tuple(winner[best > THRESHOLD].unique().tolist())
+            shown = np.unique(quantise(self._map(shares, won), self.bits).mask(THRESHOLD))
+            tags = tuple(int(label) - 1 for label in shown if label)
+        return self._map(shares, tags)
+
+    def _map(self, shares: Tensor, classes: Sequence[int]) -> ScoreMap:
+        values = shares[list(classes)].clamp(0, 1).numpy()
+        return ScoreMap(tuple(c + 1 for c in classes), values, self.size, self.stride)
 
 
 @dataclass
@@ -61,34 +87,31 @@ class SegmentEngine:
         return done
 
     def _make(self, pairs: Sequence[Tagged]) -> list[Segmented]:
-        pixels = torch.stack([self._enlarged(photo.views[0]) for photo, _ in pairs])
+        pixels = self._enlarged(send_together([photo.views[0] for photo, _ in pairs], self.device))
         seen = (int(pixels.shape[1]), int(pixels.shape[2]))
         cells = in_tiles(pixels, self._see, tile=self.tile, overlap=self.overlap)
         return [self._scores(cells[i : i + 1], seen, *pair) for i, pair in enumerate(pairs)]
 
-    def _enlarged(self, view: Tensor) -> Tensor:
-        """A view that is smaller than the photos of the training, at their size."""
-        size = (int(view.shape[0]), int(view.shape[1]))
-        return (
-            view if max(size) >= self.side else torch.from_numpy(resize(view.numpy(), with_long_side(size, self.side)))
-        )
+    def _enlarged(self, views: Tensor) -> Tensor:
+        """Views that are smaller than the photos of the training, at their size: uint8 (B, h, w, 3)."""
+        size = (int(views.shape[1]), int(views.shape[2]))
+        if max(size) >= self.side:
+            return views
+        size = with_long_side(size, self.side)
+        if views.device.type != "cpu":
+            return resize_together(views, size)
+        return torch.stack([torch.from_numpy(resize(view.numpy(), size)) for view in views])
 
     def _see(self, pixels: Tensor) -> Tensor:
-        return likeliest(self.network, pixels.to(self.device), self.amp)
+        return likeliest(self.network, pixels, self.amp)
 
     def _scores(self, cells: Tensor, seen: tuple[int, int], photo: Photo, tags: tuple[int, ...] | None) -> Segmented:
         """Each class's share of the probability that it and the background have: above 0.5 it is the likelier one."""
         stride = self.stride * reduction(photo.size, self.max_side)
         likely = at_grid(cells, seen=seen, size=photo.size, stride=stride)[0]
         shares = likely[1:] / (likely[1:] + likely[:1]).clamp_min(1e-12)
-        if tags is None:
-            best, winner = shares.max(0)
-            won = tuple(winner[best > THRESHOLD].unique().tolist())
-            shown = np.unique(quantise(_map(shares, won, photo, stride), self.bits).mask(THRESHOLD))
-            tags = tuple(int(label) - 1 for label in shown if label)
-        return Segmented(_map(shares, tags, photo, stride))
-
-
-def _map(shares: Tensor, classes: Sequence[int], photo: Photo, stride: int) -> ScoreMap:
-    values = shares[list(classes)].clamp(0, 1).cpu().numpy()
-    return ScoreMap(tuple(c + 1 for c in classes), values, photo.size, stride)
+        made = Segmented(Fetched(shares), photo.size, stride, self.bits, tags)
+        if self.device.type == "cpu":
+            _ = made.scores  # the maps of classes that are not there take up memory, and nothing is gained by waiting
+            made.shares = Fetched(shares[:0])
+        return made

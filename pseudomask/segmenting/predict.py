@@ -10,7 +10,8 @@ import torch
 
 from pseudomask.config import PredictConfig
 from pseudomask.config.roles import deciding
-from pseudomask.data.collection import Collection, align_tags, collect, report_ignored, report_labels
+from pseudomask.data.collected import collect_once
+from pseudomask.data.collection import Collection, align_tags, report_ignored, report_labels
 from pseudomask.data.images import ImagePaths, PassedOver
 from pseudomask.data.reading import Reading
 from pseudomask.data.survey import recorded_config, settle
@@ -180,14 +181,14 @@ def make_plan(config: PredictConfig, reporter: Reporter) -> PredictPlan:
         raise UsageError("predict needs a segmentation network; give --weights RUN/weights.safetensors from train-seg")
     weights = config.weights
     network, card = load_segmenter(weights)
-    collection = align_tags(collect(config.images, config, exclude=config.out), card.classes)
+    collection = align_tags(collect_once(config.images, config, ranks(), exclude=config.out), card.classes)
     outputs = plan_outputs(collection.items, config.images, config.out)
     device = pick_device(config.device)
     report_ignored(collection, reporter)
     if collection.tags is not None:
         report_labels(collection, reporter, "all classes are possible in them")
     earlier = None if config.overwrite else recorded_config(config.out)
-    config, reading = settle(config, collection.items, reporter, recorded=earlier)
+    config, reading = settle(config, collection.items, reporter, recorded=earlier, team=ranks())
     side = int(card.segmenter.get("side", 0)) if config.side is None else config.side
     name = card.segmenter["network"]
     reporter.info(f"{count(len(collection.items), 'photo')}, {name} of {weights.name} on {device}")

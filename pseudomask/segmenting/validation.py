@@ -12,12 +12,14 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from pseudomask.data.decoding import decode
 from pseudomask.data.pixels import resize, with_long_side
 from pseudomask.data.reading import Reading
 from pseudomask.errors import ImageError, UsageError
+from pseudomask.extracting.transfers import Fetched, send
 from pseudomask.masks import load_mask
 from pseudomask.measuring.confusion import Confusion
 from pseudomask.measuring.counting import in_order
@@ -101,28 +103,37 @@ def validate_masks(
     """Measure on whole photos with a long side of `side` pixels; None if none can be read."""
     was_training = network.training
     network.eval()
-    confusion, loss, pixels, read = Confusion(len(classes) + 1), 0.0, 0, 0
+    confusion, losses, pixels = Confusion(len(classes) + 1), list[Tensor](), 0
+    before: tuple[Fetched, np.ndarray] | None = None  # counted while the device computes the next
     pairs = list(zip(paths, masks, strict=True))
     one_pair = partial(_pair, side=side, classes=len(classes), reading=reading)
     for found in in_order(one_pair, pairs, workers + 1 if workers else 0, lower_thread_priority):
         if found is None:
             continue
         image, labels = found
-        x = network.backbone.normalisation.to_input(torch.from_numpy(image)[None].to(device), amp)
+        x = network.backbone.normalisation.to_input(send(torch.from_numpy(image)[None], device), amp)
         with torch.autocast(device.type, amp, enabled=amp is not None):
             logits = network(x).float()
-        truth = torch.from_numpy(labels)[None].long().to(device)
-        loss += float(F.cross_entropy(logits, truth, ignore_index=IGNORED, reduction="sum"))
-        pixels += int((truth != IGNORED).sum())
-        prediction = logits[0].argmax(0).to(torch.int32).cpu().numpy()
-        confusion.update(prediction, np.where(labels == IGNORED, _IGNORE, labels), _IGNORE)
-        read += 1
+        truth = send(torch.from_numpy(labels)[None].long(), device)
+        losses.append(F.cross_entropy(logits, truth, ignore_index=IGNORED, reduction="sum"))
+        pixels += int((labels != IGNORED).sum())
+        now = Fetched(logits[0].argmax(0).to(torch.int32)), labels
+        _count(confusion, before)
+        before = now
+    _count(confusion, before)
     network.train(was_training)
-    if not read:
+    if not losses:
         return None
+    loss = sum(torch.stack(losses).tolist())
     values = confusion.measures().iou.tolist()
     iou = {name: v for name, v in zip(("background", *classes), values, strict=True) if not math.isnan(v)}
-    return MaskValidation(loss / max(pixels, 1), iou, read, of, len(classes) + 1)
+    return MaskValidation(loss / max(pixels, 1), iou, len(losses), of, len(classes) + 1)
+
+
+def _count(confusion: Confusion, one: tuple[Fetched, np.ndarray] | None) -> None:
+    if one is not None:
+        prediction, labels = one
+        confusion.update(prediction.get().numpy(), np.where(labels == IGNORED, _IGNORE, labels), _IGNORE)
 
 
 def _pair(

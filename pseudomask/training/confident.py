@@ -56,18 +56,29 @@ def confident_labels(
 
 @dataclass(frozen=True)
 class LabelWork:
-    """Write the labels of one photo, in a worker. Returns "" or the problem."""
+    """Write the labels of one photo, in a worker. Returns "" or the problem.
+
+    Attributes:
+        teacher: refines the scores, with the background `threshold`, before they are cut; the two thresholds then
+            follow from its own.
+    """
 
     classes: int
     foreground: float
     background: float
     refiner: Refiner | None
+    teacher: Refiner | None = None
+    threshold: float = 0.0
 
     def __call__(self, job: Job) -> str:
         try:
             photo, scores = read_pair(job, self.classes, max_pixels=MAX_PIXELS, allow_truncated=False)
             with memory_errors():
-                labels = confident_labels(photo, scores, self.foreground, self.background, self.refiner)
+                above, below = self.foreground, self.background
+                if self.teacher is not None:
+                    scores, level = self.teacher.refine(photo, scores, self.threshold)
+                    above, below = confident_thresholds(level)
+                labels = confident_labels(photo, scores, above, below, self.refiner)
         except ImageError as error:
             return error.reason
         except OUT_OF_MEMORY:

@@ -1,4 +1,4 @@
-"""What `train-affinity` does first: seeds made on the way, taken up where they stand, and how long the rest takes."""
+"""What `train-affinity` and `calibrate` do first: seeds made on the way, and how long the rest takes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from pseudomask.config import ExtractConfig, TrainAffinityConfig
+from pseudomask.config import CalibrateConfig, ExtractConfig, TrainAffinityConfig
 from pseudomask.config.common import LabelOptions
 from pseudomask.config.settings import settings
 from pseudomask.data.survey import recorded_config
@@ -24,13 +24,13 @@ from pseudomask.running.reporter import Reporter
 _SHARED = {one.name for one in fields(LabelOptions)} | {"images", "weights", "device", "amp", "workers", "dry_run"}
 
 
-def make_seeds(config: TrainAffinityConfig, reporter: Reporter) -> ExtractResult:
-    """Make what SEEDS lacks: with the settings of the run that is there, else the usual ones without refiners.
+def make_seeds(config: TrainAffinityConfig | CalibrateConfig, seeds: Path, reporter: Reporter) -> ExtractResult:
+    """Make what the folder `seeds` lacks: with the settings of the run there, else the usual ones without refiners.
 
     Raises what `extract` raises.
     """
-    own = {name: getattr(config, name) for name in _SHARED} | {"out": config.seeds}
-    recorded = recorded_config(config.seeds)
+    own = {name: getattr(config, name) for name in _SHARED} | {"out": seeds}
+    recorded = recorded_config(seeds)
     begun = {"refine": ("none",)} if recorded is None else _settings(recorded)
     return extract(ExtractConfig(**begun | own), reporter)
 

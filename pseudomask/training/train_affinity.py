@@ -109,7 +109,7 @@ def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None
     lead = team.once(reporter)
     check_folders(config.seeds, config.run, what="seeds'")
     if config.labels is not None:
-        made = make_seeds(config, reporter)
+        made = make_seeds(config, config.seeds, reporter)
         if made.exit_code >= 128:
             return TrainingResult(None, {}, exit_code=made.exit_code)
         if config.dry_run and made.pending:
@@ -176,7 +176,7 @@ def train_affinity(config: TrainAffinityConfig, reporter: Reporter | None = None
         source=source,
         build=build,
         base_card=card,
-        prepare=partial(_label, work, jobs, workers, team.anew(config.overwrite), reporter),
+        prepare=partial(label, work, jobs, workers, team.anew(config.overwrite), reporter),
         crops=partial(LabelledCrops, paths(split.training), [job.outputs.mask for job in jobs]),
         earlier={"weights.seeds_hash": seeds.hash_before},
     )
@@ -218,7 +218,7 @@ def _current(job: Job) -> bool:
     return older(job.scores, job.outputs.mask) and (job.unchanged is None or job.unchanged(job.photo))
 
 
-def _label(
+def label(
     work: LabelWork,
     jobs: Sequence[Job],
     workers: int,

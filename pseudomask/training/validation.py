@@ -17,6 +17,7 @@ from pseudomask.data.decoding import decode
 from pseudomask.data.pixels import resize, with_long_side
 from pseudomask.data.reading import AS_IT_COMES, Reading
 from pseudomask.errors import ImageError
+from pseudomask.extracting.transfers import send
 from pseudomask.measuring.average_precision import (
     average_precision,
     best_f1_threshold,
@@ -31,7 +32,6 @@ from pseudomask.training.losses import classification_loss
 
 MAX_SIDE = 640
 """Photos are used whole, downscaled to at most this long side, as `extract` does at scale 1."""
-
 
 LEAST_CONFIDENCE = 0.3
 """Lower limit of tag thresholds, however few photos they are chosen on."""
@@ -216,14 +216,14 @@ def validate(
     for i, image in enumerate(in_order(whole, paths, threads, lower_thread_priority)):
         if image is None:
             continue
-        x = network.backbone.normalisation.to_input(image[None].to(device), amp)  # (1, 3, h, w)
+        x = network.backbone.normalisation.to_input(send(image[None], device), amp)  # (1, 3, h, w)
         with torch.autocast(device.type, amp, enabled=amp is not None):
-            rows.append(network(x).float().cpu()[0])
+            rows.append(network(x).float()[0])
         kept.append(i)
     network.train(was_training)
     if not rows:
         return None
-    logits, truth = torch.stack(rows), tags[kept]
+    logits, truth = torch.stack(rows).cpu(), tags[kept]  # fetched at once: a GPU need not wait for each photo
     loss = classification_loss(logits, torch.from_numpy(truth)).item()
     if not math.isfinite(loss):  # as for any non-finite logit
         return Validation(math.nan, {}, (0.5,) * len(classes))

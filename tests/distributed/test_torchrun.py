@@ -92,6 +92,6 @@ def test_the_command_line_tells_once(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["done"] == 5
     assert done.stderr.count("5 photos, cpmc with w.safetensors on cpu") == 1
-    assert re.findall(r"extracting, process 0 of 2: 3/3 images", done.stderr)
+    assert re.findall(r"extracting, 2 processes: 5/5 images", done.stderr), "what all have done"
     assert "process 1" not in done.stderr
     assert len((tmp_path / "out" / MANIFEST).read_text().splitlines()) == 5

@@ -106,6 +106,24 @@ def files(tmp_path: Path) -> list[Path]:
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # Python 3.12 and a fork
+@pytest.mark.parametrize("workers", [0, 1])
+def test_photos_that_the_device_resizes_are_sent_once(files: list[Path], workers: int) -> None:
+    """But not those that are larger than `max_side`, of which less than all is sent."""
+    data = Photos(
+        files, [2, 1, 0], scales=(0.5, 2.0), max_side=30, max_pixels=10**6, allow_truncated=False, keep_whole=True,
+        to_scale=True,
+    )  # fmt: skip
+    thin, broken, plain = load(data, workers=workers, device=torch.device("cpu"))
+    assert plain.to_scale
+    assert [tuple(view.shape) for view in plain.views] == [(21, 30, 3)]
+    assert plain.whole is not None
+    assert np.shares_memory(plain.whole, plain.views[0].numpy())
+    assert broken.problem
+    assert not thin.to_scale
+    assert [tuple(view.shape) for view in thin.views] == [(1, 15, 3), (2, 60, 3)]
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # Python 3.12 and a fork
 def test_photos_have_a_view_each_scale(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     data = Photos(
         files,

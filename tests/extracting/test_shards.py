@@ -1,16 +1,18 @@
-"""Each process has whole batches, and all together have those of one process alone."""
+"""The processes share whole batches, those of one process alone."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import tiny
 import torch
+from torch.distributed import HashStore
 
 from pseudomask.extracting.photos import Photo, Photos, batches, header_size, windowed
-from pseudomask.extracting.shards import as_planned, own_batches
+from pseudomask.extracting.shards import as_planned, plan_batches
 from pseudomask.running.ranks import Ranks
 
 SCALES, MAX_SIDE = (0.5, 0.3), 60
@@ -31,25 +33,21 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def of_all(paths: Sequence[Path], indices: Sequence[int], world: int) -> list[list[list[int]]]:
-    """By rank. The processes plan in turn, and again once all have told what they read."""
-    told: dict[int, bytes] = {}
-
-    class Told(Ranks):
-        def gather(self, data: bytes, stop: object = None) -> list[bytes]:
-            told[self.rank] = data
-            return [told[rank] for rank in range(self.world)] if len(told) == self.world else []
+    """What each process plans; threads stand for them."""
+    store = HashStore()
 
     def plan(rank: int) -> list[list[int]]:
-        return own_batches(paths, indices, 4, scales=SCALES, max_side=MAX_SIDE, team=Told(rank, world))
+        team = Ranks(rank, world)
+        team.__dict__["store"] = store
+        return plan_batches(paths, indices, 4, scales=SCALES, max_side=MAX_SIDE, team=team)
 
-    for rank in range(world):
-        plan(rank)
-    return [plan(rank) for rank in range(world)]
+    with ThreadPoolExecutor(world) as pool:
+        return list(pool.map(plan, range(world)))
 
 
 @pytest.mark.parametrize("window", [9, 2048])
 @pytest.mark.parametrize("world", [2, 3])
-def test_the_batches_of_one_process_dealt_out(
+def test_all_plan_the_batches_of_one_process(
     paths: list[Path], world: int, window: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pseudomask.extracting.photos.WINDOW", window)
@@ -60,9 +58,7 @@ def test_the_batches_of_one_process_dealt_out(
     alone = [[one.index for one in batch] for batch in batches(photos, 4)]
     assert [7] in alone
     assert max(map(len, alone)) == 4
-    shared = of_all(paths, indices, world)
-    for rank in range(world):
-        assert shared[rank] == alone[rank::world]
+    assert of_all(paths, indices, world) == [alone] * world
 
 
 def test_photos_come_in_any_order_and_leave_as_planned() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from pseudomask.networks.backbones import make_backbone, resnet_folding
+from pseudomask.networks.backbones import fused_calls, make_backbone, resnet_folding
 from pseudomask.networks.backbones.backbone import Backbone
 from pseudomask.networks.backbones.resnet_folding import FoldedConv
 from pseudomask.networks.edges import EdgeNetwork, boundaries
@@ -48,7 +48,7 @@ def test_all_stages_are_as_before(
     name: str, style: str, stride: int, fused: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not fused:
-        monkeypatch.setattr(resnet_folding, "_fused_calls_work", lambda *_: False)
+        monkeypatch.setattr(resnet_folding, "calls_for", lambda *_: None)
     plain = backbone(name, style, stride)
     x = torch.randn(2, 3, 65, 98)
     with torch.inference_mode():
@@ -69,19 +69,22 @@ def test_this_machine_fuses() -> None:
         pytest.skip("torch was built without oneDNN")
     folded = backbone("resnet18")
     folded.fold()
-    assert all(module.fused for module in folded.modules() if isinstance(module, FoldedConv))
+    assert all(module.fused is not None for module in folded.modules() if isinstance(module, FoldedConv))
 
 
 def test_calls_that_are_wrong_or_gone_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    def wrong(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, *more: object) -> torch.Tensor:
+    def wrong(self: object, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, *more: object) -> torch.Tensor:
         return torch.nn.functional.conv2d(x, weight, bias, padding=1)  # its ReLU is missing
 
     def gone(*arguments: object) -> torch.Tensor:
         raise AttributeError
 
-    for call in (wrong, gone):
-        monkeypatch.setattr(resnet_folding, "_fused", call)
-        assert not resnet_folding._fused_calls_work(torch.device("cpu"), None)
+    def unable(*arguments: object) -> None:
+        return None
+
+    for call in (wrong, gone, unable):
+        monkeypatch.setattr(fused_calls.OneDnn, "run", call)
+        assert fused_calls.calls_for(torch.device("cpu"), None, FoldedConv) is None
 
 
 def test_a_network_for_maps_makes_the_same_logits() -> None:

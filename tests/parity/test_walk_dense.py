@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pseudomask.refining.walk import random_walk
+from pseudomask.refining.transitions import random_walk
 
 
 def straight(y: int, x: int) -> list[tuple[int, int]]:

@@ -10,7 +10,7 @@ import pytest
 from pseudomask.config import CrfOptions
 from pseudomask.errors import MissingExtra, UsageError
 from pseudomask.refining import crf_engines
-from pseudomask.refining.crf import PRESETS, Crf, CrfSettings, as_scores, energies, one_hot, shares
+from pseudomask.refining.crf import MANY, PRESETS, Crf, CrfSettings, as_scores, energies, one_hot, shares
 from pseudomask.refining.crf_engines import pick_engine
 from pseudomask.scores import ScoreMap, quantise
 
@@ -75,6 +75,23 @@ def test_large_photos_are_reduced() -> None:
     assert (whole.stride, half.stride) == (1, 2)
     assert half.size == truth.shape
     assert (half.mask(0.5) == whole.mask(0.5)).mean() > 0.97
+
+
+def test_a_photo_of_very_many_labels_is_seen_coarser() -> None:
+    """25 tags as ever; with more, labels times pixels stay those of 25, and so do time and memory."""
+    photo, _ = photo_and_truth(60, 80)
+    blocks = np.random.default_rng(0).random((100, 5, 5)).astype(np.float32)
+    values = np.kron(blocks, np.ones((1, 12, 16), np.float32))
+    strides = {}
+    for tags in (25, 26, 100):
+        found, level = Crf.of(CrfOptions()).refine(
+            photo, ScoreMap(tuple(range(1, tags + 1)), values[:tags], (60, 80), 1), 0.3
+        )
+        strides[tags] = found.stride
+        assert found.size == (60, 80)
+        assert (found.mask(level) == values[:tags].argmax(0) + 1).mean() > 0.5
+    assert strides == {25: 1, 26: 2, 100: 2}
+    assert (MANY * 60 * 80) >= 101 * 20 * 27
 
 
 def test_energies_of_labels() -> None:

@@ -15,10 +15,12 @@ from planted import blurred
 from pseudomask.config import CrfOptions
 from pseudomask.networks.backbones import make_backbone
 from pseudomask.networks.edges import EdgeNetwork
+from pseudomask.refining import walk as walks
 from pseudomask.refining.crf import Crf
 from pseudomask.refining.mean_field import pairwise, position_features
 from pseudomask.refining.pamr import Pamr
-from pseudomask.refining.walk import Walk, random_walk
+from pseudomask.refining.transitions import random_walk
+from pseudomask.refining.walk import Walk
 from pseudomask.scores import ScoreMap
 
 
@@ -61,6 +63,8 @@ def test_crf_and_pamr(kind: str, together: int) -> None:
 def test_walk(monkeypatch: pytest.MonkeyPatch) -> None:
     """The boundary network too: its weights are there, and so must be what it is given."""
     monkeypatch.setattr(torch, "autocast", lambda *args, **settings: nullcontext())
+    monkeypatch.setattr(walks, "send", lambda tensor, device: tensor.to(device))  # pinned memory cannot be acted
+    monkeypatch.setattr(walks, "send_together", lambda tensors, device: torch.stack(tensors).to(device))
     torch.manual_seed(0)
     network = EdgeNetwork(make_backbone(tiny.NARROW)).eval()
     [photo, _], [scores, _] = photos()

@@ -24,7 +24,8 @@ from pseudomask.networks.edges import EdgeNetwork
 from pseudomask.refining.grid import scaled
 from pseudomask.refining.paths import affinities, highest_points, pad, steps, way
 from pseudomask.refining.refine import refine
-from pseudomask.refining.walk import Walk, chebyshev_weights, power_of, random_walk, threshold_of, transition
+from pseudomask.refining.transitions import chebyshev_weights, random_walk, transition
+from pseudomask.refining.walk import Walk, power_of, threshold_of
 from pseudomask.scores import ScoreMap
 
 

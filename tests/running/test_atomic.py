@@ -157,3 +157,22 @@ def test_the_temporary_name_is_one_that_sweep_knows(tmp_path: Path) -> None:
     with atomic_write(tmp_path / "m"):
         (temporary,) = names(tmp_path)
     assert re.fullmatch(atomic._LEFTOVER, temporary)
+
+
+def test_containers_of_one_host_name_do_not_take_each_other_for_dead(tmp_path: Path) -> None:
+    """Their process ids mean nothing to each other, nor do those from before a reboot."""
+    boot, ids = tmp_path / "boot", tmp_path / "ids"
+    boot.write_text("1")
+    ids.symlink_to("pid:[1]")
+    first = atomic.place(boot, ids)
+    assert atomic.place(boot, ids) == first
+    ids.unlink()
+    ids.symlink_to("pid:[2]")
+    other = atomic.place(boot, ids)
+    boot.write_text("2")
+    assert len({first, other, atomic.place(boot, ids)}) == 3
+    assert re.fullmatch(atomic._LEFTOVER, f".pseudomask-{other}-1-0.part")
+    theirs = tmp_path / f".pseudomask-{other}-999999999-0.part"
+    theirs.touch()
+    assert sweep_leftovers(tmp_path) == 0
+    assert theirs.exists()

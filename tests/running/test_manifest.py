@@ -137,3 +137,55 @@ def test_two_processes_lose_no_line_even_while_one_compacts(manifest: Manifest) 
     writers = [subprocess.Popen([sys.executable, "-c", code, str(manifest.path), name]) for name in "ab"]
     assert [writer.wait() for writer in writers] == [0, 0]
     assert manifest.load().keys() == {f"{name}{n}" for name in "ab" for n in range(150)}
+
+
+def test_parts_are_read_and_merged_to_the_bytes_of_one_file(tmp_path: Path) -> None:
+    straight, whole = Manifest(tmp_path / "1"), Manifest(tmp_path / "2")
+    parts = [Manifest(whole.path, apart=True) for _ in range(2)]
+    for i, key in enumerate("abcd"):
+        straight.append({"key": key, "status": "done"})
+        parts[i % 2].append({"key": key, "status": "done"})
+    assert not whole.path.exists(), "nobody waits for its lock"
+    assert whole.load() == straight.load()
+    whole.merge()
+    assert whole.load() == straight.load()
+    assert not whole.path.exists(), "parts in use stay"
+    for part in parts:
+        part.close()
+    for one in (straight, whole):
+        one.compact("abcd")
+    assert whole.path.read_bytes() == straight.path.read_bytes()
+    assert not whole.parts.exists()
+
+
+def test_a_killed_process_leaves_a_part_that_the_next_run_merges(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from pseudomask.running.manifest import Manifest\n"
+        "one = Manifest(Path(sys.argv[1]), apart=True)\n"
+        "for key in 'abc': one.append({'key': key, 'status': 'done'})\n"
+        'os.write(one._part.handle, b\'{"key": "d\')\n'
+        "os.kill(os.getpid(), 9)"
+    )
+    whole = Manifest(tmp_path / "m")
+    whole.append({"key": "a", "status": "failed"})
+    assert subprocess.run([sys.executable, "-c", code, str(whole.path)]).returncode == -9
+    expected = {key: {"key": key, "status": "done"} for key in "abc"}
+    assert whole.load() == expected, "read before it is merged, without the line that was cut"
+    unlink, Path.unlink = Path.unlink, lambda *args, **more: os.kill(os.getpid(), 0)  # type: ignore[assignment, method-assign]
+    try:
+        whole.merge()  # as if killed before the part is removed
+    finally:
+        Path.unlink = unlink  # type: ignore[method-assign]
+    whole.merge()
+    assert whole.load() == expected
+    whole.compact("abc")
+    assert len(whole.path.read_bytes().splitlines()) == 3
+    assert not whole.parts.exists()
+
+
+def test_removing_a_manifest_removes_its_parts(tmp_path: Path) -> None:
+    part = Manifest(tmp_path / "m", apart=True)
+    part.append({"key": "a"})
+    part.close()
+    Manifest(tmp_path / "m").remove()
+    assert list(tmp_path.iterdir()) == []

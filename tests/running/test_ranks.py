@@ -13,7 +13,7 @@ import pytest
 from tiny import Ear
 from torch.distributed import HashStore
 
-from pseudomask.errors import PseudomaskError, UsageError
+from pseudomask.errors import LabelError, PseudomaskError, UsageError
 from pseudomask.running import machine
 from pseudomask.running.ranks import ALONE, Ranks, agree_on_prefix, error_prefix, ranks
 from pseudomask.running.signals import Stop
@@ -36,6 +36,7 @@ def test_alone() -> None:
     assert ALONE.gather(b"x") == [b"x"]
     assert ALONE.broadcast([1]) == [1]
     assert ALONE.label("extracting") == "extracting"
+    assert ALONE.by_first(lambda: {"a": 1}) == {"a": 1}
     assert error_prefix() == ""
     ALONE.wait()
 
@@ -134,3 +135,25 @@ def test_names_are_fresh_and_agreed() -> None:
     names = [(first.fresh(), second.fresh()) for _ in range(3)]
     assert all(one == other for one, other in names)
     assert len(set(names)) == 3
+
+
+def test_what_the_first_finds_all_have() -> None:
+    looked: list[int] = []
+
+    def work(job: Ranks) -> Any:
+        return job.by_first(lambda: looked.append(job.rank) or [job.rank, "\udce9"])  # type: ignore[func-returns-value]
+
+    assert together(work) == [[0, "\udce9"]] * 3
+    assert looked == [0], "nobody else looks"
+
+
+def test_a_mistake_that_the_first_finds_stops_all() -> None:
+    def fail() -> None:
+        raise LabelError("no class cow", "tags.csv", 3)
+
+    def work(job: Ranks) -> Any:
+        with pytest.raises(LabelError) as caught:
+            job.by_first(fail)
+        return str(caught.value), caught.value.exit_code
+
+    assert together(work) == [("tags.csv, line 3: no class cow", 2)] * 3

@@ -24,6 +24,9 @@ from pseudomask import api, config
 from pseudomask.extracting import engine, transfers
 from pseudomask.maps.cpmc import prototypes as class_prototypes
 from pseudomask.masks import load_mask
+from pseudomask.networks.card import SEGMENTER, Card
+from pseudomask.networks.checkpoint import save_network
+from pseudomask.networks.segmenter import make_segmenter
 from pseudomask.scores import load_scores
 from pseudomask.training import losses, team
 
@@ -40,6 +43,7 @@ def counted(log: simulated.Log) -> Told:
         "copies": dict(log.copies),
         "pageable": dict(log.pageable),
         "overflows": dict(log.overflows),
+        "fused": sum(log.fused.values()),
         "no_kernel": sorted(log.no_kernel),
     }
 
@@ -47,7 +51,7 @@ def counted(log: simulated.Log) -> Told:
 def compared(here: Path, there: Path) -> Told:
     """Share of equal pixels, and the largest difference of the scores."""
     masks = [one.relative_to(here) for one in sorted(here.rglob("*.png"))]
-    assert len(masks) == PHOTOS
+    assert masks
     agree = [float(np.mean(load_mask(here / one) == load_mask(there / one))) for one in masks]
     pairs = [(load_scores(one), load_scores(there / one.relative_to(here))) for one in sorted(here.rglob("*.npz"))]
     apart = [float(abs(a.values - b.values).max(initial=0)) for a, b in pairs]
@@ -83,6 +87,15 @@ class Place:
         api.extract(config.ExtractConfig(out=run, device=device, amp=amp, **settings | more))  # type: ignore[arg-type]
         return run
 
+    def segmenter(self) -> Path:
+        file = self.folder / "segmenter.safetensors"
+        if not file.exists():
+            network = make_segmenter(f"lraspp_{tiny.NARROW}", len(tiny.CLASSES), backbone=tiny.NARROW).eval()
+            facts = {"network": f"lraspp_{tiny.NARROW}", "side": 84, "palette": [[0, 0, 0]] * 4}
+            card = Card(classes=tiny.CLASSES, method=SEGMENTER, backbone=tiny.NARROW, segmenter=facts)
+            save_network(file, network, card, simulated.torch.float32)
+        return file
+
     def seeds(self) -> Path:
         run = self.folder / "seeds"
         return run if run.exists() else self.extract("seeds", "cpu", "off", method="cam")
@@ -99,24 +112,55 @@ def extract(place: Place, name: str, amp: str = "off", **more: Any) -> Told:
 
 
 def per_photo(place: Place, name: str, method: str) -> Told:
-    """Synchronisations and copies of one more batch, of `PHOTOS` / 2 photos."""
+    """Synchronisations and copies of one more batch, of `PHOTOS` / 2 photos, each."""
     logs = []
     for photos in (PHOTOS // 2, PHOTOS):
         with simulated.simulated_gpu() as log:
             place.extract(f"{name}/{photos}", "cuda", "bf16", method=method, limit=photos)
             logs.append(counted(log))
+    return each(logs)
+
+
+def segment(place: Place, name: str, tags: bool = False) -> Told:
+    """As `per_photo`, of predict."""
+    labels = {"labels": place.folder / "photos.csv"} if tags else {}
+    settings: Told = {"images": place.folder / "photos", "weights": place.segmenter(), "workers": 0, "batch_size": 2}
+
+    def run(photos: int, device: str = "cuda") -> Path:
+        out = place.folder / name / f"{photos}-{device}"
+        more = settings | labels | {"limit": photos, "scores": True}
+        api.predict(config.PredictConfig(out=out, device=device, amp="off", **more))
+        return out
+
+    here, logs = run(PHOTOS, "cpu"), []
+    for photos in (PHOTOS // 2, PHOTOS):
+        with simulated.simulated_gpu() as log:
+            there = run(photos)
+            logs.append(counted(log))
+    return logs[1] | {"each": each(logs)} | compared(here, there)
+
+
+def each(logs: list[Told]) -> Told:
+    """What one more photo cost, of `PHOTOS` / 2 more."""
     sums = [{kind: sum(log[kind].values()) for kind in ("syncs", "waits", "copies", "pageable")} for log in logs]
     return {kind: (sums[1][kind] - sums[0][kind]) / (PHOTOS // 2) for kind in sums[0]}
 
 
-def refine(place: Place, name: str, method: str, float64: bool = True, **more: Any) -> Told:
-    settings = {"images": place.folder / "photos", "seeds": place.seeds(), "scores": True, "workers": 0}
+def refine_more(place: Place, name: str, method: str) -> Told:
+    """As `per_photo`, of refine with a batch of two more."""
+    logs = [refine(place, f"{name}/{photos}", method, limit=photos, batch_size=2) for photos in (PHOTOS // 2, PHOTOS)]
+    return logs[1] | {"each": each(logs)}
+
+
+def refine(place: Place, name: str, method: str, float64: bool = True, around: int = 0, **more: Any) -> Told:
+    """`around`: so many threads read and write beside the GPU."""
+    settings: Told = {"images": place.folder / "photos", "seeds": place.seeds(), "scores": True, "workers": 0}
     if "walk" in method:
         more |= {"affinity": place.affinity, "walk_weights": place.weights}
 
     def run(device: str) -> Path:
         out = place.folder / name / device
-        names = tuple(method.split(","))
+        names, settings["workers"] = tuple(method.split(",")), around if device == "cuda" else 0
         api.refine(config.RefineConfig(out=out, device=device, method=names, **settings | more))  # type: ignore[arg-type]
         return out
 
@@ -209,6 +253,10 @@ CASES: dict[str, Callable[[Place, str], Told]] = {
     "refine crf": lambda p, n: refine(p, n, "crf"),
     "refine pamr": lambda p, n: refine(p, n, "pamr"),
     "refine walk,crf": lambda p, n: refine(p, n, "walk,crf", amp="off"),
+    **{f"refine {m}, a photo more": lambda p, n, m=m: refine_more(p, n, m) for m in ("crf", "pamr", "walk")},  # type: ignore[misc]
+    "refine walk,crf, threads": lambda p, n: refine(p, n, "walk,crf", around=2, batch_size=2),
+    "predict": segment,
+    "predict, tags": lambda p, n: segment(p, n, tags=True),
     "refine walk bf16": lambda p, n: refine(p, n, "walk", amp="bf16"),
     **{f"train {amp}": lambda p, n, a=amp: train(p, n, a) for amp in ("off", "bf16", "fp16")},  # type: ignore[misc]
     "train-affinity": train_affinity,
@@ -219,6 +267,12 @@ CASES: dict[str, Callable[[Place, str], Told]] = {
     "train-affinity fp16": lambda p, n: train_affinity(p, n, "fp16"),
     "prototypes and lpcam": prototypes,
 }
+
+
+def waiting(place: Place, name: str) -> Told:
+    """A wait that somebody added to each batch."""
+    with instead(engine.Engine._make, "fetched = Fetched(maps)", "fetched = Fetched(maps); maps.sum().item()"):
+        return per_photo(place, name, "cam")
 
 
 @contextmanager
@@ -236,6 +290,18 @@ def instead(function: Any, old: str, new: str) -> Iterator[None]:
         function.__code__ = before
 
 
+def unpinned(place: Place, name: str) -> Told:
+    with instead(transfers.send, "tensor.pin_memory()", "tensor"):
+        return per_photo(place, name, "cam")
+
+
+def overflowing(place: Place, name: str) -> Told:
+    """float16 sums of squares, as a length without its float32."""
+    old = "fetched = Fetched(maps)"
+    with instead(engine.Engine._make, old, old + "; (maps.half() * 1e4).square()"):
+        return extract(place, name, "fp16", method="cam")
+
+
 def planted(function: Any, old: str, new: str, **how: Any) -> Callable[[Place, str], Told]:
     def case(place: Place, name: str) -> Told:
         amp = how.get("amp", "off")
@@ -249,7 +315,39 @@ def planted(function: Any, old: str, new: str, **how: Any) -> Callable[[Place, s
     return case
 
 
+def unfused(name_of_operator: str, made: Callable[..., Any]) -> Callable[[Place, str], Told]:
+    """Extraction where cuDNN's fused operator does something else."""
+
+    def case(place: Place, name: str) -> Told:
+        with patch.dict(simulated._CUDNN, {f"aten::{name_of_operator}": made}):
+            return extract(place, name, method="cam")
+
+    return case
+
+
+def _no_kernel(*_: Any) -> Any:
+    raise RuntimeError("GET was unable to find an engine to execute this computation")
+
+
+def _not_where_it_is_large(x: Any, *more: Any) -> Any:
+    return _no_kernel() if x.shape[-1] > 16 else simulated._conv_relu(x, *more)
+
+
+UNFUSED: dict[str, Callable[[Place, str], Told]] = {
+    "cuDNN forgets the ReLU": unfused(
+        "cudnn_convolution_relu", lambda x, w, b, *how: simulated.torch.conv2d(x, w, b, *how)
+    ),
+    "cuDNN forgets the shortcut": unfused(
+        "cudnn_convolution_add_relu", lambda x, w, z, alpha, b, *how: simulated.torch.conv2d(x, w, b, *how).relu_()
+    ),
+    "cuDNN has no fused kernel": unfused("cudnn_convolution_add_relu", _no_kernel),
+    "cuDNN has no fused kernel for large inputs": unfused("cudnn_convolution_relu", _not_where_it_is_large),
+}
+
 PLANTED: dict[str, Callable[[Place, str], Told]] = {
+    "a wait for each batch": waiting,
+    "memory that is not pinned": unpinned,
+    "float16 that overflows": overflowing,
     "a tensor stays on the CPU": planted(engine.pack, "send(index, device)", "index"),
     "NumPy of a tensor on the device": planted(
         transfers.Fetched.get, "return self._tensor", "return self._tensor.cuda()"
@@ -276,7 +374,7 @@ PLANTED: dict[str, Callable[[Place, str], Told]] = {
 
 def main(folder: Path, wanted: list[str]) -> None:
     place = Place(folder)
-    for name, case in (CASES | PLANTED).items():
+    for name, case in (CASES | UNFUSED | PLANTED).items():
         if wanted and name not in wanted:
             continue
         try:

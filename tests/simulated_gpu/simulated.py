@@ -52,6 +52,7 @@ class Log:
     copies: Counter[str] = field(default_factory=Counter)  # from the host
     pageable: Counter[str] = field(default_factory=Counter)  # of those, meant not to block, but not pinned
     overflows: Counter[str] = field(default_factory=Counter)
+    fused: Counter[str] = field(default_factory=Counter)  # convolutions of cuDNN with shortcut or ReLU
     no_kernel: set[str] = field(default_factory=set)
 
 
@@ -200,8 +201,7 @@ def _run(func: Any, args: Any, kwargs: Any) -> Any:
     if ours:
         _check(func, name, leaves, args)
     plain = tree_map(lambda x: x.held if isinstance(x, OnDevice) else x, (args, kwargs))
-    if name == "aten::cudnn_batch_norm":  # what a GPU is given in float32 and float16
-        func = _batch_norm
+    func = _CUDNN.get(name, func) if ours else func
     if name in _COPIES:
         return _copied(func, name, args, plain, to_device, late, pin)
     if (name in _SYNCHRONISE and ours) or _by_truth(name, args):
@@ -253,6 +253,23 @@ def _copied(func: Any, name: str, args: Any, plain: Any, to_device: bool, late: 
 def _batch_norm(x: Any, weight: Any, bias: Any, mean: Any, var: Any, training: Any, momentum: Any, eps: Any) -> Any:
     made = torch.ops.aten.native_batch_norm(x, weight, bias, mean, var, training, momentum, eps)
     return (*made, torch.empty(0, dtype=torch.uint8))
+
+
+def _conv_relu(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: Any) -> Any:
+    LOG.fused[_where()] += 1
+    return torch.conv2d(x, weight, bias, stride, padding, dilation, groups).relu_()
+
+
+def _conv_add_relu(x: Any, weight: Any, z: Any, alpha: Any, bias: Any, *how: Any) -> Any:
+    LOG.fused[_where()] += 1
+    return torch.conv2d(x, weight, bias, *how).add_(z, alpha=alpha).relu_()
+
+
+_CUDNN = {  # operators that only a GPU has
+    "aten::cudnn_batch_norm": _batch_norm,  # what it is given in float32 and float16
+    "aten::cudnn_convolution_relu": _conv_relu,
+    "aten::cudnn_convolution_add_relu": _conv_add_relu,
+}
 
 
 def _by_truth(name: str, args: Any) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -17,8 +18,20 @@ from pseudomask.config import CalibrateConfig, ExtractConfig, ReactivateConfig, 
 from pseudomask.errors import UsageError, WeightsError
 from pseudomask.maps.cpmc import Cpmc, CpmcSettings
 from pseudomask.networks.checkpoint import load_network, read_tensors
-from pseudomask.training import calibrate as calibrate_module
-from pseudomask.training.calibrate import calibration_step, consistency_loss
+from pseudomask.training.calibrate import calibration_step
+from pseudomask.training.confident import LabelledCrops
+from pseudomask.training.losses import positive_index
+from pseudomask.training.regions_loss import (
+    LEVEL,
+    TEMPERATURE,
+    Places,
+    region_loss,
+    region_weights,
+    tags_of,
+    to_places,
+)
+from pseudomask.training.teaching import SEEDS
+from pseudomask.training.train_affinity import LABELS
 
 Settings = Callable[..., TrainClsConfig]
 STEP = CpmcSettings(features="heads", power=2.0, iterations=2, contrast=0.8, complete=1.0, suppress=0.5)
@@ -28,6 +41,13 @@ def again(kind: type, config: TrainClsConfig, weights: Path | None, **changes: A
     """Settings for a verb that goes on from weights, sharing all that train-cls has."""
     shared = {f.name for f in fields(kind)} & {f.name for f in fields(TrainClsConfig)}
     return kind(**{name: getattr(config, name) for name in shared} | {"weights": weights} | changes)
+
+
+def extraction_of(room: Path, out: Path, weights: Path | None, **more: Any) -> ExtractConfig:
+    return ExtractConfig(
+        images=room / "photos", out=out, weights=weights, labels=room / "photos.csv", refine=("none",), scales="1.0",
+        device="cpu", amp="off", workers=0, **more,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -40,49 +60,78 @@ def weights(room: Path, settings: Settings) -> Path:
     return second.weights
 
 
-def test_consistency_loss_by_hand() -> None:
-    target = torch.zeros(2, 2, 1, 2)
-    found = torch.zeros(2, 2, 1, 2)
-    target[0, 0] = torch.tensor([[1.0, 0.5]])
-    found[0, 1] = torch.tensor([[0.5, 0.0]])
-    found[1, 1] = 7.0  # an unused place
-    valid = torch.tensor([[True, True], [True, False]])
-    # photo 0: classes 0.75 and 0.25; backgrounds (0, 0.5) and (0.5, 1): 0.5; over 3 planes
-    # photo 1: its class is equal; its background sees the unused place, which real maps leave at 0
-    assert consistency_loss(target[:1], found[:1], valid[:1]).item() == pytest.approx(0.5)
-    found[1, 1] = 0
-    assert consistency_loss(target, found, valid).item() == pytest.approx(0.25)
-    assert consistency_loss(target, target, valid).item() == 0
+def places(labels: Tensor, classes: int = 3, size: tuple[int, int] | None = None) -> Places:
+    index, valid = positive_index(tags_of(labels, classes))
+    return to_places(labels, index, valid, size or (labels.shape[1], labels.shape[2]))
 
 
-@pytest.mark.parametrize("through_classifier", [True, False])
-def test_gradients_of_the_heads_stop_at_the_stages(monkeypatch: pytest.MonkeyPatch, through_classifier: bool) -> None:
-    """The classifier's map teaches the backbone; with that way cut, nothing does."""
+def test_labels_become_places() -> None:
+    """0 is ignore, 1 background, 2 and 4 the classes 0 and 2."""
+    found = places(torch.tensor([[[0, 1, 2, 4]], [[1, 1, 3, 0]]]))
+    assert found.index.tolist() == [[0, 2], [1, 0]]
+    assert found.valid.tolist() == [[True, True], [True, False]]
+    assert found.labels.tolist() == [[[-1, 0, 1, 2]], [[0, 0, 1, -1]]]
+
+
+def test_places_of_a_grid_are_the_nearest() -> None:
+    labels = torch.ones(1, 8, 8, dtype=torch.int32)
+    labels[:, :4, 4:] = 2
+    assert places(labels, size=(2, 2)).labels.tolist() == [[[0, 1], [0, 0]]]
+
+
+def test_a_crop_without_classes_or_labels() -> None:
+    for value in (0, 1):
+        found = places(torch.full((1, 4, 4), value))
+        maps = torch.zeros(1, found.index.shape[1], 4, 4, requires_grad=True)
+        weights = region_weights(maps, found.labels, missing=1.0, noise=1.0)
+        loss = region_loss(maps, found.labels, weights, found.valid)
+        loss.backward()
+        assert loss.item() == 0
+
+
+def test_regions_weigh_what_they_are_told() -> None:
+    """Positions: hit, false negative, false positive, right background, unknown, taken for the other class."""
+    refined = torch.tensor([[[[0.9, 0.2, 0.8, 0.1, 0.9, 0.3]], [[0.1, 0.1, 0.1, 0.1, 0.1, 0.9]]]])
+    labels = torch.tensor([[[1, 1, 0, 0, -1, 1]]])
+    found = region_weights(refined, labels, missing=3.0, noise=0.5)
+    assert found.tolist() == [[[1, 3, 0.5, 1, 0, 3]]]
+
+
+def test_region_loss_by_hand() -> None:
+    """Two labels of 1 and 3 positions: each position weighs 1 / √(its label's number)."""
+    found = torch.tensor([[[[0.8, 0.1, 0.5, 0.2]], [[7.0] * 4]]])  # the second place is unused
+    labels, valid = torch.tensor([[[1, 0, 0, 0]]]), torch.tensor([[True, False]])
+    chances = (found[0, 0, 0] - LEVEL) / TEMPERATURE
+    losses = torch.nn.functional.softplus(torch.tensor([-1.0, 1, 1, 1]) * chances)
+    expected = (losses[0] + losses[1:].sum() / 3**0.5) / (1 + 3 / 3**0.5)
+    assert region_loss(found, labels, torch.ones(1, 1, 4), valid).item() == pytest.approx(expected.item())
+    twice = region_loss(found.repeat(2, 1, 1, 1), labels.repeat(2, 1, 1), torch.ones(2, 1, 4), valid.repeat(2, 1))
+    assert twice.item() == pytest.approx(expected.item())
+
+
+@pytest.mark.parametrize(("freeze", "reached"), [("all", ()), ("layer3", ("layer4",))])
+def test_gradients_reach_the_heads_and_what_is_not_frozen(freeze: str, reached: tuple[str, ...]) -> None:
     network = tiny.make_network()
     torch.manual_seed(0)
     network.add_side_heads()
     assert network.side_heads is not None
-    if not through_classifier:
-        maps = calibrate_module.classifier_maps
-
-        def detached(cam: Any, network: Any, seen: Any, context: Tensor, weights: Tensor, *tags: Tensor) -> Tensor:
-            return maps(cam, network, seen, context.detach(), weights.detach(), *tags)
-
-        monkeypatch.setattr(calibrate_module, "classifier_maps", detached)
-    images, tags = torch.randn(2, 3, 96, 96), torch.tensor([[1.0, 0, 1], [0, 1, 0]])
-    loss, parts = calibration_step(STEP, "second", 0.5)(network, images, tags)
-    assert loss.item() == pytest.approx(parts["bce"].item() + 0.5 * parts["difference"].item())
-    parts["difference"].backward()
+    network.backbone.freeze(freeze)
+    labels = torch.randint(0, 5, (2, 24, 24), dtype=torch.int32)
+    loss, parts = calibration_step(STEP, "second")(network, torch.randn(2, 3, 96, 96), labels)
+    assert 0 <= parts["agreed"].item() <= 1
+    loss.backward()
     assert all(head.weight.grad.abs().sum() > 0 for head in network.side_heads)
-    reached = [p.grad is not None and bool(p.grad.abs().sum() > 0) for p in network.backbone.parameters()]
-    assert all(reached) if through_classifier else not any(reached)
+    with_gradient = {
+        name.split(".")[0] for name, p in network.backbone.named_parameters() if p.grad is not None and p.grad.any()
+    }
+    assert with_gradient == set(reached)
+    assert network.classifier.weight.grad is None
 
 
-def test_training_brings_the_maps_together(weights: Path, settings: Settings, runs: Path) -> None:
-    steps = {"cpmc_power": 2.0, "cpmc_iterations": 2, "cpmc_contrast": 0.8, "cpmc_kappa": 1.0, "cpmc_lambda": 0.5}
+def test_training_makes_the_maps_what_the_labels_are(weights: Path, settings: Settings, runs: Path) -> None:
+    steps = {"cpmc_power": 2.0, "cpmc_iterations": 2, "cpmc_contrast": 0.8}
     config = again(CalibrateConfig, settings(runs), weights, run=runs / "c", epochs=8, lr=0.0, lr_head=1.0, **steps)
-    ear = tiny.Ear()
-    result = calibrate(config, ear)
+    result = calibrate(config)
     assert result.exit_code == 0
     assert result.weights is not None
     network, card = load_network(result.weights)
@@ -91,19 +140,66 @@ def test_training_brings_the_maps_together(weights: Path, settings: Settings, ru
     assert (card.method, card.backbone) == ("cpmc", tiny.NARROW)
     assert [h["epochs"] for h in card.training["history"]] == [3, 3]
     assert card.training["starts_from"]["file"] == "weights.safetensors"
+    assert card.training["starts_from"]["teacher"] is None
     assert torch.equal(network.classifier.weight, before.classifier.weight)
     assert all(
         torch.equal(value, network.backbone.state_dict()[name]) for name, value in before.backbone.state_dict().items()
     )
     torch.manual_seed(0)
     before.add_side_heads()
-    images = torch.stack([torch.from_numpy(tiny.draw(tiny.CLASSES, (96, 96), tiny.np.random.default_rng(3)))])
-    x = (images.permute(0, 3, 1, 2).float() / 255 - 0.45) / 0.225
-    step = calibration_step(STEP, "product", 1.0)
+    keys = sorted(path.stem for path in (runs / "c" / LABELS).glob("*.png"))
+    photos = {path.stem: path for path in config.images.rglob("*.*")}
+    data = LabelledCrops(
+        [photos[key] for key in keys], [runs / "c" / LABELS / f"{key}.png" for key in keys],
+        crop=96, sides=(96, 96), seed=0, around=np.zeros(3, np.uint8),
+    )  # fmt: skip
+    drawn = [data[0, n] for n in range(len(keys))]
+    x = (torch.stack([pixels for pixels, _, _ in drawn]).permute(0, 3, 1, 2).float() / 255 - 0.45) / 0.225
+    labels = torch.stack([one for _, one, _ in drawn])
+    step = calibration_step(STEP, "product")
     with torch.no_grad():
-        untrained = step(before, x, torch.ones(1, 3))[1]["difference"]
-        trained = step(network, x, torch.ones(1, 3))[1]["difference"]
-    assert trained < untrained
+        untrained, trained = (step(one.eval(), x, labels)[0].item() for one in (before, network))
+    assert trained < 0.9 * untrained
+
+
+def test_the_seeds_are_made_once_and_may_be_others(
+    weights: Path, settings: Settings, runs: Path, room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = calibrate(again(CalibrateConfig, settings(runs), weights, run=runs / "a", epochs=1))
+    assert (runs / "a" / SEEDS / "scores").is_dir()
+    monkeypatch.setattr("pseudomask.extracting.engine.see", None)  # nothing is extracted any more
+    second = calibrate(
+        again(CalibrateConfig, settings(runs), weights, run=runs / "b", seeds=runs / "a" / SEEDS, epochs=1)
+    )
+    assert not (runs / "b" / SEEDS).exists()
+    assert first.weights is not None
+    assert second.weights is not None
+    mine, theirs = read_tensors(first.weights)[0], read_tensors(second.weights)[0]
+    assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
+
+
+def test_each_kind_of_region_teaches(
+    weights: Path, settings: Settings, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = tiny.make_network()
+    torch.manual_seed(0)
+    network.add_side_heads()
+    images, labels = torch.randn(2, 3, 96, 96), torch.randint(0, 5, (2, 24, 24), dtype=torch.int32)
+    losses = {
+        (fn, fp): calibration_step(STEP, "second", missing=fn, noise=fp)(network, images, labels)[0].item()
+        for fn in (0.0, 1.0)
+        for fp in (0.0, 1.0)
+    }
+    assert len(set(losses.values())) == 4
+    asked: dict[str, float] = {}
+
+    def step(*_: Any, **weights: float) -> Any:
+        asked.update(weights)
+        return calibration_step(*_, **weights)
+
+    monkeypatch.setattr("pseudomask.training.calibrate.calibration_step", step)
+    calibrate(again(CalibrateConfig, settings(runs), weights, run=runs / "a", epochs=1, fn_weight=0.5, fp_weight=2.0))
+    assert asked == {"missing": 0.5, "noise": 2.0}
 
 
 def test_extract_takes_the_heads(weights: Path, settings: Settings, runs: Path, room: Path) -> None:
@@ -111,11 +207,7 @@ def test_extract_takes_the_heads(weights: Path, settings: Settings, runs: Path, 
     assert done.weights is not None
 
     def masks(name: str, **more: Any) -> dict[str, bytes]:
-        config = ExtractConfig(
-            images=room / "photos", out=runs / name, method="cpmc", refine=("none",),
-            labels=room / "photos.csv", scales="1.0",
-            device="cpu", amp="off", workers=0, **({"weights": done.weights} | more),
-        )  # fmt: skip
+        config = extraction_of(room, runs / name, more.pop("weights", done.weights), method="cpmc", **more)
         assert extract(config).exit_code == 0
         return {p.name: p.read_bytes() for p in sorted((runs / name / "scores").rglob("*.npz"))}
 

@@ -108,6 +108,9 @@ class Cpmc(NeedsOfCam, MapMethod):
         wanted = self.settings.output == "calibrated" and self.settings.features in ("auto", "heads")
         return network.side_heads if wanted else None
 
+    def calibrated(self, network: CamNetwork) -> bool:
+        return self.heads(network) is not None
+
     def check(self, network: CamNetwork) -> None:
         network.map_weights(self.rule(network))
         self.cam.check(network, self.rule(network))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,15 +10,17 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
+from pseudomask.networks.backbones.fused_calls import Calls, calls_for
+
 
 def fold_resnet(network: nn.Module, stages: Sequence[str], dtype: torch.dtype | None) -> None:
     """Change a ResNet's `stem` and stages in place (see `Backbone.fold`).
 
-    Batch norm with stored statistics is a linear map, so it is folded into the convolution before it. On CPUs, one
-    oneDNN call computes a convolution, adds the shortcut and applies the ReLU: in bf16, the memory traffic between the
-    three costs as much as the arithmetic.
+    Batch norm with stored statistics is a linear map, so it is folded into the convolution before it. One call of
+    oneDNN or cuDNN computes a convolution, adds the shortcut and applies the ReLU: in bf16, the memory traffic between
+    the three costs as much as the arithmetic.
     """
-    fused = _fused_calls_work(next(network.parameters()).device, dtype)
+    fused = calls_for(next(network.parameters()).device, dtype, FoldedConv)
     conv, norm, _relu, pool = network.get_submodule("stem").children()
     network.stem = nn.Sequential(FoldedConv(conv, norm, dtype, fused, relu=True), pool)
     for name in stages:
@@ -32,48 +33,41 @@ def fold_resnet(network: nn.Module, stages: Sequence[str], dtype: torch.dtype | 
 class FoldedConv(nn.Module):
     """A convolution with folded batch norm, and optionally a shortcut and a ReLU."""
 
-    def __init__(self, conv: nn.Module, norm: nn.Module, dtype: torch.dtype | None, fused: bool, *, relu: bool) -> None:
+    def __init__(
+        self, conv: nn.Module, norm: nn.Module, dtype: torch.dtype | None, fused: Calls | None, *, relu: bool
+    ) -> None:
         super().__init__()
         assert isinstance(conv, nn.Conv2d)
         assert isinstance(norm, nn.BatchNorm2d)
         assert isinstance(conv.padding, tuple)
         folded = fuse_conv_bn_eval(conv.eval(), norm.eval()).to(dtype)
         assert folded.bias is not None
-        self.weight, self.bias = nn.Parameter(folded.weight.detach()), nn.Parameter(folded.bias.detach())
+        self.weight = nn.Parameter(folded.weight.detach())
+        self.bias: nn.Parameter | None = nn.Parameter(folded.bias.detach())
         self.padding, self.stride = conv.padding, conv.stride
         self.dilation, self.groups = conv.dilation, conv.groups
-        self.fused, self.relu = fused, relu
+        self.relu = relu
+        self.fused = fused if fused is not None and fused.takes(self.weight, self.groups, relu=relu) else None
 
     def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
         """(B, D, h, w) → (B, D', h', w'); `shortcut` has the shape of the result and may be overwritten."""
         x = x.to(self.weight.dtype)
-        if self.fused:
+        if self.fused is not None:
             where = (self.padding, self.stride, self.dilation, self.groups)
-            return _fused(x, self.weight, self.bias, where, shortcut, self.relu)
+            y = self.fused.run(x, self.weight, self.bias, where, shortcut, self.relu)
+            if y is not None:
+                return y
+            self.fused = None  # from now on plain
         y = F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
         if shortcut is not None:
             y += shortcut
         return y.relu_() if self.relu else y
 
 
-def _fused(
-    x: Tensor, weight: Tensor, bias: Tensor, where: tuple[Any, ...], shortcut: Tensor | None, relu: bool
-) -> Tensor:
-    """oneDNN's fused convolution, as called by torch's compiler; the sum overwrites `shortcut`."""
-    y: Tensor
-    if shortcut is None:
-        y = torch.ops.mkldnn._convolution_pointwise(x, weight, bias, *where, "relu" if relu else "none", [], "")
-    else:
-        y = torch.ops.mkldnn._convolution_pointwise_.binary(
-            shortcut, x, weight, bias, *where, "add", None, "relu" if relu else None, [], ""
-        )
-    return y
-
-
 class FoldedBlock(nn.Module):
     """One residual block. `owns_input`: nothing else reads its input, so the sum may overwrite it."""
 
-    def __init__(self, block: nn.Module, dtype: torch.dtype | None, fused: bool, *, owns_input: bool) -> None:
+    def __init__(self, block: nn.Module, dtype: torch.dtype | None, fused: Calls | None, *, owns_input: bool) -> None:
         super().__init__()
         assert isinstance(block, BasicBlock | Bottleneck)
         pairs = [(block.conv1, block.bn1), (block.conv2, block.bn2)]
@@ -83,6 +77,8 @@ class FoldedBlock(nn.Module):
         self.shortcut: nn.Module
         if block.downsample is not None:
             self.shortcut = FoldedConv(block.downsample[0], block.downsample[1], dtype, fused, relu=False)
+            if fused is not None and not fused.adds_bias:
+                self._give_last_the_bias_of(self.shortcut)
         else:
             self.shortcut = nn.Identity() if owns_input else _Copy()
 
@@ -94,25 +90,16 @@ class FoldedBlock(nn.Module):
         y = last(y, self.shortcut(x))
         return y
 
+    def _give_last_the_bias_of(self, shortcut: FoldedConv) -> None:
+        """Both are added to one sum; alone, the shortcut's would cost a pass over all its results."""
+        last = self.convs[-1]
+        assert isinstance(last, FoldedConv)
+        assert last.bias is not None
+        assert shortcut.bias is not None
+        both = last.bias.float() + shortcut.bias.float()
+        last.bias, shortcut.bias = nn.Parameter(both.to(last.bias.dtype).detach()), None
+
 
 class _Copy(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x.clone()
-
-
-def _fused_calls_work(device: torch.device, dtype: torch.dtype | None) -> bool:
-    """Whether torch has oneDNN's fused convolutions and they give the same result as plain ones here."""
-    if device.type != "cpu" or not torch.backends.mkldnn.is_available():
-        return False
-    generator = torch.Generator().manual_seed(0)
-    conv, norm = nn.Conv2d(8, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)
-    nn.init.normal_(conv.weight, generator=generator)
-    x = torch.randn(1, 8, 5, 5, generator=generator).to(dtype).to(memory_format=torch.channels_last)
-    plain, fused = (FoldedConv(conv.eval(), norm.eval(), dtype, way, relu=True).eval() for way in (False, True))
-    with torch.inference_mode():
-        try:
-            found = fused(x), fused(x, x.clone())
-        except (RuntimeError, AttributeError, NotImplementedError, TypeError):
-            return False
-        wanted = plain(x), plain(x, x.clone())
-    return all(torch.allclose(a.float(), b.float(), rtol=0.05, atol=0.05) for a, b in zip(found, wanted, strict=True))

@@ -20,7 +20,8 @@
     if (text !== undefined) node.textContent = text;
     return node;
   };
-  const review = makeReview(meta.run, rows, make, byId);
+  const live = meta.live ? makeLive(meta.live, make, byId) : null;
+  const review = makeReview(rows, make, byId, live, meta.run);
   const percent = (share) => (share === null || share === undefined ? "–" : (100 * share).toFixed(1));
 
   const up = (name) => (a, b) => (a[name] ?? Infinity) - (b[name] ?? Infinity) || a.place - b.place;
@@ -54,7 +55,11 @@
 
   const KINDS = ["photo", "scores", "mask", "truth"].filter((kind) => rows.some((row) => row[kind] !== null));
   const LABELS = { photo: "photo", scores: "scores", mask: "mask", truth: "truth" };
-  const file = (row, kind) => (row[kind] === null || !(kind in meta.folders) ? null : meta.folders[kind] + row[kind]);
+  function file(row, kind) {
+    if (row[kind] === null) return null;
+    if (live) return live.picture(row, kind);
+    return kind in meta.folders ? meta.folders[kind] + row[kind] : null;
+  }
 
   function picture(source, style, text) {
     const image = make("img", style);
@@ -68,15 +73,18 @@
 
   function view(row, kind, inside) {
     const figure = make("figure");
+    figure.dataset.kind = kind;
     const box = make("div", "box");
     const link = file(row, kind);
     const photo = inside.photo ?? file(row, "photo");
     let own = inside[kind] ?? null;
     let style = "";
-    if (own === null && link !== null && kind !== "scores") {
+    if (live) own = link; // drawn by the server
+    else if (own === null && link !== null && kind !== "scores") {
       own = link;
       style = kind === "photo" ? "" : " file sharp";
-    } else if (kind === "mask" || kind === "truth") style = " sharp";
+    }
+    if (!style && (kind === "mask" || kind === "truth")) style = " sharp";
     if (own !== null && kind !== "photo" && photo !== null) box.append(picture(photo, "under", ""));
     const over = kind === "photo" ? "alone" : photo === null ? "alone" : "over";
     if (own !== null) box.append(picture(own, over + style, `${LABELS[kind]} of ${row.key}`));

@@ -1,28 +1,40 @@
 "use strict";
-// What a person says about each mask, kept in the browser until it is saved. `run` tells pages apart.
-const makeVerdicts = (run, names) => {
+// What a person says about each mask. A shelf keeps it: this one in the browser, until it is saved; that of live.js in
+// the folder of the masks. `run` tells pages apart.
+const browserShelf = (run) => {
   const store = `pseudomask-review-${run}`;
+  let remembers = true;
+  return {
+    load() { // a Map: a photo may be called __proto__
+      try {
+        return new Map(JSON.parse(localStorage.getItem(store) ?? "[]"));
+      } catch { // forbidden, or written by something else
+        return new Map();
+      }
+    },
+    keep(said) {
+      try {
+        localStorage.setItem(store, JSON.stringify([...said]));
+        remembers = true;
+      } catch {
+        remembers = false;
+      }
+    },
+    warning: () => (remembers ? "" : " This browser keeps nothing for this page: save before you close it."),
+    listen: (heard) => addEventListener("storage", (event) => { if (event.key === store) heard(""); }), // another tab
+  };
+};
+
+const makeVerdicts = (shelf, names) => {
   const known = new Set(names);
   const changes = []; // [name, what was said before], the latest last
-  let said = new Map(); // a Map: a photo may be called __proto__
-  let remembers = true;
+  let said = shelf.load();
 
-  function load() {
-    try {
-      said = new Map(JSON.parse(localStorage.getItem(store) ?? "[]"));
-    } catch { // forbidden, or written by something else
-      said = new Map();
-    }
-  }
+  const load = () => { said = shelf.load(); };
   function put(name, row) {
     if (row.verdict || row.note) said.set(name, row);
     else said.delete(name);
-    try {
-      localStorage.setItem(store, JSON.stringify([...said]));
-      remembers = true;
-    } catch {
-      remembers = false;
-    }
+    shelf.keep(said, name);
   }
   const of = (name) => said.get(name) ?? { verdict: "", note: "" };
   function change(name, part) {
@@ -38,8 +50,7 @@ const makeVerdicts = (run, names) => {
     const found = { good: 0, bad: 0, unsure: 0 };
     for (const [name, row] of said) if (known.has(name) && row.verdict in found) found[row.verdict] += 1;
     const left = names.length - found.good - found.bad - found.unsure;
-    const warning = remembers ? "" : " This browser keeps nothing for this page: save before you close it.";
-    return `${found.good} good, ${found.bad} bad, ${found.unsure} unsure, ${left} to do.${warning}`;
+    return `${found.good} good, ${found.bad} bad, ${found.unsure} unsure, ${left} to do.${shelf.warning()}`;
   }
   const rows = () => names.filter((name) => said.has(name)).map((name) => [name, of(name).verdict, of(name).note]);
   function csv() {
@@ -47,12 +58,11 @@ const makeVerdicts = (run, names) => {
     const lines = [["photo", "verdict", "note"], ...rows()].map((line) => `${line.map(cell).join(",")}\r\n`);
     return `\ufeff${lines.join("")}`; // spreadsheets take a file without the mark for Latin-1
   }
-  load();
-  return { store, load, of, change, undo, counts, rows, csv };
+  return { load, of, change, undo, counts, rows, csv };
 };
 
 // The buttons, the keys and the line that tells; a panel of the page carries its row as `node.row`.
-const makeReview = (run, rows, make, byId) => {
+const makeReview = (rows, make, byId, live, run) => {
   const KEYS = { g: "good", b: "bad", u: "unsure" };
   const SIGNS = { good: "✓", bad: "✕", unsure: "?" };
   // The name in the file is the path itself, for a key is shown with its control characters replaced.
@@ -64,7 +74,8 @@ const makeReview = (run, rows, make, byId) => {
     }
   }
   for (const row of rows) row.name = nameOf(row);
-  const verdicts = makeVerdicts(run, rows.map((row) => row.name));
+  const shelf = live ? live.shelf(rows) : browserShelf(run);
+  const verdicts = makeVerdicts(shelf, rows.map((row) => row.name));
   const say = (text) => { byId("said").textContent = `${text} ${verdicts.counts()}`.trim(); };
 
   function paint(node) {
@@ -72,6 +83,7 @@ const makeReview = (run, rows, make, byId) => {
     node.setAttribute("aria-label", verdict ? `${node.row.key}, ${verdict}` : node.row.key);
     for (const button of node.querySelectorAll("[data-verdict]")) button.setAttribute("aria-pressed", button.dataset.verdict === verdict);
     node.querySelector(".verdicts input").value = note;
+    live?.paint(node);
   }
   const repaint = () => document.querySelectorAll(".panel").forEach(paint);
   function mark(node, verdict) { // the same verdict again takes it back
@@ -96,6 +108,10 @@ const makeReview = (run, rows, make, byId) => {
     say(`Saved review.csv with ${count} ${count === 1 ? "row" : "rows"}.`);
   }
 
+  function reach(field) {
+    if (field.disabled) say(field.title);
+    else field.focus();
+  }
   function controls(node) {
     const group = make("div", "verdicts");
     group.setAttribute("role", "group");
@@ -121,25 +137,27 @@ const makeReview = (run, rows, make, byId) => {
     });
     group.append(note);
     node.append(group);
+    live?.controls(node, say);
     paint(node);
   }
+  const FIELDS = { n: ".verdicts input", ...live?.fields };
   function shortcut(key, node) { // whether it is one
     if (key === "z") undo();
+    else if (key === "s" && live) say("Everything is kept as you say it.");
     else if (key === "s") save();
-    else if (!(key in KEYS) && key !== "n") return false;
+    else if (!(key in KEYS) && !(key in FIELDS)) return false;
     else if (!node) say("Go to an image first: press j.");
-    else if (key === "n") node.querySelector(".verdicts input").focus();
+    else if (key in FIELDS) reach(node.querySelector(FIELDS[key]));
     else mark(node, KEYS[key]);
     return true;
   }
 
   byId("undo").addEventListener("click", undo);
-  byId("save").addEventListener("click", save);
-  addEventListener("storage", (event) => { // the same page in another tab
-    if (event.key !== verdicts.store) return;
+  byId("save")?.addEventListener("click", save);
+  shelf.listen((news) => {
     verdicts.load();
     repaint();
-    say("");
+    say(news);
   });
   byId("review").hidden = rows.length === 0;
   say("");

@@ -53,10 +53,10 @@ def line_at_once(patch: Patch) -> None:
 
     note, finish, kept = FolderRun.note, FolderRun.finish, []
 
-    def late(self: FolderRun, timings: dict[str, float]) -> None:
+    def late(self: FolderRun, *args: Any) -> None:
         for entry in kept:
             note(self, entry)
-        finish(self, timings)
+        finish(self, *args)
 
     patch(FolderRun, "note", lambda self, entry: kept.append(entry))
     patch(FolderRun, "finish", late)

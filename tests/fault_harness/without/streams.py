@@ -78,9 +78,9 @@ def kinds_of_a_record(patch: Patch) -> None:
 
 def lines_of_a_manifest(patch: Patch) -> None:
     """a manifest's lines are checked"""
-    from pseudomask.running.manifest import Manifest
+    from pseudomask.running import manifest
 
-    patch(Manifest, "_parse", lambda self, line, number: json.loads(line))
+    patch(manifest, "_parse", lambda path, line, number: json.loads(line))
 
 
 def reading_of_a_record(patch: Patch) -> None:

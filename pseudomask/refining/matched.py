@@ -1,0 +1,33 @@
+"""The photos and seeds of processes that work together: one looks at the folders, the others are told."""
+
+from __future__ import annotations
+
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any
+
+from pseudomask.config.common import SeedOptions
+from pseudomask.data.images import ImageItem, PassedOver
+from pseudomask.refining.seeds import SeededPhotos, Seeds, match_photos
+from pseudomask.running.ranks import Ranks
+
+
+def match_once(config: SeedOptions, seeds: Seeds, team: Ranks, *, exclude: Path | None = None) -> SeededPhotos:
+    """`match_photos` for processes that all need the same: the first one looks at the folders and tells the others."""
+    own: list[SeededPhotos] = []
+
+    def look() -> list[Any]:
+        own.append(found := match_photos(config, seeds, exclude=exclude))
+        if team.alone:
+            return []
+        both = [[(item.key, item.relative) for item in items] for items in (found.items, found.photos.values())]
+        return [*both, sorted(found.orphans), found.without_seeds, [astuple(one) for one in found.passed_over]]
+
+    told = team.by_first(look)
+    if own:
+        return own[0]
+    items, photos = ([ImageItem(key, name, config.images) for key, name in pairs] for pairs in told[:2])
+    passed_over = tuple(PassedOver(*one) for one in told[4])
+    return SeededPhotos(
+        tuple(items), frozenset(told[2]), tuple(told[3]), {item.key: item for item in photos}, passed_over
+    )
