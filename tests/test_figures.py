@@ -56,6 +56,15 @@ def test_seeds() -> None:
             same(cell, mean((first[name], second[name])))
 
 
+def test_int8() -> None:
+    rows = table("docs/speed.md", "engine, AVX2, one thread")
+    (found,) = (one["engines"] for one in results("int8_time")["rows"] if one["isa"] == "AVX2")
+    assert [row[0] for row in rows] == list(found)
+    for name, speed, error in rows:
+        same(speed, found["torch float32"]["processor"] / found[name]["processor"])
+        same(error, 100 * found[name]["error"])
+
+
 def test_cpmc() -> None:
     rows, found = table("docs/results.md", "weights | map"), results("cpmc_table")
     for row in rows:
