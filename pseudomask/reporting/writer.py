@@ -62,8 +62,6 @@ def write_page(
         # true masks drawn from a COCO file have no files to link to
         there = {kind: folder for kind, folder in folders.items() if folder is not None and folder.is_dir()}
         urls = {kind: folder_url(folder, path) for kind, folder in there.items()}
-            kind: folder_url(folder, path) for kind, folder in folders.items() if folder is not None and folder.is_dir()
-        }
         for piece in template.generate(**_context(page, ["review.js"], folders=urls), thumbs=thumbs.islands()):
             out.write(piece)
     return Written(path, out.size, len(page.panels), thumbs.inside)
