@@ -82,8 +82,8 @@ class ExtractConfig(UpdateOptions, FolderOptions, MapOptions, LabelOptions, Devi
     quality: Quality | None = option(
         None,
         "What --method, --tta and --refine are unless you give them: fast (recam), balanced (the default: cpmc, from "
-        "lpcam maps where the weights have prototypes), or best (balanced at --tta full); refined by crf, after walk if "
-        "the maps are not those of calibrated heads.",
+        "lpcam maps where the weights have prototypes), or best (balanced at --tta full); refined by crf, after walk "
+        "unless the maps are those of calibrated heads.",
         "Method",
         role="free",
         first=True,
