@@ -223,15 +223,19 @@ class Ear(SilentReporter):
 class StopsAt(Ear):
     """Sends this process a signal when so many steps are done, or photos went through."""
 
-    def __init__(self, step: int, number: int = signal.SIGTERM) -> None:
+    def __init__(self, step: int, number: int = signal.SIGTERM, unit: str | None = None) -> None:
+        """`unit`: count only what is counted in these, such as steps."""
         super().__init__()
-        self.left, self.number = step, number
+        self.left, self.number, self.unit, self.now = step, number, unit, "images"
 
     @contextmanager
     def progress(self, total: int | None, label: str, unit: str = "images") -> Iterator[Any]:
+        self.now = unit
         yield self
 
     def advance(self, n: int = 1, **shown: object) -> None:
+        if self.unit not in (None, self.now):
+            return
         if 0 < self.left <= n:
             os.kill(os.getpid(), self.number)
         self.left -= n

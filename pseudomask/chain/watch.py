@@ -42,11 +42,12 @@ class Bar:
         if not self.times:
             return 0.0
         if len(self.times) == 1:
-            return self.seconds / self.done
+            return self.seconds / max(self.done, 1)
         gaps = [later - before for before, later in zip(self.times, self.times[1:], strict=False)]
         if self.unit == STEPS:
             return median(gaps)
-        return sum(gaps) / sum(self.sizes[1:])
+        done = sum(self.sizes[1:])  # 0 where other processes are counted too, and none has done anything
+        return sum(gaps) / done if done else self.seconds / max(self.done, 1)
 
 
 class Watch(SilentReporter):

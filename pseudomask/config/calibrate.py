@@ -30,7 +30,6 @@ class CalibrateConfig(TrainingOptions, CpmcOptions, TrainingCamOptions):
         "Boundary head that walks the seeds before they teach: a file, auto (the one that comes with pseudomask for "
         "this backbone, if any), or none. The CRF follows.",
         "Labels",
-        first=True,
     )
     fn_weight: float = option(
         1.0, "Weight in the loss of what the refined map misses of a class (false negatives).", "Training", min=0.0

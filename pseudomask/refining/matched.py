@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
+from pseudomask.config import RefineConfig
 from pseudomask.config.common import SeedOptions
 from pseudomask.data.images import ImageItem, PassedOver
-from pseudomask.refining.seeds import SeededPhotos, Seeds, match_photos
+from pseudomask.data.reading import Reading
+from pseudomask.refining.seeds import SeededPhotos, Seeds, match_photos, tags_of
+from pseudomask.refining.work import Job
+from pseudomask.running.layout import Outputs
 from pseudomask.running.ranks import Ranks
 
 
@@ -31,3 +36,22 @@ def match_once(config: SeedOptions, seeds: Seeds, team: Ranks, *, exclude: Path 
     return SeededPhotos(
         tuple(items), frozenset(told[2]), tuple(told[3]), {item.key: item for item in photos}, passed_over
     )
+
+
+def jobs_of(
+    config: RefineConfig, seeded: SeededPhotos, outputs: Sequence[Outputs], seeds: Seeds, reading: Reading
+) -> list[Job]:
+    """The work on each photo; an orphan has none."""
+    tests = seeds.tests(config.images, hashed=config.hash_photos)
+    return [
+        Job(
+            outputs=out,
+            relative=item.relative,
+            images=None if item.key in seeded.orphans else config.images,
+            seeds=seeds.path,
+            tags=tags_of(seeds.entries.get(item.key)),
+            reading=reading,
+            unchanged=tests.get(item.key),
+        )
+        for item, out in zip(seeded.items, outputs, strict=True)
+    ]

@@ -14,7 +14,6 @@ import torch
 from pseudomask.config import RefineConfig
 from pseudomask.config.roles import deciding, defaults
 from pseudomask.data.images import PassedOver
-from pseudomask.data.reading import Reading
 from pseudomask.data.survey import inherit, not_decided, recorded_config, settle
 from pseudomask.devices import pick_device
 from pseudomask.extracting.flow import writers
@@ -22,9 +21,9 @@ from pseudomask.networks.edge_weights import weights_of, with_head
 from pseudomask.refining import REFINERS, check_names
 from pseudomask.refining.around import run_batches
 from pseudomask.refining.batching import pick_batch, plan_batches
-from pseudomask.refining.matched import match_once
+from pseudomask.refining.matched import jobs_of, match_once
 from pseudomask.refining.refiner import check_photos
-from pseudomask.refining.seeds import PhotosAndSeeds, SeededPhotos, Seeds, problems, read_seeds, tags_of
+from pseudomask.refining.seeds import PhotosAndSeeds, SeededPhotos, Seeds, problems, read_seeds
 from pseudomask.refining.thresholds import choose_threshold
 from pseudomask.refining.work import Job, Work, Worked, failed, with_levels
 from pseudomask.running.claims import Tally, claims
@@ -32,7 +31,7 @@ from pseudomask.running.folder_result import FolderResult
 from pseudomask.running.folder_run import FolderRun
 from pseudomask.running.holder import report_filling
 from pseudomask.running.jsonable import jsonable
-from pseudomask.running.layout import Outputs, check_folders, plan_outputs
+from pseudomask.running.layout import check_folders, plan_outputs
 from pseudomask.running.machine import cores
 from pseudomask.running.manifest import FAILED
 from pseudomask.running.ranks import ranks
@@ -99,7 +98,7 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
     refiners = [REFINERS[name](config) for name in methods]  # raises now if anything is missing
     check_photos(refiners, [(item.key, item.path) for item in seeded.items if item.key not in seeded.orphans])
     workers = (cores() if device.type == "cpu" else writers(device, cores())) if config.workers < 0 else config.workers
-    jobs = _jobs(config, seeded, outputs, seeds, reading)
+    jobs = jobs_of(config, seeded, outputs, seeds, reading)
     report_filling(seeds.path, lead)
     for line in problems(config, seeds, seeded):
         lead.warn(line)
@@ -150,24 +149,6 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
             run.finish({"refine": result.seconds}, stop)
             result.finish(run, stop, lead, max_failures=config.max_failures)
     return result
-
-
-def _jobs(
-    config: RefineConfig, seeded: SeededPhotos, outputs: Sequence[Outputs], seeds: Seeds, reading: Reading
-) -> list[Job]:
-    tests = seeds.tests(config.images, hashed=config.hash_photos)
-    return [
-        Job(
-            outputs=out,
-            relative=item.relative,
-            images=None if item.key in seeded.orphans else config.images,
-            seeds=seeds.path,
-            tags=tags_of(seeds.entries.get(item.key)),
-            reading=reading,
-            unchanged=tests.get(item.key),
-        )
-        for item, out in zip(seeded.items, outputs, strict=True)
-    ]
 
 
 def _refine_all(

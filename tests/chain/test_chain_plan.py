@@ -179,7 +179,7 @@ MINIMAL = 'images = "photos"\nout = "OUT"\n'
         ("[extract]\n[evaluate]\n", " [evaluate]: evaluate needs `gt`: give `truth`, the folder of true masks"),
         ("[extract]\n[export]\n", " [export]: export needs `format`: give `format`, such as format = 'voc'"),
         ("truth = 't'\n[extract]\n", ": truth: no step uses it; it is a setting of evaluate"),
-        ("seeds = 's'\n[extract]\n[refine]\n", ": seeds: no step uses it; it is a setting of train"),
+        ("seeds = 's'\n[extract]\n[refine]\n", ": seeds: no step uses it; it is a setting of calibrate"),
         (
             "crf-side = 90\n[extract]\nrefine = 'none'\n",
             ": crf-side: no step uses it; it is a setting of extract, refine",

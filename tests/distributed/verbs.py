@@ -117,7 +117,9 @@ def calls(place: Path, out: Path) -> Mapping[str, Callable[[], Any]]:
         ),
         "cls": lambda: api.train_cls(base),
         "recam": lambda: api.reactivate(of(ReactivateConfig, base, run=out / "recam", weights=weights)),
-        "cpmc": lambda: api.calibrate(of(CalibrateConfig, base, run=out / "cpmc", weights=weights, batch_size=4)),
+        "cpmc": lambda: api.calibrate(
+            of(CalibrateConfig, base, run=out / "cpmc", seeds=seeds, weights=weights, batch_size=4)
+        ),
         "affinity": lambda: api.train_affinity(
             tiny.affinity_training(place, out / "affinity", seeds=seeds, weights=weights, batch_size=5, radius=4)
         ),

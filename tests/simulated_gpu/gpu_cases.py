@@ -189,8 +189,9 @@ def train(place: Place, name: str, amp: str = "off", float64: bool = True) -> To
     start, *made = [load_file(file) for file in (place.backbone, *files)]
     moved = [
         max(float((a[key].float() - b[key].float()).abs().max()) for key in a.keys() & b.keys())
-        for a, b in ((made[0], made[1]), (made[1], made[2]))
+        for a, b in ((made[0], made[1]),)
     ]
+    moved.append(min(float(made[2][key].float().std()) for key in made[2] if key.startswith("side_heads")))
     finite = all(bool(one.isfinite().all()) for state in made for one in state.values())
     return told | {"moved": moved, "finite": finite, "tensors": [len(start), *map(len, made)]}
 

@@ -220,7 +220,7 @@ def test_extract_takes_the_heads(weights: Path, settings: Settings, runs: Path, 
 
 def test_the_run_is_resumed_exactly(weights: Path, settings: Settings, runs: Path) -> None:
     config = again(CalibrateConfig, settings(runs), weights, run=runs / "x", lr_head=0.5)
-    stopped = calibrate(config, tiny.StopsAt(3))
+    stopped = calibrate(config, tiny.StopsAt(3, unit="steps"))
     assert stopped.weights is None
     resumed = calibrate(config)
     whole = calibrate(again(CalibrateConfig, settings(runs), weights, run=runs / "whole", lr_head=0.5))

@@ -99,7 +99,7 @@ def test_finish_in_the_other_trainings(runs: Path, settings: Settings) -> None:
         shared = {name: value for name, value in base.items() if name in names}
         shared |= {"images": Path(shared["images"]), "labels": Path(shared["labels"]), "weights": weights}
         made = config(run=runs / config.__name__, lr_head=1.0, **shared)
-        verb(made, tiny.StopsAt(1))  # type: ignore[operator]
+        verb(made, tiny.StopsAt(1, unit="steps"))  # type: ignore[operator]
         done = verb(replace(made, finish=True))  # type: ignore[operator]
         assert done.weights is not None
         assert read_card(done.weights).training["steps"] == done.facts["steps"] == 1

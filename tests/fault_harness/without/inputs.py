@@ -186,15 +186,15 @@ def one_walk_a_folder(patch: Patch) -> None:
 
 def empty_rows(patch: Patch) -> None:
     """an empty row says that there is no class"""
-    from pseudomask.extracting import plan
+    from pseudomask.data import collected
 
-    real = plan.collect
+    real = collected.collect
 
     def collect(*words: Any, **more: Any) -> Any:
         found = real(*words, **more)
         return dataclasses.replace(found, tags={key: tags for key, tags in found.tags.items() if tags})
 
-    patch(plan, "collect", collect)
+    patch(collected, "collect", collect)
 
 
 def photos_without_classes(patch: Patch) -> None:
