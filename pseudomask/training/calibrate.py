@@ -26,7 +26,7 @@ from pseudomask.running.reporter import Reporter, SilentReporter
 from pseudomask.training.learner import Group, Learner, LossFunction
 from pseudomask.training.losses import PLAIN, positive_index
 from pseudomask.training.recipe import Recipe
-from pseudomask.training.regions_loss import region_loss, region_weights, tags_of, to_places
+from pseudomask.training.regions_loss import LEVEL, region_loss, region_weights, tags_of, to_places
 from pseudomask.training.result import TrainingResult
 from pseudomask.training.session import continued, file_facts, run_training
 from pseudomask.training.teaching import labels_for
@@ -54,11 +54,11 @@ def calibration_step(
             maps, context, hierarchical(seen, network.side_heads), valid, settings, attention_of(seen.detach())
         )
         size = (maps.shape[-2], maps.shape[-1])
-        places = to_places(labels, index, valid, size)
-        weights = region_weights(found.refined, places.labels, missing=missing, noise=noise)
-        loss = region_loss(found.calibrated, places.labels, weights, valid)
-        known = places.labels >= 0
-        agreed = (found.refined.amax(1) > 0.5) == (places.labels > 0)
+        wanted = to_places(labels, index, valid, size)
+        weights = region_weights(found.refined, wanted, missing=missing, noise=noise)
+        loss = region_loss(found.calibrated, wanted, weights, valid)
+        known = wanted >= 0
+        agreed = (found.refined.amax(1) > LEVEL) == (wanted > 0)
         return loss, {"agreed": (agreed & known).sum() / known.sum().clamp(min=1)}
 
     return step
@@ -102,4 +102,4 @@ def calibrate(config: CalibrateConfig, reporter: Reporter | None = None) -> Trai
         prepare=partial(labels.make, reporter=reporter),
         crops=labels.crops,
     )
-    return run_training(config, split, recipe, reporter)
+    return run_training(labels.config, replace(split, reading=labels.reading), recipe, reporter)

@@ -6,8 +6,6 @@ negatives) and what it wrongly gives to it (false positives), decide what is cor
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -18,34 +16,27 @@ TEMPERATURE = 0.15
 """Scores this far apart differ by a factor of e in probability."""
 
 
-@dataclass(frozen=True)
-class Places:
-    """What the teacher knows of the positions of a batch, for the classes that it shows there.
-
-    Attributes:
-        index, valid: (B, N), these classes (see `losses.positive_index`).
-        labels: (B, h, w) int64: −1 unknown, 0 background, n + 1 the class at place n.
-    """
-
-    index: Tensor
-    valid: Tensor
-    labels: Tensor
-
-
 def tags_of(labels: Tensor, classes: int) -> Tensor:
     """Classes that labels (B, h, w) show, (B, C) of 0 and 1. 0 is ignore, 1 background, c + 2 class c."""
     shown = torch.zeros(len(labels), classes + 2, device=labels.device)
     return shown.scatter(1, labels.flatten(1).long(), 1.0)[:, 2:]
 
 
-def to_places(labels: Tensor, index: Tensor, valid: Tensor, size: tuple[int, int]) -> Places:
-    """Labels as in `tags_of`, at the positions nearest to those of a grid (h, w), by place instead of class."""
+def to_places(labels: Tensor, index: Tensor, valid: Tensor, size: tuple[int, int]) -> Tensor:
+    """Labels as in `tags_of`, at the positions nearest to those of a grid (h, w), by place instead of class.
+
+    Args:
+        index, valid: (B, N), the classes that the labels show (see `losses.positive_index`).
+
+    Returns:
+        (B, h, w) int64: −1 unknown, 0 background, n + 1 the class at place n.
+    """
     near = F.interpolate(labels[:, None].float(), size=size, mode="nearest-exact")[:, 0].long()  # (B, h, w)
     table = torch.full((len(labels), int(labels.max()) + 2), -1, device=labels.device)
     table[:, 1] = 0
     photo, place = valid.nonzero(as_tuple=True)
     table[photo, index[photo, place] + 2] = place + 1
-    return Places(index, valid, table.gather(1, near.flatten(1)).view_as(near))
+    return table.gather(1, near.flatten(1)).view_as(near)
 
 
 def region_weights(refined: Tensor, labels: Tensor, *, missing: float, noise: float) -> Tensor:
@@ -53,7 +44,7 @@ def region_weights(refined: Tensor, labels: Tensor, *, missing: float, noise: fl
 
     Args:
         refined: (B, N, h, w), 0 in unused places.
-        labels: see `Places`.
+        labels: see `to_places`.
         missing: weight of a position of a class that the mask does not give it: its false negatives.
         noise: weight of a position of the background that the mask gives to a class: its false positives.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from pseudomask.config import CalibrateConfig, CrfOptions, WalkOptions
 from pseudomask.data.collection import Collection
+from pseudomask.data.reading import Reading
 from pseudomask.data.survey import inherit, settle
 from pseudomask.devices import pick_device
 from pseudomask.errors import UsageError
@@ -39,6 +40,7 @@ class Teaching:
 
     Attributes:
         source: facts for the record: seeds, thresholds and boundary head. Other ones make another training.
+        config, reading: the settings, and how photos are read: as the seeds' were.
     """
 
     work: LabelWork
@@ -47,6 +49,8 @@ class Teaching:
     overwrite: bool
     source: dict[str, Any]
     paths: tuple[Path, ...]
+    config: CalibrateConfig
+    reading: Reading
 
     def make(self, trainer: BaseTrainer, stop: Stop, *, reporter: Reporter) -> None:
         label(self.work, self.jobs, self.workers, ranks().anew(self.overwrite), reporter, trainer, stop)
@@ -65,6 +69,8 @@ def labels_for(
     lead = ranks().once(reporter)
     folder = config.run / SEEDS if config.seeds is None else config.seeds
     head = _teacher(config.teacher, weights)
+    # Raises before seeds are made.
+    walk = None if head is None else Walk.of(WalkOptions(affinity=head, walk_weights=weights)).for_classes(card.classes)
     made = make_seeds(config, folder, reporter)
     if made.exit_code >= 128:
         return TrainingResult(None, {}, exit_code=made.exit_code)
@@ -74,11 +80,8 @@ def labels_for(
     if seeds.classes != card.classes:
         raise UsageError(f"{folder}: seeds of other classes than those of {weights}")
     threshold = _threshold(seeds)
-    _, reading = settle(inherit(config, seeds.config), training.items, lead)
-    work = LabelWork(len(seeds.classes), *confident_thresholds(threshold), Crf.of(CrfOptions()))
-    if head is not None:
-        walk = Walk.of(WalkOptions(affinity=head, walk_weights=weights)).for_classes(seeds.classes)
-        work = LabelWork(len(seeds.classes), *confident_thresholds(threshold), Crf.of(CrfOptions()), walk, threshold)
+    config, reading = settle(inherit(config, seeds.config), training.items, lead)
+    work = LabelWork(len(seeds.classes), *confident_thresholds(threshold), Crf.of(CrfOptions()), walk, threshold)
     lead.info(f"labels: seeds of {folder}, {'' if head is None else f'walked with {head.name}, '}after the CRF")
     tests = seeds.tests(config.images)
     jobs = tuple(
@@ -94,7 +97,8 @@ def labels_for(
         "teacher": None if head is None else {"file": head.name, "sha256": hash_file(head)},
     }
     workers = (cores() if pick_device(config.device).type == "cpu" else 1) if config.workers < 0 else config.workers
-    return Teaching(work, jobs, workers, config.overwrite, source, tuple(item.path for item in training.items))
+    photos = tuple(item.path for item in training.items)
+    return Teaching(work, jobs, workers, config.overwrite, source, photos, config, reading)
 
 
 def _teacher(named: str, weights: Path) -> Path | None:

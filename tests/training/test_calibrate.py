@@ -24,7 +24,6 @@ from pseudomask.training.losses import positive_index
 from pseudomask.training.regions_loss import (
     LEVEL,
     TEMPERATURE,
-    Places,
     region_loss,
     region_weights,
     tags_of,
@@ -60,31 +59,31 @@ def weights(room: Path, settings: Settings) -> Path:
     return second.weights
 
 
-def places(labels: Tensor, classes: int = 3, size: tuple[int, int] | None = None) -> Places:
+def places(labels: Tensor, classes: int = 3, size: tuple[int, int] | None = None) -> tuple[Tensor, Tensor, Tensor]:
     index, valid = positive_index(tags_of(labels, classes))
-    return to_places(labels, index, valid, size or (labels.shape[1], labels.shape[2]))
+    return index, valid, to_places(labels, index, valid, size or (labels.shape[1], labels.shape[2]))
 
 
 def test_labels_become_places() -> None:
     """0 is ignore, 1 background, 2 and 4 the classes 0 and 2."""
-    found = places(torch.tensor([[[0, 1, 2, 4]], [[1, 1, 3, 0]]]))
-    assert found.index.tolist() == [[0, 2], [1, 0]]
-    assert found.valid.tolist() == [[True, True], [True, False]]
-    assert found.labels.tolist() == [[[-1, 0, 1, 2]], [[0, 0, 1, -1]]]
+    index, valid, found = places(torch.tensor([[[0, 1, 2, 4]], [[1, 1, 3, 0]]]))
+    assert index.tolist() == [[0, 2], [1, 0]]
+    assert valid.tolist() == [[True, True], [True, False]]
+    assert found.tolist() == [[[-1, 0, 1, 2]], [[0, 0, 1, -1]]]
 
 
 def test_places_of_a_grid_are_the_nearest() -> None:
     labels = torch.ones(1, 8, 8, dtype=torch.int32)
     labels[:, :4, 4:] = 2
-    assert places(labels, size=(2, 2)).labels.tolist() == [[[0, 1], [0, 0]]]
+    assert places(labels, size=(2, 2))[2].tolist() == [[[0, 1], [0, 0]]]
 
 
 def test_a_crop_without_classes_or_labels() -> None:
     for value in (0, 1):
-        found = places(torch.full((1, 4, 4), value))
-        maps = torch.zeros(1, found.index.shape[1], 4, 4, requires_grad=True)
-        weights = region_weights(maps, found.labels, missing=1.0, noise=1.0)
-        loss = region_loss(maps, found.labels, weights, found.valid)
+        index, valid, found = places(torch.full((1, 4, 4), value))
+        maps = torch.zeros(1, index.shape[1], 4, 4, requires_grad=True)
+        weights = region_weights(maps, found, missing=1.0, noise=1.0)
+        loss = region_loss(maps, found, weights, valid)
         loss.backward()
         assert loss.item() == 0
 
@@ -246,12 +245,13 @@ def test_thresholds_of_maps_that_stay_are_kept(room: Path, settings: Settings, r
     [
         ({"weights": None}, "--weights"),
         ({"cpmc_iterations": -1}, "--cpmc-iterations -1"),
+        ({"teacher": "nowhere.safetensors"}, "nowhere.safetensors: no such weights file"),
         ({"cpmc_high": 0.1, "cpmc_low": 0.5}, "--cpmc-low 0.5 is above --cpmc-high 0.1"),
     ],
 )
 def test_what_cannot_be(weights: Path, settings: Settings, runs: Path, changes: dict[str, Any], complaint: str) -> None:
     config = again(CalibrateConfig, settings(runs), **({"weights": weights} | changes), run=runs / "x")
-    with pytest.raises(UsageError, match=complaint):
+    with pytest.raises((UsageError, WeightsError), match=complaint):
         calibrate(config)
     assert not (runs / "x").exists()
 
