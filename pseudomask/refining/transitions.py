@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,13 @@ from pseudomask.refining.paths import affinities, steps
 
 REST = 1e-9
 """Total weight of the omitted polynomials: the norm of the error relative to that of the scores."""
+
+
+@lru_cache(maxsize=8)
+def _offsets(radius: int, device: torch.device) -> Tensor:
+    """Of a pixel's neighbours and itself, (2K + 1, 2); kept, as a GPU would wait for a copy with every batch."""
+    ahead = steps(radius)
+    return torch.tensor([(-y, -x) for y, x in reversed(ahead)] + [(0, 0)] + ahead, device=device)
 
 
 def transition(edges: Tensor, *, radius: int = 5, beta: float = 10.0) -> Tensor:
@@ -34,7 +42,7 @@ def transition(edges: Tensor, *, radius: int = 5, beta: float = 10.0) -> Tensor:
     ahead = steps(radius)
     back = [before[k, ..., reach - y : reach - y + h, reach - x : reach - x + w] for k, (y, x) in enumerate(ahead)]
     # In ascending order, as a CSR row needs its columns.
-    offsets = torch.tensor([(-y, -x) for y, x in reversed(ahead)] + [(0, 0)] + ahead, device=edges.device)
+    offsets = _offsets(radius, edges.device)
     weights = torch.stack([*reversed(back), torch.ones_like(edges), *after], -1)  # ([B,] h, w, 2K + 1)
     weights /= weights.sum(-1, keepdim=True)
     rows = torch.arange(h, device=edges.device)[:, None] + offsets[:, 0]  # (h, 2K + 1)

@@ -255,7 +255,7 @@ CASES: dict[str, Callable[[Place, str], Told]] = {
     "refine pamr": lambda p, n: refine(p, n, "pamr"),
     "refine walk,crf": lambda p, n: refine(p, n, "walk,crf", amp="off"),
     **{f"refine {m}, a photo more": lambda p, n, m=m: refine_more(p, n, m) for m in ("crf", "pamr", "walk")},  # type: ignore[misc]
-    "refine walk,crf, threads": lambda p, n: refine(p, n, "walk,crf", around=2, batch_size=2),
+    "refine walk,crf, threads": lambda p, n: refine(p, n, "walk,crf", around=2, batch_size=2, amp="off"),
     "predict": segment,
     "predict, tags": lambda p, n: segment(p, n, tags=True),
     "refine walk bf16": lambda p, n: refine(p, n, "walk", amp="bf16"),
