@@ -157,19 +157,19 @@ class Bench:
         return {"network": self.folded, "amp": self.amp}
 
     def alone(
-        self, method: MapMethod, photo: tuple[Tensor, ...], seen: Passes, tags: tuple[int, ...], grid: tuple[int, int]
+        self, method: MapMethod, photo: tuple[Tensor, ...], seen: Passes, tags: tuple[int, ...], size: tuple[int, int]
     ) -> Tensor:
         """One method's maps, as `extract` makes them."""
         index, valid = pack([tags], self.device)
         pixels = [view[None] for view in photo]
         return multiscale_maps(
-            **self.for_(method), method=method, views=pixels, index=index, valid=valid, grid=grid,
+            **self.for_(method), method=method, views=pixels, index=index, valid=valid, size=size,
             mirrored=seen.mirrored,
         )  # fmt: skip
 
     def maps(
         self, rows: dict[tuple[str, str, str], MapMethod], photo: tuple[Tensor, ...], seen: Passes,
-        tags: tuple[int, ...], grid: tuple[int, int],
+        tags: tuple[int, ...], size: tuple[int, int],
     ) -> Iterator[tuple[tuple[str, str, str], Tensor]]:  # fmt: skip
         """Each row's maps (N, h, w); rows that need the same features share them."""
         index, valid = pack([tags], self.device)
@@ -179,7 +179,7 @@ class Bench:
             parts = tuple((key[1], one.cam, key[2] == "cpmc") for key, one in closed.items())  # type: ignore[attr-defined]
             found = multiscale_maps(
                 self.folded, Together(parts), pixels, index.repeat(1, len(parts)), valid.repeat(1, len(parts)),
-                grid=grid, mirrored=seen.mirrored, amp=self.amp,
+                size=size, mirrored=seen.mirrored, amp=self.amp,
             )[0].chunk(len(parts))  # fmt: skip
             yield from zip(closed, found, strict=True)
             rows = {key: one for key, one in rows.items() if one.gradients}
@@ -194,7 +194,7 @@ class Bench:
             }
             for key, method in group.items():
                 found = multiscale_maps(
-                    how["network"], method, pixels, index, valid, grid=grid, mirrored=seen.mirrored, amp=how["amp"],
+                    how["network"], method, pixels, index, valid, size=size, mirrored=seen.mirrored, amp=how["amp"],
                     seen=shared,
                 )  # fmt: skip
                 yield key, found[0]
@@ -216,8 +216,7 @@ def sweeps(
         item = collection.items[photo.index]
         tags = (collection.tags or {})[item.key]
         truth = load_mask(data / "SegmentationClass" / f"{item.key}.png")
-        grid = (-(-photo.size[0] // 4), -(-photo.size[1] // 4))
-        for key, maps in bench.maps(rows, photo.views, seen, tags, grid):
+        for key, maps in bench.maps(rows, photo.views, seen, tags, photo.size):
             scores = quantise(ScoreMap(tuple(t + 1 for t in tags), maps.numpy(), photo.size, 4), 8)
             out[key].update(scores, truth)
         if n % 5 == 1:

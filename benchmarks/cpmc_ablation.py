@@ -179,7 +179,7 @@ def sweeps(
             [view[None].to(device) for view in photo.views],
             index.repeat(1, n),
             valid.repeat(1, n),
-            grid=(-(-photo.size[0] // 4), -(-photo.size[1] // 4)),
+            size=photo.size,
             amp=pick_amp("auto", device),
         )[0].cpu()
         for sweep, values in zip(out, maps.chunk(n), strict=True):

@@ -73,7 +73,7 @@ def making(network: CamNetwork, method: MapMethod, size: tuple[int, int], preset
     index, valid = torch.tensor([[0, 1]], device=device), torch.ones(1, 2, dtype=torch.bool, device=device)
     return lambda: multiscale_maps(
         network, method, photo, index, valid, mirrored=PRESETS[preset].mirrored,
-        grid=(-(-size[0] // 4), -(-size[1] // 4)), amp=pick_amp("auto", device),
+        size=size, amp=pick_amp("auto", device),
     ).cpu()  # fmt: skip
 
 

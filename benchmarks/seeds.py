@@ -111,14 +111,13 @@ def sweeps(
         truth = load_mask(data / "SegmentationClass" / f"{item.key}.png")
         index, valid = pack([tags], device)
         k = len(tags)
-        grid = (-(-photo.size[0] // 4), -(-photo.size[1] // 4))
         maps = multiscale_maps(
             network,
             method,
             [view[None].to(device) for view in photo.views],
             index.repeat(1, len(rows)),
             valid.repeat(1, len(rows)),
-            grid=grid,
+            size=photo.size,
             amp=pick_amp("auto", device),
         )[0].cpu()
         for r, sweep in enumerate(out.values()):

@@ -174,11 +174,11 @@ def on_device(
 
     def maps() -> None:
         for views, features, one, places in zip(sent, seen, made, index, strict=True):
-            grid, again = one[0].grid, dict(features)
+            again = dict(features)
             Fetched(
                 multiscale_maps(
                     engine.network, engine.method, views, *places,
-                    grid=grid, mirrored=engine.mirrored, amp=engine.amp, seen=again,
+                    size=one[0].size, stride=one[0].stride, mirrored=engine.mirrored, amp=engine.amp, seen=again,
                 )
             ).get()  # fmt: skip
 

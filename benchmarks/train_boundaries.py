@@ -83,13 +83,12 @@ class Labeller:
     def __call__(self, photo: np.ndarray, tags: tuple[int, ...]) -> np.ndarray:
         """Labels at every fourth pixel, uint8, 255 ignore."""
         size, passes = (photo.shape[0], photo.shape[1]), PRESETS["fast"]
-        grid = (-(-size[0] // EDGE_STRIDE), -(-size[1] // EDGE_STRIDE))
         views = views_of(photo, passes.scales)
         seen = see(self.network, self.method, views[0], (False,), amp=self.amp, pyramid=True)
         known = None if self.head is None else seen_in(self.head, seen, self.amp)[0]
         maps = multiscale_maps(
             self.network, self.method, views, torch.tensor([tags]), torch.ones(1, len(tags), dtype=torch.bool),
-            grid=grid, mirrored=passes.mirrored, amp=self.amp, seen={0: seen},
+            size=size, stride=EDGE_STRIDE, mirrored=passes.mirrored, amp=self.amp, seen={0: seen},
         )[0]  # fmt: skip
         scores, threshold = ScoreMap(tuple(tag + 1 for tag in tags), maps.numpy(), size, EDGE_STRIDE), self.threshold
         if self.walk is not None:

@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from benchmarks.seeds import CLASSES, DEFAULTS, summarise
 from pseudomask.config import ExtractConfig
@@ -34,6 +33,7 @@ from pseudomask.maps.method import MapMethod
 from pseudomask.maps.multiscale import see
 from pseudomask.maps.normalise import normalise_maps
 from pseudomask.maps.passes import PRESETS
+from pseudomask.maps.placing import placed
 from pseudomask.masks import load_mask
 from pseudomask.measuring.sweep import Sweep
 from pseudomask.networks.checkpoint import load_network
@@ -83,7 +83,7 @@ SUBSETS: dict[str, tuple[Pass, ...]] = {
 
 @torch.inference_mode()
 def passes(
-    network: CamNetwork, method: MapMethod, views: tuple[Tensor, ...], tags: tuple[int, ...], grid: tuple[int, int],
+    network: CamNetwork, method: MapMethod, views: tuple[Tensor, ...], tags: tuple[int, ...], size: tuple[int, int],
     amp: torch.dtype | None, seconds: dict[Pass, float],
 ) -> dict[Pass, Tensor]:  # fmt: skip
     """The maps (N, h, w) of each pass over one photo; adds to the seconds that each pass has taken."""
@@ -95,8 +95,7 @@ def passes(
             features = see(network, method, view[None], (mirrored,), amp=amp)
             with torch.autocast(view.device.type, amp, enabled=amp is not None):
                 maps = method.activate(network, features, index, valid)
-            maps = maps.flip(-1) if mirrored else maps
-            found[scale, mirrored] = F.interpolate(maps, size=grid, mode="bilinear", align_corners=False)[0]
+            found[scale, mirrored] = placed(maps, features, size, 4, mirrored=mirrored)[0]
             seconds[scale, mirrored] = seconds.get((scale, mirrored), 0.0) + time.perf_counter() - started
     return found
 
@@ -124,8 +123,7 @@ def sweeps(data: Path, split: str, options: argparse.Namespace) -> tuple[dict[st
         item = collection.items[photo.index]
         tags = (collection.tags or {})[item.key]
         truth = load_mask(data / "SegmentationClass" / f"{item.key}.png")
-        grid = (-(-photo.size[0] // 4), -(-photo.size[1] // 4))
-        maps = passes(network, method, photo.views, tags, grid, amp, seconds)
+        maps = passes(network, method, photo.views, tags, photo.size, amp, seconds)
         for name, subset in SUBSETS.items():
             values = normalise_maps(sum((maps[one] for one in subset), torch.zeros(())))
             scores = quantise(ScoreMap(tuple(t + 1 for t in tags), values.numpy(), photo.size, 4), 8)

@@ -270,7 +270,9 @@ def test_the_gradient_example_does_what_it_says(layercam: types.ModuleType) -> N
     assert wanted.amax() > 0
     assert torch.allclose(found, normalise_maps(wanted / 16), atol=1e-3)
     with torch.inference_mode():  # a caller's mode does not matter
-        both = multiscale_maps(network, method, [pixels], index, torch.ones(2, 2, dtype=torch.bool), grid=(4, 4))
+        both = multiscale_maps(
+            network, method, [pixels], index, torch.ones(2, 2, dtype=torch.bool), size=(64, 64), stride=16
+        )
     assert both.amax((2, 3)).min() > 0.99
     assert not both.requires_grad
 

@@ -15,6 +15,7 @@ from pseudomask.extracting.transfers import Fetched, send, send_together
 from pseudomask.maps.method import MapMethod
 from pseudomask.maps.multiscale import multiscale_maps, see, tag_probabilities, ways
 from pseudomask.maps.passes import Mirrored
+from pseudomask.maps.placing import cells
 from pseudomask.networks.features import Features
 from pseudomask.networks.network import CamNetwork
 from pseudomask.running.halving import halving_on
@@ -99,14 +100,15 @@ class Engine:
         views = self.views(photos)
         present, seen = self._present(views, tags)
         stride = self.stride * reduction(size, self.max_side)
-        grid = (-(-size[0] // stride), -(-size[1] // stride))
+        grid = cells(size, stride)
         if not any(present):
             return [Made((), grid, size, stride) for _ in photos]
         index, valid = pack(present, self.device)
         looked = self._look(views, seen)
         maps = multiscale_maps(
-            self.network, self.method, views, index, valid, grid=grid, mirrored=self.mirrored, amp=self.amp, seen=seen
-        )
+            self.network, self.method, views, index, valid, size=size, stride=stride, mirrored=self.mirrored,
+            amp=self.amp, seen=seen,
+        )  # fmt: skip
         fetched = Fetched(maps)
         return [
             Made(tuple(c + 1 for c in one), grid, size, stride, fetched, i, found)

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from pseudomask.maps.method import MapMethod
 from pseudomask.maps.normalise import normalise_maps
 from pseudomask.maps.passes import Mirrored
+from pseudomask.maps.placing import cells, placed
 from pseudomask.networks.features import Features
 from pseudomask.networks.network import CamNetwork
 
@@ -62,7 +62,8 @@ def multiscale_maps(
     index: Tensor,
     valid: Tensor,
     *,
-    grid: tuple[int, int],
+    size: tuple[int, int],
+    stride: int = 4,
     mirrored: Mirrored = True,
     amp: torch.dtype | None = None,
     seen: dict[int, Features] | None = None,
@@ -72,15 +73,16 @@ def multiscale_maps(
     Args:
         views: the same photos at each scale, uint8 (B, h_s, w_s, 3).
         index, valid: (B, N), the present classes (see `MapMethod.activate`).
-        grid: (h, w) of the result; each map is resampled to it bilinearly (half-pixel centres).
+        size: (H, W) of the photos at full size.
+        stride: pixels of the photo per position of the result; each map is resampled to these positions (`placed`).
         mirrored: whether views are mirrored: all in addition (True), none (False), every second one ("alternately").
         amp: autocast type for the backbone; the maps themselves are float32.
         seen: results of `see` for some of the views, by position, so that they are not recomputed; it is emptied.
 
     Returns:
-        (B, N, h, w) float32 in [0, 1).
+        (B, N, ⌈H/stride⌉, ⌈W/stride⌉) float32 in [0, 1).
     """
-    total = torch.zeros((*index.shape, *grid), device=index.device)
+    total = torch.zeros((*index.shape, *cells(size, stride)), device=index.device)
     for i, pixels in enumerate(views):
         sides = ways(mirrored, i)
         features = (seen or {}).pop(i, None) or see(network, method, pixels, sides, amp=amp)
@@ -88,8 +90,7 @@ def multiscale_maps(
             places, used = index.repeat(len(sides), 1), valid.repeat(len(sides), 1)
             maps = method.activate(network, features, places, used).detach()
         with torch.inference_mode():
-            parts = maps.chunk(len(sides))
-            both = [part.flip(-1) if turned else part for part, turned in zip(parts, sides, strict=True)]
-            total += F.interpolate(sum(both[1:], both[0]), size=grid, mode="bilinear", align_corners=False)
+            for part, turned in zip(maps.chunk(len(sides)), sides, strict=True):
+                total += placed(part, features, size, stride, mirrored=turned)
     with torch.inference_mode():
         return normalise_maps(total)

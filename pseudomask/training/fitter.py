@@ -98,10 +98,9 @@ class Fitter(BaseTrainer):
 
     def _scores(self, method: MapMethod, pixels: Tensor, tags: list[int]) -> ScoreMap:
         size = (pixels.shape[0], pixels.shape[1])
-        grid = (-(-size[0] // 4), -(-size[1] // 4))
         index = torch.tensor([tags], device=self.device)
         views = [pixels[None].to(self.device)]
-        maps = multiscale_maps(self.looker.network, method, views, index, index >= 0, grid=grid, amp=self.amp)
+        maps = multiscale_maps(self.looker.network, method, views, index, index >= 0, size=size, amp=self.amp)
         return ScoreMap(tuple(tag + 1 for tag in tags), maps[0].cpu().numpy(), size, 4)
 
     def _validate(self, done: int) -> Measured | None:

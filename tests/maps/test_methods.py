@@ -110,12 +110,12 @@ def test_mirrored_maps_are_turned_back_and_added(network: CamNetwork) -> None:
     method = Planted()
     views = [torch.zeros(2, h, w, 3, dtype=torch.uint8) for h, w in ((8, 16), (4, 8))]
     index, valid = torch.tensor([[0, 2], [1, 0]]), torch.tensor([[True, True], [True, False]])
-    found = multiscale_maps(network, method, views, index, valid, grid=(2, 4))
+    found = multiscale_maps(network, method, views, index, valid, size=(8, 16))
     # A ramp and its mirror make a plane, and a plane divided by its maximum is 1.
     assert torch.allclose(found, torch.ones(2, 2, 2, 4), atol=1e-4)
     assert [shape for shape, _, _ in method.calls] == [(4, 3, 8, 16), (4, 3, 4, 8)]
     assert method.calls[0][1:] == (index.tolist() * 2, valid.tolist() * 2)
-    straight = multiscale_maps(network, method, views, index, valid, grid=(2, 4), mirrored=False)
+    straight = multiscale_maps(network, method, views, index, valid, size=(8, 16), mirrored=False)
     assert torch.allclose(straight[0, 0, 0], torch.linspace(0, 1, 4), atol=1e-4)
     assert straight.max() < 1
 

@@ -122,7 +122,7 @@ def test_the_map_of_a_mirrored_photo_is_the_mirrored_map() -> None:
         weight.copy_(weight + weight.flip(-1))
     index, valid = torch.arange(3)[None], torch.ones(1, 3, dtype=torch.bool)
     one, other = (
-        multiscale_maps(network, LinearMaps("first"), [pixels], index, valid, grid=(23, 30), mirrored=False)
+        multiscale_maps(network, LinearMaps("first"), [pixels], index, valid, size=(23, 30), stride=1, mirrored=False)
         for pixels in (photo((90, 119)), photo((90, 119)).flip(2))
     )
     assert torch.allclose(one, other.flip(-1), atol=1e-3)
@@ -190,7 +190,7 @@ def test_cpmc_propagates_by_attention(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def maps(affinity: Any) -> Tensor:
         method = Cpmc(CpmcSettings(affinity=affinity, output="refined"))
-        return multiscale_maps(network, method, [pixels], index, valid, grid=(25, 25), mirrored=False)
+        return multiscale_maps(network, method, [pixels], index, valid, size=(25, 25), stride=1, mirrored=False)
 
     assert (maps("auto") - maps("features")).abs().max() > 1e-3
     monkeypatch.setattr("pseudomask.networks.backbones.timm_backbone.attentive", lambda net: [])

@@ -1,7 +1,8 @@
 """Extraction against the paper's recipe written out with torchvision's own network and Pillow.
 
 R_s = ReLU(A(x_s)) + mirror(ReLU(A(mirror x_s))) for each size s, resampled bilinearly to a quarter of the
-photo, added up, and each present class divided by its own maximum + 1e-5.
+photo, added up, and each present class divided by its own maximum + 1e-5. The recipe stretches each map to the photo;
+here it stays where its blocks of 16 pixels are, which is written out with `grid_sample`.
 """
 
 from __future__ import annotations
@@ -66,6 +67,17 @@ def features_of(reference: ResNet, image: Image.Image) -> Tensor:
     return x[0]
 
 
+def on_photo(maps: Tensor, view: tuple[int, int], photo: tuple[int, int], mirrored: bool) -> Tensor:
+    """Maps of blocks of 16 pixels of a view of this (width, height), at the centres of the photo's blocks of 4."""
+    x, y = ((torch.arange(math.ceil(side / 4)) * 4 + 2) / side for side in photo)  # shares of the photo's sides
+    x = 1 - x if mirrored else x
+    h, w = maps.shape[1:]
+    x, y = x * view[0] / (16 * w), y * view[1] / (16 * h)  # shares of what the blocks cover
+    at = torch.stack(torch.meshgrid(2 * x - 1, 2 * y - 1, indexing="xy"), -1)
+    how = {"mode": "bilinear", "padding_mode": "border", "align_corners": False}
+    return torch.nn.functional.grid_sample(maps[None], at[None], **how)[0]
+
+
 @torch.no_grad()
 def by_recipe(
     reference: ResNet,
@@ -79,8 +91,7 @@ def by_recipe(
 ) -> Tensor:
     """Views are those of `pixels.resize`, a test of which holds it to Pillow's; or Pillow's own."""
     photo = Image.open(path)
-    grid = (math.ceil(photo.height / 4), math.ceil(photo.width / 4))
-    total = torch.zeros(len(tags), *grid)
+    total = torch.zeros(len(tags), math.ceil(photo.height / 4), math.ceil(photo.width / 4))
     for i, scale in enumerate(scales):
         size = (round(photo.width * scale), round(photo.height * scale))
         image = (
@@ -91,11 +102,9 @@ def by_recipe(
         mirror = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         views = [image, mirror] if flip is True else [mirror if flip and i % 2 else image]
         maps = [torch.einsum("kd,dhw->khw", weights[list(tags)], features_of(reference, v)).relu() for v in views]
-        if flip is True:
-            one = maps[0] + torch.flip(maps[1], (2,))
-        else:
-            one = torch.flip(maps[0], (2,)) if flip and i % 2 else maps[0]
-        total += torch.nn.functional.interpolate(one[None], grid, mode="bilinear", align_corners=False)[0]
+        turned = [False, True] if flip is True else [bool(flip and i % 2)]
+        for one, mirrored in zip(maps, turned, strict=True):
+            total += on_photo(one, size, photo.size, mirrored)
     return torch.stack([m / (m.max() + 1e-5) for m in total])
 
 
@@ -120,7 +129,7 @@ def ours(network: CamNetwork, rule: str, paths: list[Path], tags: list[tuple[int
     views = [torch.stack([p.views[s] for p in loaded]) for s in range(len(loaded[0].views))]
     index, valid = pack(tags, torch.device("cpu"))
     method = LinearMaps(rule)  # type: ignore[arg-type]
-    return multiscale_maps(network, method, views, index, valid, grid=(13, 19), **options)  # type: ignore[arg-type]
+    return multiscale_maps(network, method, views, index, valid, size=SIZE, **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("rule", RULES)

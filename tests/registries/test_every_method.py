@@ -107,7 +107,7 @@ def activate(
 def added(method: MapMethod, network: CamNetwork, pixels: Tensor, *tags: Tensor, **more: Any) -> Tensor:
     """Maps of two sizes and their mirrors."""
     half = pixels.unflatten(1, (-1, 2)).unflatten(3, (-1, 2)).float().mean((2, 4)).byte()
-    return multiscale_maps(network, method, [pixels, half], *tags, grid=(12, 16), **more)
+    return multiscale_maps(network, method, [pixels, half], *tags, size=(48, 64), **more)
 
 
 def alike(some: Tensor, others: Tensor, most: float = 1e-3) -> bool:
