@@ -2,12 +2,13 @@
 
     python -m benchmarks.calibrate_ablation DATA OUT [--photos 400] [--seeds 0 1] [--json FILE]
 
-DATA is laid out like PASCAL VOC (see `benchmarks.seeds`). The bundled classifier's heads are trained on evenly spread
-photos of train_aug, once for each row and seed, and `extract --method cpmc --tta fast --refine none` makes seeds of
-every n-th photo of train and val with them, tags given, cut at the default threshold of 0.5, which no mask of these
-photos chose. The row `no heads` is the same without `calibrate`. The confident labels are made once and copied into
-each RUN. A row with N, P at test also takes local prototypes of these regions (`--cpmc-kappa`, `--cpmc-lambda`). What
-OUT has is not made again, and rows that are in FILE are kept.
+DATA is laid out like PASCAL VOC (see `benchmarks.seeds`). New heads of the bundled classifier are trained on evenly
+spread photos of train_aug, once for each row and seed, by what the bundled boundary head and the CRF make of seeds
+without heads, and `extract --method cpmc --tta fast --refine none` makes seeds of every n-th photo of train and val
+with them, tags given, cut at the default threshold of 0.5, which no mask of these photos chose. The row `no heads` is
+the same without `calibrate`. The confident labels are made once and copied into each RUN. A row with N, P at test
+also takes local prototypes of these regions (`--cpmc-kappa`, `--cpmc-lambda`). What OUT has is not made again, and
+rows that are in FILE are kept.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.quality import measured, photos
 from pseudomask.networks.checkpoint import read_card
+from pseudomask.networks.edge_weights import bundled_head
 from pseudomask.networks.store import find_weights
 
 
@@ -64,12 +66,16 @@ def heads(row: Row, seed: int, options: argparse.Namespace) -> Path:
         listed = out / "photos.txt"
         step = max(1, len(every) // options.photos)
         listed.write_text("\n".join(every[::step][: options.photos]) + "\n", "utf-8")
+        shared = ("--labels", data / "labels.csv", "--class-file", data / "classes.txt", "--list", listed)
+        shared += ("--weights", options.weights)
         if run != first:
             shutil.copytree(first / "confident", run / "confident", dirs_exist_ok=True)
+        seeds = ("--method", "cpmc", "--cpmc-features", "hierarchical", "--cam", "lpcam", "--refine", "none")
+        call("extract", data / "JPEGImages", out / "seeds", *shared, *seeds)
+        teacher = bundled_head(options.weights)
         call(
-            *("calibrate", data / "JPEGImages", run, "--labels", data / "labels.csv"),
-            *("--class-file", data / "classes.txt", "--list", listed, "--val-fraction", 0, "--seed", seed),
-            *("--weights", options.weights, "--seeds", out / "seeds"),
+            *("calibrate", data / "JPEGImages", run, *shared, "--val-fraction", 0, "--seed", seed),
+            *("--seeds", out / "seeds", "--teacher", "none" if teacher is None else teacher),
             *("--fn-weight", row.missing, "--fp-weight", row.noise),
         )
     return run / "weights.safetensors"

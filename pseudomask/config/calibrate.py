@@ -28,7 +28,7 @@ class CalibrateConfig(TrainingOptions, CpmcOptions, TrainingCamOptions):
     teacher: str = option(
         "auto",
         "Boundary head that walks the seeds before they teach: a file, auto (the one that comes with pseudomask for "
-        "this backbone, if any), or none. The CRF follows.",
+        "this backbone, if any, unless calibrate wrote the weights), or none. The CRF follows.",
         "Labels",
     )
     fn_weight: float = option(

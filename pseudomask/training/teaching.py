@@ -68,7 +68,7 @@ def labels_for(
     """
     lead = ranks().once(reporter)
     folder = config.run / SEEDS if config.seeds is None else config.seeds
-    head = _teacher(config.teacher, weights)
+    head = _teacher(config.teacher, weights, card)
     # Raises before seeds are made.
     walk = None if head is None else Walk.of(WalkOptions(affinity=head, walk_weights=weights)).for_classes(card.classes)
     made = make_seeds(config, folder, reporter)
@@ -101,9 +101,9 @@ def labels_for(
     return Teaching(work, jobs, workers, config.overwrite, source, photos, config, reading)
 
 
-def _teacher(named: str, weights: Path) -> Path | None:
+def _teacher(named: str, weights: Path, card: Card) -> Path | None:
     """The boundary head that `--teacher` means."""
-    if named == "none":
+    if named == "none" or (named == "auto" and card.method == "cpmc"):  # calibrated maps leave the walk nothing to mend
         return None
     return bundled_head(weights) if named == "auto" else Path(named)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -175,6 +176,25 @@ def test_the_seeds_are_made_once_and_may_be_others(
     assert second.weights is not None
     mine, theirs = read_tensors(first.weights)[0], read_tensors(second.weights)[0]
     assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
+
+
+def test_a_second_calibration_needs_no_walk(
+    weights: Path, settings: Settings, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = calibrate(again(CalibrateConfig, settings(runs), weights, run=runs / "a", epochs=1))
+
+    def asked(_: Path) -> None:
+        raise UsageError("the bundled head is asked for")
+
+    monkeypatch.setattr("pseudomask.training.teaching.bundled_head", asked)
+    with pytest.raises(UsageError, match="asked for"):
+        calibrate(again(CalibrateConfig, settings(runs), weights, run=runs / "b", epochs=1, dry_run=True))
+    second = calibrate(again(CalibrateConfig, settings(runs), first.weights, run=runs / "b", epochs=1))
+    assert second.weights is not None
+    card = load_network(second.weights)[1]
+    assert [h.get("starts_from", {}).get("teacher", "") for h in card.training["history"]][-1] is None
+    record = json.loads((runs / "b" / SEEDS / "run.json").read_text())
+    assert record["config"]["weights"] == str(first.weights), "the seeds are those of the first heads"
 
 
 def test_each_kind_of_region_teaches(
