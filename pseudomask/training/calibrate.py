@@ -76,6 +76,8 @@ def calibrate(config: CalibrateConfig, reporter: Reporter | None = None) -> Trai
     method = Cpmc(settings, card_rule(card))
     rule = method.rule(loaded := load_network(weights)[0])
     loaded.map_weights(rule)  # raises before seeds are made
+    loaded.backbone.freeze(config.freeze)
+    frozen = loaded.backbone.frozen == loaded.backbone.parts
     labels = labels_for(config, weights, card, split.training, reporter)
     if isinstance(labels, TrainingResult):
         return labels
@@ -86,8 +88,7 @@ def calibrate(config: CalibrateConfig, reporter: Reporter | None = None) -> Trai
         assert network.side_heads is not None
         network.backbone.freeze(config.freeze)
         facts = card.network | {"weight_rule": card.weight_rule}
-        # With all of it frozen, the classifiers' maps, and so their thresholds, stay.
-        if network.backbone.frozen == network.backbone.parts:
+        if frozen:  # the classifiers' maps, and so their thresholds, stay
             facts["thresholds"] = {k: v for k, v in card.thresholds.items() if k != "cpmc"}
         loss = calibration_step(settings, rule, cam, missing=config.fn_weight, noise=config.fp_weight)
         heads = Group(list(network.side_heads.parameters()), config.head_rate)
@@ -99,6 +100,7 @@ def calibrate(config: CalibrateConfig, reporter: Reporter | None = None) -> Trai
         source=file_facts(weights) | labels.source,
         build=build,
         base_card=card,
+        same_classifier=frozen,
         prepare=partial(labels.make, reporter=reporter),
         crops=labels.crops,
     )

@@ -39,6 +39,8 @@ class Recipe:
         source: what the network starts from, for record and card; part of the resume check.
         build: returns the network and loss to train.
         base_card: card of the initial weights.
+        same_classifier: whether the tags' classifier stays that of the initial weights, and so what their card says of
+            it: it may have been trained on photos that are held out now.
         prepare: called in each process before the first step, to prepare RUN or the network.
         crops: makes the training samples, given how photos are read and the colour `around` them; by default crops
             with tags.
@@ -52,6 +54,7 @@ class Recipe:
     source: dict[str, Any]
     build: Callable[[], Learner]
     base_card: Card | None = None
+    same_classifier: bool = False
     prepare: Callable[[BaseTrainer, Stop], None] | None = None
     crops: Callable[..., Crops] | None = None
     measure: Measure | None = None
@@ -75,11 +78,14 @@ def card_of(
     """
     base = recipe.base_card
     history = [*base.training.get("history", []), _without_history(base)] if base else []
+    known = base if recipe.same_classifier and base and base.measured else None
+    tag_thresholds = validation.tag_thresholds if validation else (0.5,) * len(split.training.classes)
+    measured = validation.on_card(split.held_out.tag_counts()) if validation else []
     return Card(
         classes=split.training.classes,
         method=recipe.method,
         **network,
-        tag_thresholds=validation.tag_thresholds if validation else (0.5,) * len(split.training.classes),
+        tag_thresholds=known.tag_thresholds if known else tag_thresholds,
         training={
             "data": options.data_name or ("" if options.images is None else options.images.name),
             "photos": len(split.training.items),
@@ -89,7 +95,7 @@ def card_of(
             **schedule,
             **({"history": history} if history else {}),
         },
-        measured=validation.on_card(split.held_out.tag_counts()) if validation else [],
+        measured=known.measured if known else measured,
         license=options.license,
         versions={"pseudomask": __version__, **package_versions()},
     )

@@ -18,7 +18,7 @@ from pseudomask.api import calibrate, extract, reactivate, train_cls
 from pseudomask.config import CalibrateConfig, ExtractConfig, ReactivateConfig, TrainClsConfig
 from pseudomask.errors import UsageError, WeightsError
 from pseudomask.maps.cpmc import Cpmc, CpmcSettings
-from pseudomask.networks.checkpoint import load_network, read_tensors
+from pseudomask.networks.checkpoint import load_network, read_card, read_tensors
 from pseudomask.training.calibrate import calibration_step
 from pseudomask.training.confident import LabelledCrops
 from pseudomask.training.losses import positive_index
@@ -247,6 +247,25 @@ def test_the_run_is_resumed_exactly(weights: Path, settings: Settings, runs: Pat
     assert whole.weights is not None
     mine, theirs = read_tensors(resumed.weights)[0], read_tensors(whole.weights)[0]
     assert [name for name in theirs if not torch.equal(mine[name], theirs[name])] == []
+
+
+def test_the_card_keeps_what_was_measured_of_a_classifier_that_stays(
+    weights: Path, settings: Settings, runs: Path
+) -> None:
+    """Photos that are held out now may have trained it."""
+    before = read_card(weights)
+    assert before.measured
+    cards = []
+    for freeze in ("all", "stem"):
+        config = again(
+            CalibrateConfig, settings(runs), weights, run=runs / freeze, epochs=1, freeze=freeze, val_fraction=0.5
+        )
+        done = calibrate(config)
+        assert done.weights is not None
+        cards.append(read_card(done.weights))
+    kept, anew = cards
+    assert (kept.measured, kept.tag_thresholds) == (before.measured, before.tag_thresholds)
+    assert anew.measured != before.measured
 
 
 def test_thresholds_of_maps_that_stay_are_kept(room: Path, settings: Settings, runs: Path) -> None:
