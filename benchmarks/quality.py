@@ -5,10 +5,10 @@ r"""Methods × refiners × test-time augmentation: mIoU on train and val, time a
 DATA is laid out like PASCAL VOC (see `benchmarks.seeds`). Each row METHOD:CHAIN:TTA is `pseudomask extract --method
 METHOD --refine CHAIN --tta TTA`, and a row such as `best` is `--quality best`, as a process of its own, tags given, on
 every N-th photo of train and of val; what walk needs is the bundled boundary head, or --affinity. Thresholds are those
-of the weights' card, so that no mask of these photos chooses anything. Time is processor time of the process and its
-workers, so that other load on the machine changes it little, relative to the first row's; memory is the largest
-process's peak. Rows that are in FILE already, made from as many photos of the same splits with the same weights, are
-kept.
+of the weights' card, so that no mask of these photos chooses anything. `seeds` is the mIoU of the stored scores, before
+the refiners. Time is processor time of the process and its workers, so that other load on the machine changes it
+little, relative to the first row's; memory is the largest process's peak. Rows that are in FILE already, made from as
+many photos of the same splits with the same weights, are kept.
 
     python -m benchmarks.quality DATA --weights imagenet --classes background,cat,cow,dog,horse,sheep --every 6 \
         --rows cpmc:none:fast cpmc:crf:fast cpmc:walk,crf:fast
@@ -32,6 +32,7 @@ from pseudomask.masks import load_mask
 from pseudomask.measuring.confusion import Confusion
 from pseudomask.networks.checkpoint import read_card
 from pseudomask.networks.store import find_weights
+from pseudomask.scores import load_scores
 
 ROWS = (
     "recam:none:balanced",
@@ -70,12 +71,14 @@ def run(keys: list[str], row: str, out: Path, options: argparse.Namespace) -> di
 
 
 def measured(
-    data: Path, keys: list[str], out: Path, names: tuple[str, ...], classes: str = CLASSES
+    data: Path, keys: list[str], out: Path, names: tuple[str, ...], classes: str = CLASSES, *, seeds: bool = False
 ) -> dict[str, float]:
-    """Percent: the mean over `classes`, and person."""
+    """Percent: the mean over `classes`, and person; of the stored scores at the run's threshold if `seeds`."""
     table = Confusion(len(names))
+    threshold = json.loads((out / "run.json").read_text("utf-8"))["protocol"]["threshold"] if seeds else 0.0
     for key in keys:
-        table.update(load_mask(out / f"{key}.png"), load_mask(data / "SegmentationClass" / f"{key}.png"))
+        mask = load_scores(out / "scores" / f"{key}.npz").mask(threshold) if seeds else load_mask(out / f"{key}.png")
+        table.update(mask, load_mask(data / "SegmentationClass" / f"{key}.png"))
     found = table.measures()
     chosen = np.isin(names, classes.split(","))
     person = names.index("person")
@@ -92,6 +95,7 @@ def measure(row: str, options: argparse.Namespace, names: tuple[str, ...]) -> di
             cost = run(keys, row, Path(place) / split, options)
             seconds, count, memory = seconds + cost["seconds"], count + len(keys), max(memory, cost["memory"])
             found[split] = measured(data, keys, Path(place) / split, names, options.classes)
+            found[split]["seeds"] = measured(data, keys, Path(place) / split, names, options.classes, seeds=True)
             found[split]["photos"] = len(keys)
     return found | {"seconds_a_photo": round(seconds / count, 3), "memory": round(memory)}
 
@@ -109,7 +113,8 @@ def main() -> None:
     options = parser.parse_args()
     names = ("background", *read_card(find_weights(None)).classes)
     done: list[dict[str, Any]] = json.loads(options.json.read_text()) if options.json and options.json.exists() else []
-    heads = ["method:chain:tta", "every", *(f"{split} mIoU" for split in options.splits), "person", "time", "memory"]
+    heads = ["method:chain:tta", "every", *(f"{split} mIoU" for split in options.splits), "person", "seeds"]
+    heads += ["time", "memory"]
     print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
     for row in options.rows:
         found = next((one for one in done if _is(one, row, options)), None)
@@ -121,6 +126,7 @@ def main() -> None:
         splits = [found[split] for split in options.splits]
         cells = [row, options.every, *(f"{split['miou']:.1f}" for split in splits)]
         cells += [", ".join(f"{split['person']:.1f}" for split in splits)]
+        cells += [", ".join(f"{split['seeds']['miou']:.1f}" if "seeds" in split else "" for split in splits)]
         cells += [f"{found['seconds_a_photo'] / done[0]['seconds_a_photo']:.2f}", found["memory"]]
         print(f"| {' | '.join(map(str, cells))} |", flush=True)
 
