@@ -105,7 +105,7 @@ def methods(names: list[str], prototypes: dict[str, Path], card: Card) -> dict[t
     for rule in dict.fromkeys(("first", weight_rule(DEFAULTS, card))):
         for name, cam in kinds(names, prototypes, rule).items():
             found[name, rule, "cam"] = LinearMaps(rule, cam)
-            found[name, rule, "cpmc"] = Cpmc(CpmcSettings(weights=rule), rule, cam)
+            found[name, rule, "cpmc"] = Cpmc(CpmcSettings(weights=rule, features="hierarchical"), rule, cam)
     return found
 
 
@@ -119,7 +119,7 @@ class Together(MapMethod):
     default_threshold: float = 0.2
 
     def activate(self, network: CamNetwork, features: Features, index: Tensor, valid: Tensor) -> Tensor:
-        n, settings = index.shape[1] // len(self.rows), CpmcSettings()
+        n, settings = index.shape[1] // len(self.rows), CpmcSettings(features="hierarchical")
         index, valid = index[:, :n], valid[:, :n]
         raw = {
             (rule, id(cam)): cam.maps(network, features, network.map_weights(rule), index, valid)

@@ -33,7 +33,7 @@ from pseudomask.networks.checkpoint import load_network
 
 READINGS = {
     f"{target}, {high:g} and {low:g}" if target != "argmax" else "argmax": replace(
-        CpmcSettings(), target=target, high=high, low=low
+        CpmcSettings(features="hierarchical"), target=target, high=high, low=low
     )
     for target, high, low in (
         ("prototype", 0.4, 0.2),
@@ -51,7 +51,7 @@ def shares(data: Path, split: str, weights: Path, rule: str | None, limit: int |
     amp = pick_amp("auto", device)
     network, card = load_network(weights)
     network = network.on(device)
-    method = Cpmc(replace(CpmcSettings(), weights=rule or "auto"), weight_rule(DEFAULTS, card))
+    method = Cpmc(CpmcSettings(weights=rule or "auto", features="hierarchical"), weight_rule(DEFAULTS, card))
     collection = tagged_photos(data, split, card.classes, limit)
     counts = {name: np.zeros(5, np.int64) for name in READINGS}
     for done, item in enumerate(collection.items, 1):

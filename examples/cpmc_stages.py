@@ -31,7 +31,7 @@ from pseudomask.networks.network import CamNetwork
 from pseudomask.networks.store import find_weights
 
 KEYS = ("cat_chelsea", "dog_retriever", "person_hopper", "person_astronaut")
-SETTINGS = CpmcSettings(complete=1.0, suppress=0.3, target="argmax")
+SETTINGS = CpmcSettings(features="hierarchical", complete=1.0, suppress=0.3, target="argmax")
 MISSING, NOISE = (40, 200, 60), (230, 40, 40)
 WIDTH = 1400  # pixels
 
