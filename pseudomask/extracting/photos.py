@@ -17,9 +17,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pseudomask.data.decoding import decode, image_size
+from pseudomask.data.jpeg import plain_jpeg
 from pseudomask.data.pixels import resize, with_long_side
 from pseudomask.data.reading import AS_IT_COMES, Reading
 from pseudomask.errors import ImageError
+from pseudomask.extracting.transfers import Fetched
 from pseudomask.running.identity import TOUCHED, Identity, identify
 from pseudomask.running.locks import locked
 from pseudomask.scores import MAX_SIDE
@@ -37,6 +39,8 @@ class Photo:
         whole: uint8 (H, W, 3), only when an overlay or a refiner wants it and it has at most `WHOLE` pixels.
         file: what the photo's file was when it was read.
         white: nothing else is in it, as where all of it is transparent.
+        jpeg: its file, where the device shall decode it: then it has no views yet.
+        planes: `whole` of a photo that the device has decoded, uint8 (3, H, W), on its way.
     """
 
     index: int
@@ -47,11 +51,13 @@ class Photo:
     file: Identity | None = None
     white: bool = False
     to_scale: bool = False
+    jpeg: bytes = b""
+    planes: Fetched | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Photos of equal shape may share a batch."""
-        return tuple(side for view in self.views for side in view.shape[:2])
+        return self.size if self.jpeg else tuple(side for view in self.views for side in view.shape[:2])
 
 
 def reduction(size: tuple[int, int], max_side: int) -> int:
@@ -119,7 +125,10 @@ def header_size(path: Path) -> tuple[int, int]:
 
 
 class Photos(Dataset[Photo]):
-    """Decodes and resizes one photo an index; what cannot be read comes back with its reason."""
+    """Decodes and resizes one photo an index; what cannot be read comes back with its reason.
+
+    With `encoded`, a photo that a GPU can decode comes as it is (`Photo.jpeg`).
+    """
 
     def __init__(
         self,
@@ -134,17 +143,35 @@ class Photos(Dataset[Photo]):
         reading: Reading = AS_IT_COMES,
         hashed: bool = False,
         to_scale: bool = False,
+        encoded: bool = False,
     ) -> None:
         self.paths, self.indices, self.scales = paths, list(indices), tuple(scales)
         self.max_side, self.max_pixels = max_side, max_pixels
         self.allow_truncated, self.keep_whole = allow_truncated, keep_whole
         self.reading, self.hashed, self.to_scale = reading, hashed, to_scale
+        self.encoded = encoded
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def __getitem__(self, i: int) -> Photo:
         index = self.indices[i]
+        return (self._as_it_is(index) if self.encoded else None) or self.read(index)
+
+    def _as_it_is(self, index: int) -> Photo | None:
+        """A photo that the device can decode and resize."""
+        path = self.paths[index]
+        file = identify(path, hashed=self.hashed)
+        try:
+            found = plain_jpeg(path, max_pixels=min(self.max_pixels, WHOLE), reading=self.reading)
+        except ImageError:
+            return None
+        if found is None or max(found.size) > self.max_side or not file.untouched(path):
+            return None
+        return Photo(index, found.size, (), file=file, to_scale=self.to_scale, jpeg=found.data)
+
+    def read(self, index: int) -> Photo:
+        """The photo at `index` of the run's list, decoded here."""
         path = self.paths[index]
         file = identify(path, hashed=self.hashed)
         large = file.size > _NEVER_LARGE and math.prod(header_size(path)) > LARGE
@@ -167,6 +194,8 @@ class Photos(Dataset[Photo]):
 
         Raises `ImageError` if it is no longer the same.
         """
+        if photo.planes is not None:
+            return np.ascontiguousarray(photo.planes.get().permute(1, 2, 0).numpy())
         if not self.keep_whole or photo.whole is not None or photo.file is None:
             return photo.whole
         return self._decode(self.paths[photo.index], photo.file)
