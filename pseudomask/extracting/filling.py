@@ -15,7 +15,8 @@ from pseudomask.extracting.decoded import decoded
 from pseudomask.extracting.flow import Flow
 from pseudomask.extracting.inputs import PhotosAndTags
 from pseudomask.extracting.loading import load
-from pseudomask.extracting.photos import Photo, batches, header_size, windowed
+from pseudomask.extracting.ordering import batches, windowed
+from pseudomask.extracting.photos import Photo, header_size
 from pseudomask.extracting.planned import Planned
 from pseudomask.extracting.shards import MOST_BATCHES, as_planned, plan_batches
 from pseudomask.running.claims import claims

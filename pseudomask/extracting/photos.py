@@ -1,14 +1,13 @@
-"""Photos decoded and resized, in an order and in batches of equal shape."""
+"""Photos decoded and resized."""
 
 from __future__ import annotations
 
 import math
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -83,38 +82,6 @@ LARGE = 1 << 26
 """Pixels above which photos are decoded one at a time, whatever the number of workers: it takes some 9 bytes each."""
 
 _NEVER_LARGE = 1 << 17  # bytes of a file; a header costs another look at the file system
-
-WINDOW = 2048  # photos whose headers are read before the first of them is decoded
-
-
-def windowed(indices: Sequence[int], size_of: Callable[[int], tuple[int, int]], max_side: int) -> Iterator[int]:
-    """`indices` in the order of `by_shape`, which looks at `WINDOW` of them at a time.
-
-    Sizes of the next window are asked for one by one while this one's indices are taken: no wait at its border.
-    """
-    sizes = [size_of(index) for index in indices[:WINDOW]]
-    for start in range(0, len(indices), WINDOW):
-        ahead = iter(indices[start + WINDOW : start + 2 * WINDOW])
-        coming: list[tuple[int, int]] = []
-        for index in by_shape(indices[start : start + WINDOW], sizes, max_side):
-            yield index
-            coming += [size_of(one) for one in islice(ahead, 1)]
-        sizes = coming
-
-
-def by_shape(indices: Sequence[int], sizes: Iterable[tuple[int, int]], max_side: int) -> list[int]:
-    """`indices` with those together that the network sees at one size, in the order of each size's first.
-
-    oneDNN prepares every convolution again for a size not seen recently, and batches fill sooner.
-
-    Args:
-        sizes: (H, W) of each index's photo; (0, 0) where it is unknown.
-    """
-    groups: dict[tuple[int, int], list[int]] = {}
-    for index, size in zip(indices, sizes, strict=True):
-        groups.setdefault(working_size(size, max_side), []).append(index)
-    return [index for group in groups.values() for index in group]
-
 
 def header_size(path: Path) -> tuple[int, int]:
     """(H, W) of the upright photo, from its header; (0, 0) if that cannot be read."""
@@ -234,26 +201,3 @@ def prepare(
         return Photo(0, size, (torch.from_numpy(image),), white=white, to_scale=True)
     views = tuple(torch.from_numpy(np.array(resize(image, one))) for one in view_sizes(size, scales, max_side))
     return Photo(0, size, views, image if keep_whole else None, white=white)
-
-
-def batches(photos: Iterable[Photo], size: int, *, most_waiting: int | None = None) -> Iterator[list[Photo]]:
-    """Photos of equal shape, `size` at most; unreadable ones come alone, at once.
-
-    At most `most_waiting` photos (4 × size by default) wait for company; then the largest group goes.
-    """
-    limit = most_waiting or 4 * size
-    groups: dict[tuple[int, ...], list[Photo]] = {}
-    waiting = 0
-    for photo in photos:
-        if photo.problem:
-            yield [photo]
-            continue
-        group = groups.setdefault(photo.shape, [])
-        group.append(photo)
-        waiting += 1
-        if len(group) == size or waiting >= limit:
-            shape = photo.shape if len(group) == size else max(groups, key=lambda s: len(groups[s]))
-            full = groups.pop(shape)
-            waiting -= len(full)
-            yield full
-    yield from groups.values()

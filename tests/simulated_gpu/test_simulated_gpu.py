@@ -5,18 +5,11 @@ All cases run in one process of their own, since the simulation replaces parts o
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import gpu_stubs
 import pytest
-
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
 
 pytestmark = [pytest.mark.skipif(bool(gpu_stubs.missing()), reason=f"no simulated GPU: {gpu_stubs.missing()}")]
 
@@ -26,16 +19,7 @@ Cases = Mapping[str, dict[str, Any]]
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory: pytest.TempPathFactory) -> Cases:
     """What each case of `gpu_cases.py` told."""
-    folder = tmp_path_factory.mktemp("gpu")
-    (folder / "stubs").mkdir()
-    (folder / "place").mkdir()
-    environment = gpu_stubs.environment(folder / "stubs")
-    environment |= {"PYTHONPATH": f"{HERE}:{HERE.parent}:{ROOT}", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, HERE / "gpu_cases.py", folder / "place"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1800, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    told = [json.loads(line) for line in done.stdout.splitlines()]
-    return {one.pop("case"): one for one in told}
+    return gpu_stubs.run("gpu_cases.py", tmp_path_factory.mktemp("gpu"))
 
 
 def sound(case: dict[str, Any]) -> dict[str, Any]:
