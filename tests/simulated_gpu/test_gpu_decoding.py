@@ -33,9 +33,7 @@ def sound(case: dict[str, Any]) -> dict[str, Any]:
     return case
 
 
-@pytest.mark.parametrize(
-    "name", ["extract", "extract, two decoders", "extract and pamr", "extract with overlays", "predict", "auto"]
-)
+@pytest.mark.parametrize("name", ["extract", "extract, two decoders", "extract and pamr", "predict", "auto"])
 def test_photos_that_every_decoder_reads_alike_are_decoded_there(cases: Cases, name: str) -> None:
     """In batches, not in the thread that feeds the network, whose only call is that of the samples."""
     case = sound(cases[name])
