@@ -83,6 +83,7 @@ LARGE = 1 << 26
 
 _NEVER_LARGE = 1 << 17  # bytes of a file; a header costs another look at the file system
 
+
 def header_size(path: Path) -> tuple[int, int]:
     """(H, W) of the upright photo, from its header; (0, 0) if that cannot be read."""
     try:

@@ -30,6 +30,7 @@ from pseudomask.networks.checkpoint import save_network
 from pseudomask.networks.network import CamNetwork
 from pseudomask.networks.segmenter import make_segmenter
 from pseudomask.scores import load_scores
+from pseudomask.training import calibrate as calibrating
 from pseudomask.training import losses, team
 
 PHOTOS = 4
@@ -325,6 +326,14 @@ def instead(function: Any, old: str, new: str) -> Iterator[None]:
         function.__code__ = before
 
 
+def other_labels(place: Place, name: str) -> Told:
+    """Heads that learn, on the device alone, from the labels of another photo."""
+    old = "wanted = to_places(labels,"
+    new = "wanted = to_places(labels if labels.device.type == 'cpu' else labels.flip(0),"
+    with instead(calibrating.calibration_step, old, new):
+        return train(place, name)
+
+
 def unpinned(place: Place, name: str) -> Told:
     with instead(transfers.send, "tensor.pin_memory()", "tensor"):
         return per_photo(place, name, "cam")
@@ -382,6 +391,7 @@ UNFUSED: dict[str, Callable[[Place, str], Told]] = {
 PLANTED: dict[str, Callable[[Place, str], Told]] = {
     "a wait for each batch": waiting,
     "memory that is not pinned": unpinned,
+    "heads that learn from other labels": other_labels,
     "float16 that overflows": overflowing,
     "a tensor stays on the CPU": planted(engine.pack, "send(index, device)", "index"),
     "NumPy of a tensor on the device": planted(

@@ -87,11 +87,22 @@ def test_other_extractions_and_refiners(cases: Cases, name: str) -> None:
         assert case["apart"] < 0.01
 
 
-@pytest.mark.parametrize("amp", ["off", "bf16", "fp16"])
-def test_trainings(cases: Cases, amp: str) -> None:
-    case = sound(cases[f"train {amp}"])
+@pytest.mark.parametrize(("kind", "strayed"), [("off", 1e-3), ("bf16", 0.1), ("fp16", 0.5), ("without float64", 1e-3)])
+def test_trainings(cases: Cases, kind: str, strayed: float) -> None:
+    """Heads that begin alike end where those of the CPU do, within `strayed` of their way.
+
+    float16 loses small gradients, and leaves out a step while it looks for its scale.
+    """
+    case = sound(cases[f"train {kind}"])
     assert case["finite"]
     assert all(moved > 0 for moved in case["moved"]), "no weight has moved"
+    assert case["heads"] < strayed
+
+
+def test_heads_that_learn_from_other_labels_are_noticed(cases: Cases) -> None:
+    case = sound(cases["heads that learn from other labels"])
+    assert case["finite"]
+    assert case["heads"] > 0.1
 
 
 @pytest.mark.parametrize("method", ["cam", "recam", "cpmc"])
@@ -137,7 +148,7 @@ def test_budgets_that_are_exceeded_are_noticed(cases: Cases) -> None:
     assert cases["float16 that overflows"]["overflows"]
 
 
-@pytest.mark.parametrize("kind", ["refine crf", "refine pamr", "train", "train-affinity"])
+@pytest.mark.parametrize("kind", ["refine crf", "refine pamr", "train-affinity"])
 def test_devices_without_float64(cases: Cases, kind: str) -> None:
     """As Apple's GPUs are. The walk is then computed on the CPU."""
     sound(cases[f"{kind} without float64"])
