@@ -30,7 +30,8 @@ from pseudomask.data.collection import align_tags, collect
 from pseudomask.data.decoding import decode
 from pseudomask.data.pixels import IMAGENET, resize
 from pseudomask.devices import pick_amp
-from pseudomask.extracting.photos import header_size, view_sizes, windowed
+from pseudomask.extracting.ordering import windowed
+from pseudomask.extracting.photos import header_size, view_sizes
 from pseudomask.maps import weight_rule
 from pseudomask.maps.cam import present_class_maps
 from pseudomask.maps.normalise import normalise_maps

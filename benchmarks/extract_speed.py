@@ -45,7 +45,8 @@ from pseudomask.data.collection import Collection, align_tags, collect
 from pseudomask.data.pixels import IMAGENET
 from pseudomask.devices import pick_amp, pick_device, pick_workers
 from pseudomask.extracting.loading import load
-from pseudomask.extracting.photos import Photos, batches, header_size, windowed
+from pseudomask.extracting.ordering import batches, windowed
+from pseudomask.extracting.photos import Photos, header_size
 from pseudomask.maps import weight_rule
 from pseudomask.maps.passes import PRESETS
 from pseudomask.masks import load_mask, save_mask

@@ -28,7 +28,8 @@ from pseudomask.data.collection import Collection, align_tags, collect
 from pseudomask.devices import pick_amp, pick_device, pick_workers
 from pseudomask.extracting.engine import pack
 from pseudomask.extracting.loading import load
-from pseudomask.extracting.photos import Photos, batches
+from pseudomask.extracting.ordering import batches
+from pseudomask.extracting.photos import Photos
 from pseudomask.maps.cam import present_class_maps
 from pseudomask.maps.method import MapMethod
 from pseudomask.maps.multiscale import multiscale_maps

@@ -35,7 +35,8 @@ from pseudomask.data.decoding import decode
 from pseudomask.data.images import ImageItem
 from pseudomask.data.pixels import resize
 from pseudomask.devices import pick_amp
-from pseudomask.extracting.photos import by_shape, header_size, view_sizes
+from pseudomask.extracting.ordering import by_shape
+from pseudomask.extracting.photos import header_size, view_sizes
 from pseudomask.maps import make_method
 from pseudomask.maps.multiscale import multiscale_maps, see
 from pseudomask.maps.passes import PRESETS

@@ -20,7 +20,8 @@ from pseudomask.devices import pick_amp, pick_device, pick_workers
 from pseudomask.errors import UsageError
 from pseudomask.extracting.gathering import Gatherer, number
 from pseudomask.extracting.loading import load
-from pseudomask.extracting.photos import Photos, batches
+from pseudomask.extracting.ordering import batches
+from pseudomask.extracting.photos import Photos
 from pseudomask.maps import card_rule
 from pseudomask.maps.cam import LinearMaps
 from pseudomask.maps.cams.clustering import cluster

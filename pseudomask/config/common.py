@@ -178,6 +178,18 @@ class DeviceOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DecodeOptions:
+    """Setting of the verbs whose photos a GPU can decode."""
+
+    decode: Literal["cpu", "gpu", "auto"] = option(
+        "cpu",
+        "Decode JPEG photos on the CPU, or by nvJPEG on the GPU, whose colours differ slightly (docs/gpu.md); auto "
+        "means gpu if a check finds the difference small, else cpu.",
+        "Machine",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class FolderOptions:
     """Settings shared by the verbs that make one mask per photo of a folder."""
 

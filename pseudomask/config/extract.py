@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Literal
 
 from pseudomask.config.cams import CamOptions
-from pseudomask.config.common import DeviceOptions, FolderOptions, LabelOptions, UpdateOptions, argument, option
+from pseudomask.config.common import (
+    DecodeOptions,
+    DeviceOptions,
+    FolderOptions,
+    LabelOptions,
+    UpdateOptions,
+    argument,
+    option,
+)
 from pseudomask.config.methods import SingleMethodOptions
 from pseudomask.config.methods.cpmc import WeightRule
 from pseudomask.config.refiners import NAMES, RefinerOptions
@@ -74,7 +82,9 @@ class MapOptions(SingleMethodOptions, CamOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExtractConfig(UpdateOptions, FolderOptions, MapOptions, LabelOptions, DeviceOptions, RefinerOptions):
+class ExtractConfig(
+    UpdateOptions, FolderOptions, MapOptions, LabelOptions, DeviceOptions, DecodeOptions, RefinerOptions
+):
     """Make pseudo masks and scores from photos."""
 
     images: Path = argument("Folder of photos, searched with its subfolders.")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from pseudomask.config.common import (
+    DecodeOptions,
     DeviceOptions,
     FolderOptions,
     LabelOptions,
@@ -141,7 +142,7 @@ class TrainSegConfig(ReviewOptions, PhotoListOptions, SegmenterScheduleOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictConfig(UpdateOptions, FolderOptions, LabelOptions, DeviceOptions):
+class PredictConfig(UpdateOptions, FolderOptions, LabelOptions, DeviceOptions, DecodeOptions):
     """Segment photos with a trained segmentation network."""
 
     images: Path = argument("Folder of photos, searched with its subfolders.")

@@ -11,10 +11,12 @@ from pseudomask.config.roles import defaults
 from pseudomask.data.survey import not_decided, recorded_config
 from pseudomask.devices import pick_workers
 from pseudomask.errors import UsageError
+from pseudomask.extracting.decoded import decoded
 from pseudomask.extracting.flow import Flow
 from pseudomask.extracting.inputs import PhotosAndTags
 from pseudomask.extracting.loading import load
-from pseudomask.extracting.photos import Photo, batches, header_size, windowed
+from pseudomask.extracting.ordering import batches, windowed
+from pseudomask.extracting.photos import Photo, header_size
 from pseudomask.extracting.planned import Planned
 from pseudomask.extracting.shards import MOST_BATCHES, as_planned, plan_batches
 from pseudomask.running.claims import claims
@@ -77,10 +79,17 @@ def batches_of(plan: Planned, pending: Sequence[int], team: Ranks) -> Iterator[l
     photos, workers = plan.photos(pending), pick_workers(plan.config.workers)
     if team.alone:
         order = windowed(range(len(pending)), lambda i: header_size(photos.paths[pending[i]]), plan.max_side)
-        return batches(load(photos, workers=workers, device=plan.device, order=order), plan.batch_size)
+        return _decoded(batches(load(photos, workers=workers, device=plan.device, order=order), plan.batch_size), plan)
     planned = plan_batches(
         photos.paths, pending, plan.batch_size, scales=plan.scales, max_side=plan.max_side, team=team
     )
     place = {index: i for i, index in enumerate(pending)}
     own = (place[index] for i in claims(team, len(planned), MOST_BATCHES) for index in planned[i])
-    return as_planned(load(photos, workers=workers, device=plan.device, order=own), planned)
+    return _decoded(as_planned(load(photos, workers=workers, device=plan.device, order=own), planned), plan)
+
+
+def _decoded(loaded: Iterator[list[Photo]], plan: Planned) -> Iterator[list[Photo]]:
+    """Photos that come as they are, for the device to decode, with their pixels."""
+    if plan.config.decode == "cpu":
+        return loaded
+    return decoded(loaded, plan.photos(()), plan.device, plan.batch_size)

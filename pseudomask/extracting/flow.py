@@ -39,6 +39,12 @@ def _behind_the_network() -> None:
     compute_alone()
 
 
+def _read(photo: Photo) -> dict[str, Any]:
+    """What the manifest says of how a photo was read."""
+    file = {"photo": photo.file.to_json()} if photo.file else {}
+    return file | ({"decoded": "gpu"} if photo.views[0].device.type == "cuda" else {})
+
+
 @dataclass
 class Flow:
     """`run` takes the batches one after the other, until they end or `stop` is requested."""
@@ -98,7 +104,7 @@ class Flow:
                     threshold=self.plan.threshold,
                     names=collection.classes,
                     tags_from=self.plan.guesser if one is None else "labels",
-                    inputs={"photo": photo.file.to_json()} if photo.file else {},
+                    inputs=_read(photo),
                     photo=replace(photo, views=()),
                     refinement=self.plan.refinement,
                 )

@@ -35,10 +35,10 @@ def _as_arrays(photo: Any) -> Any:
     return replace(photo, views=tuple(view.numpy() for view in photo.views))
 
 
-def _arrived(photos: Photos, photo: Photo) -> Photo:
+def arrived(photos: Photos, photo: Photo) -> Photo:
     """Views as tensors; a photo that is its own view was not sent twice."""
     views = tuple(torch.from_numpy(view) if isinstance(view, np.ndarray) else view for view in photo.views)
-    whole = views[0].numpy() if photo.to_scale and photos.keep_whole else photo.whole
+    whole = views[0].numpy() if views and photo.to_scale and photos.keep_whole else photo.whole
     return replace(photo, views=views, whole=whole)
 
 
@@ -132,7 +132,7 @@ def _start(
     if workers and before is not None and threading.current_thread() is threading.main_thread():
         # torch's handler would raise in the middle of whatever this thread does; the iterator finds a death by itself
         signal.signal(signal.SIGCHLD, before)
-    return map(partial(_arrived, photos), decoded)
+    return map(partial(arrived, photos), decoded)
 
 
 def _begin(ready: c_bool, worker: int) -> None:

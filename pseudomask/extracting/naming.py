@@ -16,7 +16,8 @@ from pseudomask.data.survey import earlier_record, settle
 from pseudomask.devices import pick_amp, pick_device, pick_workers
 from pseudomask.errors import UsageError
 from pseudomask.extracting.loading import load
-from pseudomask.extracting.photos import Photo, Photos, batches
+from pseudomask.extracting.ordering import batches
+from pseudomask.extracting.photos import Photo, Photos
 from pseudomask.extracting.tags import classes_of_tags
 from pseudomask.networks.card import Card
 from pseudomask.networks.network import CamNetwork

@@ -1,14 +1,13 @@
-"""Photos decoded and resized, in an order and in batches of equal shape."""
+"""Photos decoded and resized."""
 
 from __future__ import annotations
 
 import math
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +16,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pseudomask.data.decoding import decode, image_size
+from pseudomask.data.jpeg import plain_jpeg
 from pseudomask.data.pixels import resize, with_long_side
 from pseudomask.data.reading import AS_IT_COMES, Reading
 from pseudomask.errors import ImageError
+from pseudomask.extracting.transfers import Fetched
 from pseudomask.running.identity import TOUCHED, Identity, identify
 from pseudomask.running.locks import locked
 from pseudomask.scores import MAX_SIDE
@@ -37,6 +38,8 @@ class Photo:
         whole: uint8 (H, W, 3), only when an overlay or a refiner wants it and it has at most `WHOLE` pixels.
         file: what the photo's file was when it was read.
         white: nothing else is in it, as where all of it is transparent.
+        jpeg: its file, where the device shall decode it: then it has no views yet.
+        planes: `whole` of a photo that the device has decoded, uint8 (3, H, W), on its way.
     """
 
     index: int
@@ -47,11 +50,13 @@ class Photo:
     file: Identity | None = None
     white: bool = False
     to_scale: bool = False
+    jpeg: bytes = b""
+    planes: Fetched | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Photos of equal shape may share a batch."""
-        return tuple(side for view in self.views for side in view.shape[:2])
+        return self.size if self.jpeg else tuple(side for view in self.views for side in view.shape[:2])
 
 
 def reduction(size: tuple[int, int], max_side: int) -> int:
@@ -78,37 +83,6 @@ LARGE = 1 << 26
 
 _NEVER_LARGE = 1 << 17  # bytes of a file; a header costs another look at the file system
 
-WINDOW = 2048  # photos whose headers are read before the first of them is decoded
-
-
-def windowed(indices: Sequence[int], size_of: Callable[[int], tuple[int, int]], max_side: int) -> Iterator[int]:
-    """`indices` in the order of `by_shape`, which looks at `WINDOW` of them at a time.
-
-    Sizes of the next window are asked for one by one while this one's indices are taken: no wait at its border.
-    """
-    sizes = [size_of(index) for index in indices[:WINDOW]]
-    for start in range(0, len(indices), WINDOW):
-        ahead = iter(indices[start + WINDOW : start + 2 * WINDOW])
-        coming: list[tuple[int, int]] = []
-        for index in by_shape(indices[start : start + WINDOW], sizes, max_side):
-            yield index
-            coming += [size_of(one) for one in islice(ahead, 1)]
-        sizes = coming
-
-
-def by_shape(indices: Sequence[int], sizes: Iterable[tuple[int, int]], max_side: int) -> list[int]:
-    """`indices` with those together that the network sees at one size, in the order of each size's first.
-
-    oneDNN prepares every convolution again for a size not seen recently, and batches fill sooner.
-
-    Args:
-        sizes: (H, W) of each index's photo; (0, 0) where it is unknown.
-    """
-    groups: dict[tuple[int, int], list[int]] = {}
-    for index, size in zip(indices, sizes, strict=True):
-        groups.setdefault(working_size(size, max_side), []).append(index)
-    return [index for group in groups.values() for index in group]
-
 
 def header_size(path: Path) -> tuple[int, int]:
     """(H, W) of the upright photo, from its header; (0, 0) if that cannot be read."""
@@ -119,7 +93,10 @@ def header_size(path: Path) -> tuple[int, int]:
 
 
 class Photos(Dataset[Photo]):
-    """Decodes and resizes one photo an index; what cannot be read comes back with its reason."""
+    """Decodes and resizes one photo an index; what cannot be read comes back with its reason.
+
+    With `encoded`, a photo that a GPU can decode comes as it is (`Photo.jpeg`).
+    """
 
     def __init__(
         self,
@@ -134,17 +111,35 @@ class Photos(Dataset[Photo]):
         reading: Reading = AS_IT_COMES,
         hashed: bool = False,
         to_scale: bool = False,
+        encoded: bool = False,
     ) -> None:
         self.paths, self.indices, self.scales = paths, list(indices), tuple(scales)
         self.max_side, self.max_pixels = max_side, max_pixels
         self.allow_truncated, self.keep_whole = allow_truncated, keep_whole
         self.reading, self.hashed, self.to_scale = reading, hashed, to_scale
+        self.encoded = encoded
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def __getitem__(self, i: int) -> Photo:
         index = self.indices[i]
+        return (self._as_it_is(index) if self.encoded else None) or self.read(index)
+
+    def _as_it_is(self, index: int) -> Photo | None:
+        """A photo that the device can decode and resize."""
+        path = self.paths[index]
+        file = identify(path, hashed=self.hashed)
+        try:
+            found = plain_jpeg(path, max_pixels=min(self.max_pixels, WHOLE), reading=self.reading)
+        except ImageError:
+            return None
+        if found is None or max(found.size) > self.max_side or not file.untouched(path):
+            return None
+        return Photo(index, found.size, (), file=file, to_scale=self.to_scale, jpeg=found.data)
+
+    def read(self, index: int) -> Photo:
+        """The photo at `index` of the run's list, decoded here."""
         path = self.paths[index]
         file = identify(path, hashed=self.hashed)
         large = file.size > _NEVER_LARGE and math.prod(header_size(path)) > LARGE
@@ -167,6 +162,8 @@ class Photos(Dataset[Photo]):
 
         Raises `ImageError` if it is no longer the same.
         """
+        if photo.planes is not None:
+            return np.ascontiguousarray(photo.planes.get().permute(1, 2, 0).numpy())
         if not self.keep_whole or photo.whole is not None or photo.file is None:
             return photo.whole
         return self._decode(self.paths[photo.index], photo.file)
@@ -205,26 +202,3 @@ def prepare(
         return Photo(0, size, (torch.from_numpy(image),), white=white, to_scale=True)
     views = tuple(torch.from_numpy(np.array(resize(image, one))) for one in view_sizes(size, scales, max_side))
     return Photo(0, size, views, image if keep_whole else None, white=white)
-
-
-def batches(photos: Iterable[Photo], size: int, *, most_waiting: int | None = None) -> Iterator[list[Photo]]:
-    """Photos of equal shape, `size` at most; unreadable ones come alone, at once.
-
-    At most `most_waiting` photos (4 × size by default) wait for company; then the largest group goes.
-    """
-    limit = most_waiting or 4 * size
-    groups: dict[tuple[int, ...], list[Photo]] = {}
-    waiting = 0
-    for photo in photos:
-        if photo.problem:
-            yield [photo]
-            continue
-        group = groups.setdefault(photo.shape, [])
-        group.append(photo)
-        waiting += 1
-        if len(group) == size or waiting >= limit:
-            shape = photo.shape if len(group) == size else max(groups, key=lambda s: len(groups[s]))
-            full = groups.pop(shape)
-            waiting -= len(full)
-            yield full
-    yield from groups.values()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
@@ -17,6 +17,7 @@ from pseudomask.data.images import ImagePaths
 from pseudomask.data.reading import Reading
 from pseudomask.data.survey import recorded_config, settle
 from pseudomask.extracting.naming import named_network
+from pseudomask.extracting.nvjpeg import decoding, pick_decoding
 from pseudomask.extracting.photos import Photos
 from pseudomask.extracting.result import ExtractResult
 from pseudomask.extracting.setup import Setup, check_names, make_setup
@@ -81,7 +82,7 @@ class Plan(Setup):
             ("method", f"{self.config.method}{f' ({rule})' if rule else ''}, {self.config.cam} maps, {self.passes}"),
             ("threshold", f"{self.threshold:g}, {self.threshold_from}"),
             *([("refined by", str(self.refinement))] if self.refinement else []),
-            ("device", f"{self.device}, {self._precision()}"),
+            ("device", f"{self.device}, {self._precision()}{decoding(self.config.decode)}"),
         ]
 
     def record(self) -> RunRecord:
@@ -154,6 +155,7 @@ class Plan(Setup):
             reading=self.reading,
             hashed=self.config.hash_photos,
             to_scale=self.device.type == "cuda",
+            encoded=self.config.decode == "gpu",
         )
 
 
@@ -173,6 +175,7 @@ def make_plan(config: ExtractConfig, reporter: Reporter) -> Plan:
     collection = align(collection, setup.card)
     report_ignored(collection, reporter)
     config, reading = settle(setup.config, collection.items, reporter, recorded=earlier, team=ranks())
+    config = replace(config, decode=pick_decoding(config.decode, setup.device, reporter))
     tags_from = report_tags(collection, setup.card, reporter)
     photos = count(len(collection.items), "photo")
     reporter.info(f"{photos}, {config.method} with {setup.weights.name} on {setup.device}")

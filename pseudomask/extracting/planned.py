@@ -38,7 +38,7 @@ class Planned(Protocol):
     """A run that is ready to start.
 
     Attributes:
-        config: with `FolderOptions`, `workers` and `scores`.
+        config: with `FolderOptions`, `workers` and `scores`; `decode`: cpu or gpu.
         collection, outputs: the photos and, in their order, their files.
         threshold: the background threshold of the scores.
         scales, max_side: the sizes at which photos are decoded (`view_sizes`).

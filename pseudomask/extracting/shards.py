@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pseudomask.extracting.photos import Photo, batches, header_size, view_sizes, windowed
+from pseudomask.extracting.ordering import batches, windowed
+from pseudomask.extracting.photos import Photo, header_size, view_sizes
 from pseudomask.running.claims import claims
 from pseudomask.running.ranks import Ranks
 

@@ -16,9 +16,11 @@ def send(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 def send_together(tensors: Sequence[Tensor], device: torch.device) -> Tensor:
-    """Tensors of one shape, stacked, on `device`."""
+    """Tensors of one shape, stacked, on `device`, where some may be already."""
     if device.type != "cuda":
         return torch.stack(list(tensors)).to(device)
+    if any(one.device.type == "cuda" for one in tensors):
+        return torch.stack([one if one.device.type == "cuda" else send(one, device) for one in tensors])
     # torch gives pinned memory to nobody else before the copy from it has ended
     batch = torch.empty((len(tensors), *tensors[0].shape), dtype=tensors[0].dtype, pin_memory=True)
     torch.stack(list(tensors), out=batch)

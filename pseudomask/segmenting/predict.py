@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,6 +18,7 @@ from pseudomask.data.survey import recorded_config, settle
 from pseudomask.devices import pick_amp, pick_device
 from pseudomask.errors import UsageError
 from pseudomask.extracting.filling import fill
+from pseudomask.extracting.nvjpeg import decoding, pick_decoding
 from pseudomask.extracting.photos import Photos
 from pseudomask.extracting.refinement import Refinement
 from pseudomask.networks.card import Card
@@ -103,7 +104,7 @@ class PredictPlan:
             *self.collection.describe(),
             ("weights", f"{self.weights} ({self.card.segmenter['network']})"),
             ("long side", f"{self.side} pixels" if self.side else "the photos' own"),
-            ("device", f"{self.device}, {self._precision()}"),
+            ("device", f"{self.device}, {self._precision()}{decoding(self.config.decode)}"),
         ]
 
     def record(self) -> RunRecord:
@@ -144,6 +145,7 @@ class PredictPlan:
             keep_whole=self.config.overlay,
             reading=self.reading,
             hashed=self.config.hash_photos,
+            encoded=self.config.decode == "gpu",
         )
 
     def engine(self, reporter: Reporter) -> SegmentEngine:
@@ -189,6 +191,7 @@ def make_plan(config: PredictConfig, reporter: Reporter) -> PredictPlan:
         report_labels(collection, reporter, "all classes are possible in them")
     earlier = None if config.overwrite else recorded_config(config.out)
     config, reading = settle(config, collection.items, reporter, recorded=earlier, team=ranks())
+    config = replace(config, decode=pick_decoding(config.decode, device, reporter))
     side = int(card.segmenter.get("side", 0)) if config.side is None else config.side
     name = card.segmenter["network"]
     reporter.info(f"{count(len(collection.items), 'photo')}, {name} of {weights.name} on {device}")

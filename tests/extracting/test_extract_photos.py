@@ -19,16 +19,8 @@ from pseudomask.errors import PseudomaskError, UsageError
 from pseudomask.extracting import flow
 from pseudomask.extracting.engine import Engine, Made, pack
 from pseudomask.extracting.loading import load
-from pseudomask.extracting.photos import (
-    Photo,
-    Photos,
-    batches,
-    by_shape,
-    header_size,
-    reduction,
-    windowed,
-    working_size,
-)
+from pseudomask.extracting.ordering import batches, by_shape, windowed
+from pseudomask.extracting.photos import Photo, Photos, header_size, reduction, working_size
 from pseudomask.extracting.setup import Setup
 from pseudomask.maps.cam import LinearMaps
 from pseudomask.maps.passes import parse_scales
@@ -85,7 +77,7 @@ def test_photos_seen_at_one_size_are_neighbours_within_a_window(
     size_of = [header_size(path) for path in files].__getitem__
     a, b, c = range(3)  # of two sizes, b unreadable
     assert list(windowed([a, c, b, a, c], size_of, 90)) == [a, a, c, c, b]
-    monkeypatch.setattr("pseudomask.extracting.photos.WINDOW", 3)
+    monkeypatch.setattr("pseudomask.extracting.ordering.WINDOW", 3)
     assert list(windowed([a, c, a, c, b, c], size_of, 90)) == [a, a, c, c, c, b]
 
 

@@ -11,7 +11,8 @@ import tiny
 import torch
 from torch.distributed import HashStore
 
-from pseudomask.extracting.photos import Photo, Photos, batches, header_size, windowed
+from pseudomask.extracting.ordering import batches, windowed
+from pseudomask.extracting.photos import Photo, Photos, header_size
 from pseudomask.extracting.shards import as_planned, plan_batches
 from pseudomask.running.ranks import Ranks
 
@@ -50,7 +51,7 @@ def of_all(paths: Sequence[Path], indices: Sequence[int], world: int) -> list[li
 def test_all_plan_the_batches_of_one_process(
     paths: list[Path], world: int, window: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pseudomask.extracting.photos.WINDOW", window)
+    monkeypatch.setattr("pseudomask.extracting.ordering.WINDOW", window)
     indices = [i for i in range(len(paths)) if i % 5 != 3]
     options = {"scales": SCALES, "max_side": MAX_SIDE, "max_pixels": 10**6}
     order = list(windowed(indices, lambda index: header_size(paths[index]), MAX_SIDE))

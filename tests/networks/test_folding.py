@@ -73,8 +73,8 @@ def test_this_machine_fuses() -> None:
 
 
 def test_calls_that_are_wrong_or_gone_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    def wrong(self: object, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, *more: object) -> torch.Tensor:
-        return torch.nn.functional.conv2d(x, weight, bias, padding=1)  # its ReLU is missing
+    def wrong(self: object, conv: FoldedConv, x: torch.Tensor, shortcut: object) -> torch.Tensor:
+        return torch.nn.functional.conv2d(x, conv.weight, conv.bias, padding=1)  # its ReLU is missing
 
     def gone(*arguments: object) -> torch.Tensor:
         raise AttributeError

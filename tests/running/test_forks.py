@@ -43,10 +43,10 @@ place = Path(sys.argv[1])
 """
 _EXTRACT = """
 from pseudomask.config import ExtractConfig
-from pseudomask.extracting import photos
+from pseudomask.extracting import ordering
 from pseudomask.extracting.extract import extract
 from pseudomask.running import manifest
-photos.WINDOW = 8
+ordering.WINDOW = 8
 real = manifest._append
 
 def slowly(*given):

@@ -9,6 +9,7 @@ import textwrap
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -26,8 +27,10 @@ from pseudomask.maps.cpmc import prototypes as class_prototypes
 from pseudomask.masks import load_mask
 from pseudomask.networks.card import SEGMENTER, Card
 from pseudomask.networks.checkpoint import save_network
+from pseudomask.networks.network import CamNetwork
 from pseudomask.networks.segmenter import make_segmenter
 from pseudomask.scores import load_scores
+from pseudomask.training import calibrate as calibrating
 from pseudomask.training import losses, team
 
 PHOTOS = 4
@@ -172,13 +175,16 @@ def refine(place: Place, name: str, method: str, float64: bool = True, around: i
 
 
 def train(place: Place, name: str, amp: str = "off", float64: bool = True) -> Told:
-    """train-cls, reactivate and calibrate; the last once more, taken up again from its checkpoint."""
+    """train-cls, reactivate and calibrate; the last once more, taken up again from its checkpoint.
+
+    `heads`: how far calibrate's heads end from where those of a training on the CPU do, as a share of their way.
+    """
     common: dict[str, Any] = {"epochs": 1, "batch_size": 2, "crop": 48, "device": "cuda", "amp": amp, "lr": 1e-3}
     following = {"images": place.folder / "photos", "labels": place.folder / "photos.csv", "workers": 0}
     following |= {key: value for key, value in common.items() if key != "lr"} | {"weights_dtype": "fp32"}
     runs = [place.folder / name / step for step in ("cls", "re", "cal")]
     files = [run / "weights.safetensors" for run in runs]
-    with as_on_mps(float64), simulated.simulated_gpu(bf16=amp != "fp16", float64=float64) as log:
+    with same_heads(), as_on_mps(float64), simulated.simulated_gpu(bf16=amp != "fp16", float64=float64) as log:
         api.train_cls(tiny.training(place.folder, runs[0], **common))
         api.reactivate(config.ReactivateConfig(run=runs[1], weights=files[0], lr_head=1e-2, **following))
         last = config.CalibrateConfig(run=runs[2], weights=files[1], lr_head=1e-2, **following)
@@ -191,9 +197,38 @@ def train(place: Place, name: str, amp: str = "off", float64: bool = True) -> To
         max(float((a[key].float() - b[key].float()).abs().max()) for key in a.keys() & b.keys())
         for a, b in ((made[0], made[1]),)
     ]
-    moved.append(min(float(made[2][key].float().std()) for key in made[2] if key.startswith("side_heads")))
     finite = all(bool(one.isfinite().all()) for state in made for one in state.values())
+    told["heads"] = strayed(last, place.folder / name)
     return told | {"moved": moved, "finite": finite, "tensors": [len(start), *map(len, made)]}
+
+
+def strayed(there: config.CalibrateConfig, folder: Path) -> float:
+    """How far apart calibrate's heads end on the device (`there`) and on the CPU, as a share of their way."""
+    here = replace(there, run=folder / "cpu", device="cpu", amp="off")
+    with same_heads() as begun:
+        api.calibrate(here)
+    on_device, on_cpu = (heads(load_file(one.run / "weights.safetensors")) for one in (there, here))
+    return float((on_device - on_cpu).norm() / (on_cpu - begun[0]).norm())
+
+
+@contextmanager
+def same_heads() -> Iterator[list[simulated.torch.Tensor]]:
+    """Within the block all heads begin alike; the simulation draws other random numbers before them."""
+    add, begun = CamNetwork.add_side_heads, list[Any]()
+
+    def adding(network: CamNetwork) -> None:
+        simulated.torch.manual_seed(0)
+        add(network)
+        begun.append(heads(dict(network.named_parameters())))
+
+    with patch.object(CamNetwork, "add_side_heads", adding):
+        yield begun
+
+
+def heads(state: dict[str, simulated.torch.Tensor]) -> simulated.torch.Tensor:
+    """All numbers of calibrate's heads, in one row."""
+    names = sorted(name for name in state if name.startswith("side_heads"))
+    return simulated.torch.cat([state[name].detach().float().flatten() for name in names])
 
 
 @contextmanager
@@ -291,6 +326,14 @@ def instead(function: Any, old: str, new: str) -> Iterator[None]:
         function.__code__ = before
 
 
+def other_labels(place: Place, name: str) -> Told:
+    """Heads that learn, on the device alone, from the labels of another photo."""
+    old = "wanted = to_places(labels,"
+    new = "wanted = to_places(labels if labels.device.type == 'cpu' else labels.flip(0),"
+    with instead(calibrating.calibration_step, old, new):
+        return train(place, name)
+
+
 def unpinned(place: Place, name: str) -> Told:
     with instead(transfers.send, "tensor.pin_memory()", "tensor"):
         return per_photo(place, name, "cam")
@@ -348,6 +391,7 @@ UNFUSED: dict[str, Callable[[Place, str], Told]] = {
 PLANTED: dict[str, Callable[[Place, str], Told]] = {
     "a wait for each batch": waiting,
     "memory that is not pinned": unpinned,
+    "heads that learn from other labels": other_labels,
     "float16 that overflows": overflowing,
     "a tensor stays on the CPU": planted(engine.pack, "send(index, device)", "index"),
     "NumPy of a tensor on the device": planted(

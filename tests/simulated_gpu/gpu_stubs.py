@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -46,6 +48,25 @@ def environment(folder: Path) -> dict[str, str]:
         source.write_text(code)
         subprocess.run(["gcc", "-shared", "-fPIC", *more, "-o", folder / name, source], check=True)
     return os.environ | {"LD_PRELOAD": str(folder / "counter.so"), FOLDER: str(folder)}
+
+
+def run(script: str, folder: Path) -> dict[str, dict[str, Any]]:
+    """What each case of a script beside this one tells: name → its line. `folder` is empty."""
+    here = Path(__file__).parent
+    for name in ("stubs", "place"):
+        (folder / name).mkdir()
+    paths = f"{here}:{here.parent}:{here.parents[1]}"
+    done = subprocess.run(
+        [sys.executable, here / script, folder / "place"],
+        env=environment(folder / "stubs") | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=1800,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    return {one.pop("case"): one for one in told}
 
 
 def load() -> Callable[[int], None]:

@@ -100,6 +100,9 @@ class OnDevice(Tensor):
             made._is_param = True
         return made
 
+    def record_stream(self, stream: Any) -> None:
+        """There is no memory that another stream could be given."""
+
     def tolist(self) -> Any:
         _synchronise()
         return self.held.tolist()
@@ -166,6 +169,20 @@ class _Event:
         return not any(one in _UNDER_WAY for one in self.copies)
 
 
+class Stream:
+    """What waits for one waits for everything."""
+
+    def __init__(self, device: Any = None) -> None:
+        pass
+
+    def synchronize(self) -> None:
+        _synchronise()
+
+    def wait_stream(self, other: Stream) -> None:
+        pass
+
+
+NETWORK = Stream()
 _KEPT: list[Tensor] = []
 
 
@@ -376,8 +393,6 @@ def simulated_gpu(*, bf16: bool = True, float64: bool = True) -> Iterator[Log]:
         loader(self, *args, **kwargs | {"pin_memory": False})
 
     cuda = torch.cuda
-    # One stream: what waits for it waits for everything.
-    stream = type("Stream", (), {"synchronize": lambda self: _synchronise(), "wait_stream": lambda self, other: None})()
     changes: list[tuple[Any, str, Any]] = [
         (cuda, "_lazy_init", lambda: None),
         (cuda, "is_available", lambda: True),
@@ -390,7 +405,7 @@ def simulated_gpu(*, bf16: bool = True, float64: bool = True) -> Iterator[Log]:
         (cuda, "set_device", lambda device: None),
         (cuda, "device", lambda device: nullcontext()),
         (cuda, "synchronize", lambda device=None: _synchronise()),
-        (cuda, "current_stream", lambda device=None: stream),
+        (cuda, "current_stream", lambda device=None: NETWORK),
         (cuda, "Event", _Event),
         (cuda.amp.common, "amp_definitely_not_available", lambda: False),
         (Tensor, "backward", counted),

@@ -5,18 +5,11 @@ All cases run in one process of their own, since the simulation replaces parts o
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import gpu_stubs
 import pytest
-
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
 
 pytestmark = [pytest.mark.skipif(bool(gpu_stubs.missing()), reason=f"no simulated GPU: {gpu_stubs.missing()}")]
 
@@ -26,16 +19,7 @@ Cases = Mapping[str, dict[str, Any]]
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory: pytest.TempPathFactory) -> Cases:
     """What each case of `gpu_cases.py` told."""
-    folder = tmp_path_factory.mktemp("gpu")
-    (folder / "stubs").mkdir()
-    (folder / "place").mkdir()
-    environment = gpu_stubs.environment(folder / "stubs")
-    environment |= {"PYTHONPATH": f"{HERE}:{HERE.parent}:{ROOT}", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, HERE / "gpu_cases.py", folder / "place"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1800, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    told = [json.loads(line) for line in done.stdout.splitlines()]
-    return {one.pop("case"): one for one in told}
+    return gpu_stubs.run("gpu_cases.py", tmp_path_factory.mktemp("gpu"))
 
 
 def sound(case: dict[str, Any]) -> dict[str, Any]:
@@ -103,11 +87,22 @@ def test_other_extractions_and_refiners(cases: Cases, name: str) -> None:
         assert case["apart"] < 0.01
 
 
-@pytest.mark.parametrize("amp", ["off", "bf16", "fp16"])
-def test_trainings(cases: Cases, amp: str) -> None:
-    case = sound(cases[f"train {amp}"])
+@pytest.mark.parametrize(("kind", "strayed"), [("off", 1e-3), ("bf16", 0.1), ("fp16", 0.5), ("without float64", 1e-3)])
+def test_trainings(cases: Cases, kind: str, strayed: float) -> None:
+    """Heads that begin alike end where those of the CPU do, within `strayed` of their way.
+
+    float16 loses small gradients, and leaves out a step while it looks for its scale.
+    """
+    case = sound(cases[f"train {kind}"])
     assert case["finite"]
     assert all(moved > 0 for moved in case["moved"]), "no weight has moved"
+    assert case["heads"] < strayed
+
+
+def test_heads_that_learn_from_other_labels_are_noticed(cases: Cases) -> None:
+    case = sound(cases["heads that learn from other labels"])
+    assert case["finite"]
+    assert case["heads"] > 0.1
 
 
 @pytest.mark.parametrize("method", ["cam", "recam", "cpmc"])
@@ -153,7 +148,7 @@ def test_budgets_that_are_exceeded_are_noticed(cases: Cases) -> None:
     assert cases["float16 that overflows"]["overflows"]
 
 
-@pytest.mark.parametrize("kind", ["refine crf", "refine pamr", "train", "train-affinity"])
+@pytest.mark.parametrize("kind", ["refine crf", "refine pamr", "train-affinity"])
 def test_devices_without_float64(cases: Cases, kind: str) -> None:
     """As Apple's GPUs are. The walk is then computed on the CPU."""
     sound(cases[f"{kind} without float64"])

@@ -6,12 +6,15 @@ torch's own compiler makes such calls, but does not promise them; so they are co
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from pseudomask.running.halving import OUT_OF_MEMORY, memory_errors
+
+if TYPE_CHECKING:
+    from pseudomask.networks.backbones.resnet_folding import FoldedConv
 
 _MISSING = (RuntimeError, AttributeError, NotImplementedError, TypeError)
 
@@ -21,19 +24,11 @@ class Calls(Protocol):
 
     adds_bias: bool
 
-    def takes(self, weight: Tensor, groups: int, *, relu: bool) -> bool:
+    def takes(self, conv: FoldedConv) -> bool:
         """Whether convolutions of this kind are worth it."""
 
-    def run(
-        self,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        where: tuple[Any, ...],
-        shortcut: Tensor | None,
-        relu: bool,
-    ) -> Tensor | None:
-        """None if the library cannot; `where`: padding, stride, dilation and groups."""
+    def run(self, conv: FoldedConv, x: Tensor, shortcut: Tensor | None) -> Tensor | None:
+        """What `conv` makes of `x`, of its type; None if the library cannot."""
 
 
 class OneDnn:
@@ -41,25 +36,17 @@ class OneDnn:
 
     adds_bias = True
 
-    def takes(self, weight: Tensor, groups: int, *, relu: bool) -> bool:
+    def takes(self, conv: FoldedConv) -> bool:
         return True
 
-    def run(
-        self,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        where: tuple[Any, ...],
-        shortcut: Tensor | None,
-        relu: bool,
-    ) -> Tensor | None:
+    def run(self, conv: FoldedConv, x: Tensor, shortcut: Tensor | None) -> Tensor | None:
+        given = (x, conv.weight, conv.bias, conv.padding, conv.stride, conv.dilation, conv.groups)
         y: Tensor
         if shortcut is None:
-            y = torch.ops.mkldnn._convolution_pointwise(x, weight, bias, *where, "relu" if relu else "none", [], "")
+            y = torch.ops.mkldnn._convolution_pointwise(*given, "relu" if conv.relu else "none", [], "")
         else:
-            y = torch.ops.mkldnn._convolution_pointwise_.binary(
-                shortcut, x, weight, bias, *where, "add", None, "relu" if relu else None, [], ""
-            )
+            relu = "relu" if conv.relu else None
+            y = torch.ops.mkldnn._convolution_pointwise_.binary(shortcut, *given, "add", None, relu, [], "")
         return y
 
 
@@ -68,27 +55,19 @@ class CuDnn:
 
     adds_bias = False
 
-    def takes(self, weight: Tensor, groups: int, *, relu: bool) -> bool:
+    def takes(self, conv: FoldedConv) -> bool:
         """Not the stem's 7 × 7, for which cuDNN's fused kernels are many times slower (pytorch/pytorch#68506)."""
-        return relu and groups == 1 and max(weight.shape[2:]) <= 3
+        return conv.relu and conv.groups == 1 and max(conv.weight.shape[2:]) <= 3
 
-    def run(
-        self,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        where: tuple[Any, ...],
-        shortcut: Tensor | None,
-        relu: bool,
-    ) -> Tensor | None:
-        padding, stride, *rest = where
+    def run(self, conv: FoldedConv, x: Tensor, shortcut: Tensor | None) -> Tensor | None:
+        how = (conv.bias, conv.stride, conv.padding, conv.dilation, conv.groups)
         y: Tensor
         try:
             with memory_errors():
                 if shortcut is None:
-                    y = torch.cudnn_convolution_relu(x, weight, bias, stride, padding, *rest)
+                    y = torch.cudnn_convolution_relu(x, conv.weight, *how)
                 else:
-                    y = torch.cudnn_convolution_add_relu(x, weight, shortcut, 1.0, bias, stride, padding, *rest)
+                    y = torch.cudnn_convolution_add_relu(x, conv.weight, shortcut, 1.0, *how)
         except OUT_OF_MEMORY:
             raise
         except RuntimeError:  # cuDNN finds no kernel for some shapes

@@ -47,14 +47,13 @@ class FoldedConv(nn.Module):
         self.padding, self.stride = conv.padding, conv.stride
         self.dilation, self.groups = conv.dilation, conv.groups
         self.relu = relu
-        self.fused = fused if fused is not None and fused.takes(self.weight, self.groups, relu=relu) else None
+        self.fused = fused if fused is not None and fused.takes(self) else None
 
     def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
         """(B, D, h, w) → (B, D', h', w'); `shortcut` has the shape of the result and may be overwritten."""
         x = x.to(self.weight.dtype)
         if self.fused is not None:
-            where = (self.padding, self.stride, self.dilation, self.groups)
-            y = self.fused.run(x, self.weight, self.bias, where, shortcut, self.relu)
+            y = self.fused.run(self, x, shortcut)
             if y is not None:
                 return y
             self.fused = None  # from now on plain
