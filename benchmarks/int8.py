@@ -36,7 +36,6 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from benchmarks.int8_network import observing, quantise_resnet, settled
 from benchmarks.quality import measured, photos
 from benchmarks.recam_step import publish
 from pseudomask.config import ExtractConfig
@@ -45,6 +44,7 @@ from pseudomask.extraction import extract
 from pseudomask.masks import load_mask
 from pseudomask.networks.backbones.resnet import STAGES, ResNetBackbone
 from pseudomask.networks.checkpoint import load_network, read_card
+from pseudomask.networks.int8 import observing, quantise_resnet, settled
 from pseudomask.networks.store import find_weights
 
 ENGINES = ("torch", "onnxruntime", "openvino")

@@ -15,7 +15,9 @@ from pseudomask.data.collected import collect_once
 from pseudomask.data.collection import Collection, report_ignored
 from pseudomask.data.images import ImagePaths
 from pseudomask.data.reading import Reading
-from pseudomask.data.survey import recorded_config, settle
+from pseudomask.data.survey import earlier_record, recorded_config, settle
+from pseudomask.extracting.eight_bits import RANGES, known_ranges, looked_at, to_int8
+from pseudomask.extracting.engine import Engine
 from pseudomask.extracting.naming import named_network
 from pseudomask.extracting.photos import Photos
 from pseudomask.extracting.result import ExtractResult
@@ -31,7 +33,7 @@ from pseudomask.running.ranks import ranks
 from pseudomask.running.record import RunRecord, hash_file
 from pseudomask.running.reporter import Reporter
 
-_COMPARED = ("command", "classes", "weights.sha256", "tagged")
+_COMPARED = ("command", "classes", "weights.sha256", "tagged", f"protocol.{RANGES}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +89,7 @@ class Plan(Setup):
     def record(self) -> RunRecord:
         config, seen, chain = self.config, self.passes, self.refinement
         settled = {"threshold": self.threshold, "scales": seen.text, "flip": seen.mirrored}
-        return RunRecord(
+        record = RunRecord(
             command="extract",
             config=jsonable(config) | settled | {"refine": list(chain.names if chain else ())},
             classes=self.collection.classes,
@@ -112,11 +114,24 @@ class Plan(Setup):
             | dict(self.method.facts())
             | (chain.protocol() if chain else {}),
         )
+        if config.amp == "int8":
+            earlier = None if ranks().anew(config.overwrite) else earlier_record(config.out)
+            record.protocol[RANGES] = known_ranges(record, earlier, self.compared())
+        return record
+
+    def engine(self, reporter: Reporter, record: RunRecord | None = None) -> Engine:
+        engine, team = super().engine(reporter), ranks()
+        if self.config.amp == "int8":
+            photos = self.photos(looked_at(len(self.collection.items)))
+            to_int8(engine, photos, record or self.record(), team, team.once(reporter))
+        return engine
 
     def _weight_rule(self) -> str | None:
         return weight_rule(self.config, self.card) if self.config.method == "recam" else None
 
     def _precision(self) -> str:
+        if self.config.amp == "int8":
+            return "int8"
         return str(self.amp or torch.float32).removeprefix("torch.")
 
     def compared(self) -> list[str]:

@@ -146,7 +146,7 @@ class PredictPlan:
             hashed=self.config.hash_photos,
         )
 
-    def engine(self, reporter: Reporter) -> SegmentEngine:
+    def engine(self, reporter: Reporter, record: RunRecord | None = None) -> SegmentEngine:
         config = self.config
         return SegmentEngine(
             network=self.network.for_maps(self.device, self.amp),

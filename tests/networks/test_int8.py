@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from benchmarks.int8 import in_int8
-from benchmarks.int8_network import quantised
 from pseudomask.networks.backbones.resnet import STAGES, torchvision_resnet
+from pseudomask.networks.int8 import quantised
 
 pytestmark = pytest.mark.skipif(
     not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.onednn, "qconv2d_pointwise")),
