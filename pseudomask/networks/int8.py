@@ -30,7 +30,7 @@ SMALL = STAGES[1:]
 """The stages that compute in 8 bits: the first one is a tenth of the arithmetic, and causes most of the error."""
 
 _LEVELS = 255
-_SHAPES = 4  # shapes of features for which the packed weights are kept: one for each view of a photo
+_SHAPE = (32, 32)  # of features for which weights are packed; for others they do as well
 
 
 def check_int8(backbone: Backbone, device: torch.device) -> None:
@@ -128,7 +128,6 @@ class Int8Conv(nn.Module):
         super().__init__()
         weight = conv.weight.detach().float()  # (D', D, k, k)
         scales = (weight.abs().amax((1, 2, 3)) / 127).clamp_min(1e-12)
-        self.register_buffer("weight", (weight / scales[:, None, None, None]).round().to(torch.int8))
         self.register_buffer("scales", scales)
         self.register_buffer("zeros", torch.zeros(len(scales), dtype=torch.int64))
         assert conv.bias is not None
@@ -136,11 +135,14 @@ class Int8Conv(nn.Module):
         self.where = ([*conv.stride], [*conv.padding], [*conv.dilation], conv.groups)
         self.source, self.target = source, target
         self.relu = "relu" if conv.relu else "none"
-        self.packed: dict[tuple[int, ...], Tensor] = {}
+        levels = (weight / scales[:, None, None, None]).round().to(torch.int8)
+        shape = [1, weight.shape[1] * conv.groups, *_SHAPE]
+        # in oneDNN's order of weights, which it would else make at each call
+        self.packed: Tensor = torch.ops.onednn.qconv_prepack(levels, self.scales, source, 0, *self.where, shape)
 
     def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
         """uint8 (B, D, h, w) → (B, D', h', w'); float32 `shortcut` has the shape of the result and is overwritten."""
-        read = (x, self.source, 0, self._pack(x.shape), self.scales, self.zeros)
+        read = (x, self.source, 0, self.packed, self.scales, self.zeros)
         scale, kind = (1.0, torch.float32) if self.target is None else (self.target, torch.uint8)
         onednn = torch.ops.onednn
         y: Tensor
@@ -150,17 +152,6 @@ class Int8Conv(nn.Module):
             written: tuple[Any, ...] = (scale, 0, kind, 1.0, 0, "sum", 1.0, self.relu, [], "")
             y = onednn.qconv2d_pointwise.binary(*read, shortcut, self.bias, *self.where, *written)
         return y
-
-    def _pack(self, shape: torch.Size) -> Tensor:
-        """The weights in oneDNN's order for features of this shape; of another, it would sort them at each call."""
-        key = tuple(shape)
-        if key not in self.packed:
-            if len(self.packed) == _SHAPES:
-                del self.packed[next(iter(self.packed))]
-            self.packed[key] = torch.ops.onednn.qconv_prepack(
-                self.weight, self.scales, self.source, 0, *self.where, [*shape]
-            )
-        return self.packed[key]
 
 
 class Int8Block(nn.Module):

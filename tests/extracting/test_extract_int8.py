@@ -1,4 +1,4 @@
-"""`--amp int8`: masks near float32's, the same after a kill, never mixed with others, and refused where it cannot be."""
+"""`--amp int8`: masks near float32's, the same after a stop, never mixed with others; what has no 8 bits is refused."""
 
 from __future__ import annotations
 
@@ -51,9 +51,7 @@ def test_masks_are_near_those_of_float32_and_the_record_tells(small: Path, setti
     extract(settings(tmp_path / "out"))
     keys = [path.relative_to(small) for path in small.rglob("*.png")]
     equal = np.concatenate([(load_mask(small / key) == load_mask(tmp_path / "out" / key)).ravel() for key in keys])
-    assert 0.98 < equal.mean()
-    scores = [one for one in files(small) if one.endswith(".npz")]
-    assert any(files(small)[one] != files(tmp_path / "out")[one] for one in scores), "something is in 8 bits"
+    assert 0.95 < equal.mean() < 1
     found = protocol(small)
     assert found["precision"] == "int8"
     assert list(found["int8"]) == [f"layer{stage}.0.{i}" for stage in (2, 3, 4) for i in (0, 1)]
@@ -91,7 +89,7 @@ def test_no_mix_with_other_precisions(small: Path, settings: Settings, tmp_path:
     extract(settings(out, amp="int8", update=True))
     assert files(out) == before, "remade"
     extract(settings(out, amp="int8", overwrite=True, limit=2))
-    with pytest.raises(RecordMismatch, match="threshold was 0.3, now 0.5"):
+    with pytest.raises(RecordMismatch, match=r"run made with other settings: threshold was 0\.3, now 0\.5; the 8-bit"):
         extract(settings(out, amp="int8", threshold=0.5))
 
 
@@ -135,7 +133,9 @@ def test_what_cannot_be_in_8_bits(settings: Settings, tmp_path: Path, monkeypatc
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("words", ["predict {0} {0}/out --weights w", "train-cls {0} {0}/run", "refine {0} {0}/s {0}/o"])
+@pytest.mark.parametrize(
+    "words", ["predict {0} {0}/out --weights w", "train-cls {0} {0}/run", "refine {0} {0}/s {0}/o"]
+)
 def test_other_verbs_refuse_it(words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert app.run([*words.format(tmp_path).split(), "--amp", "int8"]) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
