@@ -31,33 +31,37 @@ def looked_at(photos: int) -> list[int]:
     return [*first, *(i for i in range(photos) if i not in first)]
 
 
-def known_ranges(record: RunRecord, earlier: RunRecord | None, fields: Sequence[str]) -> Any:
-    """The ranges of an earlier run that the run of `record` resumes; None if it does not (`fields` as in `FolderRun`).
-
-    They are not measured again: by now, the photos may be others.
-    """
-    others = [name for name in fields if name != f"protocol.{RANGES}"]
-    if earlier is None:
-        return None
-    rules: dict[str, Any] = {"defaults": defaults(ExtractConfig), "earlier": not_decided(earlier.config)}
-    if compare_records(earlier, record, others, **rules):
-        return None
-    return earlier.protocol.get(RANGES)
+def earlier_ranges(earlier: RunRecord | None) -> dict[str, Any]:
+    """What a record says of the ranges until they are settled."""
+    return {RANGES: None if earlier is None else earlier.protocol.get(RANGES)}
 
 
-def to_int8(engine: Engine, photos: Photos, record: RunRecord, team: Ranks, reporter: Reporter) -> None:
+def to_int8(engine: Engine, photos: Photos, record: RunRecord, team: Ranks, reporter: Reporter, *, anew: bool) -> None:
     """Let the engine's network compute in 8 bits, with the ranges in `record` or, where it has none, new ones.
 
     Args:
         photos: to calibrate on, best first. If none can be read, the network stays as it is: it will see none.
+        anew: the ranges in `record` are those of other settings.
     """
     backbone = engine.network.backbone
-    ranges = team.by_first(
-        lambda: recorded_ranges(record.protocol[RANGES], backbone) or _measured(engine, photos, reporter)
-    )
+
+    def settle() -> dict[str, float]:
+        # A run that is resumed keeps its ranges: by now, its photos may be others.
+        known = None if anew else recorded_ranges(record.protocol[RANGES], backbone)
+        return known or _measured(engine, photos, reporter)
+
+    ranges = team.by_first(settle)
     if ranges:
         record.protocol[RANGES] = ranges
         quantise_resnet(backbone, SMALL, ranges)
+
+
+def resumes(record: RunRecord, earlier: RunRecord | None, fields: Sequence[str]) -> bool:
+    """Whether a run continues an earlier one (`fields` as in `FolderRun`)."""
+    if earlier is None:
+        return False
+    rules: dict[str, Any] = {"defaults": defaults(ExtractConfig), "earlier": not_decided(earlier.config)}
+    return not compare_records(earlier, record, fields, **rules)
 
 
 def _measured(engine: Engine, photos: Photos, reporter: Reporter) -> dict[str, float]:

@@ -16,7 +16,7 @@ from pseudomask.data.collection import Collection, report_ignored
 from pseudomask.data.images import ImagePaths
 from pseudomask.data.reading import Reading
 from pseudomask.data.survey import earlier_record, recorded_config, settle
-from pseudomask.extracting.eight_bits import RANGES, known_ranges, looked_at, to_int8
+from pseudomask.extracting.eight_bits import RANGES, earlier_ranges, looked_at, resumes, to_int8
 from pseudomask.extracting.engine import Engine
 from pseudomask.extracting.naming import named_network
 from pseudomask.extracting.photos import Photos
@@ -116,14 +116,16 @@ class Plan(Setup):
         )
         if config.amp == "int8":
             earlier = None if ranks().anew(config.overwrite) else earlier_record(config.out)
-            record.protocol[RANGES] = known_ranges(record, earlier, self.compared())
+            record.protocol |= earlier_ranges(earlier)
         return record
 
     def engine(self, reporter: Reporter, record: RunRecord | None = None) -> Engine:
         engine, team = super().engine(reporter), ranks()
         if self.config.amp == "int8":
             photos = self.photos(looked_at(len(self.collection.items)))
-            to_int8(engine, photos, record or self.record(), team, team.once(reporter))
+            record = record or self.record()
+            anew = not resumes(record, earlier_record(self.config.out), self.compared())
+            to_int8(engine, photos, record, team, team.once(reporter), anew=anew)
         return engine
 
     def _weight_rule(self) -> str | None:

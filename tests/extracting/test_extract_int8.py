@@ -15,12 +15,13 @@ import torch
 
 from pseudomask import Predictor
 from pseudomask.cli import app
-from pseudomask.config import ExtractConfig
+from pseudomask.config import CalibrateConfig, ExtractConfig
 from pseudomask.errors import DeviceError, RecordMismatch, UsageError
 from pseudomask.extracting.extract import extract
 from pseudomask.masks import load_mask
 from pseudomask.networks import int8
 from pseudomask.networks.backbones.resnet import ResNetBackbone
+from pseudomask.training.seeds import make_seeds
 
 Settings = Callable[..., ExtractConfig]
 
@@ -89,8 +90,20 @@ def test_no_mix_with_other_precisions(small: Path, settings: Settings, tmp_path:
     extract(settings(out, amp="int8", update=True))
     assert files(out) == before, "remade"
     extract(settings(out, amp="int8", overwrite=True, limit=2))
-    with pytest.raises(RecordMismatch, match=r"run made with other settings: threshold was 0\.3, now 0\.5; the 8-bit"):
+    with pytest.raises(RecordMismatch, match=r"other settings: threshold was 0\.3, now 0\.5; add --overwrite"):
         extract(settings(out, amp="int8", threshold=0.5))
+    of_two = protocol(out)["int8"]
+    extract(settings(out, amp="int8", threshold=0.5, update=True))
+    assert protocol(out)["int8"] == protocol(small)["int8"] != of_two, "as in a new folder"
+
+
+def test_seeds_in_8_bits_can_be_taught_from(settings: Settings, tmp_path: Path) -> None:
+    seeds = settings(tmp_path / "seeds", amp="int8", limit=3)
+    extract(seeds)
+    given = {name: getattr(seeds, name) for name in ("images", "labels", "weights", "device", "workers")}
+    config = CalibrateConfig(run=tmp_path / "run", amp="off", **given)
+    assert make_seeds(config, seeds.out, tiny.Ear()).skipped == 3
+    assert protocol(seeds.out)["precision"] == "int8"
 
 
 def test_unreadable_photos_are_passed_over(settings: Settings, tmp_path: Path) -> None:
