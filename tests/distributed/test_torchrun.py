@@ -55,11 +55,12 @@ def test_r13_two_processes_do_what_one_does(place: Path, alone: Path, tmp_path: 
     for name in ("masks", "int8", "refined"):
         assert tree(tmp_path / "out" / name) == tree(alone / name), name
     noted = Counter(line.split()[1] for line in (tmp_path / "noted").read_text().splitlines())
-    made = ("masks", "int8", "refined")
-    lines = [line for name in made for line in (alone / name / MANIFEST).read_text().splitlines()]
-    entries = [json.loads(line) for line in lines]
-    once = Counter(entry["key"] for entry in entries)
-    again = Counter(entry["key"] for entry in entries if entry["status"] == "failed")  # by calibrate, for its seeds
+    masks, int8, refined = (
+        [json.loads(line) for line in (alone / name / MANIFEST).read_text().splitlines()]
+        for name in ("masks", "int8", "refined")
+    )
+    once = Counter(entry["key"] for entry in (*masks, *int8, *refined))
+    again = Counter(entry["key"] for entry in masks if entry["status"] == "failed")  # by calibrate, for its seeds
     assert noted == once + again, "each photo once by extract, once by refine"
     for name in ("cls", "recam", "cpmc", "affinity", "seg"):
         assert tree(tmp_path / "out" / name).keys() == tree(alone / name).keys(), name
