@@ -99,8 +99,8 @@ class ExtractConfig(UpdateOptions, FolderOptions, MapOptions, LabelOptions, Devi
     scores: bool = option(True, "Write OUT/scores/….npz, for evaluate's sweep and for refine.", "Output")
     amp: Literal["auto", "off", "bf16", "fp16", "int8"] = option(  # type: ignore[assignment]  # int8 is for masks alone
         "auto",
-        "Mixed precision; auto uses bf16 on GPUs and CPUs that support it, else off. int8: 8 bits, for CPUs without "
-        "bf16 and ResNets (docs/speed.md).",
+        "Mixed precision; auto uses bf16 on GPUs and CPUs that support it, else off. int8 (experimental): 8 bits, "
+        "for ResNets on CPUs without bf16 (docs/speed.md).",
         "Machine",
         role="machine",
     )
