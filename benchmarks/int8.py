@@ -1,7 +1,7 @@
 """Float32 against 8 bits on CPUs without bf16: time of the backbone by engine, and the masks that `extract` makes.
 
     python -m benchmarks.int8 time IMAGES [--engines torch onnxruntime openvino] [--isa AVX2] [--json FILE]
-    python -m benchmarks.int8 masks DATA [--float layer1] [--every 24] [--json FILE]
+    python -m benchmarks.int8 masks DATA [--every 24] [--methods cam default] [--json FILE]
 
 `time`: the bundled ResNet-50 sees the two views that `extract` makes by default (sizes 1 and 1.5) of a photo. A process
 for each instruction set limits torch and its oneDNN to it (ATEN_CPU_CAPABILITY, ONEDNN_MAX_CPU_ISA); in it, the engines
@@ -10,15 +10,14 @@ they tell what the processor at hand has. Ratios are of the least seconds over t
 time, which other users of the machine change little, and of the clock. `error` is the distance of the last stage's
 features from float32's, relative to their norm.
 
-`masks`: `extract` in float32 and with the stages but `--float` in 8 bits, calibrated on four photos of the run, tags
-given: pixels that agree, and mIoU. DATA is laid out like PASCAL VOC (see `benchmarks.seeds`). Limit the instructions by
-the variables above, where sums of 16 bits may overflow as they do without VNNI.
+`masks`: `extract --amp off` and `extract --amp int8`, tags given: pixels that agree, mIoU, and processor time of the
+whole command, that of a photo and of the start apart. DATA is laid out like PASCAL VOC (see `benchmarks.seeds`). Limit
+the instructions by the variables above: without VNNI, sums of 16 bits may overflow.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import resource
@@ -26,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,15 +35,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from benchmarks.int8_network import observing, quantise_resnet, settled
 from benchmarks.quality import measured, photos
 from benchmarks.recam_step import publish
-from pseudomask.config import ExtractConfig
 from pseudomask.data.pixels import IMAGENET, resize
-from pseudomask.extraction import extract
 from pseudomask.masks import load_mask
 from pseudomask.networks.backbones.resnet import STAGES, ResNetBackbone
 from pseudomask.networks.checkpoint import load_network, read_card
+from pseudomask.networks.int8 import observing, quantise_resnet, settled
 from pseudomask.networks.store import find_weights
 
 ENGINES = ("torch", "onnxruntime", "openvino")
@@ -214,43 +211,32 @@ def table(rows: Sequence[dict[str, Any]]) -> list[str]:
     return lines
 
 
-@contextlib.contextmanager
-def folding_to_int8(calibration: Sequence[Tensor], kept: Sequence[str]) -> Iterator[None]:
-    """While open, every ResNet that is folded computes in 8 bits."""
-    fold = ResNetBackbone.fold
-
-    def smaller(self: ResNetBackbone, dtype: torch.dtype | None = None) -> None:
-        fold(self, dtype)
-        in_int8(self, calibration, kept)
-
-    ResNetBackbone.fold = smaller  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        ResNetBackbone.fold = fold  # type: ignore[method-assign]
+def extracted(options: argparse.Namespace, listed: Path, out: Path, *more: str) -> float:
+    """Processor seconds of the command and its workers."""
+    data = options.images
+    words = ["extract", str(data / "JPEGImages"), str(out), "--list", str(listed), "--labels", str(data / "labels.csv")]
+    words += ["--class-file", str(data / "classes.txt"), "--device", "cpu", "-q", *more]
+    process = subprocess.Popen([sys.executable, "-m", "pseudomask", *words], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        sys.exit(f"extract failed with status {os.waitstatus_to_exitcode(status)}")
+    return usage.ru_utime + usage.ru_stime
 
 
 def compare(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Agreement and mIoU of each split, for `--method cam` cut at its threshold and for the call without settings."""
+    """Agreement, mIoU and time of each split, for `--method cam` cut at its threshold and for the usual call."""
     data, rows = options.images, []
     names = ("background", *read_card(find_weights(None)).classes)
     with tempfile.TemporaryDirectory() as place:
         for split in ("train", "val"):
             keys = photos(data, split, options.every)
-            files = [data / "JPEGImages" / f"{key}.jpg" for key in keys]
             listed = Path(place) / f"{split}.txt"
             listed.write_text("\n".join(keys) + "\n", "utf-8")
-            calibration = views(spread(files, options.photos))
-            for method in ("cam", "default"):
+            for method in options.methods:
                 exact, small = (Path(place) / f"{split}-{method}-{kind}" for kind in ("float32", "int8"))
-                more: dict[str, Any] = {"method": "cam", "refine": ("none",)} if method == "cam" else {}
-                for out in (exact, small):
-                    config = ExtractConfig(
-                        images=data / "JPEGImages", out=out, list=listed, labels=data / "labels.csv",
-                        class_file=data / "classes.txt", amp="off", device="cpu", **more,
-                    )  # fmt: skip
-                    with folding_to_int8(calibration, options.float) if out is small else contextlib.nullcontext():
-                        extract(config)
+                more = ("--method", "cam", "--refine", "none") if method == "cam" else ()
+                seconds = [extracted(options, listed, exact, "--amp", "off", *more)]
+                seconds.append(extracted(options, listed, small, "--amp", "int8", *more))
                 equal = [load_mask(exact / f"{key}.png") == load_mask(small / f"{key}.png") for key in keys]
                 rows.append(
                     {
@@ -263,6 +249,7 @@ def compare(options: argparse.Namespace) -> list[dict[str, Any]]:
                         "worst": round(100 * min(float(one.mean()) for one in equal), 1),
                         "float32": measured(data, keys, exact, names)["miou"],
                         "int8": measured(data, keys, small, names)["miou"],
+                        "seconds": [round(one, 1) for one in seconds],
                     }
                 )
                 print(rows[-1], file=sys.stderr, flush=True)
@@ -278,6 +265,33 @@ def agreement_table(rows: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
+def costs(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Processor seconds of each method by precision: a photo, and the start with its calibration.
+
+    From both splits, whose photos are alike and not equally many.
+    """
+    found = []
+    for method in dict.fromkeys(row["method"] for row in rows):
+        many, few = (row for row in rows if row["method"] == method)
+        more = many["photos"] - few["photos"]
+        each = [(many["seconds"][i] - few["seconds"][i]) / more for i in (0, 1)]
+        start = [few["seconds"][i] - few["photos"] * each[i] for i in (0, 1)]
+        told = {"photo": [round(one, 2) for one in each], "start": [round(one, 1) for one in start]}
+        found.append({"method": method, **told, "speed": round(each[0] / each[1], 2)})
+    return found
+
+
+def cost_table(rows: Sequence[dict[str, Any]]) -> list[str]:
+    lines = [
+        "| method | s a photo, float32 | int8 | speed | s at the start, float32 | int8 |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        cells = (row["method"], *row["photo"], row["speed"], *row["start"])
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("what", choices=("time", "masks"))
@@ -287,7 +301,7 @@ def main() -> None:
     parser.add_argument("--threads", nargs="+", type=int, default=[1])
     parser.add_argument("--photos", type=int, default=4, help="to calibrate on; the first one is timed")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--float", nargs="*", default=["layer1"], choices=STAGES, help="stages that stay float32")
+    parser.add_argument("--methods", nargs="+", default=["cam", "default"], choices=("cam", "default"))
     parser.add_argument("--every", type=int, default=24, help="only every n-th photo of both splits")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
@@ -295,8 +309,11 @@ def main() -> None:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     if options.what == "masks":
         found = compare(options)
-        facts = {"torch": torch.__version__, "isa": os.environ.get("ONEDNN_MAX_CPU_ISA"), "float": options.float}
-        publish(agreement_table(found), facts | {"rows": found}, options.json)
+        facts = {"torch": torch.__version__, "isa": os.environ.get("ONEDNN_MAX_CPU_ISA")}
+        spent = costs(found)
+        publish(
+            [*agreement_table(found), "", *cost_table(spent)], facts | {"rows": found, "costs": spent}, options.json
+        )
         return
     if options.here:
         print(json.dumps(measure(options)))

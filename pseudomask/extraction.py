@@ -115,6 +115,7 @@ def _settings(setup: Setup) -> RefineConfig:
     """The refiners' settings as `refine` would have them, with the boundary head that comes with pseudomask."""
     config = setup.config
     shared = {one.name: getattr(config, one.name) for one in fields(RefinerOptions)}
+    shared["amp"] = "off" if config.amp == "int8" else config.amp  # a network of the walk's own has no ranges
     options = RefineConfig(images=config.images, seeds=config.out, out=config.out, device=str(setup.device), **shared)
     return with_head(options, setup.weights)
 

@@ -91,6 +91,8 @@ class Predictor:
         reporter = reporter or Warnings()
         config, usual = settle_quality(ExtractConfig(images=Path("IMAGES"), out=Path("MASKS"), **given), None)
         check_names(config)
+        if config.amp == "int8":
+            raise UsageError("amp: int8 is calibrated on the photos of a folder; use `extract` for it")
         if {"proposals", "sam"}.intersection(chain):
             raise UsageError("refine: proposals and sam keep a file per photo of a folder; use `extract` for them")
 

@@ -65,6 +65,18 @@ def test_int8() -> None:
         same(error, 100 * found[name]["error"])
 
 
+def test_masks_in_int8() -> None:
+    found = results("int8_masks")
+    for row, one in zip(table("docs/speed.md", "masks of | split"), found["rows"], strict=True):
+        assert row[:2] == [one["method"], one["split"]]
+        for cell, name in zip(row[2:], ("photos", "agreement", "worst", "float32", "int8"), strict=True):
+            same(cell, one[name])
+    for row, one in zip(table("docs/speed.md", "masks of | a photo"), found["costs"], strict=True):
+        assert row[0] == one["method"]
+        for cell, value in zip(row[1:], (*one["photo"], one["speed"], *one["start"]), strict=True):
+            same(cell, value)
+
+
 def test_cpmc() -> None:
     rows, found = table("docs/results.md", "weights | map"), results("cpmc_table")
     for row in rows:

@@ -107,6 +107,13 @@ class ExtractConfig(
         first=True,
     )
     scores: bool = option(True, "Write OUT/scores/….npz, for evaluate's sweep and for refine.", "Output")
+    amp: Literal["auto", "off", "bf16", "fp16", "int8"] = option(  # type: ignore[assignment]  # int8 is for masks alone
+        "auto",
+        "Mixed precision; auto uses bf16 on GPUs and CPUs that support it, else off. int8 (experimental): 8 bits, "
+        "for ResNets on CPUs without bf16 (docs/speed.md).",
+        "Machine",
+        role="machine",
+    )
     batch_size: int | None = option(
         None, "Photos of equal size per batch; by default 4 on a CPU, 16 elsewhere.", "Machine", min=1, role="free"
     )

@@ -122,6 +122,12 @@ class Engine:
             return sent
         return [resize_together(sent[0], one) for one in view_sizes(photos[0].size, self.scales, self.max_side)]
 
+    def show(self, photo: Photo) -> None:
+        """The network sees all views of a photo, of which nothing is made."""
+        views = self.views([photo])
+        for place in range(len(views)):
+            self._see(views, place)
+
     def _look(self, views: Sequence[Tensor], seen: dict[int, Features]) -> Sequence[Tensor | None]:
         """What `look` finds in each photo. The view that it is shown is seen now, and not again for the maps."""
         count, place = len(views[0]), self.look_at

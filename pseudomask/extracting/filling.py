@@ -12,6 +12,7 @@ from pseudomask.data.survey import not_decided, recorded_config
 from pseudomask.devices import pick_workers
 from pseudomask.errors import UsageError
 from pseudomask.extracting.decoded import decoded
+from pseudomask.extracting.eight_bits import NOT_CALIBRATED
 from pseudomask.extracting.flow import Flow
 from pseudomask.extracting.inputs import PhotosAndTags
 from pseudomask.extracting.loading import load
@@ -44,8 +45,8 @@ def fill(plan: Planned, result: Result, reporter: Reporter, label: str) -> Resul
         result.understood = [*plan.understood(), result.left_to_make()]
         return result
     with closing(run):
+        engine = plan.engine(reporter, run.record)
         run.start()
-        engine = plan.engine(reporter)
         with graceful() as stop:
             started = time.monotonic()
             if pending:
@@ -70,7 +71,7 @@ def _open(plan: Planned) -> FolderRun:
         prune=config.prune,
         update=config.update,
         defaults=defaults(type(config)),
-        earlier=not_decided(None if config.overwrite else recorded_config(config.out)),
+        earlier=not_decided(None if config.overwrite else recorded_config(config.out)) | NOT_CALIBRATED,
     )
 
 

@@ -15,7 +15,9 @@ from pseudomask.data.collected import collect_once
 from pseudomask.data.collection import Collection, report_ignored
 from pseudomask.data.images import ImagePaths
 from pseudomask.data.reading import Reading
-from pseudomask.data.survey import recorded_config, settle
+from pseudomask.data.survey import earlier_record, recorded_config, settle
+from pseudomask.extracting.eight_bits import RANGES, earlier_ranges, looked_at, resumes, to_int8
+from pseudomask.extracting.engine import Engine
 from pseudomask.extracting.naming import named_network
 from pseudomask.extracting.nvjpeg import decoding, pick_decoding
 from pseudomask.extracting.photos import Photos
@@ -32,7 +34,7 @@ from pseudomask.running.ranks import ranks
 from pseudomask.running.record import RunRecord, hash_file
 from pseudomask.running.reporter import Reporter
 
-_COMPARED = ("command", "classes", "weights.sha256", "tagged")
+_COMPARED = ("command", "classes", "weights.sha256", "tagged", f"protocol.{RANGES}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +90,7 @@ class Plan(Setup):
     def record(self) -> RunRecord:
         config, seen, chain = self.config, self.passes, self.refinement
         settled = {"threshold": self.threshold, "scales": seen.text, "flip": seen.mirrored}
-        return RunRecord(
+        record = RunRecord(
             command="extract",
             config=jsonable(config) | settled | {"refine": list(chain.names if chain else ())},
             classes=self.collection.classes,
@@ -113,11 +115,26 @@ class Plan(Setup):
             | dict(self.method.facts())
             | (chain.protocol() if chain else {}),
         )
+        if config.amp == "int8":
+            earlier = None if ranks().anew(config.overwrite) else earlier_record(config.out)
+            record.protocol |= earlier_ranges(earlier)
+        return record
+
+    def engine(self, reporter: Reporter, record: RunRecord | None = None) -> Engine:
+        engine, team = super().engine(reporter), ranks()
+        if self.config.amp == "int8":
+            photos = self.photos(looked_at(len(self.collection.items)))
+            record = record or self.record()
+            anew = not resumes(record, earlier_record(self.config.out), self.compared())
+            to_int8(engine, photos, record, team, team.once(reporter), anew=anew)
+        return engine
 
     def _weight_rule(self) -> str | None:
         return weight_rule(self.config, self.card) if self.config.method == "recam" else None
 
     def _precision(self) -> str:
+        if self.config.amp == "int8":
+            return "int8"
         return str(self.amp or torch.float32).removeprefix("torch.")
 
     def compared(self) -> list[str]:

@@ -82,5 +82,5 @@ class Planned(Protocol):
     def photos(self, indices: Sequence[int]) -> Photos:
         """The photos at `indices` of the collection, to be decoded."""
 
-    def engine(self, reporter: Reporter) -> Maker:
-        """The network, on its device."""
+    def engine(self, reporter: Reporter, record: RunRecord) -> Maker:
+        """The network, on its device. What is only known now is added to `record`, before it is written."""

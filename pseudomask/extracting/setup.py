@@ -22,6 +22,7 @@ from pseudomask.maps.multiscale import ways
 from pseudomask.maps.passes import Passes, passes
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import load_network
+from pseudomask.networks.int8 import check_int8
 from pseudomask.networks.network import CamNetwork
 from pseudomask.quoting import command
 from pseudomask.running.reporter import Reporter
@@ -37,7 +38,7 @@ class Setup:
     Attributes:
         config: the settings, with those of the quality and the kind of map filled in.
         passes: the scales at which each photo is processed, and whether mirrored.
-        amp: precision of the network; None for float32.
+        amp: precision of the network; None for float32, and for 8 bits where `config.amp` says so.
         threshold: the background threshold; `threshold_from`: who chose it.
         usual_refiners: run if `config.refine` names none.
         refinement: applied to each photo's scores before its mask is made.
@@ -115,13 +116,15 @@ def make_setup(
     """
     weights = find_or_import(config.weights, reporter)
     device = pick_device(config.device)
-    amp = pick_amp(config.amp, device)
+    amp = pick_amp("off" if config.amp == "int8" else config.amp, device)
     network, card = load_network(weights)
     if card.vocabulary:
         network, card = choose_classes(network, card)
     config = with_cam(config, network, card)
     method = make_method(config, card)
     method.check(network)
+    if config.amp == "int8":
+        _check_int8(network, method, device)
     if config.method != "cam" and card.reactivated is not None and not card.second_taught:
         reporter.warn(
             f"{weights.name}: its second classifier is not used, because it was trained on one class alone and learned "
@@ -141,6 +144,12 @@ def make_setup(
         threshold_from=threshold_from,
         usual_refiners=usual_refiners,
     )
+
+
+def _check_int8(network: CamNetwork, method: MapMethod, device: torch.device) -> None:
+    check_int8(network.backbone, device)
+    if method.gradients:
+        raise UsageError("--amp int8 has no gradients, which these maps need; use --amp off")
 
 
 def refuse_auto(config: ExtractConfig) -> None:

@@ -33,6 +33,7 @@ _IN_WORDS = {
     "weights.sha256": "the weights differ",
     "protocol.seeds_hash": "the seeds differ",
     "weights.seeds_hash": "the seeds differ",
+    "protocol.int8": "the 8-bit arithmetic of --amp int8 differs",
     "protocol.affinity_sha256": "the weights of --affinity differ",
 }
 

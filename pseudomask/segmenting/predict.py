@@ -148,7 +148,7 @@ class PredictPlan:
             encoded=self.config.decode == "gpu",
         )
 
-    def engine(self, reporter: Reporter) -> SegmentEngine:
+    def engine(self, reporter: Reporter, record: RunRecord | None = None) -> SegmentEngine:
         config = self.config
         return SegmentEngine(
             network=self.network.for_maps(self.device, self.amp),

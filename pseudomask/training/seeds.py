@@ -32,6 +32,8 @@ def make_seeds(config: TrainAffinityConfig | CalibrateConfig, seeds: Path, repor
     own = {name: getattr(config, name) for name in _SHARED} | {"out": seeds}
     recorded = recorded_config(seeds)
     begun = {"refine": ("none",)} if recorded is None else _settings(recorded)
+    if recorded is not None and recorded.get("amp") == "int8":
+        own["amp"] = "int8"  # others do not mix with them
     return extract(ExtractConfig(**begun | own), reporter)
 
 

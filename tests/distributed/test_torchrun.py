@@ -52,13 +52,15 @@ def test_r13_two_processes_do_what_one_does(place: Path, alone: Path, tmp_path: 
     """Masks, scores and manifests to the byte; weights and what was measured on them up to the order of sums."""
     done = torchrun(place, tmp_path / "out", module="verbs", NOTED=str(tmp_path / "noted"))
     assert done.returncode == 0, done.stderr
-    for name in ("masks", "refined"):
+    for name in ("masks", "int8", "refined"):
         assert tree(tmp_path / "out" / name) == tree(alone / name), name
     noted = Counter(line.split()[1] for line in (tmp_path / "noted").read_text().splitlines())
-    lines = [line for name in ("masks", "refined") for line in (alone / name / MANIFEST).read_text().splitlines()]
-    entries = [json.loads(line) for line in lines]
-    once = Counter(entry["key"] for entry in entries)
-    again = Counter(entry["key"] for entry in entries if entry["status"] == "failed")  # by calibrate, for its seeds
+    masks, int8, refined = (
+        [json.loads(line) for line in (alone / name / MANIFEST).read_text().splitlines()]
+        for name in ("masks", "int8", "refined")
+    )
+    once = Counter(entry["key"] for entry in (*masks, *int8, *refined))
+    again = Counter(entry["key"] for entry in masks if entry["status"] == "failed")  # by calibrate, for its seeds
     assert noted == once + again, "each photo once by extract, once by refine"
     for name in ("cls", "recam", "cpmc", "affinity", "seg"):
         assert tree(tmp_path / "out" / name).keys() == tree(alone / name).keys(), name

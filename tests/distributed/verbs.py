@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +110,7 @@ def calls(place: Path, out: Path) -> Mapping[str, Callable[[], Any]]:
     seeds, weights = out / "masks", place / "weights.safetensors"
     return {
         "masks": lambda: api.extract(extraction(place, seeds)),
+        "int8": lambda: api.extract(replace(extraction(place, out / "int8"), amp="int8")),
         "refined": lambda: api.refine(
             RefineConfig(
                 images=base.images, seeds=seeds, out=out / "refined", method=("pamr",), device="cpu", workers=0
