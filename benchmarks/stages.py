@@ -39,8 +39,9 @@ from pseudomask.config import ExtractConfig
 from pseudomask.data.decoding import decode
 from pseudomask.extracting.engine import Engine, Made, pack
 from pseudomask.extracting.flow import writers
+from pseudomask.extracting.ordering import batches, windowed
 from pseudomask.extracting.outputs import write_outputs
-from pseudomask.extracting.photos import Photo, Photos, batches, header_size, prepare, windowed
+from pseudomask.extracting.photos import Photo, Photos, header_size, prepare
 from pseudomask.extracting.plan import Plan, make_plan
 from pseudomask.extracting.transfers import Fetched, send_together
 from pseudomask.maps.multiscale import multiscale_maps, see, ways
