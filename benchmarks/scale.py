@@ -139,7 +139,7 @@ class Plan:
             keep_whole=False,
         )
 
-    def engine(self, reporter: Reporter) -> Pausing:
+    def engine(self, reporter: Reporter, record: RunRecord | None = None) -> Pausing:
         return Pausing(self.job.network / 1000 * self.job.slowness(ranks().rank))
 
 

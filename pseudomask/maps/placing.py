@@ -32,7 +32,10 @@ def placed(maps: Tensor, features: Features, size: tuple[int, int], stride: int,
     block = _block(shape, features)
     for axis, n in enumerate(cells(size, stride)):
         turned = mirrored and axis == 1
-        maps = _resampled(maps, axis - 2, _centres(n, stride, size[axis], features.size[axis], block[axis], turned))
+        counted = torch.arange(n, device=maps.device)
+        maps = _resampled(
+            maps, axis - 2, _centres(counted, stride, size[axis], features.size[axis], block[axis], turned)
+        )
     return maps
 
 
@@ -49,9 +52,9 @@ def _block(shape: tuple[int, int], features: Features) -> tuple[float, float]:
     return stride, stride
 
 
-def _centres(n: int, stride: int, photo: int, view: int, block: float, turned: bool) -> Tensor:
-    """Where the centres of n positions over the photo lie among the view's positions, (n,)."""
-    centres = (torch.arange(n) + 0.5) * stride  # in pixels from the photo's edge
+def _centres(positions: Tensor, stride: int, photo: int, view: int, block: float, turned: bool) -> Tensor:
+    """Where the centres of positions over the photo, (n,), lie among the view's positions."""
+    centres = (positions + 0.5) * stride  # in pixels from the photo's edge
     if turned:
         centres = photo - centres
     return centres * (view / photo / block) - 0.5
@@ -60,7 +63,7 @@ def _centres(n: int, stride: int, photo: int, view: int, block: float, turned: b
 def _resampled(maps: Tensor, axis: int, at: Tensor) -> Tensor:
     """Linear interpolation along an axis; beyond the first and last positions the maps go on as they are there."""
     last = maps.shape[axis] - 1
-    at = at.to(maps.device).clamp(0, last)
+    at = at.clamp(0, last)
     low = at.long()
     share = (at - low).view(-1, *([1] * (-1 - axis)))
     below = maps.index_select(axis, low)

@@ -60,6 +60,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "test_r14_other_batches": ("files.scale_of_a_photo",),
     "test_r14_refine_in_any_number_of_batches_and_runs": ("files.dateless_scores",),
     "test_r15_masks_agree": ("photos.maps_in_float32",),
+    "test_photos_that_nvjpeg_decodes": ("photos.maps_in_float32",),
     "test_r16_pickles_are_never_opened": ("inputs.sealed_weights", "inputs.sealed_labels", "inputs.sealed_scores"),
     "test_r16_nothing_in_the_package_unpickles": ("arithmetic.rule_against_pickles",),
     "test_r16_a_checkpoint_that_is_a_pickle": ("inputs.sealed_weights",),

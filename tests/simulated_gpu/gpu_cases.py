@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import shutil
 import sys
 import textwrap
 import traceback
@@ -32,6 +33,8 @@ from pseudomask.networks.segmenter import make_segmenter
 from pseudomask.scores import load_scores
 from pseudomask.training import calibrate as calibrating
 from pseudomask.training import losses, team
+from pseudomask.training.teaching import SEEDS
+from pseudomask.training.train_affinity import LABELS
 
 PHOTOS = 4
 METHODS = ("cam", "recam", "cpmc")
@@ -203,8 +206,12 @@ def train(place: Place, name: str, amp: str = "off", float64: bool = True) -> To
 
 
 def strayed(there: config.CalibrateConfig, folder: Path) -> float:
-    """How far apart calibrate's heads end on the device (`there`) and on the CPU, as a share of their way."""
-    here = replace(there, run=folder / "cpu", device="cpu", amp="off")
+    """How far apart calibrate's heads end on the device (`there`) and on the CPU, as a share of their way.
+
+    Both learn from the device's labels: seeds that differ by rounding may have other ones.
+    """
+    here = replace(there, run=folder / "cpu", device="cpu", amp="off", seeds=there.run / SEEDS)
+    shutil.copytree(there.run / LABELS, here.run / LABELS)
     with same_heads() as begun:
         api.calibrate(here)
     on_device, on_cpu = (heads(load_file(one.run / "weights.safetensors")) for one in (there, here))
