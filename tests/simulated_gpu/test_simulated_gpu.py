@@ -87,7 +87,7 @@ def test_other_extractions_and_refiners(cases: Cases, name: str) -> None:
         assert case["apart"] < 0.01
 
 
-@pytest.mark.parametrize(("kind", "strayed"), [("off", 1e-3), ("bf16", 0.1), ("fp16", 0.5), ("without float64", 1e-3)])
+@pytest.mark.parametrize(("kind", "strayed"), [("off", 1e-3), ("bf16", 0.1), ("fp16", 0.8), ("without float64", 1e-3)])
 def test_trainings(cases: Cases, kind: str, strayed: float) -> None:
     """Heads that begin alike end where those of the CPU do, within `strayed` of their way.
 
