@@ -224,6 +224,14 @@ def test_quality_against_time() -> None:
             same(cell, value)
 
 
+def test_what_each_region_teaches() -> None:
+    for row, one in zip(table("docs/methods-cpmc.md", "regions |"), results("calibrate_ablation"), strict=True):
+        assert row[0] == one["row"]
+        same(row[1], one["train"]["miou"])
+        same(row[2], one["val"]["miou"])
+        same(row[3], one["train"]["person"], one["val"]["person"])
+
+
 def test_imagenet_without_training() -> None:
     rows, found = table("docs/imagenet.md", "seeds | photos"), results("imagenet")
     for row, one in zip(rows, found, strict=True):
