@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import tiny
 from PIL import Image
 
@@ -96,3 +98,17 @@ def write_coco(place: Path) -> None:
                 row = {"image_id": i, "category_id": 3, "iscrowd": 1, "segmentation": crowd}
                 content["annotations"].append(row | {"id": len(content["annotations"])})
         (place / f"coco/annotations/instances_{split}.json").write_text(json.dumps(content))
+
+
+def laid_out(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Small data, a backbone and the repository's examples in `place`, which becomes the current folder."""
+    write_voc(place)
+    write_coco(place)
+    tiny.write_backbone(place / "backbone.safetensors")
+    shutil.copytree(ROOT / "examples", place / "examples", ignore=shutil.ignore_patterns("photos"))
+    monkeypatch.chdir(place)
+    for name in ("PSEUDOMASK_WEIGHTS", "PSEUDOMASK_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in SMALL.items():
+        monkeypatch.setenv(f"PSEUDOMASK_{name}", value)
+    return place

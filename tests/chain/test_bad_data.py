@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,16 +21,7 @@ ANNOTATIONS = Path("coco/annotations")
 
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    official.write_voc(tmp_path)
-    official.write_coco(tmp_path)
-    tiny.write_backbone(tmp_path / "backbone.safetensors")
-    shutil.copytree(official.ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("photos"))
-    monkeypatch.chdir(tmp_path)
-    for name in ("PSEUDOMASK_WEIGHTS", "PSEUDOMASK_CONFIG"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in official.SMALL.items():
-        monkeypatch.setenv(f"PSEUDOMASK_{name}", value)
-    return tmp_path
+    return official.laid_out(tmp_path, monkeypatch)
 
 
 def refused(file: Path) -> str:

@@ -27,18 +27,7 @@ NAMES = ("voc2012-recam", "voc2012-cpmc", "coco2014-recam")
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    official.write_voc(tmp_path)
-    official.write_coco(tmp_path)
-    tiny.write_backbone(tmp_path / "backbone.safetensors")
-    (tmp_path / "examples").mkdir()
-    for name in [f"{one}.toml" for one in NAMES] + ["voc2012-classes.txt"]:
-        shutil.copy(official.ROOT / "examples" / name, tmp_path / "examples")
-    monkeypatch.chdir(tmp_path)
-    for name in ("PSEUDOMASK_WEIGHTS", "PSEUDOMASK_CONFIG"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in official.SMALL.items():
-        monkeypatch.setenv(f"PSEUDOMASK_{name}", value)
-    return tmp_path
+    return official.laid_out(tmp_path, monkeypatch)
 
 
 def do(name: str, reporter: Any = None, **more: Any) -> RunResult:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,7 +14,7 @@ import simulated  # before pseudomask
 # isort: split
 import numpy as np
 import tiny
-from gpu_cases import Place, Told, compared, counted, instead
+from gpu_cases import Place, Told, compared, counted, instead, main
 from PIL import Image
 from simulated_nvjpeg import Decode, by_libjpeg, simulated_nvjpeg
 
@@ -192,17 +191,5 @@ CASES: dict[str, Callable[[Place, str], Told]] = {
 }
 
 
-def main(folder: Path, wanted: list[str]) -> None:
-    place = Place(folder)
-    for name, one in CASES.items():
-        if wanted and name not in wanted:
-            continue
-        try:
-            told = one(place, name.replace(" ", "-"))
-        except Exception:
-            told = {"error": traceback.format_exc()[-3000:]}
-        print(json.dumps({"case": name} | told), flush=True)
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
+    main(CASES, Path(sys.argv[1]), sys.argv[2:])

@@ -424,9 +424,9 @@ PLANTED: dict[str, Callable[[Place, str], Told]] = {
 }
 
 
-def main(folder: Path, wanted: list[str]) -> None:
+def main(cases: dict[str, Callable[[Place, str], Told]], folder: Path, wanted: list[str]) -> None:
     place = Place(folder)
-    for name, case in (CASES | UNFUSED | PLANTED).items():
+    for name, case in cases.items():
         if wanted and name not in wanted:
             continue
         try:
@@ -437,4 +437,4 @@ def main(folder: Path, wanted: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
+    main(CASES | UNFUSED | PLANTED, Path(sys.argv[1]), sys.argv[2:])
