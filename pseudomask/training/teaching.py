@@ -9,7 +9,7 @@ from typing import Any
 from pseudomask.config import CalibrateConfig, CrfOptions, WalkOptions
 from pseudomask.data.collection import Collection
 from pseudomask.data.reading import Reading
-from pseudomask.data.survey import inherit, settle
+from pseudomask.data.survey import earlier_record, inherit, settle
 from pseudomask.devices import pick_device
 from pseudomask.errors import UsageError
 from pseudomask.networks.card import Card
@@ -71,6 +71,7 @@ def labels_for(
     head = _teacher(config.teacher, weights, card)
     # Raises before seeds are made.
     walk = None if head is None else Walk.of(WalkOptions(affinity=head, walk_weights=weights)).for_classes(card.classes)
+    _own(folder, weights)
     made = make_seeds(config, folder, reporter)
     if made.exit_code >= 128:
         return TrainingResult(None, {}, exit_code=made.exit_code)
@@ -106,6 +107,14 @@ def _teacher(named: str, weights: Path, card: Card) -> Path | None:
     if named == "none" or (named == "auto" and card.method == "cpmc"):  # calibrated maps leave the walk nothing to mend
         return None
     return bundled_head(weights) if named == "auto" else Path(named)
+
+
+def _own(folder: Path, weights: Path) -> None:
+    """Raise `UsageError` for seeds of other weights, to which those that are missing could not be added."""
+    earlier = earlier_record(folder)
+    made_with = None if earlier is None else (earlier.weights or {}).get("sha256")
+    if made_with not in (None, hash_file(weights)):
+        raise UsageError(f"{folder}: seeds of other weights than {weights}; choose another RUN, or other --seeds")
 
 
 def _threshold(seeds: Seeds) -> float:

@@ -178,6 +178,15 @@ def test_the_seeds_are_made_once_and_may_be_others(
     assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
 
 
+def test_seeds_of_other_weights(weights: Path, settings: Settings, runs: Path) -> None:
+    calibrate(again(CalibrateConfig, settings(runs), weights, run=runs / "a", epochs=1))
+    others = tiny.write_weights(runs / "w", seed=7)
+    config = again(CalibrateConfig, settings(runs), others, run=runs / "b", seeds=runs / "a" / SEEDS, epochs=1)
+    with pytest.raises(UsageError, match="choose another RUN, or other --seeds"):
+        calibrate(config)
+    assert not (runs / "b").exists()
+
+
 def test_a_second_calibration_needs_no_walk(
     weights: Path, settings: Settings, runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
