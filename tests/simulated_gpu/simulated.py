@@ -11,6 +11,7 @@ Import this before pseudomask, in a process started with `gpu_stubs.environment`
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 import threading
@@ -32,6 +33,10 @@ assert "pseudomask" not in sys.modules, "it decorates functions with inference_m
 # Tensors of inference mode have no version counter, without which views of a subclass cannot be made.
 torch.inference_mode = lambda mode=True: torch.no_grad()  # type: ignore[misc, assignment]
 
+_SPEC = importlib.util.find_spec("pseudomask")
+assert _SPEC is not None
+assert _SPEC.origin is not None
+_PACKAGE = _SPEC.origin.removesuffix("__init__.py")  # a clone of the repository may be called pseudomask, too
 CUDA, CPU = torch.device("cuda:0"), torch.device("cpu")
 _COPIES = {"aten::_to_copy", "aten::copy_"}
 _MIXES = _COPIES | {"aten::set_", "aten::_pin_memory"}
@@ -68,8 +73,8 @@ def _where() -> str:
     frame: Any = sys._getframe(1)
     while frame is not None:
         name = frame.f_code.co_filename
-        if "/pseudomask/" in name:
-            return f"{name.rpartition('/pseudomask/')[2]}:{frame.f_lineno}"
+        if name.startswith(_PACKAGE):
+            return f"{name.removeprefix(_PACKAGE)}:{frame.f_lineno}"
         frame = frame.f_back
     return "?"
 
