@@ -29,7 +29,7 @@ def placed(maps: Tensor, features: Features, size: tuple[int, int], stride: int,
         (B, N, ⌈H/stride⌉, ⌈W/stride⌉).
     """
     shape = (maps.shape[-2], maps.shape[-1])
-    block = _block(shape, features)
+    block = block_of(shape, features)
     for axis, n in enumerate(cells(size, stride)):
         turned = mirrored and axis == 1
         counted = torch.arange(n, device=maps.device)
@@ -39,7 +39,7 @@ def placed(maps: Tensor, features: Features, size: tuple[int, int], stride: int,
     return maps
 
 
-def _block(shape: tuple[int, int], features: Features) -> tuple[float, float]:
+def block_of(shape: tuple[int, int], features: Features) -> tuple[float, float]:
     """Pixels of the view per position of maps of this shape."""
     height, width = features.size
     if features.fitted:

@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pseudomask.networks.backbones.backbone import Backbone, OnBackbone
-from pseudomask.networks.features import Features
+from pseudomask.networks.features import Features, grown
 
 EDGE_STRIDE = 4
 """Pixels of the photo per boundary value."""
@@ -54,12 +53,7 @@ class EdgeHead(nn.Module):
         h, w = (-(-side // EDGE_STRIDE) for side in features.size)
         planes = []
         for tap, output, stride in zip(self.taps, features.outputs, features.strides, strict=True):
-            plane = tap(output)
-            if stride != EDGE_STRIDE or features.fitted:
-                beyond = [-(-side * stride // EDGE_STRIDE) for side in plane.shape[-2:]]
-                size = [h, w] if features.fitted else beyond
-                plane = F.interpolate(plane, size=size, mode="bilinear", align_corners=False)
-            planes.append(plane[..., :h, :w])
+            planes.append(grown(tap(output), stride, EDGE_STRIDE, (h, w), fitted=features.fitted))
         joined = torch.cat(planes, 1)  # (B, 32 · outputs, h, w)
         edges: Tensor = self.edge(joined)
         return edges if self.classes is None else torch.cat([edges, self.classes(joined)], 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from torch import Tensor
+from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
@@ -55,3 +56,17 @@ class Features:
     def detach(self) -> Features:
         """The same values, detached from the graph."""
         return replace(self, outputs=tuple(one.detach() for one in self.outputs))
+
+
+def grown(maps: Tensor, stride: int, to: int, size: tuple[int, int], *, fitted: bool) -> Tensor:
+    """Resample maps bilinearly to a finer grid, their blocks staying where they are in the photo.
+
+    Args:
+        maps: (B, n, h, w), positions of `stride` pixels.
+        to: pixels per position of the result; size: its (height, width).
+        fitted: whether the maps cover the photo exactly (see `Features`); else what reaches beyond it is cut off.
+    """
+    if maps.shape[-2:] == size:
+        return maps
+    beyond = list(size) if fitted else [-(-side * stride // to) for side in maps.shape[-2:]]
+    return F.interpolate(maps, size=beyond, mode="bilinear", align_corners=False)[..., : size[0], : size[1]]

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 from torchvision.models.segmentation.lraspp import LRASPPHead
 
@@ -18,7 +17,7 @@ from pseudomask.networks.backbones import make_backbone
 from pseudomask.networks.backbones.backbone import Backbone, OnBackbone
 from pseudomask.networks.card import AFFINITY, SEGMENTER, Card
 from pseudomask.networks.checkpoint import load_tensors, read_tensors
-from pseudomask.networks.features import Features
+from pseudomask.networks.features import Features, grown
 
 _RATES = {16: (6, 12, 18), 8: (12, 24, 36)}
 """Dilations of DeepLabV3's head by output stride (Chen et al., 2017, §4)."""
@@ -33,6 +32,7 @@ class DeepLab(nn.Module):
         rates = _RATES.get(backbone.output_stride)
         if rates is None:
             raise UsageError(f"deeplabv3 needs a backbone of output stride 16 or 8; {backbone.name} has no such stride")
+        self.stride = backbone.output_stride
         self.layers = DeepLabHead(backbone.dim, labels, atrous_rates=rates)
 
     def forward(self, features: Features) -> Tensor:
@@ -47,7 +47,7 @@ class Lraspp(nn.Module):
         super().__init__()
         if 8 not in backbone.strides:
             raise UsageError(f"lraspp needs features at stride 8; {backbone.name} has none")
-        self.low = backbone.strides.index(8)
+        self.stride, self.low = 8, backbone.strides.index(8)
         self.layers = LRASPPHead(backbone.channels[self.low], backbone.dim, labels, _WIDTH)
 
     def forward(self, features: Features) -> Tensor:
@@ -69,8 +69,9 @@ class Segmenter(OnBackbone):
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W), normalised → logits (B, labels, H, W)."""
         with self._one_photo() if self.training and len(x) == 1 else _nothing():
-            low = self.head(self.backbone(x))
-        return F.interpolate(low, size=x.shape[-2:], mode="bilinear", align_corners=False)
+            features = self.backbone(x)
+            low = self.head(features)
+        return grown(low, self.head.stride, 1, (x.shape[-2], x.shape[-1]), fitted=features.fitted)
 
     @contextmanager
     def _one_photo(self) -> Iterator[None]:

@@ -20,6 +20,7 @@ from pseudomask.maps.cams.variant import WeightedCam
 from pseudomask.maps.cpmc import Cpmc, CpmcSettings
 from pseudomask.maps.cpmc.method import attention_of, classifier_maps, context_of, hierarchical
 from pseudomask.maps.cpmc.stages import run_stages
+from pseudomask.maps.placing import block_of
 from pseudomask.networks.checkpoint import load_network
 from pseudomask.networks.network import CamNetwork
 from pseudomask.running.reporter import Reporter, SilentReporter
@@ -54,7 +55,7 @@ def calibration_step(
             maps, context, hierarchical(seen, network.side_heads), valid, settings, attention_of(seen.detach())
         )
         size = (maps.shape[-2], maps.shape[-1])
-        wanted = to_places(labels, index, valid, size)
+        wanted = to_places(labels, index, valid, size, block_of(size, seen))
         weights = region_weights(found.refined, wanted, missing=missing, noise=noise)
         loss = region_loss(found.calibrated, wanted, weights, valid)
         known = wanted >= 0

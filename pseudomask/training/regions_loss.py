@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pseudomask.networks.edges import EDGE_STRIDE
+
 LEVEL = 0.5
 """Score of the background that the maps compete with, in the loss as in the masks."""
 TEMPERATURE = 0.15
@@ -22,16 +24,22 @@ def tags_of(labels: Tensor, classes: int) -> Tensor:
     return shown.scatter(1, labels.flatten(1).long(), 1.0)[:, 2:]
 
 
-def to_places(labels: Tensor, index: Tensor, valid: Tensor, size: tuple[int, int]) -> Tensor:
+def to_places(
+    labels: Tensor, index: Tensor, valid: Tensor, size: tuple[int, int], block: tuple[float, float]
+) -> Tensor:
     """Labels as in `tags_of`, at the positions nearest to those of a grid (h, w), by place instead of class.
 
     Args:
         index, valid: (B, N), the classes that the labels show (see `losses.positive_index`).
+        block: pixels per position of the grid, down and across; the last blocks may reach beyond the photo.
 
     Returns:
         (B, h, w) int64: −1 unknown, 0 background, n + 1 the class at place n.
     """
-    near = F.interpolate(labels[:, None].float(), size=size, mode="nearest-exact")[:, 0].long()  # (B, h, w)
+    near = labels.long()
+    for axis in (1, 2):
+        centres = (torch.arange(size[axis - 1], device=labels.device) + 0.5) * (block[axis - 1] / EDGE_STRIDE)
+        near = near.index_select(axis, centres.long().clamp(max=labels.shape[axis] - 1))  # (B, h, w) in the end
     table = torch.full((len(labels), int(labels.max()) + 2), -1, device=labels.device)
     table[:, 1] = 0
     photo, place = valid.nonzero(as_tuple=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import tiny
 import torch
 from torch import Tensor
 
 from pseudomask.maps.placing import cells, placed
-from pseudomask.networks.features import Features
+from pseudomask.networks.features import Features, grown
+from pseudomask.networks.segmenter import make_segmenter
 
 
 def view(size: tuple[int, int], stride: int, *, fitted: bool = False) -> Features:
@@ -50,3 +52,21 @@ def test_one_block_is_the_same_everywhere() -> None:
     assert torch.equal(
         placed(torch.full((1, 2, 1, 1), 0.3), view((5, 3), 16), (5, 3), 4), torch.full((1, 2, 2, 1), 0.3)
     )
+
+
+@pytest.mark.parametrize("width", [64, 65, 79])
+def test_grown_maps_stay_in_their_places(width: int) -> None:
+    found = grown(ramp((48, width), 16), 16, 4, cells((48, width), 4), fitted=False)[0, 0]
+    inner = (torch.arange(found.shape[1]) + 0.5)[2:-3] * 4
+    assert found.shape == cells((48, width), 4)
+    assert torch.allclose(found[:, 2:-3], inner.expand_as(found[:, 2:-3]))
+    assert grown(ramp((48, width), 16), 16, 4, (12, 20), fitted=True).shape == (1, 1, 12, 20)
+
+
+@pytest.mark.parametrize(("network", "stride"), [("deeplabv3_narrow", 16), ("lraspp_narrow", 8)])
+def test_a_segmenters_logits_stay_in_their_places(network: str, stride: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    segmenter = make_segmenter(network, 1, backbone=tiny.NARROW).eval()
+    monkeypatch.setattr(segmenter.head, "forward", lambda _features: ramp((40, 73), stride))
+    found = segmenter(torch.zeros(1, 3, 40, 73))[0, 0]
+    assert found.shape == (40, 73)
+    assert torch.allclose(found[0, 8:64], torch.arange(8, 64) + 0.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -60,9 +61,11 @@ def weights(room: Path, settings: Settings) -> Path:
     return second.weights
 
 
-def places(labels: Tensor, classes: int = 3, size: tuple[int, int] | None = None) -> tuple[Tensor, Tensor, Tensor]:
+def places(labels: Tensor, classes: int = 3, block: float = 4) -> tuple[Tensor, Tensor, Tensor]:
+    """At every position of the labels, which are 4 pixels apart, or of a grid of larger blocks."""
     index, valid = positive_index(tags_of(labels, classes))
-    return index, valid, to_places(labels, index, valid, size or (labels.shape[1], labels.shape[2]))
+    size = math.ceil(labels.shape[1] * 4 / block), math.ceil(labels.shape[2] * 4 / block)
+    return index, valid, to_places(labels, index, valid, size, (block, block))
 
 
 def test_labels_become_places() -> None:
@@ -76,7 +79,14 @@ def test_labels_become_places() -> None:
 def test_places_of_a_grid_are_the_nearest() -> None:
     labels = torch.ones(1, 8, 8, dtype=torch.int32)
     labels[:, :4, 4:] = 2
-    assert places(labels, size=(2, 2))[2].tolist() == [[[0, 1], [0, 0]]]
+    assert places(labels, block=16)[2].tolist() == [[[0, 1], [0, 0]]]
+
+
+def test_the_last_places_may_lie_beyond_the_crop() -> None:
+    """A crop of 34 pixels has 9 labels and 3 positions of 16 pixels; the centre of the last is at label 10."""
+    labels = torch.ones(1, 1, 9, dtype=torch.int32)
+    labels[..., 5:7], labels[..., 8] = 2, 3
+    assert places(labels, block=16)[2].tolist() == [[[0, 1, 2]]]
 
 
 def test_a_crop_without_classes_or_labels() -> None:

@@ -7,14 +7,13 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from pseudomask.config import WeightRule
 from pseudomask.errors import UsageError
 from pseudomask.maps.cams.variant import WeightedCam
 from pseudomask.maps.normalise import normalise_maps
 from pseudomask.networks.card import Card
-from pseudomask.networks.features import Features
+from pseudomask.networks.features import Features, grown
 from pseudomask.networks.network import CamNetwork
 
 
@@ -60,7 +59,7 @@ class LayerCam(WeightedCam):
     def maps(self, network: CamNetwork, features: Features, weights: Tensor, index: Tensor, valid: Tensor) -> Tensor:
         if self.stages == 1:
             return super().maps(network, features, weights, index, valid)
-        stages = features.stages[-self.stages :]
+        stages, strides = features.stages[-self.stages :], features.strides[-self.stages :]
         with torch.autocast(features.last.device.type, enabled=False):
             # Summed over positions, not averaged, so that no map is as small as the ε of its scaling.
             logits = (features.last.sum((2, 3), dtype=torch.float32) @ weights.flatten(1).T).gather(1, index)
@@ -68,7 +67,10 @@ class LayerCam(WeightedCam):
         for one in logits.sum(0):  # photos do not interact, so the gradient of their sum is that of each photo
             slopes = torch.autograd.grad(one, stages, retain_graph=True)
             maps = [(s.float().relu() * x.detach()).sum(1, keepdim=True) for s, x in zip(slopes, stages, strict=True)]
-            size = maps[0].shape[-2:]
-            grown = [F.interpolate(normalise_maps(m.relu()), size, mode="bilinear") for m in maps]
-            found.append(torch.cat(grown, 1).amax(1))  # (B, h, w)
+            size, (to, *_) = (maps[0].shape[-2], maps[0].shape[-1]), strides
+            fine = [
+                grown(normalise_maps(m.relu()), stride, to, size, fitted=features.fitted)
+                for m, stride in zip(maps, strides, strict=True)
+            ]
+            found.append(torch.cat(fine, 1).amax(1))  # (B, h, w)
         return torch.stack(found, 1)
