@@ -40,10 +40,10 @@ def tile(picture: np.ndarray) -> np.ndarray:
     return out
 
 
-def sheet(groups: list[list[np.ndarray]]) -> np.ndarray:
-    """Tiles of a group side by side, `COLUMNS` groups a line."""
+def sheet(groups: list[list[np.ndarray]], columns: int = COLUMNS) -> np.ndarray:
+    """Tiles of a group side by side, `columns` groups a line."""
     wide = [np.pad(np.concatenate(one, 1), ((0, GAP), (0, 2 * GAP), (0, 0)), constant_values=255) for one in groups]
-    lines = [np.concatenate(wide[i : i + COLUMNS], 1) for i in range(0, len(wide), COLUMNS)]
+    lines = [np.concatenate(wide[i : i + columns], 1) for i in range(0, len(wide), columns)]
     return np.concatenate(lines)[:-GAP, : -2 * GAP]
 
 

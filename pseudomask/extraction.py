@@ -22,7 +22,7 @@ from pseudomask.quoting import command
 from pseudomask.refining import REFINERS, check_names
 from pseudomask.refining.agreements import Agreements
 from pseudomask.refining.refiner import Refiner, check_photos
-from pseudomask.refining.walk import Walk, sparse_at
+from pseudomask.refining.walk import Walk, settled, sparse_at
 from pseudomask.refining.work import LevelledRefiner, refine_one, with_levels
 from pseudomask.running.quality import in_order_of_harm
 from pseudomask.running.ranks import ranks
@@ -61,7 +61,7 @@ def make_refinement(setup: Setup, reporter: Reporter, agreements: Agreements | N
     `agreements`, if given, is shown some of the photos with their scores.
     """
     config = setup.config
-    asked = check_chain(config) if config.refine else _usual(setup)
+    asked = check_chain(config) if config.refine else tuple(one for one in setup.usual_refiners if one != "none")
     if config.affinity is not None and "walk" not in asked:
         reporter.warn("--affinity has no effect without --refine walk")
     if not asked:
@@ -83,12 +83,6 @@ def make_refinement(setup: Setup, reporter: Reporter, agreements: Agreements | N
         None if head is None else partial(seen_in, head, amp=setup.amp),
         hash_file(settings.affinity) if settings.affinity is not None and "walk" in names else None,
     )
-
-
-def _usual(setup: Setup) -> tuple[str, ...]:
-    """The quality's refiners; calibrated maps leave nothing for the walk to mend (docs/quality.md)."""
-    spared = "walk" if setup.method.calibrated(setup.network) and setup.config.affinity is None else None
-    return tuple(name for name in setup.usual_refiners if name not in ("none", spared))
 
 
 def _refine(
@@ -117,7 +111,7 @@ def _settings(setup: Setup) -> RefineConfig:
     shared = {one.name: getattr(config, one.name) for one in fields(RefinerOptions)}
     shared["amp"] = "off" if config.amp == "int8" else config.amp  # a network of the walk's own has no ranges
     options = RefineConfig(images=config.images, seeds=config.out, out=config.out, device=str(setup.device), **shared)
-    return with_head(options, setup.weights)
+    return with_head(settled(options, calibrated=setup.method.calibrated(setup.network)), setup.weights)
 
 
 def _possible(asked: tuple[str, ...], setup: Setup, settings: RefineConfig, reporter: Reporter) -> tuple[str, ...]:

@@ -112,6 +112,7 @@ class Plan(Setup):
                 "untagged": len(self.collection.untagged),
             }
             | ({"at_chance": list(found)} if (found := self.card.at_chance()) else {})
+            | ({"calibrated": True} if self.method.calibrated(self.network) else {})
             | dict(self.method.facts())
             | (chain.protocol() if chain else {}),
         )

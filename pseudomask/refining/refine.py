@@ -25,6 +25,7 @@ from pseudomask.refining.matched import jobs_of, match_once
 from pseudomask.refining.refiner import check_photos
 from pseudomask.refining.seeds import PhotosAndSeeds, SeededPhotos, Seeds, problems, read_seeds
 from pseudomask.refining.thresholds import choose_threshold
+from pseudomask.refining.walk import settled
 from pseudomask.refining.work import Job, Work, Worked, failed, with_levels
 from pseudomask.running.claims import Tally, claims
 from pseudomask.running.folder_result import FolderResult
@@ -94,6 +95,7 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
     outputs = plan_outputs(seeded.items, config.images, config.out)
     device = pick_device(config.device)
     if "walk" in methods:
+        config = settled(config, calibrated=seeds.protocol.get("calibrated", False))
         config = with_head(config, weights_of(config.seeds))
     refiners = [REFINERS[name](config) for name in methods]  # raises now if anything is missing
     check_photos(refiners, [(item.key, item.path) for item in seeded.items if item.key not in seeded.orphans])

@@ -39,6 +39,16 @@ STEP = 0.12
 """How far the background threshold moves towards 1, unless the head's card has its own `walk_step`."""
 
 
+KEPT = 0.5
+"""Weight of calibrated seeds beside the walk's scores, best on train photos (docs/quality.md); others have none."""
+
+
+def settled(options: RefineConfig, *, calibrated: bool) -> RefineConfig:
+    """`options` with what they leave to whether the scores are maps of calibrated heads."""
+    share = KEPT if calibrated else 0.0
+    return replace(options, walk_seeds=share) if options.walk_seeds is None else options
+
+
 @dataclass(frozen=True)
 class Walk:
     """The refiner. It downscales the photo by an integer factor so that its long side is at most `side`.
@@ -49,6 +59,7 @@ class Walk:
         known: the head's output for the next photo, if already computed, as `see` would return it.
         affinity: file of the boundary head; `weights`: file of its backbone, None if `affinity` contains a copy.
         class_weight: weight of the head's class evidence; `by_class`: whether it is used (see `for_classes`).
+        kept: weight of the scores before the walk in the geometric mean with those after it.
     """
 
     affinity: Path
@@ -63,6 +74,7 @@ class Walk:
     device: str = "cpu"
     amp: Amp = "off"
     class_weight: float = 1.0
+    kept: float = 0.0
     by_class: bool = False
     known: Tensor | None = None
 
@@ -91,6 +103,7 @@ class Walk:
             device=device,
             amp=options.amp,
             class_weight=options.walk_classes,
+            kept=options.walk_seeds or 0.0,
         )
 
     def for_classes(self, names: Sequence[str]) -> Walk:
@@ -149,8 +162,18 @@ class Walk:
         refined = []
         for values, one, level in zip(walked.cpu().numpy(), scores, levels, strict=True):
             mine = values[: len(one.classes)]
-            refined.append(Refined(scaled(one, mine, stride), level) if mine.any() else Refined(one, threshold))
+            found = Refined(scaled(one, mine, stride), level) if mine.any() else Refined(one, threshold)
+            refined.append(self._with_seeds(found, one, threshold, stride) if mine.any() and self.kept else found)
         return refined
+
+    def _with_seeds(self, walked: Refined, seeds: ScoreMap, threshold: float, stride: int) -> Refined:
+        """The geometric mean of scores after and before the walk, and of their thresholds: the mean of their log odds.
+
+        Ours: the walk completes objects, and now and then floods what calibrated seeds had right.
+        """
+        values = scores_on_grid(seeds, stride) ** self.kept * walked.scores.values ** (1 - self.kept)
+        level = threshold**self.kept * walked.threshold ** (1 - self.kept)
+        return Refined(replace(walked.scores, values=values.astype(np.float32)), level)
 
     def see(self, photo: np.ndarray) -> Tensor:
         """The head's logits for the photo at its `working_size`: (H, W, 3) uint8 → (1 or 2 + C, ⌈h/4⌉, ⌈w/4⌉) float32.

@@ -82,6 +82,7 @@ def fused(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("crf",), {"crf_unary": "soft", "crf_iterations": 3, "score_bits": "16"}),
         (("pamr",), {"pamr_iterations": 4}),
         (("walk",), {"walk_steps": 4}),
+        (("walk",), {"walk_seeds": 0.4, "walk_steps": 4}),
         (("superpixels",), {}),
         (("proposals", "crf"), {}),
         (("walk", "crf"), {"walk_beta": 3.0, "mask_mode": "index", "overlay": True}),

@@ -24,6 +24,7 @@ from pseudomask.networks.edges import EdgeNetwork
 from pseudomask.refining.grid import scaled
 from pseudomask.refining.paths import affinities, highest_points, pad, steps, way
 from pseudomask.refining.refine import refine
+from pseudomask.refining.refiner import Refined
 from pseudomask.refining.transitions import chebyshev_weights, random_walk, transition
 from pseudomask.refining.walk import Walk, power_of, threshold_of
 from pseudomask.scores import ScoreMap
@@ -150,6 +151,20 @@ def test_settings_have_an_effect(weights: Path) -> None:
     for changes in ({"power": 2.0}, {"radius": 3}, {"beta": 0.1}, {"exponent": 4}):
         assert abs(values(**changes) - plain).max() > 0.01
     assert values(side=64).shape == (1, 12, 16)
+
+
+def test_seeds_are_kept_in_a_geometric_mean(weights: Path) -> None:
+    photo, scores = boxed()
+
+    def refined(kept: float) -> Refined:
+        walk = Walk(weights, kept=kept)
+        walk.__dict__["_network"] = _Walled(make_backbone(tiny.NARROW))
+        return walk.refine(photo, scores, 0.5)
+
+    walked, found = refined(0), refined(0.25)
+    assert np.allclose(found.scores.values, scores.values**0.25 * walked.scores.values**0.75)
+    assert found.threshold == pytest.approx(0.5**0.25 * 0.56**0.75)
+    assert (refined(1).scores.mask(refined(1).threshold) == scores.mask(0.5)).all()
 
 
 def test_large_photos_are_reduced_by_a_whole_number(walled: Walk) -> None:

@@ -55,6 +55,13 @@ class WalkOptions:
         min=0.0,
         max=100.0,
     )
+    walk_seeds: float | None = _walk(
+        None,
+        "Weight of the scores before the walk in a geometric mean with those after it; 0 keeps these alone; by default "
+        "0.5 for maps of calibrated heads, else 0.",
+        min=0.0,
+        max=1.0,
+    )
     amp: Amp = _walk(
         "auto",
         "Mixed precision of the walk's network; auto uses bf16 on GPUs and CPUs that support it, else off.",
