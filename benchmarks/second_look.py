@@ -6,7 +6,7 @@ DATA is laid out like PASCAL VOC (see `benchmarks.seeds`). Each row makes masks 
 as `extract` does it by default, but for what it names: `sizes` those of the views (`--scales`), `stride` that of the
 last stage, by weights that are a copy of the bundled ones. `zoom` cuts a square round each class that the default's
 mask gives less than a ninth of the photo, with the class in its middle half, enlarges it to the photo's long side, tags
-it with what the mask has there, and averages the class's scores in it with the first ones, before the CRF. Val is not
+it with what the mask has there, and averages the class's scores in it with the first ones, before the walk. Val is not
 looked at. Person's precision and recall are given beside its IoU; time is processor time, relative to the first row's,
 with the default's within that of `zoom`.
 """
@@ -33,8 +33,11 @@ from benchmarks.seeds import CLASSES
 from pseudomask.masks import load_mask, save_mask
 from pseudomask.measuring.confusion import Confusion
 from pseudomask.networks.checkpoint import read_card, read_tensors, write_tensors
+from pseudomask.networks.edge_weights import bundled_head
 from pseudomask.networks.store import find_weights
 from pseudomask.refining.crf import Crf, CrfSettings
+from pseudomask.refining.refiner import Refined
+from pseudomask.refining.walk import KEPT, Walk
 from pseudomask.scores import ScoreMap, load_scores
 
 ROWS = ("default", "sizes 1,2", "sizes 1,1.5,2", "sizes 1,1.5,2.5", "stride 8", "zoom")
@@ -44,6 +47,10 @@ AROUND = 2.0
 """Side of the crop, in long sides of the class's box."""
 LEAST = 96
 """Pixels along the side of the smallest crop."""
+
+
+def photo_of(data: Path, key: str) -> Path:
+    return data / "JPEGImages" / f"{key}.jpg"
 
 
 def read(photo: Path) -> np.ndarray:
@@ -114,20 +121,24 @@ def zoom(data: Path, first: Path, keys: list[str], names: tuple[str, ...], place
                 if (mask == wanted).mean() < SMALL:
                     name = f"{key}_{wanted}.png"
                     crops[name] = crop = Crop(mask, int(wanted))
-                    crop.write(data / "JPEGImages" / f"{key}.jpg", folder / name)
+                    crop.write(photo_of(data, key), folder / name)
                     table.writerow((name, ";".join(names[c] for c in crop.classes)))
     words = ("--labels", place / "crops.csv", "--class-file", data / "classes.txt", "--refine", "none")
     seconds = extract(folder, place / "seen", *words)
-    out, crf = place / "zoomed", Crf(CrfSettings())
+    out, weights = place / "zoomed", find_weights(None)
     out.mkdir()
+    head = bundled_head(weights)
+    assert head is not None
+    refiners = Walk(head, weights, kept=KEPT).for_classes(names[1:]), Crf(CrfSettings())
     for key in keys:
         scores = load_scores(first / "scores" / f"{key}.npz")
         planes = scores.upsample()
         for name, crop in crops.items():
             if name.rpartition("_")[0] == key:
                 crop.join(planes, scores, load_scores(place / "seen" / "scores" / f"{Path(name).stem}.npz"))
-        joined = ScoreMap(scores.classes, planes, scores.size, 1)
-        refined = crf.refine(read(data / "JPEGImages" / f"{key}.jpg"), joined, 0.5)
+        refined, photo = Refined(ScoreMap(scores.classes, planes, scores.size, 1), 0.5), read(photo_of(data, key))
+        for refiner in refiners:
+            refined = refiner.refine(photo, refined.scores, refined.threshold)
         save_mask(out / f"{key}.png", refined.scores.mask(refined.threshold))
     return out, seconds, len(crops)
 
