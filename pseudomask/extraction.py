@@ -111,7 +111,7 @@ def _settings(setup: Setup) -> RefineConfig:
     shared = {one.name: getattr(config, one.name) for one in fields(RefinerOptions)}
     shared["amp"] = "off" if config.amp == "int8" else config.amp  # a network of the walk's own has no ranges
     options = RefineConfig(images=config.images, seeds=config.out, out=config.out, device=str(setup.device), **shared)
-    return with_head(settled(options, calibrated=setup.method.calibrated(setup.network)), setup.weights)
+    return settled(with_head(options, setup.weights), setup.method.walk_seeds, setup.card.classes)
 
 
 def _possible(asked: tuple[str, ...], setup: Setup, settings: RefineConfig, reporter: Reporter) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ class CheckConfig(SplitOptions):
         True,
         "Decode every photo, reduced, to find damaged and duplicate ones; else read only headers.",
         "Run",
+        env=False,  # $PSEUDOMASK_DECODE is the --decode of extract and predict
     )
     max_hopeless: int = option(0, "Exit 0 if at most N classes are hopeless.", "Run", min=0)
     workers: int = option(-1, "Threads; -1 is one per core.", "Machine", min=-1, role="free")

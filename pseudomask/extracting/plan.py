@@ -112,7 +112,7 @@ class Plan(Setup):
                 "untagged": len(self.collection.untagged),
             }
             | ({"at_chance": list(found)} if (found := self.card.at_chance()) else {})
-            | ({"calibrated": True} if self.method.calibrated(self.network) else {})
+            | ({"walk_seeds": share} if (share := self.method.walk_seeds) else {})
             | dict(self.method.facts())
             | (chain.protocol() if chain else {}),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -51,7 +52,10 @@ class MapMethod(MapNeeds, ABC):
     Attributes:
         threshold_key: the key in the weights' card of the background threshold measured for this kind of map.
         default_threshold: used if the card has none: a background threshold for the kind of map, not for the weights.
+        walk_seeds: `--walk-seeds` for scores of this kind, unless given: above 0 if they cover whole objects.
     """
+
+    walk_seeds: ClassVar[float] = 0.0
 
     @property
     @abstractmethod
@@ -63,10 +67,6 @@ class MapMethod(MapNeeds, ABC):
 
     def check(self, network: CamNetwork) -> None:
         """Raise `WeightsError` or `UsageError`, naming the remedy, if the network lacks something."""
-
-    def calibrated(self, network: CamNetwork) -> bool:
-        """Whether the maps come from what was trained on refined masks, so that their mistakes are no longer gross."""
-        return False
 
     @abstractmethod
     def activate(self, network: CamNetwork, features: Features, index: Tensor, valid: Tensor) -> Tensor:

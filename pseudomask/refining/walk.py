@@ -39,14 +39,15 @@ STEP = 0.12
 """How far the background threshold moves towards 1, unless the head's card has its own `walk_step`."""
 
 
-KEPT = 0.5
-"""Weight of calibrated seeds beside the walk's scores, best on train photos (docs/quality.md); others have none."""
+def settled(options: RefineConfig, share: float, names: Sequence[str]) -> RefineConfig:
+    """`options` with the share of these seeds' scores, `MapMethod.walk_seeds`, unless they name one.
 
-
-def settled(options: RefineConfig, *, calibrated: bool) -> RefineConfig:
-    """`options` with what they leave to whether the scores are maps of calibrated heads."""
-    share = KEPT if calibrated else 0.0
-    return replace(options, walk_seeds=share) if options.walk_seeds is None else options
+    It pays only beside a head that knows the classes (docs/quality.md); otherwise it is 0.
+    """
+    if options.walk_seeds is not None:
+        return options
+    knows = options.walk_classes > 0 and options.affinity is not None and knows_classes(options.affinity, names)
+    return replace(options, walk_seeds=share if knows else 0.0)
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ class Walk:
     def _with_seeds(self, walked: Refined, seeds: ScoreMap, threshold: float, stride: int) -> Refined:
         """The geometric mean of scores after and before the walk, and of their thresholds: the mean of their log odds.
 
-        Ours: the walk completes objects, and now and then floods what calibrated seeds had right.
+        Ours: the walk completes objects, and now and then floods what the seeds had right.
         """
         values = scores_on_grid(seeds, stride) ** self.kept * walked.scores.values ** (1 - self.kept)
         level = threshold**self.kept * walked.threshold ** (1 - self.kept)

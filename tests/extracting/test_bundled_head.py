@@ -11,14 +11,13 @@ from typing import Any
 
 import pytest
 import tiny
-import torch
 
 from pseudomask.config import ExtractConfig, RefineConfig
 from pseudomask.config.quality import QUALITIES
 from pseudomask.errors import WeightsError
 from pseudomask.extraction import extract
 from pseudomask.networks import edge_weights, store
-from pseudomask.networks.checkpoint import load_network, read_card, save_network
+from pseudomask.networks.checkpoint import read_card
 from pseudomask.networks.edges import EdgeNetwork
 from pseudomask.refining.refine import refine
 from pseudomask.running.record import hash_file
@@ -111,30 +110,29 @@ def test_the_walk_reads_the_maps_features_and_the_masks_are_those_of_refine(
     assert (again.done, masks(tmp_path / "again")) == (8 if images != tmp_path / "large" else 3, masks(apart.out))
 
 
-def test_the_walk_keeps_half_of_calibrated_scores(own: Settings, source: Path, box: Path, tmp_path: Path) -> None:
-    """By default, in `refine` as well, which reads of calibrated heads in the seeds' record."""
-    torch.manual_seed(0)
-    network, card = load_network(box / "cam.safetensors")
-    network.add_side_heads()
-    save_network(box / "heads.safetensors", network, replace(card, method="cpmc"), torch.float32)
+def test_the_walk_keeps_half_of_the_seeds(own: Settings, source: Path, box: Path, tmp_path: Path) -> None:
+    """By default, for scores of cpmc and a head that knows their classes; `refine` reads it in the seeds' record."""
     weak: dict[str, Any] = {"crf_gauss_weight": 0.0, "crf_bilateral_weight": 0.0}  # leaves the walk's masks as they are
-    for name, share in (("usual", None), ("half", 0.5), ("none", 0.0)):
-        config = own(tmp_path / name, weights=box / "heads.safetensors", walk_seeds=share, **weak)
-        assert extract(config).exit_code == 0
-    assert masks(tmp_path / "usual") == masks(tmp_path / "half") != masks(tmp_path / "none")
-    assert record(tmp_path / "usual")["protocol"]["calibrated"] is True
-    seeds = RefineConfig(
-        images=source / "photos", seeds=tmp_path / "usual", out=tmp_path / "apart", method=("walk", "crf"),
-        device="cpu", amp="off", workers=0, **weak,
+    apart = RefineConfig(
+        images=source / "photos", seeds=tmp_path, out=tmp_path, method=("walk", "crf"), device="cpu", amp="off",
+        workers=0, **weak,
     )  # fmt: skip
-    refine(seeds)
-    assert masks(tmp_path / "apart") == masks(tmp_path / "usual")
-    assert record(tmp_path / "apart")["config"]["walk_seeds"] == 0.5
-    assert extract(own(tmp_path / "bare", **weak)).exit_code == 0
-    assert "calibrated" not in record(tmp_path / "bare")["protocol"]
-    assert refine(replace(seeds, seeds=tmp_path / "bare", out=tmp_path / "bare-apart")).exit_code == 0
-    assert record(tmp_path / "bare-apart")["config"]["walk_seeds"] == 0
-    assert masks(tmp_path / "bare-apart") == masks(tmp_path / "bare")
+
+    def usual(name: str, **more: Any) -> tuple[dict[str, bytes], float]:
+        """Masks of an extraction, which `refine` makes too, and the share that it takes."""
+        assert extract(own(tmp_path / name, **weak | more)).exit_code == 0
+        again = replace(apart, seeds=tmp_path / name, out=tmp_path / f"{name}-apart")
+        refine(again if "walk_seeds" not in more else replace(again, walk_seeds=more["walk_seeds"]))
+        assert masks(tmp_path / name) == masks(again.out)
+        return masks(tmp_path / name), record(again.out)["config"]["walk_seeds"]
+
+    assert usual("ignorant")[1] == 0
+    (box / "more").mkdir()
+    tiny.write_affinity(box / "more", knows=True).replace(box / "boundaries_narrow.safetensors")
+    found, share = usual("cpmc")
+    assert share == 0.5
+    assert found == usual("half", walk_seeds=0.5)[0] != usual("none", walk_seeds=0.0)[0]
+    assert usual("recam", method="recam")[1] == 0
 
 
 @pytest.mark.parametrize(("named", "classes"), [(None, True), (Path("imagenet"), False)])

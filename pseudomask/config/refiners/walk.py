@@ -58,7 +58,7 @@ class WalkOptions:
     walk_seeds: float | None = _walk(
         None,
         "Weight of the scores before the walk in a geometric mean with those after it; 0 keeps these alone; by default "
-        "0.5 for maps of calibrated heads, else 0.",
+        "0.5 for cpmc's scores if the boundary head knows their classes, else 0.",
         min=0.0,
         max=1.0,
     )

@@ -80,6 +80,7 @@ class Cpmc(NeedsOfCam, MapMethod):
     """
 
     pyramid = True
+    walk_seeds = 0.5  # docs/quality.md
 
     settings: CpmcSettings = field(default_factory=CpmcSettings)
     recommended: WeightRule = "product"
@@ -107,9 +108,6 @@ class Cpmc(NeedsOfCam, MapMethod):
         """The heads that make the prototypes' features, or None."""
         wanted = self.settings.output == "calibrated" and self.settings.features in ("auto", "heads")
         return network.side_heads if wanted else None
-
-    def calibrated(self, network: CamNetwork) -> bool:
-        return self.heads(network) is not None
 
     def check(self, network: CamNetwork) -> None:
         network.map_weights(self.rule(network))
