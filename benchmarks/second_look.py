@@ -30,6 +30,7 @@ from PIL import Image
 
 from benchmarks.quality import photos
 from benchmarks.seeds import CLASSES
+from pseudomask.maps.cpmc import Cpmc
 from pseudomask.masks import load_mask, save_mask
 from pseudomask.measuring.confusion import Confusion
 from pseudomask.networks.checkpoint import read_card, read_tensors, write_tensors
@@ -37,7 +38,7 @@ from pseudomask.networks.edge_weights import bundled_head
 from pseudomask.networks.store import find_weights
 from pseudomask.refining.crf import Crf, CrfSettings
 from pseudomask.refining.refiner import Refined
-from pseudomask.refining.walk import KEPT, Walk
+from pseudomask.refining.walk import Walk
 from pseudomask.scores import ScoreMap, load_scores
 
 ROWS = ("default", "sizes 1,2", "sizes 1,1.5,2", "sizes 1,1.5,2.5", "stride 8", "zoom")
@@ -129,7 +130,7 @@ def zoom(data: Path, first: Path, keys: list[str], names: tuple[str, ...], place
     out.mkdir()
     head = bundled_head(weights)
     assert head is not None
-    refiners = Walk(head, weights, kept=KEPT).for_classes(names[1:]), Crf(CrfSettings())
+    refiners = Walk(head, weights, kept=Cpmc.walk_seeds).for_classes(names[1:]), Crf(CrfSettings())
     for key in keys:
         scores = load_scores(first / "scores" / f"{key}.npz")
         planes = scores.upsample()

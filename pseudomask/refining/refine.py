@@ -96,7 +96,7 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
     device = pick_device(config.device)
     if "walk" in methods:
         config = with_head(config, weights_of(config.seeds))
-        config = settled(config, seeds.protocol.get("walk_seeds", 0.0), seeds.classes)
+        config = settled(config, seeds.walk_seeds, seeds.classes)
     refiners = [REFINERS[name](config) for name in methods]  # raises now if anything is missing
     check_photos(refiners, [(item.key, item.path) for item in seeded.items if item.key not in seeded.orphans])
     workers = (cores() if device.type == "cpu" else writers(device, cores())) if config.workers < 0 else config.workers

@@ -91,6 +91,11 @@ class MadeFolder:
         return str(self.protocol.get("refined_by", ""))
 
     @property
+    def walk_seeds(self) -> float:
+        """The share that a walk keeps of these scores by default; 0 if the record has none."""
+        return _share(self.protocol.get("walk_seeds")) or 0.0
+
+    @property
     def at_chance(self) -> tuple[str, ...]:
         """Classes that the weights found in held-out photos no better than chance."""
         seeds = self.protocol.get("seeds")
