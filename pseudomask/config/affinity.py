@@ -7,11 +7,11 @@ from pathlib import Path
 
 from pseudomask.config.common import SeedOptions, TagOptions, argument, option
 from pseudomask.config.review import ReviewOptions
-from pseudomask.config.training import ScheduleOptions
+from pseudomask.config.training import LabelledCropOptions, ScheduleOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class AffinityScheduleOptions(ScheduleOptions):
+class AffinityScheduleOptions(LabelledCropOptions, ScheduleOptions):
     """The schedule of the boundary head, and its backbone (docs/refinement-walk.md)."""
 
     weights: Path | None = option(
@@ -22,15 +22,6 @@ class AffinityScheduleOptions(ScheduleOptions):
         first=True,
     )
     epochs: int = option(3, "Passes over the photos.", "Training", min=1, first=True)
-    crop: int = option(
-        320, "Side of the square training crop, in pixels; IRN uses 512.", "Training", min=32, first=True
-    )
-    min_side: int = option(
-        250, "Minimum of the random long side that a photo is scaled to before the crop.", "Training", min=16
-    )
-    max_side: int = option(
-        750, "Maximum of the random long side that a photo is scaled to before the crop.", "Training", min=16
-    )
     lr: float = option(0.1, "Learning rate of the boundary head; the backbone is frozen.", "Training", min=0.0)
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from pseudomask.config.cams import TrainingCamOptions
 from pseudomask.config.common import option
 from pseudomask.config.methods.cpmc import CpmcOptions
-from pseudomask.config.training import TrainingOptions
+from pseudomask.config.training import LabelledCropOptions, TrainingOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class CalibrateConfig(TrainingOptions, CpmcOptions, TrainingCamOptions):
+class CalibrateConfig(LabelledCropOptions, TrainingOptions, CpmcOptions, TrainingCamOptions):
     """Train CPMC's heads, whose features make the prototypes, where the refined map and its teacher disagree."""
 
     weights: Path | None = option(
@@ -41,13 +41,6 @@ class CalibrateConfig(TrainingOptions, CpmcOptions, TrainingCamOptions):
         min=0.0,
     )
     epochs: int = option(2, "Passes over the photos.", "Training", min=1, first=True)
-    crop: int = option(320, "Side of the square training crop, in pixels.", "Training", min=32, first=True)
-    min_side: int = option(
-        250, "Minimum of the random long side that a photo is scaled to before the crop.", "Training", min=16
-    )
-    max_side: int = option(
-        750, "Maximum of the random long side that a photo is scaled to before the crop.", "Training", min=16
-    )
     patience: int = option(0, "Held-out tags say nothing of the heads.", "Training", cli=False)
     lr: float = option(5e-5, "Learning rate of the unfrozen backbone.", "Training", min=0.0)
     lr_head: float | None = option(1.0, "Learning rate of the heads.", "Training", min=0.0)

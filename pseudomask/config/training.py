@@ -77,6 +77,19 @@ class ScheduleOptions(DeviceOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LabelledCropOptions:
+    """The crops of the verbs that learn from confident labels: photos are scaled as IRN scales those of VOC."""
+
+    crop: int = option(320, "Side of the square training crop, in pixels.", "Training", min=32, first=True)
+    min_side: int = option(
+        250, "Minimum of the random long side that a photo is scaled to before the crop.", "Training", min=16
+    )
+    max_side: int = option(
+        750, "Maximum of the random long side that a photo is scaled to before the crop.", "Training", min=16
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class SplitOptions(LabelOptions):
     """Photos with tags, and which of them are held out; without a list, these are drawn with `seed`."""
 
