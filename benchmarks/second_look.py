@@ -69,8 +69,10 @@ class Crop:
 
     @staticmethod
     def _span(inside: np.ndarray, side: float, limit: int) -> tuple[int, int]:
-        start = max(0, round((inside[0] + inside[-1] + 1 - side) / 2))
-        return start, min(limit, round(start + side))
+        width = min(limit, round(side))
+        start = round((inside[0] + inside[-1] + 1 - width) / 2)
+        start = min(max(0, start), limit - width)
+        return start, start + width
 
     def cut(self, array: np.ndarray) -> np.ndarray:
         top, bottom, left, right = self.box

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from browsing import CHROMIUM
 from tiny import write_photos, write_weights
@@ -15,7 +16,10 @@ from tiny import write_photos, write_weights
 from benchmarks import review_walk, stages
 from benchmarks.everything import commands
 from benchmarks.extract_speed import multiply
+from benchmarks.region_pictures import region
+from benchmarks.second_look import Crop
 from benchmarks.stage_table import analyse, from_json, on_page, table
+from pseudomask.scores import ScoreMap
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -159,3 +163,22 @@ def test_a_gpu_gets_all_that_uses_it(tmp_path: Path) -> None:
     assert sorted(row.split(",")[0] for row in rows) == sorted(path.name for path in (tmp_path / "photos").iterdir())
     assert rows.count("2-b.jpg,dog;cat") == 1
     assert len(rows) == 6
+
+
+def test_a_second_look_is_joined_where_it_looked() -> None:
+    mask = np.zeros((300, 400), np.uint8)
+    mask[10:40, 350:400], mask[60:70, 300:310] = 3, 7
+    crop = Crop(mask, 3)
+    assert (crop.box, crop.classes) == ((0, 100, 300, 400), [3, 7])  # moved into the photo
+    planes = np.full((2, 300, 400), 0.5, np.float32)
+    first = ScoreMap((3, 9), planes.copy(), (300, 400), 1)
+    crop.join(planes, first, ScoreMap((3,), np.ones((1, 10, 10), np.float32), (20, 20), 2))
+    assert (planes[0, :100, 300:] == 0.75).all()
+    planes[0, :100, 300:] = 0.5
+    assert (planes == 0.5).all()
+
+
+def test_regions_are_what_the_teacher_knows_otherwise() -> None:
+    mask, label = np.array([[1, 0, 2, 1, 1, 0]]), np.array([[1, 1, 1, 0, 255, 255]])
+    assert region("false negatives", mask, label).tolist() == [[False, True, True, False, False, False]]
+    assert region("false positives", mask, label).tolist() == [[False, False, False, True, False, False]]
