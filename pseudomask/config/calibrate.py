@@ -27,8 +27,8 @@ class CalibrateConfig(LabelledCropOptions, TrainingOptions, CpmcOptions, Trainin
     )
     teacher: str = option(
         "auto",
-        "Boundary head that walks the seeds before they teach: a file, auto (the one that comes with pseudomask for "
-        "this backbone, if any, unless calibrate wrote the weights), or none. The CRF follows.",
+        "Boundary head that walks the seeds before they teach, as extract does: a file, auto (the one that comes with "
+        "pseudomask for this backbone, if any), or none. The CRF follows.",
         "Labels",
     )
     fn_weight: float = option(

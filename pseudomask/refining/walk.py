@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -35,11 +35,12 @@ from pseudomask.refining.refiner import Refined, alike
 from pseudomask.refining.transitions import random_walk
 from pseudomask.scores import ScoreMap
 
+Options = TypeVar("Options", bound=WalkOptions)
 STEP = 0.12
 """How far the background threshold moves towards 1, unless the head's card has its own `walk_step`."""
 
 
-def settled(options: RefineConfig, share: float, names: Sequence[str]) -> RefineConfig:
+def settled(options: Options, share: float, names: Sequence[str]) -> Options:
     """`options` with the share of these seeds' scores, `MapMethod.walk_seeds`, unless they name one.
 
     It pays only beside a head that knows the classes (docs/quality.md); otherwise it is 0.

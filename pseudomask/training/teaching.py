@@ -16,7 +16,7 @@ from pseudomask.networks.card import Card
 from pseudomask.networks.edge_weights import bundled_head
 from pseudomask.refining.crf import Crf
 from pseudomask.refining.seeds import Seeds, read_seeds
-from pseudomask.refining.walk import Walk
+from pseudomask.refining.walk import Walk, settled
 from pseudomask.refining.work import Job
 from pseudomask.running.layout import Outputs
 from pseudomask.running.machine import cores
@@ -68,9 +68,9 @@ def labels_for(
     """
     lead = ranks().once(reporter)
     folder = config.run / SEEDS if config.seeds is None else config.seeds
-    head = _teacher(config.teacher, weights, card)
-    # Raises before seeds are made.
-    walk = None if head is None else Walk.of(WalkOptions(affinity=head, walk_weights=weights)).for_classes(card.classes)
+    head = _teacher(config.teacher, weights)
+    options = WalkOptions(affinity=head, walk_weights=weights)
+    walk = None if head is None else Walk.of(options)  # raises before seeds are made
     _own(folder, weights)
     made = make_seeds(config, folder, reporter)
     if made.exit_code >= 128:
@@ -81,6 +81,8 @@ def labels_for(
     if seeds.classes != card.classes:
         raise UsageError(f"{folder}: seeds of other classes than those of {weights}")
     threshold = _threshold(seeds)
+    if walk is not None:
+        walk = Walk.of(settled(options, seeds.walk_seeds, card.classes)).for_classes(card.classes)
     config, reading = settle(inherit(config, seeds.config), training.items, lead)
     work = LabelWork(len(seeds.classes), *confident_thresholds(threshold), Crf.of(CrfOptions()), walk, threshold)
     lead.info(f"labels: seeds of {folder}, {'' if head is None else f'walked with {head.name}, '}after the CRF")
@@ -95,16 +97,18 @@ def labels_for(
     source = {
         "seeds_hash": seeds.hash,
         "seeds_threshold": threshold,
-        "teacher": None if head is None else {"file": head.name, "sha256": hash_file(head)},
+        "teacher": None
+        if head is None or walk is None
+        else {"file": head.name, "sha256": hash_file(head), "seeds": walk.kept},
     }
     workers = (cores() if pick_device(config.device).type == "cpu" else 1) if config.workers < 0 else config.workers
     photos = tuple(item.path for item in training.items)
     return Teaching(work, jobs, workers, config.overwrite, source, photos, config, reading)
 
 
-def _teacher(named: str, weights: Path, card: Card) -> Path | None:
+def _teacher(named: str, weights: Path) -> Path | None:
     """The boundary head that `--teacher` means."""
-    if named == "none" or (named == "auto" and card.method == "cpmc"):  # calibrated maps leave the walk nothing to mend
+    if named == "none":
         return None
     return bundled_head(weights) if named == "auto" else Path(named)
 

@@ -197,23 +197,29 @@ def test_seeds_of_other_weights(weights: Path, settings: Settings, runs: Path) -
     assert not (runs / "b").exists()
 
 
-def test_a_second_calibration_needs_no_walk(
-    weights: Path, settings: Settings, runs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_second_calibration_learns_from_the_first(weights: Path, settings: Settings, runs: Path) -> None:
     first = calibrate(again(CalibrateConfig, settings(runs), weights, run=runs / "a", epochs=1))
-
-    def asked(_: Path) -> None:
-        raise UsageError("the bundled head is asked for")
-
-    monkeypatch.setattr("pseudomask.training.teaching.bundled_head", asked)
-    with pytest.raises(UsageError, match="asked for"):
-        calibrate(again(CalibrateConfig, settings(runs), weights, run=runs / "b", epochs=1, dry_run=True))
     second = calibrate(again(CalibrateConfig, settings(runs), first.weights, run=runs / "b", epochs=1))
     assert second.weights is not None
-    card = load_network(second.weights)[1]
-    assert [h.get("starts_from", {}).get("teacher", "") for h in card.training["history"]][-1] is None
     record = json.loads((runs / "b" / SEEDS / "run.json").read_text())
     assert record["config"]["weights"] == str(first.weights), "the seeds are those of the first heads"
+
+
+def test_the_teacher_is_what_extract_makes(settings: Settings, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the seeds stays beside the walk of the bundled head, if that knows the classes."""
+    seeds = None
+    for knows, share in ((False, 0.0), (True, 0.5)):
+        (place := runs / f"head-{knows}").mkdir()
+        head = tiny.write_affinity(place, knows=knows)
+        monkeypatch.setattr("pseudomask.training.teaching.bundled_head", lambda _, head=head: head)
+        own = place / "cam.safetensors"
+        config = again(CalibrateConfig, settings(runs), own, run=runs / f"run-{knows}", seeds=seeds, epochs=1)
+        made = calibrate(config)
+        seeds = runs / f"run-{knows}" / SEEDS
+        assert made.weights is not None
+        assert load_network(made.weights)[1].training["starts_from"]["teacher"]["seeds"] == share
+    labels = [sorted((runs / f"run-{knows}" / LABELS).rglob("*.png")) for knows in (False, True)]
+    assert [one.read_bytes() for one in labels[0]] != [one.read_bytes() for one in labels[1]]
 
 
 def test_each_kind_of_region_teaches(
