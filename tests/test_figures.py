@@ -208,20 +208,40 @@ def test_the_recipe_that_closes_the_loop() -> None:
 
 
 def test_quality_against_time() -> None:
-    for header, name in (("method:chain:tta", "quality"), ("without heads", "quality_without_heads")):
-        for row, one in zip(table("docs/quality.md", header), results(name), strict=True):
-            assert row[0] == one["row"]
-            splits = one["train"], one["val"]
-            same(row[1], *(split["photos"] for split in splits))
-            for cell, split in zip(row[2:4], splits, strict=True):
-                same(cell, split["miou"])
-            same(row[4], *(split["person"] for split in splits))
-    rows, found = table("docs/quality.md", "command | time"), results("quality_cost")
-    for row, one in zip(rows, found, strict=True):
+    (row,), (one,) = table("docs/quality.md", "method:chain:tta"), results("quality")
+    splits = one["train"], one["val"]
+    assert row[0] == one["row"]
+    same(row[1], *(split["photos"] for split in splits))
+    for cell, split in zip(row[2:4], splits, strict=True):
+        same(cell, split["miou"])
+    same(row[4], *(split["person"] for split in splits))
+    found = results("quality_rows")
+    for row, one in zip(table("docs/quality.md", "command | train mIoU"), found, strict=True):
         assert row[0] == one["row"]
-        same(row[1], one["seconds_a_photo"] / found[0]["seconds_a_photo"])
-        for cell, value in zip(row[2:], (one["memory"], one["train"]["miou"], one["val"]["miou"]), strict=True):
-            same(cell, value)
+        for cell, split in zip(row[1:3], (one["train"], one["val"]), strict=True):
+            same(cell, split["miou"])
+        same(row[3], one["train"]["person"], one["val"]["person"])
+        same(row[4], one["train"]["seeds"]["miou"], one["val"]["seeds"]["miou"])
+        same(row[5], one["seconds_a_photo"] / found[0]["seconds_a_photo"])
+        same(row[6], one["memory"])
+
+
+def test_what_heads_change() -> None:
+    for row, one in zip(table("docs/quality.md", "heads | train mIoU"), results("quality_heads"), strict=True):
+        splits = one["train"], one["val"]
+        for cell, split in zip(row[1:3], splits, strict=True):
+            same(cell, split["miou"])
+        same(row[3], *(split["person"] for split in splits))
+        same(row[4], *(split["seeds"]["miou"] for split in splits))
+
+
+def test_a_second_look_at_small_things() -> None:
+    found = results("second_look")
+    for row, one in zip(table("docs/quality.md", "row | mIoU"), found, strict=True):
+        assert row[0] == one["row"]
+        same(row[1], one["miou"])
+        same(row[2], *(one[f"person_{name}"] for name in ("iou", "precision", "recall")))
+        same(row[3], one["seconds"] / found[0]["seconds"])
 
 
 def test_what_each_region_teaches() -> None:
