@@ -63,10 +63,15 @@ def run(keys: list[str], row: str, out: Path, options: argparse.Namespace) -> di
     words += [word for pair in zip(flags, row.split(":"), strict=True) for word in pair]
     words += ["--weights", options.weights] if options.weights else []
     words += ["--affinity", str(options.affinity)] if options.affinity and "none" not in row else []
-    process = subprocess.Popen([sys.executable, "-m", "pseudomask", *words], stdout=subprocess.DEVNULL)
+    return spent(*words)
+
+
+def spent(*words: object) -> dict[str, float]:
+    """Run a verb; the processor time of it and its workers in seconds, and its peak memory in MiB."""
+    process = subprocess.Popen([sys.executable, "-m", "pseudomask", *map(str, words)], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     if status:
-        sys.exit(f"{row}: extract failed with status {os.waitstatus_to_exitcode(status)}")
+        sys.exit(f"{words[0]} failed with status {os.waitstatus_to_exitcode(status)}: {' '.join(map(str, words))}")
     return {"seconds": usage.ru_utime + usage.ru_stime, "memory": usage.ru_maxrss / 1024}
 
 

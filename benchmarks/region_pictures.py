@@ -12,14 +12,13 @@ trained on, those with the largest regions of that kind are shown, whatever beca
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.before_after import jpeg, sheet, tile
+from benchmarks.calibrate_ablation import call
 from pseudomask.data.decoding import decode
 from pseudomask.masks import load_mask, overlay
 from pseudomask.running.atomic import atomic_write
@@ -33,12 +32,10 @@ def seeds(run: str, keys: list[str], place: Path, options: argparse.Namespace) -
     listed, made = place / f"{run}.txt", place / run
     listed.write_text("\n".join(keys) + "\n", "utf-8")
     data, weights = options.data, options.out / f"{run}-{options.seed}" / "weights.safetensors"
-    words = ("extract", data / "JPEGImages", made, "--labels", data / "labels.csv", "--list", listed, "--quiet")
+    words = ("extract", data / "JPEGImages", made, "--labels", data / "labels.csv", "--list", listed)
     words += ("--class-file", data / "classes.txt", "--weights", weights, "--method", "cpmc", "--cam", "lpcam")
     words += ("--tta", "fast", "--refine", "none", "--threshold", 0.5)
-    command = [sys.executable, "-m", "pseudomask", *map(str, words)]
-    if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:
-        sys.exit(f"failed: {' '.join(command)}")
+    call(*words)
     return made
 
 

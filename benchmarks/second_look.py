@@ -16,9 +16,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +25,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from benchmarks.quality import photos
+from benchmarks.quality import photos, spent
 from benchmarks.seeds import CLASSES
 from pseudomask.maps.cpmc import Cpmc
 from pseudomask.masks import load_mask, save_mask
@@ -95,12 +92,7 @@ class Crop:
 
 def extract(data: Path, out: Path, *words: object) -> float:
     """The command's processor time in seconds."""
-    command = [sys.executable, "-m", "pseudomask", "extract", str(data), str(out), "--quiet", *map(str, words)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        sys.exit(f"extract failed with status {os.waitstatus_to_exitcode(status)}")
-    return usage.ru_utime + usage.ru_stime
+    return spent("extract", data, out, "--quiet", *words)["seconds"]
 
 
 def finer(weights: Path, stride: int, place: Path) -> Path:

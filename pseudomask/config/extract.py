@@ -92,8 +92,8 @@ class ExtractConfig(
     quality: Quality | None = option(
         None,
         "What --method, --tta and --refine are unless you give them: fast (recam), balanced (the default: cpmc, from "
-        "lpcam maps where the weights have prototypes), or best (balanced at --tta full); refined by "
-        "walk,crf where there is a boundary head, else by crf.",
+        "lpcam maps where the weights have prototypes), or best (balanced at --tta full); refined by walk,crf "
+        "where there is a boundary head, else by crf.",
         "Method",
         role="free",
         first=True,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ def labels_for(
     folder = config.run / SEEDS if config.seeds is None else config.seeds
     head = _teacher(config.teacher, weights)
     options = WalkOptions(affinity=head, walk_weights=weights)
-    walk = None if head is None else Walk.of(options)  # raises before seeds are made
+    walk = None if head is None else Walk.of(options).for_classes(card.classes)  # raises before seeds are made
     _own(folder, weights)
     made = make_seeds(config, folder, reporter)
     if made.exit_code >= 128:
@@ -82,7 +82,7 @@ def labels_for(
         raise UsageError(f"{folder}: seeds of other classes than those of {weights}")
     threshold = _threshold(seeds)
     if walk is not None:
-        walk = Walk.of(settled(options, seeds.walk_seeds, card.classes)).for_classes(card.classes)
+        walk = replace(walk, kept=settled(options, seeds.walk_seeds, card.classes).walk_seeds or 0.0)
     config, reading = settle(inherit(config, seeds.config), training.items, lead)
     work = LabelWork(len(seeds.classes), *confident_thresholds(threshold), Crf.of(CrfOptions()), walk, threshold)
     lead.info(f"labels: seeds of {folder}, {'' if head is None else f'walked with {head.name}, '}after the CRF")
@@ -97,9 +97,7 @@ def labels_for(
     source = {
         "seeds_hash": seeds.hash,
         "seeds_threshold": threshold,
-        "teacher": None
-        if head is None or walk is None
-        else {"file": head.name, "sha256": hash_file(head), "seeds": walk.kept},
+        "teacher": None if walk is None else _facts(walk),
     }
     workers = (cores() if pick_device(config.device).type == "cpu" else 1) if config.workers < 0 else config.workers
     photos = tuple(item.path for item in training.items)
@@ -111,6 +109,10 @@ def _teacher(named: str, weights: Path) -> Path | None:
     if named == "none":
         return None
     return bundled_head(weights) if named == "auto" else Path(named)
+
+
+def _facts(walk: Walk) -> dict[str, Any]:
+    return {"file": walk.affinity.name, "sha256": hash_file(walk.affinity), "seeds": walk.kept}
 
 
 def _own(folder: Path, weights: Path) -> None:
