@@ -68,7 +68,7 @@ def test_the_whole_recipe(tmp_path: Path) -> None:
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
-        **{"TRAIN_SEG": "--crop 49 --epochs 1", "OMP_NUM_THREADS": "1"},
+        **{"TRAIN_SEG": "--crop 49 --epochs 1", "JOBS": "2", "OMP_NUM_THREADS": "1"},
     }
     words = ["pseudomask", "extract", data / "JPEGImages", data / "SegmentationClass", "--no-scores"]
     words += ["--labels", data / "labels.csv", "--class-file", data / "classes.txt"]

@@ -51,22 +51,29 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def run(script: str, folder: Path) -> dict[str, dict[str, Any]]:
-    """What each case of a script beside this one tells: name → its line. `folder` is empty."""
+    """What each case of a script beside this one tells on a simulated GPU: name → its line. `folder` is empty."""
+    (folder / "stubs").mkdir()
+    return told(script, folder, environment(folder / "stubs"))
+
+
+def told(script: str, folder: Path, env: dict[str, str], absent: int = 0) -> dict[str, dict[str, Any]]:
+    """As `run`, with a process of `env`; nothing where it ends with the code `absent`."""
     here = Path(__file__).parent
-    for name in ("stubs", "place"):
-        (folder / name).mkdir()
+    (folder / "place").mkdir()
     paths = f"{here}:{here.parent}:{here.parents[1]}"
     done = subprocess.run(
         [sys.executable, here / script, folder / "place"],
-        env=environment(folder / "stubs") | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+        env=env | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=1800,
         check=False,
     )
+    if absent and done.returncode == absent:
+        return {}
     assert done.returncode == 0, done.stderr[-3000:]
-    told = [json.loads(line) for line in done.stdout.splitlines()]
-    return {one.pop("case"): one for one in told}
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    return {one.pop("case"): one for one in lines}
 
 
 def load() -> Callable[[int], None]:

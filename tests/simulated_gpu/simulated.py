@@ -139,6 +139,7 @@ class _Copy:
 
 
 _UNDER_WAY: list[_Copy] = []
+_ENDING = threading.Lock()
 _PINNED: set[int] = set()  # addresses of storages; never freed, so that none is given to another
 
 
@@ -147,7 +148,7 @@ def _bits(tensor: Tensor) -> Tensor:
 
 
 def _wait(copies: list[_Copy]) -> None:
-    with _outside():
+    with _outside(), _ENDING:  # who waits for a copy that another thread ends goes on after its end
         for one in copies:
             if one in _UNDER_WAY:
                 _UNDER_WAY.remove(one)
