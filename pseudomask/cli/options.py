@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -43,7 +42,7 @@ def _parameter(setting: Setting) -> inspect.Parameter:
             parser=_text,
             show_default=False,
         )
-        return keyword(setting.name, Path | None, info)  # the type only matters for the help
+        return keyword(setting.name, str | None, info)  # of a Path, Typer before 0.29 makes one
     if values.is_bool(setting.annotation):
         return keyword(setting.name, bool | None, _option(setting, f"{setting.flag}/--no-{setting.key}"))
     info = _option(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from pseudomask.data.pixels import resize_together
 from pseudomask.extracting.photos import Photo, reduction, view_sizes
 from pseudomask.extracting.transfers import Fetched, send, send_together
 from pseudomask.maps.method import MapMethod
-from pseudomask.maps.multiscale import multiscale_maps, see, tag_probabilities, ways
+from pseudomask.maps.multiscale import multiscale_maps, see, see_each, tag_probabilities, ways
 from pseudomask.maps.passes import Mirrored
 from pseudomask.maps.placing import cells
 from pseudomask.networks.features import Features
@@ -60,6 +61,7 @@ class Engine:
         look: from the features of photos, all stages of the backbone, something of each photo that has a class; it is
             shown the view `look_at`, which is not mirrored or mirrored too.
         scales: of the views of photos that are resized here (`Photo.to_scale`).
+        framed: photos of several sizes are seen at once (`see_each`).
         plain_scale: which view the classifier judges tags by (the one nearest to the photo's own size).
     """
 
@@ -77,9 +79,10 @@ class Engine:
     look: Callable[[Features], Tensor] | None = None
     look_at: int = 0
     scales: Sequence[float] = ()
+    framed: bool = False
 
     def make(self, photos: Sequence[Photo], tags: Sequence[tuple[int, ...] | None]) -> list[Made]:
-        """Score maps of photos of equal shape.
+        """Score maps of photos of equal shape; if `framed`, of equal frame.
 
         Args:
             tags: positions of the present classes, or None where the classifier shall say.
@@ -93,16 +96,30 @@ class Engine:
         return self._make(*zip(*pairs, strict=True))
 
     def _make(self, photos: Sequence[Photo], tags: Sequence[tuple[int, ...] | None]) -> list[Made]:
-        size = photos[0].size
-        # Photos of equal working shape may differ in full size; each then gets a grid of its own.
-        if any(photo.size != size for photo in photos):
-            return [self._make([photo], [one])[0] for photo, one in zip(photos, tags, strict=True)]
-        views = self.views(photos)
-        present, seen = self._present(views, tags)
+        # Photos of equal working shape may differ in full size, too; each size then gets a grid of its own.
+        groups: dict[tuple[int, int], list[int]] = {}
+        for i, photo in enumerate(photos):
+            groups.setdefault(photo.size, []).append(i)
+        views = [self.views([photos[i] for i in group]) for group in groups.values()]
+        seen = self._see_all(views) if self.framed else [{} for _ in views]
+        found: dict[int, Made] = {}
+        for (size, group), own, known in zip(groups.items(), views, seen, strict=True):
+            found |= zip(group, self._make_alike(size, [tags[i] for i in group], own, known), strict=True)
+        return [found[i] for i in range(len(photos))]
+
+    def _make_alike(
+        self,
+        size: tuple[int, int],
+        tags: Sequence[tuple[int, ...] | None],
+        views: Sequence[Tensor],
+        seen: dict[int, Features],
+    ) -> list[Made]:
+        """Of photos of one size; `seen`: the features of some views, by position."""
+        present = self._present(views, tags, seen)
         stride = self.stride * reduction(size, self.max_side)
         grid = cells(size, stride)
         if not any(present):
-            return [Made((), grid, size, stride) for _ in photos]
+            return [Made((), grid, size, stride) for _ in tags]
         index, valid = pack(present, self.device)
         looked = self._look(views, seen)
         maps = multiscale_maps(
@@ -138,21 +155,33 @@ class Engine:
         return list(self.look(seen[place].first(count)))
 
     def _see(self, views: Sequence[Tensor], place: int) -> Features:
+        return see(self.network, self.method, views[place], **self._how(place))
+
+    def _see_all(self, views: Sequence[Sequence[Tensor]]) -> list[dict[int, Features]]:
+        """The features of all views of photos of several sizes, by position, each position in one go."""
+        found: list[dict[int, Features]] = [{} for _ in views]
+        for place, groups in enumerate(zip(*views, strict=True)):
+            features = see_each(self.network, self.method, groups, **self._how(place))
+            for known, one in zip(found, features, strict=True):
+                known[place] = one
+        return found
+
+    def _how(self, place: int) -> dict[str, Any]:
         wanted = self.look is not None and place == self.look_at
-        sides = ways(self.mirrored, place)
-        return see(self.network, self.method, views[place], sides, amp=self.amp, pyramid=wanted)
+        return {"ways": ways(self.mirrored, place), "amp": self.amp, "pyramid": wanted}
 
     def _present(
-        self, views: Sequence[Tensor], tags: Sequence[tuple[int, ...] | None]
-    ) -> tuple[list[tuple[int, ...]], dict[int, Features]]:
-        """The tags, or where there are none the classifier's confident classes; and the features computed for that."""
+        self, views: Sequence[Tensor], tags: Sequence[tuple[int, ...] | None], seen: dict[int, Features]
+    ) -> list[tuple[int, ...]]:
+        """The tags, or where there are none the classifier's confident classes; `seen` gets the features for that."""
         if None not in tags:
-            return [one or () for one in tags], {}
+            return [one or () for one in tags]
         scale = self.plain_scale
-        seen = self._see(views, scale)
-        confident = tag_probabilities(self.network, seen.first(len(tags))).cpu() > self.tag_thresholds
+        if scale not in seen:
+            seen[scale] = self._see(views, scale)
+        confident = tag_probabilities(self.network, seen[scale].first(len(tags))).cpu() > self.tag_thresholds
         found = [tuple(row.nonzero().flatten().tolist()) for row in confident]
-        return [own if one is None else one for one, own in zip(tags, found, strict=True)], {scale: seen}
+        return [own if one is None else one for one, own in zip(tags, found, strict=True)]
 
 
 def pack(present: Sequence[tuple[int, ...]], device: torch.device) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ from pseudomask.extracting.eight_bits import NOT_CALIBRATED
 from pseudomask.extracting.flow import Flow
 from pseudomask.extracting.inputs import PhotosAndTags
 from pseudomask.extracting.loading import load
-from pseudomask.extracting.ordering import batches, windowed
+from pseudomask.extracting.ordering import batches, likeness, windowed
 from pseudomask.extracting.photos import Photo, header_size
 from pseudomask.extracting.planned import Planned
 from pseudomask.extracting.shards import MOST_BATCHES, as_planned, plan_batches
@@ -78,11 +78,13 @@ def _open(plan: Planned) -> FolderRun:
 def batches_of(plan: Planned, pending: Sequence[int], team: Ranks) -> Iterator[list[Photo]]:
     """The photos at the indices `pending` of the collection that this process of `team` does, decoded, in batches."""
     photos, workers = plan.photos(pending), pick_workers(plan.config.workers)
+    side, framed = plan.max_side, plan.framed
     if team.alone:
-        order = windowed(range(len(pending)), lambda i: header_size(photos.paths[pending[i]]), plan.max_side)
-        return _decoded(batches(load(photos, workers=workers, device=plan.device, order=order), plan.batch_size), plan)
+        order = windowed(range(len(pending)), lambda i: header_size(photos.paths[pending[i]]), side, framed=framed)
+        loaded = load(photos, workers=workers, device=plan.device, order=order)
+        return _decoded(batches(loaded, plan.batch_size, alike=likeness(side, framed=framed)), plan)
     planned = plan_batches(
-        photos.paths, pending, plan.batch_size, scales=plan.scales, max_side=plan.max_side, team=team
+        photos.paths, pending, plan.batch_size, scales=plan.scales, max_side=side, framed=framed, team=team
     )
     place = {index: i for i, index in enumerate(pending)}
     own = (place[index] for i in claims(team, len(planned), MOST_BATCHES) for index in planned[i])

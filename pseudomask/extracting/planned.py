@@ -31,7 +31,7 @@ class Maker(Protocol):
     """The network of a run."""
 
     def make(self, photos: Sequence[Photo], tags: Sequence[tuple[int, ...] | None]) -> Sequence[Made]:
-        """Score maps of photos of equal shape; tags are None where the network shall say which classes there are."""
+        """Score maps of photos of a batch; tags are None where the network shall say which classes there are."""
 
 
 class Planned(Protocol):
@@ -42,7 +42,7 @@ class Planned(Protocol):
         collection, outputs: the photos and, in their order, their files.
         threshold: the background threshold of the scores.
         scales, max_side: the sizes at which photos are decoded (`view_sizes`).
-        batch_size: photos that may share a batch.
+        batch_size: photos that may share a batch; framed: also those of several sizes (`frames.py`).
         guesser: who says which classes a photo without tags has, for the manifest.
     """
 
@@ -64,6 +64,8 @@ class Planned(Protocol):
     def max_side(self) -> int: ...
     @property
     def batch_size(self) -> int: ...
+    @property
+    def framed(self) -> bool: ...
     @property
     def guesser(self) -> str: ...
 

@@ -18,7 +18,7 @@ from pseudomask.importing import find_or_import
 from pseudomask.maps import check_method, make_method
 from pseudomask.maps.cams import check_cam
 from pseudomask.maps.method import MapMethod
-from pseudomask.maps.multiscale import ways
+from pseudomask.maps.multiscale import frames, ways
 from pseudomask.maps.passes import Passes, passes
 from pseudomask.networks.card import Card
 from pseudomask.networks.checkpoint import load_network
@@ -80,12 +80,18 @@ class Setup:
             look=self.refinement.look if self.refinement else None,
             look_at=self.whole_view or 0,
             scales=scales,
+            framed=self.framed,
         )
 
     @property
     def batch_size(self) -> int:
         """Photos that may share a batch; a GPU is quicker the more there are, a CPU is not."""
         return self.config.batch_size or (4 if self.device.type == "cpu" else 16)
+
+    @property
+    def framed(self) -> bool:
+        """Whether photos of several sizes share a batch: a GPU is quick where few shapes repeat, a CPU is not."""
+        return self.device.type == "cuda" and frames(self.network, self.method)
 
     @property
     def whole_view(self) -> int | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pseudomask.extracting.ordering import batches, windowed
+from pseudomask.extracting.ordering import batches, likeness, windowed
 from pseudomask.extracting.photos import Photo, header_size, view_sizes
 from pseudomask.running.claims import claims
 from pseudomask.running.ranks import Ranks
@@ -24,7 +24,14 @@ _MOST_HEADERS, _THREADS = 64, 16  # each look at a network's file system takes m
 
 
 def plan_batches(
-    paths: Sequence[Path], indices: Sequence[int], size: int, *, scales: Sequence[float], max_side: int, team: Ranks
+    paths: Sequence[Path],
+    indices: Sequence[int],
+    size: int,
+    *,
+    scales: Sequence[float],
+    max_side: int,
+    team: Ranks,
+    framed: bool = False,
 ) -> list[list[int]]:
     """The batches of `size` that one process would make of the photos at `indices` in `paths`, the same in all.
 
@@ -39,9 +46,11 @@ def plan_batches(
     told = team.gather(np.array(own, np.int32).tobytes())
     every = np.frombuffer(b"".join(told), np.int32).reshape(-1, 3)
     sizes = {indices[i]: (h, w) for i, h, w in every.tolist()}
-    order = windowed(indices, sizes.__getitem__, max_side)
+    order = windowed(indices, sizes.__getitem__, max_side, framed=framed)
     headers = (_header(index, sizes[index], scales, max_side) for index in order)
-    return [[photo.index for photo in batch] for batch in batches(headers, size)]
+    return [
+        [photo.index for photo in batch] for batch in batches(headers, size, alike=likeness(max_side, framed=framed))
+    ]
 
 
 def _header(index: int, size: tuple[int, int], scales: Sequence[float], max_side: int) -> Photo:

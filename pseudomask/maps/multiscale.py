@@ -49,6 +49,26 @@ def see(
         return replace(features, image=x) if method.image else features
 
 
+def see_each(
+    network: CamNetwork,
+    method: MapMethod,
+    groups: Sequence[Tensor],
+    ways: Sequence[bool],
+    *,
+    amp: torch.dtype | None,
+    pyramid: bool = False,
+) -> list[Features]:
+    """As `see`, of photos of several sizes at once, uint8 (B_i, h_i, w_i, 3), where `frames` says that it can be."""
+    with recording(method), torch.autocast(groups[0].device.type, amp, enabled=amp is not None):
+        inputs = [network.backbone.normalisation.to_input(pixels, amp, ways) for pixels in groups]
+        return network.backbone.see_each(inputs, pyramid=pyramid or method.pyramid)
+
+
+def frames(network: CamNetwork, method: MapMethod) -> bool:
+    """Whether `see_each` is possible, once the backbone is folded."""
+    return network.backbone.frames and not (method.gradients or method.image or method.attention)
+
+
 def tag_probabilities(network: CamNetwork, features: Features) -> Tensor:
     """The classifier's probabilities for whole photos: (B, C) in [0, 1]."""
     with torch.no_grad():

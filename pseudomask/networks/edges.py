@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pseudomask.networks.backbones.backbone import Backbone, OnBackbone
 from pseudomask.networks.features import Features, grown
+from pseudomask.networks.pointwise import Pointwise
 
 EDGE_STRIDE = 4
 """Pixels of the photo per boundary value."""
@@ -36,8 +37,8 @@ class EdgeHead(nn.Module):
     def __init__(self, backbone: Backbone, classes: int = 0) -> None:
         super().__init__()
         self.taps = nn.ModuleList(_tap(dim) for dim in backbone.channels)
-        self.edge = nn.Conv2d(len(self.taps) * _WIDTH, 1, 1)
-        self.classes = nn.Conv2d(len(self.taps) * _WIDTH, 1 + classes, 1) if classes else None
+        self.edge = Pointwise(len(self.taps) * _WIDTH, 1)
+        self.classes = Pointwise(len(self.taps) * _WIDTH, 1 + classes) if classes else None
 
     @property
     def planes(self) -> int:
@@ -60,7 +61,7 @@ class EdgeHead(nn.Module):
 
 
 def _tap(dim: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(dim, _WIDTH, 1, bias=False), nn.GroupNorm(_GROUPS, _WIDTH), nn.ReLU())
+    return nn.Sequential(Pointwise(dim, _WIDTH, bias=False), nn.GroupNorm(_GROUPS, _WIDTH), nn.ReLU())
 
 
 class EdgeNetwork(OnBackbone):

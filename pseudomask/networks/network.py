@@ -10,6 +10,7 @@ from pseudomask.errors import WeightsError
 from pseudomask.networks.backbones import make_backbone
 from pseudomask.networks.backbones.backbone import OnBackbone
 from pseudomask.networks.features import Features
+from pseudomask.networks.pointwise import Pointwise
 
 
 def side_dims(stages: int) -> tuple[int, ...]:
@@ -61,7 +62,7 @@ class CamNetwork(OnBackbone):
         """Add CPMC's heads, randomly initialised."""
         channels = self.backbone.channels[1:]
         dims = zip(channels, side_dims(len(channels)), strict=True)
-        self.side_heads = nn.ModuleList(nn.Conv2d(d, side, 1, bias=False) for d, side in dims)
+        self.side_heads = nn.ModuleList(Pointwise(d, side, bias=False) for d, side in dims)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) → logits (B, C): global average pooling, then w."""

@@ -80,6 +80,10 @@ class PredictPlan:
     guesser: str = "network"
 
     @property
+    def framed(self) -> bool:
+        return False
+
+    @property
     def batch_size(self) -> int:
         return self.config.batch_size
 

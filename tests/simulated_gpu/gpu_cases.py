@@ -314,7 +314,7 @@ CASES: dict[str, Callable[[Place, str], Told]] = {
 
 def waiting(place: Place, name: str) -> Told:
     """A wait that somebody added to each batch."""
-    with instead(engine.Engine._make, "fetched = Fetched(maps)", "fetched = Fetched(maps); maps.sum().item()"):
+    with instead(engine.Engine._make_alike, "fetched = Fetched(maps)", "fetched = Fetched(maps); maps.sum().item()"):
         return per_photo(place, name, "cam")
 
 
@@ -349,7 +349,7 @@ def unpinned(place: Place, name: str) -> Told:
 def overflowing(place: Place, name: str) -> Told:
     """float16 sums of squares, as a length without its float32."""
     old = "fetched = Fetched(maps)"
-    with instead(engine.Engine._make, old, old + "; (maps.half() * 1e4).square()"):
+    with instead(engine.Engine._make_alike, old, old + "; (maps.half() * 1e4).square()"):
         return extract(place, name, "fp16", method="cam")
 
 

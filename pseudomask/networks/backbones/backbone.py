@@ -87,6 +87,13 @@ class Backbone(nn.Module):
                 outputs.append(x)
         return Features(tuple(outputs), self.strides, size) if pyramid else Features((x,), self.strides[-1:], size)
 
+    frames = False
+    """Whether there is `see_each`, once the backbone is folded."""
+
+    def see_each(self, inputs: Sequence[Tensor], *, pyramid: bool = True) -> list[Features]:
+        """As `forward`, of photos of several sizes at once: each (B_i, 3, h_i, w_i), normalised → its features."""
+        raise NotImplementedError
+
     @property
     def freeze_points(self) -> tuple[str, ...]:
         """The values that `freeze` accepts."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
 from http.client import HTTPException
 
@@ -22,7 +22,9 @@ from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 from pseudomask.config import Style
 from pseudomask.errors import UsageError, WeightsError
 from pseudomask.networks.backbones.backbone import Backbone
+from pseudomask.networks.backbones.frames import Frame, framed, unframed
 from pseudomask.networks.backbones.resnet_folding import fold_resnet
+from pseudomask.networks.features import Features
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 WEIGHTS = "IMAGENET1K_V1"
@@ -35,6 +37,8 @@ class ResNetBackbone(Backbone):
     shift are trained, except in frozen parts.
     """
 
+    frames = True
+
     def __init__(self, name: str, net: ResNet, *, style: Style = "pytorch", output_stride: int = 16) -> None:
         if output_stride not in (8, 16):
             raise UsageError(f"output stride must be 16 or 8, not {output_stride}")
@@ -46,6 +50,7 @@ class ResNetBackbone(Backbone):
             strides=(4, 4, 8, output_stride, output_stride),
             style=style,
         )
+        self.frame: Frame | None = None  # of a folded one
         self.stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)
         self.layer1, self.layer2, self.layer3, self.layer4 = net.layer1, net.layer2, net.layer3, net.layer4
         _set_stride(self.layer2, 2, style)
@@ -64,7 +69,16 @@ class ResNetBackbone(Backbone):
 
     def fold(self, dtype: torch.dtype | None = None) -> None:
         """Fold batch norm; run convolution, shortcut and ReLU as one call where torch can."""
-        fold_resnet(self, STAGES, dtype)
+        self.frame = fold_resnet(self, STAGES, dtype)
+
+    def see_each(self, inputs: Sequence[Tensor], *, pyramid: bool = True) -> list[Features]:
+        assert self.frame is not None, "fold first"
+        x, inside = framed(inputs)
+        with self.frame.within(inside):
+            seen = self(x, pyramid=pyramid)
+        parts = unframed(seen.outputs, seen.strides, inputs)
+        sizes = [(one.shape[2], one.shape[3]) for one in inputs]
+        return [Features(tuple(part), seen.strides, size) for part, size in zip(parts, sizes, strict=True)]
 
     def load_pretrained(self, tensors: Mapping[str, Tensor] | None) -> None:
         """Load tensors in torchvision's naming (`conv1.weight`, `layer1.0.…`; `fc.*` is ignored).
