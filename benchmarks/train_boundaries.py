@@ -93,7 +93,7 @@ class Labeller:
         )[0]  # fmt: skip
         scores, threshold = ScoreMap(tuple(tag + 1 for tag in tags), maps.numpy(), size, EDGE_STRIDE), self.threshold
         if self.walk is not None:
-            scores, threshold = replace(self.walk, known=known).refine(photo, scores, threshold)
+            scores, threshold = replace(self.walk, known=[known]).refine(photo, scores, threshold)
         crf = Crf.of(CrfOptions(crf_side=CRF_SIDE))
         labels = confident_labels(photo, scores, *confident_thresholds(threshold), crf)
         at = [np.minimum(np.arange(EDGE_STRIDE // 2, n + EDGE_STRIDE // 2, EDGE_STRIDE), n - 1) for n in labels.shape]

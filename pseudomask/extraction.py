@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from functools import partial
 
@@ -23,7 +24,7 @@ from pseudomask.refining import REFINERS, check_names
 from pseudomask.refining.agreements import Agreements
 from pseudomask.refining.refiner import Refiner, check_photos
 from pseudomask.refining.walk import Walk, settled, sparse_at
-from pseudomask.refining.work import LevelledRefiner, refine_one, with_levels
+from pseudomask.refining.work import LevelledRefiner, refine_together, with_levels
 from pseudomask.running.quality import in_order_of_harm
 from pseudomask.running.ranks import ranks
 from pseudomask.running.record import hash_file
@@ -72,7 +73,7 @@ def make_refinement(setup: Setup, reporter: Reporter, agreements: Agreements | N
     refiners: list[Refiner] = [REFINERS[name](settings) for name in names]
     check_photos(refiners, setup.keyed_paths())
     head = _head(setup, settings) if "walk" in names and _shares_features(setup, settings) else None
-    known = refiners if head is None else _knowing(refiners, torch.zeros(head.planes, 8, 8))
+    known = refiners if head is None else _knowing(refiners, [torch.zeros(head.planes, 8, 8)])
     levelled = with_levels(known, setup.threshold, setup.card.classes)
     if agreements is not None:
         agreements.choose([key for key, _ in setup.keyed_paths()])
@@ -89,19 +90,21 @@ def _refine(
     levelled: tuple[LevelledRefiner, ...],
     threshold: float,
     agreements: Agreements,
-    key: str,
-    photo: np.ndarray,
-    scores: ScoreMap,
-    seen: Tensor | None,
-) -> ScoreMap:
-    agreements.see(key, photo, scores)
-    if seen is not None:
-        known = _knowing([one.refiner for one in levelled], sparse_at(seen))
+    keys: Sequence[str],
+    photos: Sequence[np.ndarray],
+    scores: Sequence[ScoreMap],
+    found: Sequence[Tensor | None],
+) -> list[ScoreMap]:
+    for one in zip(keys, photos, scores, strict=True):
+        agreements.see(*one)
+    if any(one is not None for one in found):
+        seen = [one if one is None else sparse_at(one) for one in found]
+        known = _knowing([one.refiner for one in levelled], seen)
         levelled = tuple(replace(one, refiner=walk) for one, walk in zip(levelled, known, strict=True))
-    return refine_one(levelled, photo, scores, threshold, key).scores
+    return [one.scores for one in refine_together(levelled, photos, scores, threshold, keys)]
 
 
-def _knowing(refiners: list[Refiner], seen: Tensor) -> list[Refiner]:
+def _knowing(refiners: list[Refiner], seen: Sequence[Tensor | None]) -> list[Refiner]:
     return [replace(one, known=seen) if isinstance(one, Walk) else one for one in refiners]
 
 

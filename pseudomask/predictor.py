@@ -24,6 +24,7 @@ from pseudomask.data.reading import Reading
 from pseudomask.errors import LabelError, UsageError
 from pseudomask.extracting.engine import Engine, Made
 from pseudomask.extracting.photos import Photo, prepare
+from pseudomask.extracting.refinement import Seed
 from pseudomask.extracting.setup import check_names, make_setup
 from pseudomask.extraction import make_refinement
 from pseudomask.networks.card import Card
@@ -202,7 +203,8 @@ class Predictor:
         seeds = quantise(made.scores, bits)
         scores, threshold, done = seeds, self.threshold, dict[str, Any]()
         if self._setup.refinement is not None:
-            scores, threshold, done = self._setup.refinement.apply("", photo.whole, seeds, self.threshold, made.found)
+            seed = Seed("", photo.whole, seeds, made.found)
+            scores, threshold, done = self._setup.refinement.apply(seed, self.threshold)
             scores = quantise(scores, bits)
         unrefined = done.get("unrefined", "")
         return Prediction(photo.whole, scores.mask(threshold), self.classes, scores, threshold, seeds, unrefined)

@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 
 from pseudomask.errors import ImageError
-from pseudomask.extracting.outputs import write_outputs
+from pseudomask.extracting.outputs import as_stored, write_outputs
 from pseudomask.extracting.photos import WHOLE, Photo, Photos
 from pseudomask.extracting.planned import Made, Maker, Planned
+from pseudomask.extracting.refinement import Applied, Seed
 from pseudomask.running.claims import Tally
 from pseudomask.running.folder_run import FolderRun
 from pseudomask.running.helpers import compute_alone, lower_thread_priority
@@ -26,6 +27,7 @@ from pseudomask.running.machine import cores
 from pseudomask.running.manifest import FAILED
 from pseudomask.running.reporter import Reporter
 from pseudomask.running.signals import Stop
+from pseudomask.scores import ScoreMap
 
 
 def writers(device: torch.device, processors: int) -> int:
@@ -37,6 +39,10 @@ def _behind_the_network() -> None:
     """Use one thread and low priority, so that torch's threads, which wait for each other, keep their cores."""
     lower_thread_priority()
     compute_alone()
+
+
+def _of(refined: Future[dict[int, Applied]], i: int, _: ScoreMap) -> Applied:
+    return refined.result()[i]
 
 
 def _read(photo: Photo) -> dict[str, Any]:
@@ -56,6 +62,7 @@ class Flow:
     stop: Stop
     waiting: deque[Future[None]] = field(default_factory=deque)
     notes: deque[str] = field(default_factory=deque)  # warnings, shown by this thread, not by those that write
+    refining: ThreadPoolExecutor = field(init=False)
     large: threading.Lock = field(default_factory=threading.Lock)  # large photos are written one at a time
 
     @cached_property
@@ -66,6 +73,7 @@ class Flow:
         """Return once all processes are done; `total`: the photos of all."""
         tally = Tally(self.folder_run.team)
         with (
+            ThreadPoolExecutor(2, "refine", compute_alone) as self.refining,
             ThreadPoolExecutor(writers(self.plan.device, cores()), "write", _behind_the_network) as pool,
             self.reporter.progress(total, label) as progress,
         ):
@@ -90,7 +98,9 @@ class Flow:
         collection = self.plan.collection
         given = collection.tags
         tags = [None if given is None else given.get(collection.items[photo.index].key) for photo in batch]
-        for photo, one, made in zip(batch, tags, self.engine.make(batch, tags), strict=True):
+        every = self.engine.make(batch, tags)
+        refined = self._refined_later(batch, every)
+        for i, (photo, one, made) in enumerate(zip(batch, tags, every, strict=True)):
             if photo.white:
                 name = collection.items[photo.index].relative
                 self.reporter.warn(f"{name}: all of it is white; if it is transparent, try --alpha ignore")
@@ -106,11 +116,39 @@ class Flow:
                     tags_from=self.plan.guesser if one is None else "labels",
                     inputs=_read(photo),
                     photo=replace(photo, views=()),
-                    refinement=self.plan.refinement,
+                    refined=None if refined is None else partial(_of, refined, i),
                 )
             )
 
-    def _write(self, outputs: Outputs, relative: str, made: Made, *args: Any, photo: Photo, **more: Any) -> None:
+    def _refined_later(self, batch: Sequence[Photo], made: Sequence[Made]) -> Future[dict[int, Applied]] | None:
+        """On an accelerator, which takes as long to start a computation for one photo as for all, they go together."""
+        small = all(math.prod(photo.size) <= WHOLE for photo in batch)
+        if self.plan.refinement is None or self.plan.device.type == "cpu" or not small or len(batch) == 1:
+            return None
+        return self.refining.submit(self._refine, [replace(photo, views=()) for photo in batch], made)
+
+    def _refine(self, batch: Sequence[Photo], made: Sequence[Made]) -> dict[int, Applied]:
+        """By position in the batch; without photos that can no longer be read, as who writes them will find, too."""
+        assert self.plan.refinement is not None
+        seeds = dict[int, Seed]()
+        for i, (photo, one) in enumerate(zip(batch, made, strict=True)):
+            with suppress(ImageError):
+                whole = self.photos.whole(photo)
+                assert whole is not None
+                scores = as_stored(one.scores, self.plan.config)
+                seeds[i] = Seed(self.plan.outputs[photo.index].key, whole, scores, one.found)
+        return dict(zip(seeds, self.plan.refinement.apply_all(list(seeds.values()), self.plan.threshold), strict=True))
+
+    def _write(
+        self,
+        outputs: Outputs,
+        relative: str,
+        made: Made,
+        *args: Any,
+        photo: Photo,
+        refined: Callable[[ScoreMap], Applied] | None,
+        **more: Any,
+    ) -> None:
         """Write files and at once their manifest line, so that a kill loses at most one image per thread."""
         self.folder_run.own.check()
         with self.large if math.prod(photo.size) > WHOLE else nullcontext():
@@ -119,7 +157,10 @@ class Flow:
             except ImageError as error:
                 self._fail(photo.index, error.reason)
                 return
-            entry = write_outputs(outputs, relative, made.scores, *args, found=made.found, photo=whole, **more)
+            if refined is None and self.plan.refinement is not None and whole is not None:
+                seed, apply = partial(Seed, outputs.key, whole, found=made.found), self.plan.refinement.apply
+                refined = lambda scores: apply(seed(scores=scores), self.plan.threshold)  # noqa: E731
+            entry = write_outputs(outputs, relative, made.scores, *args, photo=whole, refine=refined, **more)
         self.folder_run.note(entry)
         if "unrefined" in entry:
             self.notes.append(f"{entry['image']}: {entry['unrefined']}; the seed's mask is kept")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
-from torch import Tensor
 
 from pseudomask.config import ExtractConfig, PredictConfig, RefineConfig
-from pseudomask.extracting.refinement import Refinement
+from pseudomask.extracting.refinement import Applied
 from pseudomask.masks import overlay, save_mask, save_picture
 from pseudomask.running.layout import Outputs
 from pseudomask.running.manifest import DONE
@@ -36,6 +35,16 @@ def describe_mask(mask: np.ndarray, scores: ScoreMap, threshold: float, names: S
     }
 
 
+def bits_of(config: ExtractConfig | RefineConfig | PredictConfig) -> Literal[8, 16]:
+    """Of a stored score."""
+    return 8 if config.score_bits == "8" else 16
+
+
+def as_stored(scores: ScoreMap, config: ExtractConfig | RefineConfig | PredictConfig) -> ScoreMap:
+    """Scores as they will be in their file."""
+    return quantise(scores, bits_of(config))
+
+
 def write_outputs(
     outputs: Outputs,
     relative: str,
@@ -47,24 +56,22 @@ def write_outputs(
     tags_from: str,
     inputs: Mapping[str, Any],
     photo: np.ndarray | None,
-    refinement: Refinement | None = None,
-    found: Tensor | None = None,
+    refine: Callable[[ScoreMap], Applied] | None = None,
 ) -> dict[str, Any]:
     """Write an image's files, the mask last, and return its manifest entry.
 
     The mask is made from the scores as they are stored, so that it can be made again from them. `inputs` goes into the
-    entry: the identities of photo and seed when they were read. `photo`: uint8 (H, W, 3), for overlay and `refinement`,
-    which makes the mask from better scores than are stored, with what it `found` in the photo's features.
+    entry: the identities of photo and seed when they were read. `photo`: uint8 (H, W, 3), for the overlay. `refine`
+    finds better scores than are stored, for the mask.
     """
-    bits = 8 if config.score_bits == "8" else 16
-    stored = quantise(scores, bits)  # type: ignore[arg-type]
+    stored, bits = as_stored(scores, config), bits_of(config)
     shown, level, refined = stored, threshold, dict[str, Any]()
-    if refinement is not None and photo is not None:
-        shown, level, refined = refinement.apply(outputs.key, photo, stored, threshold, found)
-        shown = quantise(shown, bits)  # type: ignore[arg-type]
+    if refine is not None:
+        shown, level, refined = refine(stored)
+        shown = quantise(shown, bits)
     mask = shown.mask(level)
     if config.scores:
-        save_scores(outputs.scores, stored, bits=bits)  # type: ignore[arg-type]
+        save_scores(outputs.scores, stored, bits=bits)
     if config.overlay and photo is not None:
         save_picture(outputs.overlay, overlay(photo, mask, names=names))
     save_mask(outputs.mask, mask, mode=config.mask_mode)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -18,6 +18,19 @@ if TYPE_CHECKING:
     from pseudomask.extracting.setup import Setup
 
 
+_FAILURES = (PseudomaskError, ValueError, ArithmeticError)
+Applied = tuple[ScoreMap, float, dict[str, Any]]
+
+
+class Seed(NamedTuple):
+    """A photo's key and pixels, uint8 (H, W, 3), its scores as they are stored, what `look` found."""
+
+    key: str
+    photo: np.ndarray
+    scores: ScoreMap
+    found: Tensor | None = None
+
+
 @dataclass(frozen=True)
 class Refinement:
     """A chain of refiners, ready to run.
@@ -25,8 +38,8 @@ class Refinement:
     Attributes:
         names: the refiners in turn.
         threshold: background threshold of the refined scores, in [0, 1]; the same for all photos.
-        refine: (the photo's key, photo uint8 (H, W, 3), scores as they are stored, what `look` found) → refined scores.
-            Called from several threads.
+        refine: (the photos' keys, photos uint8 (H, W, 3), scores as they are stored, what `look` found in each) →
+            refined scores. Called from several threads.
         look: from the features of photos at scale 1, all stages and not mirrored, what `refine` needs of each; None
             if it needs nothing, or runs the backbone itself.
         affinity_sha256: of the boundary head's file; None without walk.
@@ -34,7 +47,9 @@ class Refinement:
 
     names: tuple[str, ...]
     threshold: float
-    refine: Callable[[str, np.ndarray, ScoreMap, Tensor | None], ScoreMap]
+    refine: Callable[
+        [Sequence[str], Sequence[np.ndarray], Sequence[ScoreMap], Sequence[Tensor | None]], Sequence[ScoreMap]
+    ]
     look: Callable[[Features], Tensor] | None = None
     affinity_sha256: str | None = None
 
@@ -49,21 +64,37 @@ class Refinement:
             "boundary_sha256": self.affinity_sha256,
         }
 
-    def apply(
-        self, key: str, photo: np.ndarray, seed: ScoreMap, threshold: float, found: Tensor | None
-    ) -> tuple[ScoreMap, float, dict[str, Any]]:
+    def apply_all(self, seeds: Sequence[Seed], threshold: float) -> list[Applied]:
+        """`apply` for each: together, or one by one if that fails."""
+        if not seeds:
+            return []
+        try:
+            with memory_errors():
+                columns = zip(*((one.key, one.photo, one.scores, one.found) for one in seeds), strict=True)
+                refined = self.refine(*columns)
+        except (*OUT_OF_MEMORY, *_FAILURES):
+            return [self.apply(one, threshold) for one in seeds]
+        return [self._applied(one, self.threshold, threshold, {"refined": str(self)}) for one in refined]
+
+    def apply(self, seed: Seed, threshold: float) -> Applied:
         """What the mask is made from: refined scores and their threshold, or those of the seed if that fails.
 
         The third value is for the manifest: the threshold of scores and mask, and what was done or why it was not.
         """
+        level = threshold
         try:
             with memory_errors():
-                refined, level, done = self.refine(key, photo, seed, found), self.threshold, {"refined": str(self)}
+                [refined] = self.refine([seed.key], [seed.photo], [seed.scores], [seed.found])
+                level, done = self.threshold, {"refined": str(self)}
         except OUT_OF_MEMORY:
-            refined, level, done = seed, threshold, {"unrefined": "not enough memory to refine it"}
-        except (PseudomaskError, ValueError, ArithmeticError) as error:
-            refined, level, done = seed, threshold, {"unrefined": str(error) or type(error).__name__}
-        return refined, level, {"threshold": threshold, "masks_threshold": level, **done}
+            refined, done = seed.scores, {"unrefined": "not enough memory to refine it"}
+        except _FAILURES as error:
+            refined, done = seed.scores, {"unrefined": str(error) or type(error).__name__}
+        return self._applied(refined, level, threshold, done)
+
+    @staticmethod
+    def _applied(scores: ScoreMap, level: float, threshold: float, done: dict[str, Any]) -> Applied:
+        return scores, level, {"threshold": threshold, "masks_threshold": level, **done}
 
 
 MakeRefinement = Callable[["Setup"], Refinement | None]

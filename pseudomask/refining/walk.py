@@ -58,7 +58,8 @@ class Walk:
     It holds the paths of its weights, not the network; each process loads the network on its first photo.
 
     Attributes:
-        known: the head's output for the next photo, if already computed, as `see` would return it.
+        known: the head's output for each of the next photos, if already computed, as `see` would return it; None for
+            a photo without classes.
         affinity: file of the boundary head; `weights`: file of its backbone, None if `affinity` contains a copy.
         class_weight: weight of the head's class evidence; `by_class`: whether it is used (see `for_classes`).
         kept: weight of the scores before the walk in the geometric mean with those after it.
@@ -78,7 +79,7 @@ class Walk:
     class_weight: float = 1.0
     kept: float = 0.0
     by_class: bool = False
-    known: Tensor | None = None
+    known: Sequence[Tensor | None] | None = None
 
     @classmethod
     def of(cls, options: WalkOptions, device: str = "cpu", seeds: Path | None = None) -> Walk:
@@ -132,7 +133,10 @@ class Walk:
         """`refine` each photo; photos of equal size are batched, even if their numbers of classes differ."""
         found = [Refined(one, threshold) for one in scores]
         for _, group in alike([one.size if one.classes else None for one in scores]):
-            seen = self.see_together([photos[i] for i in group]) if self.known is None else self.known[None]
+            if self.known is None:
+                seen = self.see_together([photos[i] for i in group])
+            else:
+                seen = torch.stack([logits for i in group if (logits := self.known[i]) is not None])
             refined = self._walked(seen, [scores[i] for i in group], threshold)
             for i, one in zip(group, refined, strict=True):
                 found[i] = one
