@@ -23,14 +23,14 @@ PHOTOS = ("examples/photos", "--labels", "examples/photos.csv")
 DEVICE = "{device}"
 Commands = tuple[tuple[str, ...], ...]
 ON_CUDA: Commands = (
-    ("pytest", "-q", "-rs", "-p", "no:cacheprovider", "-m", "cuda", "tests/faults/test_precision.py"),
-    *(
-        ("extract_speed", *PHOTOS, "--photos", "8", "--copies", "60", "--reference", "4", "--repeats", "1",
-         "--method", method, "--device", DEVICE)
-        for method in ("cam", "recam", "cpmc")
-    ),
+    ("pytest", "-q", "-rs", "-p", "no:cacheprovider", "-n", "2", "-m", "cuda", "tests/faults/test_precision.py",
+     "tests/simulated_gpu/test_real_gpu.py"),
+    ("extract_speed", *PHOTOS, "--photos", "8", "--copies", "60", "--reference", "4", "--repeats", "1",
+     "--device", DEVICE),
+    ("stages", *PHOTOS, "--photos", "8", "--copies", "32", "--repeats", "2", "--device", DEVICE),
+    ("crf_engines", "--labels", "3", "--repeats", "1", "--device", DEVICE),
 )  # fmt: skip
-"""First, so that a lease that ends early has them: tests of CUDA (with R15's half), and how fast all methods are."""
+"""First the tests of CUDA, with R15's half. A GPU's time is dear: this takes three to four minutes."""
 COMMANDS: Commands = (
     ("small_costs",),
     ("extract_speed", *PHOTOS, "--photos", "8", "--reference", "2", "--repeats", "2", "--device", DEVICE),
@@ -45,10 +45,7 @@ COMMANDS: Commands = (
 
 
 def commands(device: str) -> Commands:
-    """All of a CPU; on a GPU, whose time is dearer, those that use it: seven to nine minutes."""
-    if not device.startswith("cuda"):
-        return COMMANDS
-    return (*ON_CUDA, *(one for one in COMMANDS if DEVICE in one and one[0] != "extract_speed"))
+    return ON_CUDA if device.startswith("cuda") else COMMANDS
 
 
 def processor() -> str:

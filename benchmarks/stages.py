@@ -1,7 +1,7 @@
 """Photos a second of each stage of `extract`, measured apart, so that any machine's bottleneck is read off one table.
 
-    python -m benchmarks.stages IMAGES --labels FILE [--photos 16] [--method recam] [--tta fast] [--device cuda]
-        [--gpu-ms MS [--gpu-maps-ms MS]] [--processes 2,8,16] [--repeats 3] [--json FILE]
+    python -m benchmarks.stages IMAGES --labels FILE [--photos 16] [--copies 1] [--method recam] [--tta fast]
+        [--device cuda] [--gpu-ms MS [--gpu-maps-ms MS]] [--processes 2,8,16] [--repeats 3] [--json FILE]
         [--page FILE]
 
 decode, views      in N processes at once, one thread each, as `extract`'s workers do both
@@ -39,7 +39,7 @@ from pseudomask.config import ExtractConfig
 from pseudomask.data.decoding import decode
 from pseudomask.extracting.engine import Engine, Made, pack
 from pseudomask.extracting.flow import writers
-from pseudomask.extracting.ordering import batches, windowed
+from pseudomask.extracting.ordering import batches, likeness, windowed
 from pseudomask.extracting.outputs import write_outputs
 from pseudomask.extracting.photos import Photo, Photos, header_size, prepare
 from pseudomask.extracting.plan import Plan, make_plan
@@ -164,41 +164,65 @@ def on_device(
             return engine.views(group)
         return [send_together(views, device) for views in zip(*(photo.views for photo in group), strict=True)]
 
-    def look(views: Sequence[Tensor]) -> dict[int, Features]:
+    def look(views: Sequence[Sequence[Tensor]]) -> list[dict[int, Features]]:
+        """Of all sizes of a batch."""
+        if engine.framed:
+            return engine.see_all(views)
+        return [look_at(one) for one in views]
+
+    def look_at(views: Sequence[Tensor]) -> dict[int, Features]:
         sides = [ways(engine.mirrored, i) for i in range(len(views))]
         every = zip(views, sides, strict=True)
         return {i: see(engine.network, engine.method, *one, amp=engine.amp) for i, one in enumerate(every)}
 
-    sent = [engine.views(group) for group in groups]
+    parts = [of_one_size(group) for group in groups]
+    sent = [
+        [engine.views([group[i] for i in part]) for part in some] for group, some in zip(groups, parts, strict=True)
+    ]
     seen = [look(views) for views in sent]
-    index = [pack(known, device) for known in tags]
+    index = [[pack([known[i] for i in part], device) for part in some] for known, some in zip(tags, parts, strict=True)]
 
     def maps() -> None:
-        for views, features, one, places in zip(sent, seen, made, index, strict=True):
-            again = dict(features)
-            Fetched(
-                multiscale_maps(
-                    engine.network, engine.method, views, *places,
-                    size=one[0].size, stride=one[0].stride, mirrored=engine.mirrored, amp=engine.amp, seen=again,
-                )
-            ).get()  # fmt: skip
+        for batch in zip(sent, seen, made, index, parts, strict=True):
+            views_of, seen_of, one, places_of, some = batch
+            for views, features, places, part in zip(views_of, seen_of, places_of, some, strict=True):
+                like = one[part[0]]
+                Fetched(
+                    multiscale_maps(
+                        engine.network, engine.method, views, *places, size=like.size, stride=like.stride,
+                        mirrored=engine.mirrored, amp=engine.amp, seen=dict(features),
+                    )
+                ).get()  # fmt: skip
 
-    works: dict[str, Callable[[], object]] = {STACK: lambda: [stack(group) for group in groups], MAPS: maps}
+    works: dict[str, Callable[[], object]] = {
+        STACK: lambda: [
+            stack([group[i] for i in part]) for group, some in zip(groups, parts, strict=True) for part in some
+        ],
+        MAPS: maps,
+    }
     if not stated:
         works[NETWORK] = lambda: [look(views) for views in sent]
     found = {name: min(rounds(work, repeats, device)) / count for name, work in works.items()}
     return found, [one for group in made for one in group]
 
 
-def grouped(plan: Plan, photos: Photos) -> list[list[Photo]]:
-    """Batches as the network sees them."""
+def of_one_size(group: Sequence[Photo]) -> list[list[int]]:
+    """Positions of the photos of each size, as `Engine` groups them."""
+    found: dict[tuple[int, int], list[int]] = {}
+    for i, photo in enumerate(group):
+        found.setdefault(photo.size, []).append(i)
+    return list(found.values())
+
+
+def grouped(plan: Plan, photos: Photos, copies: int) -> list[list[Photo]]:
+    """Batches as the network sees them, of `copies` of each photo."""
     found = []
-    for group in batches((photos[i] for i in range(len(photos))), plan.batch_size):
+    every = [photo for i in range(len(photos)) for photo in [photos[i]] * copies]
+    alike = likeness(plan.max_side, framed=plan.framed)
+    for group in batches(every, plan.batch_size, most_waiting=len(every) + 1, alike=alike):
         if group[0].problem:
             sys.exit(f"{plan.collection.items[group[0].index].relative}: {group[0].problem}")
-        # `extract` makes the maps of photos that were reduced from different sizes one by one
-        alike = len({photo.size for photo in group}) == 1
-        found += [group] if alike else [[photo] for photo in group]
+        found.append(group)
     return found
 
 
@@ -228,7 +252,7 @@ def measure(options: argparse.Namespace, out: Path) -> dict[str, Any]:
         if not workers:  # they do the same for every method
             here = [n for n in sorted({1, *options.processes}) if n <= cores()]
             workers = {n: rates_of_workers(photos, repeats, n) for n in here}
-        groups = grouped(plan, photos)
+        groups = grouped(plan, photos, options.copies)
         known = plan.collection.tags or {}
         tags = [[known[plan.collection.items[photo.index].key] for photo in group] for group in groups]
         seconds, made = on_device(plan.engine(SilentReporter()), groups, tags, repeats, stated)
@@ -266,6 +290,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--labels", type=Path, required=True)
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--photos", type=int, default=16)
+    parser.add_argument("--copies", type=int, default=1, help="of each photo, so that a GPU has full batches")
     parser.add_argument("--method", action="append", choices=METHODS, help="may be repeated; by default all")
     parser.add_argument("--tta", choices=PRESETS, default="fast")
     parser.add_argument("--device", default="auto")

@@ -101,7 +101,7 @@ class Engine:
         for i, photo in enumerate(photos):
             groups.setdefault(photo.size, []).append(i)
         views = [self.views([photos[i] for i in group]) for group in groups.values()]
-        seen = self._see_all(views) if self.framed else [{} for _ in views]
+        seen = self.see_all(views) if self.framed else [{} for _ in views]
         found: dict[int, Made] = {}
         for (size, group), own, known in zip(groups.items(), views, seen, strict=True):
             found |= zip(group, self._make_alike(size, [tags[i] for i in group], own, known), strict=True)
@@ -157,7 +157,7 @@ class Engine:
     def _see(self, views: Sequence[Tensor], place: int) -> Features:
         return see(self.network, self.method, views[place], **self._how(place))
 
-    def _see_all(self, views: Sequence[Sequence[Tensor]]) -> list[dict[int, Features]]:
+    def see_all(self, views: Sequence[Sequence[Tensor]]) -> list[dict[int, Features]]:
         """The features of all views of photos of several sizes, by position, each position in one go."""
         found: list[dict[int, Features]] = [{} for _ in views]
         for place, groups in enumerate(zip(*views, strict=True)):

@@ -182,7 +182,15 @@ def train(place: Place, name: str, amp: str = "off", float64: bool = True) -> To
 
     `heads`: how far calibrate's heads end from where those of a training on the CPU do, as a share of their way.
     """
-    common: dict[str, Any] = {"epochs": 1, "batch_size": 2, "crop": 48, "device": "cuda", "amp": amp, "lr": 1e-3}
+    # float16 leaves out steps until it has found its scale
+    common: dict[str, Any] = {
+        "epochs": 4 if amp == "fp16" else 1,
+        "batch_size": 2,
+        "crop": 48,
+        "device": "cuda",
+        "amp": amp,
+        "lr": 1e-3,
+    }
     following = {"images": place.folder / "photos", "labels": place.folder / "photos.csv", "workers": 0}
     following |= {key: value for key, value in common.items() if key != "lr"} | {"weights_dtype": "fp32"}
     runs = [place.folder / name / step for step in ("cls", "re", "cal")]
