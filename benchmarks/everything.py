@@ -27,7 +27,7 @@ ON_CUDA: Commands = (
      "tests/simulated_gpu/test_real_gpu.py"),
     ("extract_speed", *PHOTOS, "--photos", "8", "--copies", "60", "--reference", "4", "--repeats", "1",
      "--device", DEVICE),
-    ("stages", *PHOTOS, "--photos", "8", "--copies", "32", "--repeats", "2", "--device", DEVICE),
+    ("stages", *PHOTOS, "--photos", "8", "--copies", "16", "--processes", "8", "--repeats", "1", "--device", DEVICE),
     ("crf_engines", "--labels", "3", "--repeats", "1", "--device", DEVICE),
 )  # fmt: skip
 """First the tests of CUDA, with R15's half. A GPU's time is dear: this takes three to four minutes."""
