@@ -265,6 +265,28 @@ def train_affinity(place: Place, name: str, amp: str = "off", float64: bool = Tr
     return told | {"finite": all(bool(one.isfinite().all()) for one in made.values())}
 
 
+def train_seg(place: Place, name: str, amp: str = "off") -> Told:
+    run, masks = place.folder / name, place.seeds()
+    settings: Told = {
+        "network": f"lraspp_{tiny.NARROW}",
+        "crop": 48,
+        "epochs": 4 if amp == "fp16" else 1,
+        "batch_size": 2,
+    }
+    settings |= {
+        "backbone_weights": place.backbone,
+        "device": "cuda",
+        "amp": amp,
+        "workers": 0,
+        "val_fraction": 0.5,
+    }
+    with simulated.simulated_gpu(bf16=amp != "fp16") as log:
+        api.train_seg(config.TrainSegConfig(masks=masks, run=run, **settings))
+        told = counted(log)
+    made = load_file(run / "weights.safetensors")
+    return told | {"finite": all(bool(one.isfinite().all()) for one in made.values())}
+
+
 def prototypes(place: Place, name: str) -> Told:
     made = {}
     for device in ("cpu", "cuda"):
@@ -316,6 +338,7 @@ CASES: dict[str, Callable[[Place, str], Told]] = {
     "train-affinity without float64": lambda p, n: train_affinity(p, n, float64=False),
     "train without float64": lambda p, n: train(p, n, float64=False),
     "train-affinity fp16": lambda p, n: train_affinity(p, n, "fp16"),
+    **{f"train-seg {amp}": lambda p, n, a=amp: train_seg(p, n, a) for amp in ("off", "bf16", "fp16")},  # type: ignore[misc]
     "prototypes and lpcam": prototypes,
 }
 

@@ -278,6 +278,10 @@ def _batch_norm(x: Any, weight: Any, bias: Any, mean: Any, var: Any, training: A
     return (*made, torch.empty(0, dtype=torch.uint8))
 
 
+def _batch_norm_back(x: Any, grad: Any, weight: Any, mean: Any, var: Any, m: Any, s: Any, eps: Any, *_: Any) -> Any:
+    return torch.ops.aten.native_batch_norm_backward(grad, x, weight, mean, var, m, s, True, eps, [True] * 3)
+
+
 def _conv_relu(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: Any) -> Any:
     LOG.fused[_where()] += 1
     return torch.conv2d(x, weight, bias, stride, padding, dilation, groups).relu_()
@@ -290,6 +294,7 @@ def _conv_add_relu(x: Any, weight: Any, z: Any, alpha: Any, bias: Any, *how: Any
 
 _CUDNN = {  # operators that only a GPU has
     "aten::cudnn_batch_norm": _batch_norm,  # what it is given in float32 and float16
+    "aten::cudnn_batch_norm_backward": _batch_norm_back,
     "aten::cudnn_convolution_relu": _conv_relu,
     "aten::cudnn_convolution_add_relu": _conv_add_relu,
 }

@@ -72,8 +72,10 @@ def test_trainings(cases: Cases, kind: str) -> None:
     assert case["heads"] < {"off": 0.01, "bf16": 0.1, "fp16": 0.8}[kind]
 
 
-@pytest.mark.parametrize("name", ["train-affinity", "train-affinity fp16"])
-def test_train_affinity(cases: Cases, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["train-affinity", "train-affinity fp16", "train-seg off", "train-seg bf16", "train-seg fp16"]
+)
+def test_other_trainings(cases: Cases, name: str) -> None:
     assert sound(cases[name])["finite"]
 
 

@@ -154,8 +154,10 @@ def test_devices_without_float64(cases: Cases, kind: str) -> None:
     sound(cases[f"{kind} without float64"])
 
 
-@pytest.mark.parametrize("name", ["train-affinity", "train-affinity fp16"])
-def test_train_affinity(cases: Cases, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["train-affinity", "train-affinity fp16", "train-seg off", "train-seg bf16", "train-seg fp16"]
+)
+def test_other_trainings(cases: Cases, name: str) -> None:
     assert sound(cases[name])["finite"]
 
 
