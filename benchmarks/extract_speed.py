@@ -108,7 +108,7 @@ def ready(config: ExtractConfig, collection: Collection, device: torch.device, d
         keep_whole=False,
     )
     found = []
-    for batch in batches(load(photos, workers=pick_workers(-1), device=device), config.batch_size):
+    for batch in batches(load(photos, workers=pick_workers(-1), device=device), 4 if device.type == "cpu" else 16):
         for s in range(len(batch[0].views)):
             x = IMAGENET.to_input(torch.stack([photo.views[s] for photo in batch]), dtype)
             found.append(torch.cat([x, x.flip(-1)]).to(device, memory_format=torch.channels_last))

@@ -39,7 +39,7 @@ from pseudomask.config import ExtractConfig
 from pseudomask.data.decoding import decode
 from pseudomask.extracting.engine import Engine, Made, pack
 from pseudomask.extracting.flow import writers
-from pseudomask.extracting.ordering import batches, likeness, windowed
+from pseudomask.extracting.ordering import batches, framed_batches, windowed
 from pseudomask.extracting.outputs import write_outputs
 from pseudomask.extracting.photos import Photo, Photos, header_size, prepare
 from pseudomask.extracting.plan import Plan, make_plan
@@ -218,8 +218,11 @@ def grouped(plan: Plan, photos: Photos, copies: int) -> list[list[Photo]]:
     """Batches as the network sees them, of `copies` of each photo."""
     found = []
     every = [photo for i in range(len(photos)) for photo in [photos[i]] * copies]
-    alike = likeness(plan.max_side, framed=plan.framed)
-    for group in batches(every, plan.batch_size, most_waiting=len(every) + 1, alike=alike):
+    if plan.framed:
+        groups = framed_batches(every, plan.batch_size, plan.max_side)
+    else:
+        groups = batches(every, plan.batch_size, most_waiting=len(every) + 1)
+    for group in groups:
         if group[0].problem:
             sys.exit(f"{plan.collection.items[group[0].index].relative}: {group[0].problem}")
         found.append(group)

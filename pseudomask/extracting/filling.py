@@ -16,7 +16,7 @@ from pseudomask.extracting.eight_bits import NOT_CALIBRATED
 from pseudomask.extracting.flow import Flow
 from pseudomask.extracting.inputs import PhotosAndTags
 from pseudomask.extracting.loading import load
-from pseudomask.extracting.ordering import batches, likeness, windowed
+from pseudomask.extracting.ordering import batching, windowed
 from pseudomask.extracting.photos import Photo, header_size
 from pseudomask.extracting.planned import Planned
 from pseudomask.extracting.shards import MOST_BATCHES, as_planned, plan_batches
@@ -82,7 +82,7 @@ def batches_of(plan: Planned, pending: Sequence[int], team: Ranks) -> Iterator[l
     if team.alone:
         order = windowed(range(len(pending)), lambda i: header_size(photos.paths[pending[i]]), side, framed=framed)
         loaded = load(photos, workers=workers, device=plan.device, order=order)
-        return _decoded(batches(loaded, plan.batch_size, alike=likeness(side, framed=framed)), plan)
+        return _decoded(batching(side, framed=framed)(loaded, plan.batch_size), plan)
     planned = plan_batches(
         photos.paths, pending, plan.batch_size, scales=plan.scales, max_side=side, framed=framed, team=team
     )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
-from operator import attrgetter
 
 from pseudomask.extracting.photos import Photo, working_size
 from pseudomask.networks.backbones.frames import frame_of
 
-_shape = attrgetter("shape")
 WINDOW = 2048  # photos whose headers are read before the first of them is decoded
 
 
@@ -39,30 +38,47 @@ def by_shape(
 
     Args:
         sizes: (H, W) of each index's photo; (0, 0) where it is unknown.
-        framed: whether those of one frame come together, too.
+        framed: by their frames, small ones first, so that neighbours fit into one (`framed_batches`).
     """
     groups: dict[tuple[int, int], list[int]] = {}
     for index, size in zip(indices, sizes, strict=True):
         groups.setdefault(working_size(size, max_side), []).append(index)
-    frames: dict[tuple[int, int], list[int]] = {}
-    for size, group in groups.items():
-        frames.setdefault(frame_of(size) if framed else size, []).extend(group)
-    return [index for group in frames.values() for index in group]
+    ordered = sorted(groups, key=frame_of) if framed else groups
+    return [index for size in ordered for index in groups[size]]
 
 
-def likeness(max_side: int, *, framed: bool) -> Callable[[Photo], tuple[int, ...]]:
-    """What photos that share a batch have in common: the frame at scale 1, else the shape."""
-    return (lambda photo: frame_of(working_size(photo.size, max_side))) if framed else _shape
+Batches = Callable[[Iterable[Photo], int], Iterator[list[Photo]]]
 
 
-def batches(
-    photos: Iterable[Photo],
-    size: int,
-    *,
-    most_waiting: int | None = None,
-    alike: Callable[[Photo], tuple[int, ...]] = _shape,
-) -> Iterator[list[Photo]]:
-    """Photos that are `alike` (see `likeness`), `size` at most; unreadable ones come alone, at once.
+def batching(max_side: int, *, framed: bool) -> Batches:
+    """What makes batches of photos in the order of `by_shape`."""
+    return partial(framed_batches, max_side=max_side) if framed else batches
+
+
+def framed_batches(photos: Iterable[Photo], size: int, max_side: int) -> Iterator[list[Photo]]:
+    """Photos as they come, `size` at most, in frames that they fill to half or more; unreadable ones alone, at once."""
+    batch: list[Photo] = []
+    for photo in photos:
+        if photo.problem:
+            yield [photo]
+            continue
+        if len(batch) == size or _wasted([*batch, photo], max_side) > 0.5:
+            yield batch
+            batch = []
+        batch.append(photo)
+    if batch:
+        yield batch
+
+
+def _wasted(photos: Sequence[Photo], max_side: int) -> float:
+    """The share that photos leave empty of one frame for all."""
+    frames = [frame_of(working_size(photo.size, max_side)) for photo in photos]
+    area = len(frames) * max(h for h, _ in frames) * max(w for _, w in frames)
+    return 1 - sum(h * w for h, w in frames) / area
+
+
+def batches(photos: Iterable[Photo], size: int, *, most_waiting: int | None = None) -> Iterator[list[Photo]]:
+    """Photos of equal shape, `size` at most; unreadable ones come alone, at once.
 
     At most `most_waiting` photos (4 × size by default) wait for company; then the largest group goes.
     """
@@ -73,12 +89,12 @@ def batches(
         if photo.problem:
             yield [photo]
             continue
-        shape = alike(photo)
-        group = groups.setdefault(shape, [])
+        group = groups.setdefault(photo.shape, [])
         group.append(photo)
         waiting += 1
         if len(group) == size or waiting >= limit:
-            full = groups.pop(shape if len(group) == size else max(groups, key=lambda s: len(groups[s])))
+            shape = photo.shape if len(group) == size else max(groups, key=lambda s: len(groups[s]))
+            full = groups.pop(shape)
             waiting -= len(full)
             yield full
     yield from groups.values()

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pseudomask.extracting.ordering import batches, likeness, windowed
+from pseudomask.extracting.ordering import batching, windowed
 from pseudomask.extracting.photos import Photo, header_size, view_sizes
 from pseudomask.running.claims import claims
 from pseudomask.running.ranks import Ranks
@@ -48,9 +48,8 @@ def plan_batches(
     sizes = {indices[i]: (h, w) for i, h, w in every.tolist()}
     order = windowed(indices, sizes.__getitem__, max_side, framed=framed)
     headers = (_header(index, sizes[index], scales, max_side) for index in order)
-    return [
-        [photo.index for photo in batch] for batch in batches(headers, size, alike=likeness(max_side, framed=framed))
-    ]
+    grouped = batching(max_side, framed=framed)(headers, size)
+    return [[photo.index for photo in batch] for batch in grouped]
 
 
 def _header(index: int, size: tuple[int, int], scales: Sequence[float], max_side: int) -> Photo:

@@ -60,7 +60,7 @@ def told(script: str, folder: Path, env: dict[str, str], absent: int = 0) -> dic
     """As `run`, with a process of `env`; nothing where it ends with the code `absent`."""
     here = Path(__file__).parent
     (folder / "place").mkdir()
-    paths = f"{here}:{here.parent}:{here.parents[1]}"
+    paths = os.pathsep.join(map(str, (here, here.parent, here.parents[1], *filter(None, [env.get("PYTHONPATH")]))))
     done = subprocess.run(
         [sys.executable, here / script, folder / "place"],
         env=env | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
