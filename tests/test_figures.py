@@ -182,6 +182,16 @@ def test_stages_of_a_stated_gpu() -> None:
     assert on_page(page, from_json(results("stages"))) == page if measured else f"{START}\n{END}" in page
 
 
+def test_the_crf_on_a_gpu() -> None:
+    found = results("crf_engines_h100")
+    [engines] = [one["engines"] for one in found["rows"]]
+    for row, name in zip(
+        table("docs/gpu.md", "3 labels | seconds"), ("batched", "torch", "cpu", "pydensecrf"), strict=True
+    ):
+        same(row[1], engines[name]["seconds"])
+        same(row[2], engines[name]["seconds"] / engines["pydensecrf"]["seconds"])
+
+
 def test_training_beside_its_bare_step() -> None:
     found = results("train_speed")
     verbs = found["images_per_second"].items()
