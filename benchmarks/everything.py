@@ -34,7 +34,7 @@ ON_CUDA: Commands = (
     ),
     ("train_speed", *PHOTOS, "--photos", "960", "--repeats", "1", "--device", DEVICE),
 )  # fmt: skip
-"""First, so that a lease that ends early has them: the tests of CUDA, with R15's half. All take five to seven minutes."""
+"""The tests of CUDA first, with R15's half, for a lease that ends early. All take five to seven minutes."""
 COMMANDS: Commands = (
     ("small_costs",),
     ("extract_speed", *PHOTOS, "--photos", "8", "--reference", "2", "--repeats", "2", "--device", DEVICE),

@@ -252,3 +252,9 @@ def test_the_real_verbs_turn_into_commands(verb: str) -> None:
                 shown = str(shown).lower() if isinstance(shown, bool) else str(shown)
             assert setting.parse(shown, setting.flag) == setting.default
         assert sources.variables(verb, setting) or setting.positional or not setting.env
+
+
+def test_typer_converts_no_value() -> None:
+    """Versions before 0.29 convert what is said to be a path, even where a parser is given."""
+    command = options.as_command(settings(Config), [], lambda given: None)
+    assert set(map(str, command.__annotations__.values())) == {"str | None", "bool | None"}
