@@ -82,7 +82,7 @@ class Engine:
     framed: bool = False
 
     def make(self, photos: Sequence[Photo], tags: Sequence[tuple[int, ...] | None]) -> list[Made]:
-        """Score maps of photos of equal shape; if `framed`, of equal frame.
+        """Score maps of photos of equal shape, or if `framed` of any.
 
         Args:
             tags: positions of the present classes, or None where the classifier shall say.

@@ -127,6 +127,13 @@ def per_photo(place: Place, name: str, method: str) -> Told:
     return each(logs)
 
 
+def mixed(place: Place, name: str) -> Told:
+    """Photos that the device resizes and larger ones that come resized, in one batch."""
+    folder = place.folder / "mixed"
+    labels = tiny.write_photos(folder, 8, sizes=((48, 64), (300, 200), (20, 130), (90, 100)))
+    return extract(place, name, method="recam", images=folder, labels=labels, max_side=100, batch_size=8)
+
+
 def segment(place: Place, name: str, tags: bool = False) -> Told:
     """As `per_photo`, of predict."""
     labels = {"labels": place.folder / "photos.csv"} if tags else {}
@@ -316,6 +323,7 @@ CASES: dict[str, Callable[[Place, str], Told]] = {
         for amp in ("off", "bf16", "fp16")
     },
     "extract recam, no tags": lambda p, n: extract(p, n, "bf16", method="recam", labels=None, tta="full"),
+    "extract recam, mixed sizes": mixed,
     "extract cpmc, calibrated": lambda p, n: extract(
         p, n, method="cpmc", cpmc_output="calibrated", cpmc_kappa=1.0, cpmc_lambda=1.0
     ),

@@ -43,6 +43,7 @@ def test_extract(cases: Cases, method: str, amp: str) -> None:
     "name",
     [
         "extract recam, no tags",
+        "extract recam, mixed sizes",
         "extract cpmc, calibrated",
         "extract cam and walk,crf",
         "extract recam and pamr fp16",

@@ -65,6 +65,7 @@ def test_fused_convolutions_that_are_wrong_or_missing_are_not_used(cases: Cases,
     "name",
     [
         "extract recam, no tags",
+        "extract recam, mixed sizes",
         "extract cpmc, calibrated",
         "extract cam and walk,crf",
         "extract recam and pamr fp16",
