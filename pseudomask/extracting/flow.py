@@ -16,7 +16,7 @@ import torch
 
 from pseudomask.errors import ImageError
 from pseudomask.extracting.outputs import as_stored, write_outputs
-from pseudomask.extracting.photos import WHOLE, Photo, Photos
+from pseudomask.extracting.photos import MANY, WHOLE, Photo, Photos
 from pseudomask.extracting.planned import Made, Maker, Planned
 from pseudomask.extracting.refinement import Applied, Seed
 from pseudomask.running.claims import Tally
@@ -25,6 +25,7 @@ from pseudomask.running.helpers import compute_alone, lower_thread_priority
 from pseudomask.running.layout import Outputs
 from pseudomask.running.machine import cores
 from pseudomask.running.manifest import FAILED
+from pseudomask.running.memory import give_back
 from pseudomask.running.reporter import Reporter
 from pseudomask.running.signals import Stop
 from pseudomask.scores import ScoreMap
@@ -153,17 +154,31 @@ class Flow:
         self.folder_run.own.check()
         with self.large if math.prod(photo.size) > WHOLE else nullcontext():
             try:
-                whole = self.photos.whole(photo)
+                entry = self._written(outputs, relative, made, *args, photo=photo, refined=refined, **more)
             except ImageError as error:
                 self._fail(photo.index, error.reason)
                 return
-            if refined is None and self.plan.refinement is not None and whole is not None:
-                seed, apply = partial(Seed, outputs.key, whole, found=made.found), self.plan.refinement.apply
-                refined = lambda scores: apply(seed(scores=scores), self.plan.threshold)  # noqa: E731
-            entry = write_outputs(outputs, relative, made.scores, *args, photo=whole, refine=refined, **more)
+            if math.prod(photo.size) > MANY:
+                give_back()
         self.folder_run.note(entry)
         if "unrefined" in entry:
             self.notes.append(f"{entry['image']}: {entry['unrefined']}; the seed's mask is kept")
+
+    def _written(
+        self,
+        outputs: Outputs,
+        relative: str,
+        made: Made,
+        *args: Any,
+        photo: Photo,
+        refined: Callable[[ScoreMap], Applied] | None,
+        **more: Any,
+    ) -> dict[str, Any]:
+        whole = self.photos.whole(photo)
+        if refined is None and self.plan.refinement is not None and whole is not None:
+            seed, apply = partial(Seed, outputs.key, whole, found=made.found), self.plan.refinement.apply
+            refined = lambda scores: apply(seed(scores=scores), self.plan.threshold)  # noqa: E731
+        return write_outputs(outputs, relative, made.scores, *args, photo=whole, refine=refined, **more)
 
     def _collect(self, most: int) -> None:
         """Raise errors of the writing threads; wait while more than `most` images are unfinished."""

@@ -23,6 +23,7 @@ from pseudomask.errors import ImageError
 from pseudomask.extracting.transfers import Fetched
 from pseudomask.running.identity import TOUCHED, Identity, identify
 from pseudomask.running.locks import locked
+from pseudomask.running.memory import give_back
 from pseudomask.scores import MAX_SIDE
 
 
@@ -77,6 +78,9 @@ def view_sizes(size: tuple[int, int], scales: Sequence[float], max_side: int) ->
 
 WHOLE = 1 << 21
 """Pixels of a photo that is kept beside its views, as over a hundred may be under way; a larger one is read again."""
+
+MANY = 1 << 24
+"""Pixels of a photo after which memory is given back: else each worker would keep what it took, some 9 bytes each."""
 
 LARGE = 1 << 26
 """Pixels above which photos are decoded one at a time, whatever the number of workers: it takes some 9 bytes each."""
@@ -145,17 +149,17 @@ class Photos(Dataset[Photo]):
         large = file.size > _NEVER_LARGE and math.prod(header_size(path)) > LARGE
         try:
             with _alone() if large else nullcontext():
-                image = self._decode(path, file)
-                photo = prepare(
-                    image,
-                    self.scales,
-                    self.max_side,
-                    keep_whole=self.keep_whole and _few(image),
-                    to_scale=self.to_scale,
-                )
+                photo = self._prepare(path, file)
+                if math.prod(photo.size) > MANY:
+                    give_back()
         except ImageError as error:
             return Photo(index, (0, 0), (), problem=error.reason)
         return replace(photo, index=index, file=None if photo.problem else file)
+
+    def _prepare(self, path: Path, file: Identity) -> Photo:
+        image = self._decode(path, file)
+        whole = self.keep_whole and _few(image)
+        return prepare(image, self.scales, self.max_side, keep_whole=whole, to_scale=self.to_scale)
 
     def whole(self, photo: Photo) -> np.ndarray | None:
         """A photo's pixels, uint8 (H, W, 3), read again if need be; None if nothing needs them.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from contextlib import suppress
 
 # malloc.h of glibc
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
@@ -27,3 +28,9 @@ def keep_pages() -> None:
         return
     mallopt(_M_MMAP_MAX, 0)
     mallopt(_M_TRIM_THRESHOLD, _NEVER)
+
+
+def give_back() -> None:
+    """Return freed memory to the system, after a photo so large that no other needs as much."""
+    with suppress(OSError, AttributeError):  # only glibc can
+        ctypes.CDLL(None).malloc_trim(0)
