@@ -37,7 +37,7 @@ from benchmarks.recam_step import publish
 from benchmarks.stage_table import DECODE, MAPS, NETWORK, STACK, VIEWS, WRITE, analyse, on_page, table
 from pseudomask.config import ExtractConfig
 from pseudomask.data.decoding import decode
-from pseudomask.extracting.engine import Engine, Made, pack
+from pseudomask.extracting.engine import Alike, Engine, Made, pack
 from pseudomask.extracting.flow import writers
 from pseudomask.extracting.ordering import batches, framed_batches, windowed
 from pseudomask.extracting.outputs import write_outputs
@@ -166,9 +166,11 @@ def on_device(
 
     def look(views: Sequence[Sequence[Tensor]]) -> list[dict[int, Features]]:
         """Of all sizes of a batch."""
-        if engine.framed:
-            return engine.see_all(views)
-        return [look_at(one) for one in views]
+        if not engine.framed:
+            return [look_at(one) for one in views]
+        photos = [Alike((0, 0), one, ()) for one in views]
+        engine.see_all(photos, range(len(views[0])))
+        return [one.seen for one in photos]
 
     def look_at(views: Sequence[Tensor]) -> dict[int, Features]:
         sides = [ways(engine.mirrored, i) for i in range(len(views))]

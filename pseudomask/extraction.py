@@ -22,7 +22,7 @@ from pseudomask.networks.edges import EdgeHead, seen_in
 from pseudomask.quoting import command
 from pseudomask.refining import REFINERS, check_names
 from pseudomask.refining.agreements import Agreements
-from pseudomask.refining.refiner import Refiner, check_photos
+from pseudomask.refining.refiner import BatchRefiner, Refiner, check_photos
 from pseudomask.refining.walk import Walk, settled, sparse_at
 from pseudomask.refining.work import LevelledRefiner, refine_together, with_levels
 from pseudomask.running.quality import in_order_of_harm
@@ -83,7 +83,13 @@ def make_refinement(setup: Setup, reporter: Reporter, agreements: Agreements | N
         partial(_refine, levelled, setup.threshold, agreements or Agreements()),
         None if head is None else partial(seen_in, head, amp=setup.amp),
         hash_file(settings.affinity) if settings.affinity is not None and "walk" in names else None,
+        together=setup.device.type == "cuda" and all(map(_computes_there, refiners)),
     )
+
+
+def _computes_there(refiner: Refiner) -> bool:
+    """Whether a refiner leaves photos of a batch to a GPU, which takes as long to start one computation as many."""
+    return isinstance(refiner, BatchRefiner) and getattr(refiner, "engine", "") != "pydensecrf"
 
 
 def _refine(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import torch
@@ -50,6 +51,23 @@ class Made:
             return ScoreMap((), torch.zeros(0, *self.grid).numpy(), self.size, self.stride)
         values = self.maps.get()[self.place, : len(self.classes)]
         return ScoreMap(self.classes, values.numpy(), self.size, self.stride)
+
+
+@dataclass
+class Alike:
+    """Photos of one size, (H, W), on their way through the network.
+
+    Attributes:
+        views: uint8 (B, h_s, w_s, 3) at each scale.
+        tags: as `Engine.make` is given them; present: the classes of which there will be maps.
+        seen: the features of some views, by position.
+    """
+
+    size: tuple[int, int]
+    views: Sequence[Tensor]
+    tags: Sequence[tuple[int, ...] | None]
+    present: Sequence[tuple[int, ...]] = ()
+    seen: dict[int, Features] = field(default_factory=dict)
 
 
 @dataclass
@@ -100,26 +118,26 @@ class Engine:
         groups: dict[tuple[int, int], list[int]] = {}
         for i, photo in enumerate(photos):
             groups.setdefault(photo.size, []).append(i)
-        views = [self.views([photos[i] for i in group]) for group in groups.values()]
-        seen = self.see_all(views) if self.framed else [{} for _ in views]
-        found: dict[int, Made] = {}
-        for (size, group), own, known in zip(groups.items(), views, seen, strict=True):
-            found |= zip(group, self._make_alike(size, [tags[i] for i in group], own, known), strict=True)
+        alike = [
+            Alike(size, self.views([photos[i] for i in group]), [tags[i] for i in group])
+            for size, group in groups.items()
+        ]
+        if self.framed:
+            self.see_all([one for one in alike if None in one.tags], [self.plain_scale])
+        for one in alike:
+            self._decide(one)
+        if self.framed:
+            self.see_all([one for one in alike if any(one.present)], range(len(alike[0].views)))
+        made = [self._make_alike(one) for one in alike]
+        found = dict(zip(chain(*groups.values()), chain(*made), strict=True))
         return [found[i] for i in range(len(photos))]
 
-    def _make_alike(
-        self,
-        size: tuple[int, int],
-        tags: Sequence[tuple[int, ...] | None],
-        views: Sequence[Tensor],
-        seen: dict[int, Features],
-    ) -> list[Made]:
-        """Of photos of one size; `seen`: the features of some views, by position."""
-        present = self._present(views, tags, seen)
+    def _make_alike(self, photos: Alike) -> list[Made]:
+        size, views, present, seen = photos.size, photos.views, photos.present, photos.seen
         stride = self.stride * reduction(size, self.max_side)
         grid = cells(size, stride)
         if not any(present):
-            return [Made((), grid, size, stride) for _ in tags]
+            return [Made((), grid, size, stride) for _ in present]
         index, valid = pack(present, self.device)
         looked = self._look(views, seen)
         maps = multiscale_maps(
@@ -157,31 +175,30 @@ class Engine:
     def _see(self, views: Sequence[Tensor], place: int) -> Features:
         return see(self.network, self.method, views[place], **self._how(place))
 
-    def see_all(self, views: Sequence[Sequence[Tensor]]) -> list[dict[int, Features]]:
-        """The features of all views of photos of several sizes, by position, each position in one go."""
-        found: list[dict[int, Features]] = [{} for _ in views]
-        for place, groups in enumerate(zip(*views, strict=True)):
-            features = see_each(self.network, self.method, groups, **self._how(place))
-            for known, one in zip(found, features, strict=True):
-                known[place] = one
-        return found
+    def see_all(self, photos: Sequence[Alike], places: Iterable[int]) -> None:
+        """The features of the views at `places` that have not been seen yet, of photos of several sizes in one go."""
+        for place in places:
+            if unseen := [one for one in photos if place not in one.seen]:
+                views = [one.views[place] for one in unseen]
+                found = see_each(self.network, self.method, views, **self._how(place))
+                for one, features in zip(unseen, found, strict=True):
+                    one.seen[place] = features
 
     def _how(self, place: int) -> dict[str, Any]:
         wanted = self.look is not None and place == self.look_at
         return {"ways": ways(self.mirrored, place), "amp": self.amp, "pyramid": wanted}
 
-    def _present(
-        self, views: Sequence[Tensor], tags: Sequence[tuple[int, ...] | None], seen: dict[int, Features]
-    ) -> list[tuple[int, ...]]:
-        """The tags, or where there are none the classifier's confident classes; `seen` gets the features for that."""
+    def _decide(self, photos: Alike) -> None:
+        """Which classes there are: those of the tags, or without any those of which the classifier is sure."""
+        tags, scale = photos.tags, self.plain_scale
         if None not in tags:
-            return [one or () for one in tags]
-        scale = self.plain_scale
-        if scale not in seen:
-            seen[scale] = self._see(views, scale)
-        confident = tag_probabilities(self.network, seen[scale].first(len(tags))).cpu() > self.tag_thresholds
+            photos.present = [one or () for one in tags]
+            return
+        if scale not in photos.seen:
+            photos.seen[scale] = self._see(photos.views, scale)
+        confident = tag_probabilities(self.network, photos.seen[scale].first(len(tags))).cpu() > self.tag_thresholds
         found = [tuple(row.nonzero().flatten().tolist()) for row in confident]
-        return [own if one is None else one for one, own in zip(tags, found, strict=True)]
+        photos.present = [own if one is None else one for one, own in zip(tags, found, strict=True)]
 
 
 def pack(present: Sequence[tuple[int, ...]], device: torch.device) -> tuple[Tensor, Tensor]:

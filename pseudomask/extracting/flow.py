@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
@@ -42,7 +42,7 @@ def _behind_the_network() -> None:
     compute_alone()
 
 
-def _of(refined: Future[dict[int, Applied]], i: int, _: ScoreMap) -> Applied:
+def _refined_at(refined: Future[list[Applied]], i: int, _: ScoreMap) -> Applied:
     return refined.result()[i]
 
 
@@ -64,6 +64,7 @@ class Flow:
     waiting: deque[Future[None]] = field(default_factory=deque)
     notes: deque[str] = field(default_factory=deque)  # warnings, shown by this thread, not by those that write
     refining: ThreadPoolExecutor = field(init=False)
+    refined_together: int = 0  # at most, where memory has run out; 0 is no limit
     large: threading.Lock = field(default_factory=threading.Lock)  # large photos are written one at a time
 
     @cached_property
@@ -117,28 +118,31 @@ class Flow:
                     tags_from=self.plan.guesser if one is None else "labels",
                     inputs=_read(photo),
                     photo=replace(photo, views=()),
-                    refined=None if refined is None else partial(_of, refined, i),
+                    refined=None if refined is None else partial(_refined_at, refined, i),
                 )
             )
 
-    def _refined_later(self, batch: Sequence[Photo], made: Sequence[Made]) -> Future[dict[int, Applied]] | None:
-        """On an accelerator, which takes as long to start a computation for one photo as for all, they go together."""
-        small = all(math.prod(photo.size) <= WHOLE for photo in batch)
-        if self.plan.refinement is None or self.plan.device.type == "cpu" or not small or len(batch) == 1:
+    def _refined_later(self, batch: Sequence[Photo], made: Sequence[Made]) -> Future[list[Applied]] | None:
+        """The photos of a batch together, where that takes less time; large ones are refined as they are written."""
+        chain, small = self.plan.refinement, all(math.prod(photo.size) <= WHOLE for photo in batch)
+        if chain is None or not chain.together or not small or len(batch) == 1:
             return None
         return self.refining.submit(self._refine, [replace(photo, views=()) for photo in batch], made)
 
-    def _refine(self, batch: Sequence[Photo], made: Sequence[Made]) -> dict[int, Applied]:
-        """By position in the batch; without photos that can no longer be read, as who writes them will find, too."""
+    def _refine(self, batch: Sequence[Photo], made: Sequence[Made]) -> list[Applied]:
         assert self.plan.refinement is not None
-        seeds = dict[int, Seed]()
-        for i, (photo, one) in enumerate(zip(batch, made, strict=True)):
-            with suppress(ImageError):
-                whole = self.photos.whole(photo)
-                assert whole is not None
-                scores = as_stored(one.scores, self.plan.config)
-                seeds[i] = Seed(self.plan.outputs[photo.index].key, whole, scores, one.found)
-        return dict(zip(seeds, self.plan.refinement.apply_all(list(seeds.values()), self.plan.threshold), strict=True))
+        seeds = []
+        for photo, one in zip(batch, made, strict=True):
+            whole = self.photos.whole(photo)
+            assert whole is not None, "small photos come with their pixels"
+            scores = as_stored(one.scores, self.plan.config)
+            seeds.append(Seed(self.plan.outputs[photo.index].key, whole, scores, one.found))
+        most = self.refined_together or len(batch)
+        refined, fit = self.plan.refinement.apply_all(seeds, self.plan.threshold, most)
+        if fit < most:
+            self.refined_together = fit
+            self.notes.append(f"out of memory with {most} photos refined together; continuing with {fit}")
+        return refined
 
     def _write(
         self,
@@ -150,7 +154,7 @@ class Flow:
         refined: Callable[[ScoreMap], Applied] | None,
         **more: Any,
     ) -> None:
-        """Write files and at once their manifest line, so that a kill loses at most one image per thread."""
+        """Write files and at once their manifest line, so that a kill loses only what is under way."""
         self.folder_run.own.check()
         with self.large if math.prod(photo.size) > WHOLE else nullcontext():
             try:

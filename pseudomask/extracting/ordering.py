@@ -56,7 +56,10 @@ def batching(max_side: int, *, framed: bool) -> Batches:
 
 
 def framed_batches(photos: Iterable[Photo], size: int, max_side: int) -> Iterator[list[Photo]]:
-    """Photos as they come, `size` at most, in frames that they fill to half or more; unreadable ones alone, at once."""
+    """Photos as they come, `size` at most; their own frames fill half of the batch's or more.
+
+    Unreadable ones come alone, at once.
+    """
     batch: list[Photo] = []
     for photo in photos:
         if photo.problem:
@@ -71,7 +74,7 @@ def framed_batches(photos: Iterable[Photo], size: int, max_side: int) -> Iterato
 
 
 def _wasted(photos: Sequence[Photo], max_side: int) -> float:
-    """The share that photos leave empty of one frame for all."""
+    """The share that the photos' own frames leave empty of one frame for all."""
     frames = [frame_of(working_size(photo.size, max_side)) for photo in photos]
     area = len(frames) * max(h for h, _ in frames) * max(w for _, w in frames)
     return 1 - sum(h * w for h, w in frames) / area

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from pseudomask.errors import PseudomaskError
 from pseudomask.networks.features import Features
-from pseudomask.running.halving import OUT_OF_MEMORY, memory_errors
+from pseudomask.running.halving import OUT_OF_MEMORY, halving, memory_errors
 from pseudomask.scores import ScoreMap
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Refinement:
         look: from the features of photos at scale 1, all stages and not mirrored, what `refine` needs of each; None
             if it needs nothing, or runs the backbone itself.
         affinity_sha256: of the boundary head's file; None without walk.
+        together: whether photos are refined in less time together than one by one.
     """
 
     names: tuple[str, ...]
@@ -52,6 +54,7 @@ class Refinement:
     ]
     look: Callable[[Features], Tensor] | None = None
     affinity_sha256: str | None = None
+    together: bool = False
 
     def __str__(self) -> str:
         return ",".join(self.names)
@@ -64,15 +67,17 @@ class Refinement:
             "boundary_sha256": self.affinity_sha256,
         }
 
-    def apply_all(self, seeds: Sequence[Seed], threshold: float) -> list[Applied]:
-        """`apply` for each: together, or one by one if that fails."""
-        if not seeds:
-            return []
-        try:
-            with memory_errors():
-                columns = zip(*((one.key, one.photo, one.scores, one.found) for one in seeds), strict=True)
+    def apply_all(self, seeds: Sequence[Seed], threshold: float, most: int) -> tuple[list[Applied], int]:
+        """`apply` for each, at most `most` together, or one by one if that fails; how many fit into memory."""
+        return halving(seeds, most, lambda some: self._apply_some(some, threshold))
+
+    def _apply_some(self, seeds: Sequence[Seed], threshold: float) -> list[Applied]:
+        refined: Sequence[ScoreMap] | None = None
+        if len(seeds) > 1:
+            columns = zip(*((one.key, one.photo, one.scores, one.found) for one in seeds), strict=True)
+            with suppress(*_FAILURES):
                 refined = self.refine(*columns)
-        except (*OUT_OF_MEMORY, *_FAILURES):
+        if refined is None:
             return [self.apply(one, threshold) for one in seeds]
         return [self._applied(one, self.threshold, threshold, {"refined": str(self)}) for one in refined]
 

@@ -136,7 +136,7 @@ class Walk:
             if self.known is None:
                 seen = self.see_together([photos[i] for i in group])
             else:
-                seen = torch.stack([logits for i in group if (logits := self.known[i]) is not None])
+                seen = _together([self.known[i] for i in group])
             refined = self._walked(seen, [scores[i] for i in group], threshold)
             for i, one in zip(group, refined, strict=True):
                 found[i] = one
@@ -197,6 +197,12 @@ class Walk:
         with torch.inference_mode(), torch.autocast(device.type, amp, enabled=amp is not None):
             found = self._network.see(self._network.backbone.normalisation.to_input(views, amp)).float()
         return sparse_at(found)
+
+
+def _together(seen: Sequence[Tensor | None]) -> Tensor:
+    found = [one for one in seen if one is not None]
+    assert len(found) == len(seen), "a photo with classes lacks what the head made of it"
+    return found[0][None] if len(found) == 1 else torch.stack(found)  # a stack is laid out anew, and rounds otherwise
 
 
 def sparse_at(seen: Tensor) -> Tensor:

@@ -38,7 +38,8 @@ def test_one_that_cannot_be_refined_takes_no_other_with_it(error: Exception, tol
         return [ScoreMap(one.classes, one.values * 2, one.size, one.stride) for one in scores]
 
     chain = Refinement(("crf",), 0.7, refine)
-    found = chain.apply_all([seed(key) for key in "abc"], 0.3)
+    found, fit = chain.apply_all([seed(key) for key in "abc"], 0.3, 16)
+    assert fit == (1 if "memory" in told else 16), "the next batch is as small"
     assert asked == [("a", "b", "c"), ("a",), ("b",), ("c",)]
     assert [float(scores.values[0, 0, 0]) for scores, _, _ in found] == [0.5, 0.25, 0.5]
     assert [level for _, level, _ in found] == [0.7, 0.3, 0.7]
@@ -49,9 +50,9 @@ def test_one_that_cannot_be_refined_takes_no_other_with_it(error: Exception, tol
         refined,
     ]
     asked.clear()
-    assert [one[2] for one in chain.apply_all([seed("a"), seed("c")], 0.3)] == [refined] * 2
-    assert asked == [("a", "c")]
-    assert chain.apply_all([], 0.3) == []
+    found, fit = chain.apply_all([seed("a"), seed("c"), seed("d")], 0.3, 2)
+    assert ([one[2] for one in found], fit) == ([refined] * 3, 2)
+    assert asked == [("a", "c"), ("d",)]
 
 
 def test_a_mistake_of_ours_is_not_hidden() -> None:
@@ -59,4 +60,4 @@ def test_a_mistake_of_ours_is_not_hidden() -> None:
         raise TypeError("a mistake")
 
     with pytest.raises(TypeError, match="a mistake"):
-        Refinement(("crf",), 0.7, refine).apply_all([seed("a")], 0.3)
+        Refinement(("crf",), 0.7, refine).apply_all([seed("a"), seed("b")], 0.3, 2)

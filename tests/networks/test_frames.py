@@ -47,6 +47,17 @@ def test_a_frame_that_does_not_clip_is_noticed(monkeypatch: pytest.MonkeyPatch) 
         assert difference(folded.see_each([x])[0].last, folded(x).last) > 1e-3
 
 
+def test_what_overflows_beyond_a_photo_stays_there() -> None:
+    """As in float16, where zero times infinity is not a number."""
+    folded = backbone("resnet18")
+    folded.fold()
+    x = torch.full((1, 4, 2, 2), float("inf"))
+    with folded.frame.within(torch.tensor([[True, False], [False, False]])[None, None]):
+        clipped = folded.frame.clip(x)
+    assert bool(torch.isfinite(clipped[..., 1, :]).all())
+    assert bool(torch.isinf(clipped[..., 0, 0]).all())
+
+
 def test_few_shapes_reach_the_network() -> None:
     """Of hundreds of sizes and numbers of photos."""
     folded = backbone("resnet18")

@@ -27,7 +27,7 @@ class Frame:
     """What of the features under way belongs to photos; at other times than `within`, all."""
 
     def __init__(self) -> None:
-        self.inside: Tensor | None = None  # (B, 1, H, W), 1 where the photos are
+        self.inside: Tensor | None = None  # (B, 1, H, W) bool, where the photos are
 
     @contextmanager
     def within(self, inside: Tensor) -> Iterator[None]:
@@ -43,7 +43,7 @@ class Frame:
             return x
         # A position belongs to a photo if its first pixel does: sides shrink by halves that are rounded up.
         stride = self.inside.shape[-2] // x.shape[-2]
-        return x * self.inside[..., ::stride, ::stride].to(x.dtype)
+        return torch.where(self.inside[..., ::stride, ::stride], x, 0.0)  # a product would keep infinity as NaN
 
 
 class Clip(nn.Module):
@@ -56,19 +56,19 @@ class Clip(nn.Module):
 
 
 def framed(inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Inputs of one frame or smaller, (B_i, 3, h_i, w_i) → all of them in frames, (B, 3, H, W), and where they are.
+    """Inputs, (B_i, 3, h_i, w_i) → (B, 3, H, W), all in frames of the largest ones' sides, and where they are in them.
 
-    B is rounded up to a power of two: so many are planned, too.
+    B is rounded up to a power of two, as other numbers would need plans, too.
     """
     high, wide = frame_of((max(one.shape[2] for one in inputs), max(one.shape[3] for one in inputs)))
     count = 1 << (sum(map(len, inputs)) - 1).bit_length()
     x = inputs[0].new_zeros(count, 3, high, wide).contiguous(memory_format=torch.channels_last)
-    inside = inputs[0].new_zeros(count, 1, high, wide)
+    inside = inputs[0].new_zeros(count, 1, high, wide, dtype=torch.bool)
     start = 0
     for one in inputs:
         h, w = one.shape[2:]
         x[start : start + len(one), :, :h, :w] = one
-        inside[start : start + len(one), :, :h, :w] = 1
+        inside[start : start + len(one), :, :h, :w] = True
         start += len(one)
     return x, inside
 
