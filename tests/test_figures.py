@@ -182,6 +182,14 @@ def test_stages_of_a_stated_gpu() -> None:
     assert on_page(page, from_json(results("stages"))) == page if measured else f"{START}\n{END}" in page
 
 
+def test_large_photos() -> None:
+    found = results("large_photos")
+    [row] = table("docs/photos.md", "the everyday call with `--overlay`")
+    same(row[0].replace(",", ""), found["photos"], found["side"], found["side"])
+    same(row[1], found["workers"])
+    same(row[2].replace(",", ""), found["peak"])
+
+
 def test_the_crf_on_a_gpu() -> None:
     found = results("crf_engines_h100")
     [engines] = [one["engines"] for one in found["rows"]]
