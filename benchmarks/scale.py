@@ -94,6 +94,7 @@ class Plan:
     """The `Planned` of the simulation."""
 
     device, threshold, refinement, scales, batch_size, guesser = torch.device("cpu"), 0.5, None, (1.0,), 4, "classifier"
+    framed = False
 
     def __init__(self, job: Job) -> None:
         self.job = job

@@ -25,15 +25,17 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     assert "pseudomask" in done.stdout
 
 
+def processor_time(*words: str) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
 def test_help_takes_less_than_three_tenths_of_a_second() -> None:
-    """Processor time, the best of five, so that a busy machine does not decide the test."""
-    spent = []
-    for _ in range(5):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-m", "pseudomask", "--help"], check=True, stdout=subprocess.DEVNULL)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(spent) < 0.3
+    """The best of five, so that a busy machine does not decide the test; on a slow one, a fifth of torch's start."""
+    spent = min(processor_time("-m", "pseudomask", "--help") for _ in range(5))
+    assert spent < 0.3 or spent < processor_time("-c", "import torch") / 5
 
 
 def test_the_quick_exit_after_torch_skips_no_duty() -> None:

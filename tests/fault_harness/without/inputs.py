@@ -231,14 +231,17 @@ def forgetting_photos(patch: Patch) -> None:
     from pseudomask.extracting import filling
 
     kept: list[Any] = []
-    real = filling.batches
+    real = filling.batching
 
-    def batches(*words: Any, **more: Any) -> Any:
-        for batch in real(*words, **more):
-            kept.append(batch)
-            yield batch
+    def batching(*words: Any, **more: Any) -> Any:
+        def batches(*photos: Any) -> Any:
+            for batch in real(*words, **more)(*photos):
+                kept.append(batch)
+                yield batch
 
-    patch(filling, "batches", batches)
+        return batches
+
+    patch(filling, "batching", batching)
 
 
 def rows_let_go(patch: Patch) -> None:
