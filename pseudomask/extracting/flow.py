@@ -12,7 +12,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from pseudomask.errors import ImageError
 from pseudomask.extracting.outputs import as_stored, write_outputs
@@ -144,21 +146,12 @@ class Flow:
             self.notes.append(f"out of memory with {most} photos refined together; continuing with {fit}")
         return refined
 
-    def _write(
-        self,
-        outputs: Outputs,
-        relative: str,
-        made: Made,
-        *args: Any,
-        photo: Photo,
-        refined: Callable[[ScoreMap], Applied] | None,
-        **more: Any,
-    ) -> None:
+    def _write(self, *args: Any, photo: Photo, **more: Any) -> None:
         """Write files and at once their manifest line, so that a kill loses only what is under way."""
         self.folder_run.own.check()
         with self.large if math.prod(photo.size) > WHOLE else nullcontext():
             try:
-                entry = self._written(outputs, relative, made, *args, photo=photo, refined=refined, **more)
+                entry = self._written(*args, photo=photo, **more)
             except ImageError as error:
                 self._fail(photo.index, error.reason)
                 return
@@ -178,11 +171,15 @@ class Flow:
         refined: Callable[[ScoreMap], Applied] | None,
         **more: Any,
     ) -> dict[str, Any]:
+        """The manifest line. `refined`: of a photo that is not refined here."""
         whole = self.photos.whole(photo)
         if refined is None and self.plan.refinement is not None and whole is not None:
-            seed, apply = partial(Seed, outputs.key, whole, found=made.found), self.plan.refinement.apply
-            refined = lambda scores: apply(seed(scores=scores), self.plan.threshold)  # noqa: E731
+            refined = partial(self._refined_alone, outputs.key, whole, made.found)
         return write_outputs(outputs, relative, made.scores, *args, photo=whole, refine=refined, **more)
+
+    def _refined_alone(self, key: str, whole: np.ndarray, found: Tensor | None, scores: ScoreMap) -> Applied:
+        assert self.plan.refinement is not None
+        return self.plan.refinement.apply(Seed(key, whole, scores, found), self.plan.threshold)
 
     def _collect(self, most: int) -> None:
         """Raise errors of the writing threads; wait while more than `most` images are unfinished."""

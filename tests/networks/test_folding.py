@@ -14,6 +14,13 @@ from pseudomask.networks.backbones.resnet_folding import FoldedConv
 from pseudomask.networks.edges import EdgeNetwork, boundaries
 from pseudomask.networks.network import CamNetwork
 
+NETWORKS = [
+    ("resnet18", "pytorch", 16),
+    ("resnet50", "caffe", 16),
+    ("resnet50", "pytorch", 8),
+    ("resnext50_32x4d", "pytorch", 16),
+]
+
 
 def backbone(name: str, style: str = "pytorch", stride: int = 16) -> Backbone:
     """With statistics that a missing or doubled batch norm would show."""
@@ -35,15 +42,7 @@ def difference(found: torch.Tensor, wanted: torch.Tensor) -> float:
 
 
 @pytest.mark.parametrize("fused", [True, False])
-@pytest.mark.parametrize(
-    ("name", "style", "stride"),
-    [
-        ("resnet18", "pytorch", 16),
-        ("resnet50", "caffe", 16),
-        ("resnet50", "pytorch", 8),
-        ("resnext50_32x4d", "pytorch", 16),
-    ],
-)
+@pytest.mark.parametrize(("name", "style", "stride"), NETWORKS)
 def test_all_stages_are_as_before(
     name: str, style: str, stride: int, fused: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

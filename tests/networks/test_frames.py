@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from test_folding import backbone, difference
+from test_folding import NETWORKS, backbone, difference
 
 from pseudomask.networks.backbones.frames import STEP, frame_of
 
 
-@pytest.mark.parametrize(
-    ("name", "style", "stride"),
-    [
-        ("resnet18", "pytorch", 16),
-        ("resnet50", "caffe", 16),
-        ("resnet50", "pytorch", 8),
-        ("resnext50_32x4d", "pytorch", 16),
-    ],
-)
+@pytest.mark.parametrize(("name", "style", "stride"), NETWORKS)
 @pytest.mark.parametrize("pyramid", [True, False])
 def test_each_photo_has_the_features_that_it_has_alone(name: str, style: str, stride: int, pyramid: bool) -> None:
     folded = backbone(name, style, stride)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import json
 import os
 import shutil
@@ -27,6 +28,26 @@ bool _ZN3c104cuda17hasPrimaryContextEa(signed char index) { return false; }
 signed char _ZN3c104cuda12device_countEv(void) { return devices; }
 """
 _DRIVER = "int cuDevicePrimaryCtxGetState(int d, unsigned *flags, int *active) { *flags = 0; *active = 0; return 0; }\n"
+
+
+ABSENT = 3
+"""The exit code of a script that finds no real GPU."""
+
+_SPEC = importlib.util.find_spec("pseudomask")
+assert _SPEC is not None
+assert _SPEC.origin is not None
+_PACKAGE = _SPEC.origin.removesuffix("__init__.py")  # a clone of the repository may be called pseudomask, too
+
+
+def where() -> str:
+    """The line of pseudomask that is at work, `file:line`."""
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if name.startswith(_PACKAGE):
+            return f"{name.removeprefix(_PACKAGE)}:{frame.f_lineno}"
+        frame = frame.f_back
+    return "?"
 
 
 def missing() -> str:

@@ -8,7 +8,6 @@ the place of launches. What copies, pinning and overflow cost only the simulatio
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import threading
 import warnings
@@ -20,11 +19,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-
-_SPEC = importlib.util.find_spec("pseudomask")
-assert _SPEC is not None
-assert _SPEC.origin is not None
-_PACKAGE = _SPEC.origin.removesuffix("__init__.py")
+from gpu_stubs import ABSENT, where
 
 _WAITS = "synchronizing CUDA operation"
 
@@ -48,16 +43,6 @@ def _allocations() -> int:
     return int(torch.cuda.memory_stats().get("allocation.all.allocated", 0))
 
 
-def _where() -> str:
-    frame: Any = sys._getframe(1)
-    while frame is not None:
-        name = frame.f_code.co_filename
-        if name.startswith(_PACKAGE):
-            return f"{name.removeprefix(_PACKAGE)}:{frame.f_lineno}"
-        frame = frame.f_back
-    return "?"
-
-
 @contextmanager
 def simulated_gpu(*, bf16: bool = True, float64: bool = True) -> Iterator[Log]:
     """Within the block what waits for the device is counted; the device is what it is."""
@@ -68,7 +53,7 @@ def simulated_gpu(*, bf16: bool = True, float64: bool = True) -> Iterator[Log]:
         if _WAITS not in str(message):
             return show(message, *args, **kwargs)
         main = threading.current_thread() is threading.main_thread()
-        (log.syncs if main else log.waits)[_where()] += 1
+        (log.syncs if main else log.waits)[where()] += 1
         return None
 
     with warnings.catch_warnings(), patch.object(warnings, "showwarning", told):
@@ -121,7 +106,7 @@ def out_of_memory(place: Any, name: str) -> dict[str, Any]:
 
 if __name__ == "__main__":
     if not torch.cuda.is_available():
-        sys.exit(3)  # the test then skips
+        sys.exit(ABSENT)
     sys.modules["simulated"] = sys.modules[__name__]
     import gpu_cases
 

@@ -11,7 +11,6 @@ Import this before pseudomask, in a process started with `gpu_stubs.environment`
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 import threading
@@ -24,6 +23,7 @@ from unittest.mock import patch
 
 import gpu_stubs
 import torch
+from gpu_stubs import where
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -33,10 +33,6 @@ assert "pseudomask" not in sys.modules, "it decorates functions with inference_m
 # Tensors of inference mode have no version counter, without which views of a subclass cannot be made.
 torch.inference_mode = lambda mode=True: torch.no_grad()  # type: ignore[misc, assignment]
 
-_SPEC = importlib.util.find_spec("pseudomask")
-assert _SPEC is not None
-assert _SPEC.origin is not None
-_PACKAGE = _SPEC.origin.removesuffix("__init__.py")  # a clone of the repository may be called pseudomask, too
 CUDA, CPU = torch.device("cuda:0"), torch.device("cpu")
 _COPIES = {"aten::_to_copy", "aten::copy_"}
 _MIXES = _COPIES | {"aten::set_", "aten::_pin_memory"}
@@ -67,16 +63,6 @@ LOG = Log()
 def reset() -> None:
     LOG.__init__()  # type: ignore[misc]
     _UNDER_WAY.clear()
-
-
-def _where() -> str:
-    frame: Any = sys._getframe(1)
-    while frame is not None:
-        name = frame.f_code.co_filename
-        if name.startswith(_PACKAGE):
-            return f"{name.removeprefix(_PACKAGE)}:{frame.f_lineno}"
-        frame = frame.f_back
-    return "?"
 
 
 class OnDevice(Tensor):
@@ -157,7 +143,7 @@ def _wait(copies: list[_Copy]) -> None:
 
 def _synchronise(copies: list[_Copy] | None = None) -> None:
     main = threading.current_thread() is threading.main_thread()
-    (LOG.syncs if main else LOG.waits)[_where()] += 1
+    (LOG.syncs if main else LOG.waits)[where()] += 1
     _wait(list(_UNDER_WAY) if copies is None else copies)
 
 
@@ -215,7 +201,7 @@ def _run(func: Any, args: Any, kwargs: Any) -> Any:
     ours = [one for one in leaves if isinstance(one, OnDevice)]
     wanted = kwargs.get("device")
     if wanted is not None and torch.device(wanted).type == "cuda" and (torch.device(wanted).index or 0) > 0:
-        raise Misuse(f"CUDA error: invalid device ordinal ({wanted} at {_where()})")
+        raise Misuse(f"CUDA error: invalid device ordinal ({wanted} at {where()})")
     to_device = bool(ours) if wanted is None else torch.device(wanted).type == "cuda"
     if wanted is not None:
         kwargs = {**kwargs, "device": CPU}
@@ -250,18 +236,18 @@ def _copied(func: Any, name: str, args: Any, plain: Any, to_device: bool, late: 
     out = func(*plain[0], **plain[1])
     if comes and not goes:
         if late:
-            LOG.copies[_where()] += 0
+            LOG.copies[where()] += 0
             result = out if target is None else target
-            _UNDER_WAY.append(_Copy(_where(), source.held, result.clone(), result))
+            _UNDER_WAY.append(_Copy(where(), source.held, result.clone(), result))
             result.view(torch.uint8).fill_(0xFF) if result.dim() else result.fill_(-1)
         else:
             _synchronise()
     elif goes and not comes and source.dim() > 0:
-        LOG.copies[_where()] += 1
+        LOG.copies[where()] += 1
         if late and _pinned(source):
-            _UNDER_WAY.append(_Copy(_where(), source, source.clone()))
+            _UNDER_WAY.append(_Copy(where(), source, source.clone()))
         elif late:
-            LOG.pageable[_where()] += 1
+            LOG.pageable[where()] += 1
         else:
             _synchronise()
     if target is not None:
@@ -283,12 +269,12 @@ def _batch_norm_back(x: Any, grad: Any, weight: Any, mean: Any, var: Any, m: Any
 
 
 def _conv_relu(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: Any) -> Any:
-    LOG.fused[_where()] += 1
+    LOG.fused[where()] += 1
     return torch.conv2d(x, weight, bias, stride, padding, dilation, groups).relu_()
 
 
 def _conv_add_relu(x: Any, weight: Any, z: Any, alpha: Any, bias: Any, *how: Any) -> Any:
-    LOG.fused[_where()] += 1
+    LOG.fused[where()] += 1
     return torch.conv2d(x, weight, bias, *how).add_(z, alpha=alpha).relu_()
 
 
@@ -312,9 +298,9 @@ def _check(func: Any, name: str, leaves: list[Any], args: Any) -> None:
         for one in leaves:
             if isinstance(one, Tensor) and not isinstance(one, OnDevice) and one.dim() > 0:
                 if name.startswith("aten::index") and one is not args[0] and not one.dtype.is_floating_point:
-                    LOG.copies[_where()] += 1  # an index on the host is allowed, and copied
+                    LOG.copies[where()] += 1  # an index on the host is allowed, and copied
                     continue
-                raise Misuse(f"Expected all tensors to be on the same device: {name} at {_where()}")
+                raise Misuse(f"Expected all tensors to be on the same device: {name} at {where()}")
     overload = func._overloadname
     full = name if overload in ("default", "") else f"{name}.{overload}"
     sparse = any(one.held.layout is not torch.strided for one in leaves if isinstance(one, OnDevice))
@@ -324,7 +310,7 @@ def _check(func: Any, name: str, leaves: list[Any], args: Any) -> None:
     except RuntimeError:
         return
     if not there:
-        LOG.no_kernel.add(f"{full} ({key}) at {_where()}")
+        LOG.no_kernel.add(f"{full} ({key}) at {where()}")
 
 
 def _look_for_overflow(given: list[Any], made: Any) -> None:
@@ -334,7 +320,7 @@ def _look_for_overflow(given: list[Any], made: Any) -> None:
         return
     held = (one.held if isinstance(one, OnDevice) else one for one in given if isinstance(one, Tensor))
     if all(bool(one.isfinite().all()) for one in held if one.is_floating_point()):
-        LOG.overflows[_where()] += 1
+        LOG.overflows[where()] += 1
 
 
 _NO_FLOAT64 = threading.Event()
@@ -342,7 +328,7 @@ _NO_FLOAT64 = threading.Event()
 
 def _refuse_float64(made: Any) -> None:
     if _NO_FLOAT64.is_set() and any(getattr(one, "dtype", None) is torch.float64 for one in tree_leaves(made)):
-        raise Misuse(f"this device has no float64, at {_where()}")
+        raise Misuse(f"this device has no float64, at {where()}")
 
 
 class _Dispatch(TorchDispatchMode):

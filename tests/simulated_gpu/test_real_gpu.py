@@ -8,19 +8,17 @@ from typing import Any
 
 import gpu_stubs
 import pytest
-from test_simulated_gpu import sound
+from test_simulated_gpu import OTHERS, TRAININGS, sound
 
 pytestmark = [pytest.mark.cuda]
 
 Cases = Mapping[str, dict[str, Any]]
-ABSENT = 3
-"""The script's exit code where there is no GPU."""
 
 
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory: pytest.TempPathFactory) -> Cases:
     seen = os.environ | {"CUDA_VISIBLE_DEVICES": os.environ["TESTS_GPU"]}
-    found = gpu_stubs.told("real_gpu.py", tmp_path_factory.mktemp("gpu"), seen, ABSENT)
+    found = gpu_stubs.told("real_gpu.py", tmp_path_factory.mktemp("gpu"), seen, gpu_stubs.ABSENT)
     if not found:
         pytest.skip("there is no NVIDIA GPU")
     return found
@@ -39,25 +37,7 @@ def test_extract(cases: Cases, method: str, amp: str) -> None:
     assert case["apart"] < (0.01 if amp == "off" else 0.03)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "extract recam, no tags",
-        "extract recam, mixed sizes",
-        "extract cpmc, calibrated",
-        "extract cam and walk,crf",
-        "extract recam and pamr fp16",
-        "extract cpmc and walk,crf bf16",
-        "refine crf",
-        "refine pamr",
-        "refine walk,crf",
-        "refine walk bf16",
-        "refine walk,crf, threads",
-        "prototypes and lpcam",
-        "predict",
-        "predict, tags",
-    ],
-)
+@pytest.mark.parametrize("name", [*OTHERS, "predict", "predict, tags"])
 def test_other_verbs(cases: Cases, name: str) -> None:
     case = sound(cases[name])
     assert case["classes"]
@@ -73,9 +53,7 @@ def test_trainings(cases: Cases, kind: str) -> None:
     assert case["heads"] < {"off": 0.01, "bf16": 0.1, "fp16": 0.8}[kind]
 
 
-@pytest.mark.parametrize(
-    "name", ["train-affinity", "train-affinity fp16", "train-seg off", "train-seg bf16", "train-seg fp16"]
-)
+@pytest.mark.parametrize("name", TRAININGS)
 def test_other_trainings(cases: Cases, name: str) -> None:
     assert sound(cases[name])["finite"]
 

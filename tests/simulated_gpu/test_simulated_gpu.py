@@ -16,6 +16,23 @@ pytestmark = [pytest.mark.skipif(bool(gpu_stubs.missing()), reason=f"no simulate
 Cases = Mapping[str, dict[str, Any]]
 
 
+OTHERS = [
+    "extract recam, no tags",
+    "extract recam, mixed sizes",
+    "extract cpmc, calibrated",
+    "extract cam and walk,crf",
+    "extract recam and pamr fp16",
+    "extract cpmc and walk,crf bf16",
+    "refine crf",
+    "refine pamr",
+    "refine walk,crf",
+    "refine walk bf16",
+    "refine walk,crf, threads",
+    "prototypes and lpcam",
+]
+TRAININGS = ["train-affinity", "train-affinity fp16", "train-seg off", "train-seg bf16", "train-seg fp16"]
+
+
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory: pytest.TempPathFactory) -> Cases:
     """What each case of `gpu_cases.py` told."""
@@ -61,23 +78,7 @@ def test_fused_convolutions_that_are_wrong_or_missing_are_not_used(cases: Cases,
     assert (case["fused"] > 10) is used
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "extract recam, no tags",
-        "extract recam, mixed sizes",
-        "extract cpmc, calibrated",
-        "extract cam and walk,crf",
-        "extract recam and pamr fp16",
-        "extract cpmc and walk,crf bf16",
-        "refine crf",
-        "refine pamr",
-        "refine walk,crf",
-        "refine walk bf16",
-        "refine walk,crf, threads",
-        "prototypes and lpcam",
-    ],
-)
+@pytest.mark.parametrize("name", OTHERS)
 def test_other_extractions_and_refiners(cases: Cases, name: str) -> None:
     case = sound(cases[name])
     assert case["classes"]
@@ -155,9 +156,7 @@ def test_devices_without_float64(cases: Cases, kind: str) -> None:
     sound(cases[f"{kind} without float64"])
 
 
-@pytest.mark.parametrize(
-    "name", ["train-affinity", "train-affinity fp16", "train-seg off", "train-seg bf16", "train-seg fp16"]
-)
+@pytest.mark.parametrize("name", TRAININGS)
 def test_other_trainings(cases: Cases, name: str) -> None:
     assert sound(cases[name])["finite"]
 
