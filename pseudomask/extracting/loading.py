@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
 from ctypes import c_bool
@@ -116,18 +117,19 @@ def _start(
     ready.value = False
     shared = not workers or _views_fit(photos, workers)
     before = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
-    loader = DataLoader(
-        photos,
-        sampler=order,
-        batch_size=None,
-        collate_fn=_as_it_is if shared else _as_arrays,
-        num_workers=1 if alone else workers,
-        prefetch_factor=None if not workers else 1 if alone else _AHEAD,
-        worker_init_fn=partial(_begin, ready),
-        pin_memory=False,
-        multiprocessing_context="spawn" if workers and (anew or alone) else None,
-    )
-    with starting():
+    with starting(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "This DataLoader will create")  # more processes than cores, as was asked for
+        loader = DataLoader(
+            photos,
+            sampler=order,
+            batch_size=None,
+            collate_fn=_as_it_is if shared else _as_arrays,
+            num_workers=1 if alone else workers,
+            prefetch_factor=None if not workers else 1 if alone else _AHEAD,
+            worker_init_fn=partial(_begin, ready),
+            pin_memory=False,
+            multiprocessing_context="spawn" if workers and (anew or alone) else None,
+        )
         decoded = iter(loader)
     if workers and before is not None and threading.current_thread() is threading.main_thread():
         # torch's handler would raise in the middle of whatever this thread does; the iterator finds a death by itself

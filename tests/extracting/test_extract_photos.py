@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from ctypes import c_bool
 from dataclasses import replace
@@ -323,3 +324,11 @@ def test_r21_memory_that_runs_out_halves_the_batch(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(Engine, "_make", full)
     with pytest.raises(PseudomaskError, match="single photo; lower --max-side"):
         engine().make(photos, tags)
+
+
+def test_more_processes_than_cores_are_no_reason_for_a_warning(files: list[Path]) -> None:
+    """torch gives one, at some length and twice; here it would be an error."""
+    options = {"scales": (1.0,), "max_side": 64, "max_pixels": 10**6, "allow_truncated": False, "keep_whole": False}
+    workers = (os.cpu_count() or 1) + 1
+    photos = Photos(files, [0] * 5, **options)  # type: ignore[arg-type]
+    assert len(list(load(photos, workers=workers, device=torch.device("cpu")))) == 5
