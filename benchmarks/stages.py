@@ -46,7 +46,6 @@ from pseudomask.extracting.plan import Plan, make_plan
 from pseudomask.extracting.transfers import Fetched, send_together
 from pseudomask.maps.multiscale import multiscale_maps, see, ways
 from pseudomask.maps.passes import PRESETS
-from pseudomask.networks.features import Features
 from pseudomask.running.helpers import compute_alone, starting
 from pseudomask.running.layout import MANIFEST
 from pseudomask.running.machine import cores
@@ -164,56 +163,40 @@ def on_device(
             return engine.views(group)
         return [send_together(views, device) for views in zip(*(photo.views for photo in group), strict=True)]
 
-    def look(views: Sequence[Sequence[Tensor]]) -> list[dict[int, Features]]:
-        """Of all sizes of a batch."""
-        if not engine.framed:
-            return [look_at(one) for one in views]
-        photos = [Alike((0, 0), one, ()) for one in views]
-        engine.see_all(photos, range(len(views[0])))
-        return [one.seen for one in photos]
+    def look(batch: Sequence[Alike]) -> None:
+        """All sizes of a batch, which have seen nothing yet."""
+        if engine.framed:
+            engine.see_all(batch, range(len(batch[0].views)))
+            return
+        for one in batch:
+            for i, view in enumerate(one.views):
+                sides = ways(engine.mirrored, i)
+                one.seen[i] = see(engine.network, engine.method, view, sides, amp=engine.amp)
 
-    def look_at(views: Sequence[Tensor]) -> dict[int, Features]:
-        sides = [ways(engine.mirrored, i) for i in range(len(views))]
-        every = zip(views, sides, strict=True)
-        return {i: see(engine.network, engine.method, *one, amp=engine.amp) for i, one in enumerate(every)}
-
-    parts = [of_one_size(group) for group in groups]
-    sent = [
-        [engine.views([group[i] for i in part]) for part in some] for group, some in zip(groups, parts, strict=True)
+    every = [engine.by_size(group, known) for group, known in zip(groups, tags, strict=True)]
+    for batch in every:
+        look(batch)
+    # The photos of each size, with what their maps are made of.
+    parts = [
+        (one, [group[i] for i in one.places], pack([known or () for known in one.tags], device), of[one.places[0]])
+        for group, batch, of in zip(groups, every, made, strict=True)
+        for one in batch
     ]
-    seen = [look(views) for views in sent]
-    index = [[pack([known[i] for i in part], device) for part in some] for known, some in zip(tags, parts, strict=True)]
 
     def maps() -> None:
-        for batch in zip(sent, seen, made, index, parts, strict=True):
-            views_of, seen_of, one, places_of, some = batch
-            for views, features, places, part in zip(views_of, seen_of, places_of, some, strict=True):
-                like = one[part[0]]
-                Fetched(
-                    multiscale_maps(
-                        engine.network, engine.method, views, *places, size=like.size, stride=like.stride,
-                        mirrored=engine.mirrored, amp=engine.amp, seen=dict(features),
-                    )
-                ).get()  # fmt: skip
+        for one, _, places, like in parts:
+            Fetched(
+                multiscale_maps(
+                    engine.network, engine.method, one.views, *places, size=like.size, stride=like.stride,
+                    mirrored=engine.mirrored, amp=engine.amp, seen=dict(one.seen),
+                )
+            ).get()  # fmt: skip
 
-    works: dict[str, Callable[[], object]] = {
-        STACK: lambda: [
-            stack([group[i] for i in part]) for group, some in zip(groups, parts, strict=True) for part in some
-        ],
-        MAPS: maps,
-    }
+    works: dict[str, Callable[[], object]] = {STACK: lambda: [stack(some) for _, some, _, _ in parts], MAPS: maps}
     if not stated:
-        works[NETWORK] = lambda: [look(views) for views in sent]
+        works[NETWORK] = lambda: [look([replace(one, seen={}) for one in batch]) for batch in every]
     found = {name: min(rounds(work, repeats, device)) / count for name, work in works.items()}
     return found, [one for group in made for one in group]
-
-
-def of_one_size(group: Sequence[Photo]) -> list[list[int]]:
-    """Positions of the photos of each size, as `Engine` groups them."""
-    found: dict[tuple[int, int], list[int]] = {}
-    for i, photo in enumerate(group):
-        found.setdefault(photo.size, []).append(i)
-    return list(found.values())
 
 
 def grouped(plan: Plan, photos: Photos, copies: int) -> list[list[Photo]]:

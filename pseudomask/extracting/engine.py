@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
 from typing import Any
 
 import torch
@@ -58,12 +57,14 @@ class Alike:
     """Photos of one size, (H, W), on their way through the network.
 
     Attributes:
+        places: their positions in their batch.
         views: uint8 (B, h_s, w_s, 3) at each scale.
         tags: as `Engine.make` is given them; present: the classes of which there will be maps.
         seen: the features of some views, by position.
     """
 
     size: tuple[int, int]
+    places: Sequence[int]
     views: Sequence[Tensor]
     tags: Sequence[tuple[int, ...] | None]
     present: Sequence[tuple[int, ...]] = ()
@@ -114,23 +115,25 @@ class Engine:
         return self._make(*zip(*pairs, strict=True))
 
     def _make(self, photos: Sequence[Photo], tags: Sequence[tuple[int, ...] | None]) -> list[Made]:
-        # Photos of equal working shape may differ in full size, too; each size then gets a grid of its own.
-        groups: dict[tuple[int, int], list[int]] = {}
-        for i, photo in enumerate(photos):
-            groups.setdefault(photo.size, []).append(i)
-        alike = [
-            Alike(size, self.views([photos[i] for i in group]), [tags[i] for i in group])
-            for size, group in groups.items()
-        ]
+        alike = self.by_size(photos, tags)
         if self.framed:
             self.see_all([one for one in alike if None in one.tags], [self.plain_scale])
         for one in alike:
             self._decide(one)
         if self.framed:
             self.see_all([one for one in alike if any(one.present)], range(len(alike[0].views)))
-        made = [self._make_alike(one) for one in alike]
-        found = dict(zip(chain(*groups.values()), chain(*made), strict=True))
+        found = {i: made for one in alike for i, made in zip(one.places, self._make_alike(one), strict=True)}
         return [found[i] for i in range(len(photos))]
+
+    def by_size(self, photos: Sequence[Photo], tags: Sequence[tuple[int, ...] | None]) -> list[Alike]:
+        """A batch by full size, as each has a score grid of its own; photos of equal working shape may differ in it."""
+        groups: dict[tuple[int, int], list[int]] = {}
+        for i, photo in enumerate(photos):
+            groups.setdefault(photo.size, []).append(i)
+        return [
+            Alike(size, places, self.views([photos[i] for i in places]), [tags[i] for i in places])
+            for size, places in groups.items()
+        ]
 
     def _make_alike(self, photos: Alike) -> list[Made]:
         size, views, present, seen = photos.size, photos.views, photos.present, photos.seen
