@@ -1,10 +1,10 @@
 """What each step of CPMC adds: mIoU, precision and recall of many settings, from one pass over the photos.
 
     python -m benchmarks.cpmc_ablation DATA --weights FILE [--rules first,second] [--set table|search]
-        [--splits train,val] [--step K] [--limit N] [--only REGEX] [--rest REGEX] [--json FILE]
+        [--tta full|balanced|fast] [--splits train,val] [--step K] [--limit N] [--only REGEX] [--rest REGEX] [--json FILE]
 
-DATA is laid out as for benchmarks.seeds. Tags are given. Maps are those of `extract` (four scales and flip,
-stride-4 scores in 8 bits). The background threshold of each row is the best on the train photos; the val
+DATA is laid out as for benchmarks.seeds. Tags are given. Maps are those of `extract` at --tta (stride-4 scores in
+8 bits). The background threshold of each row is the best on the train photos; the val
 columns use that same one. `--set search --splits train --step 6` is how the defaults were chosen: a grid on
 every sixth train photo, no val photo looked at. Features are computed once a photo and scale, refined maps
 once for each way of refining.
@@ -168,7 +168,7 @@ def sweeps(
     out = [Sweep(n_classes=len(classes) + 1) for _ in range(n)]
     started = time.monotonic()
     paths = [item.path for item in collection.items]
-    for done, photo in enumerate(seen(paths, places, device), 1):
+    for done, photo in enumerate(seen(paths, places, device, PRESETS[options.tta].scales), 1):
         item = collection.items[photo.index]
         tags = (collection.tags or {})[item.key]
         truth = load_mask(data / "SegmentationClass" / f"{item.key}.png")
@@ -180,6 +180,7 @@ def sweeps(
             index.repeat(1, n),
             valid.repeat(1, n),
             size=photo.size,
+            mirrored=PRESETS[options.tta].mirrored,
             amp=pick_amp("auto", device),
         )[0].cpu()
         for sweep, values in zip(out, maps.chunk(n), strict=True):
@@ -190,12 +191,12 @@ def sweeps(
     return out
 
 
-def seen(paths: list[Path], places: range, device: torch.device) -> Iterator[Photo]:
-    """The photos at `extract`'s default sizes."""
+def seen(paths: list[Path], places: range, device: torch.device, scales: tuple[float, ...]) -> Iterator[Photo]:
+    """The photos as `extract` sees them."""
     photos = Photos(
         paths,
         places,
-        scales=PRESETS["full"].scales,
+        scales=scales,
         max_side=DEFAULTS.max_side,
         max_pixels=DEFAULTS.max_pixels,
         allow_truncated=False,
@@ -232,6 +233,7 @@ def main() -> None:
     parser.add_argument("--classes", default=CLASSES)
     parser.add_argument("--rules", help="weight rules of the classifier's map; by default first and the card's")
     parser.add_argument("--set", choices=SETS, default="table")
+    parser.add_argument("--tta", choices=PRESETS, default="fast")
     parser.add_argument("--splits", default="train,val", help="train, which chooses the thresholds, or train,val")
     parser.add_argument("--step", type=int, default=1, help="take every K-th photo of each split")
     parser.add_argument("--limit", type=int, help="and of those the first N")
