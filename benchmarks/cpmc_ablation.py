@@ -1,7 +1,7 @@
 """What each step of CPMC adds: mIoU, precision and recall of many settings, from one pass over the photos.
 
     python -m benchmarks.cpmc_ablation DATA --weights FILE [--rules first,second] [--set table|search]
-        [--tta full|balanced|fast] [--splits train,val] [--step K] [--limit N] [--only REGEX] [--rest REGEX] [--json FILE]
+        [--tta PRESET] [--splits train,val] [--step K] [--limit N] [--only REGEX] [--rest REGEX] [--json FILE]
 
 DATA is laid out as for benchmarks.seeds. Tags are given. Maps are those of `extract` at --tta (stride-4 scores in
 8 bits). The background threshold of each row is the best on the train photos; the val

@@ -20,7 +20,7 @@ from pseudomask.config.methods import SingleMethodOptions
 from pseudomask.config.methods.cpmc import WeightRule
 from pseudomask.config.refiners import NAMES, RefinerOptions
 
-Tta = Literal["full", "balanced", "fast"]
+Tta = Literal["full", "balanced", "three", "fast"]
 Quality = Literal["fast", "balanced", "best"]
 """Trade-offs between speed and quality; `config.quality` defines what each one stands for."""
 
@@ -61,7 +61,7 @@ class MapOptions(SingleMethodOptions, CamOptions):
     tta: Tta | None = option(
         None,
         "Test-time augmentation: full (four sizes, each also mirrored, as in the papers), balanced (every second size "
-        "mirrored, half the time) or fast (two sizes); by default that of --quality.",
+        "mirrored, half the time), three (three sizes, none mirrored) or fast (two); by default that of --quality.",
         "Method",
         role="free",
     )

@@ -27,7 +27,7 @@ class Point(NamedTuple):
 USUAL: Quality = "balanced"
 QUALITIES: dict[Quality, Point] = {
     "fast": Point("recam", ("walk", "crf"), "fast"),
-    "balanced": Point("cpmc", ("walk", "crf"), "fast", None),
+    "balanced": Point("cpmc", ("walk", "crf"), "three", None),
     "best": Point("cpmc", ("walk", "crf"), "full", None),
 }
 
@@ -43,10 +43,15 @@ def settle_quality(config: ExtractConfig, recorded: Mapping[str, Any] | None) ->
     point = before or QUALITIES[config.quality or USUAL]
     quality = config.quality if before else config.quality or USUAL
     cam = config.cam or _usual_cam(config, point, recorded)
-    filled = replace(
-        config, quality=quality, method=config.method or point.method, tta=config.tta or point.tta, cam=cam
-    )
+    tta = config.tta or _usual_tta(point, quality, recorded)
+    filled = replace(config, quality=quality, method=config.method or point.method, tta=tta, cam=cam)
     return filled, point.refine
+
+
+def _usual_tta(point: Point, quality: Quality | None, recorded: Mapping[str, Any] | None) -> Tta:
+    """The quality's; `fast` in a folder of `balanced` begun by a version in which it meant that."""
+    earlier = recorded is not None and (recorded.get("quality"), recorded.get("tta")) == ("balanced", "fast")
+    return "fast" if earlier and quality == "balanced" else point.tta
 
 
 def _usual_cam(config: ExtractConfig, point: Point, recorded: Mapping[str, Any] | None) -> str | None:

@@ -102,8 +102,11 @@ def test_other_weights_have_none(own: Settings, box: Path, tmp_path: Path) -> No
     assert bundled_for(network, replace(card, classes=tuple(reversed(card.classes)))) is None
 
 
-def test_a_folder_begun_with_plain_maps_goes_on_with_them(own: Settings, box: Path, tmp_path: Path) -> None:
-    extract(own(tmp_path / "out", cam="plain"))
+@pytest.mark.parametrize("former", [{"cam": "plain"}, {"tta": "fast"}], ids=["plain maps", "two sizes"])
+def test_a_folder_goes_on_with_the_defaults_that_it_was_begun_with(
+    own: Settings, box: Path, tmp_path: Path, former: dict[str, Any]
+) -> None:
+    extract(own(tmp_path / "out", **former))
     before = files(tmp_path / "out")
     next((tmp_path / "out").rglob("*.png")).unlink()
     assert extract(own(tmp_path / "out")).skipped == 2
