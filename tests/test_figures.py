@@ -317,24 +317,21 @@ def test_what_the_disagreements_of_maps_are() -> None:
 
 def test_the_readmes_tables() -> None:
     """Each mIoU there is that of the longer tables."""
-    seeds = {row[0]: row[2:4] for row in table("docs/results.md", "map | threshold (chosen on train)")}
-    cpmc = {(row[0], row[1]): row[3:5] for row in table("docs/results.md", "weights | map")}
-    refined = {(row[0], row[1]): row[3:5] for row in table("docs/results.md", "seeds | refiner")}
-    default = "prototype map of refined T=4 (default)"
-    known = {
-        "CAM": seeds["CAM, `train-cls"],
-        "ReCAM, w ⊙ w″": seeds["ReCAM, w ⊙ w″ (`product`)"],
-        "ReCAM, w″": seeds["ReCAM, w″ (`second`)"],
-        "CPMC on CAM's w": cpmc["w", default],
-        "CPMC on ReCAM's w″": cpmc["w″", default],
-        **{f"{seed}, refined by {name}": refined[seed, f"+ {name.replace(' and ', ' + ')}"]
-           for seed in ("ReCAM", "CPMC") for name in ("pamr", "crf", "walk", "walk and crf")},
-    }  # fmt: skip
-    rows = table("README.md", "masks | train (457)")
-    assert len(rows) > 8
-    for name, train, val, *_ in rows:
-        shown = name.split(" (")[0].replace("`", "")
-        assert [train, val] == [cell.split(" ")[0].strip("*") for cell in known[shown]], name
+    found = {one["row"]: one for one in results("quality_rows")}
+    shown = (
+        "cam:none:fast",
+        "recam:none:fast",
+        "cpmc:none:fast",
+        "recam:walk,crf:fast",
+        "cpmc:walk,crf:fast",
+        "balanced",
+    )
+    for row, name in zip(table("README.md", "masks | train"), shown, strict=True):
+        assert name.partition(":")[0] in row[0].lower()
+        one = found[name]
+        same(row[1], one["train"]["miou"])
+        same(row[2], one["val"]["miou"])
+        same(row[3], one["seconds_a_photo"] / found[shown[0]]["seconds_a_photo"])
 
 
 def test_what_a_photo_costs_by_method() -> None:
@@ -352,14 +349,6 @@ def test_what_a_photo_costs_by_method() -> None:
     for row, name in zip(table("docs/results.md", "map | time, CAM = 1"), names, strict=True):
         same(row[1], ratios[name])
         same(row[2], memory[name])
-    shown = {row[0]: row[3] for row in table("README.md", "masks | train (457)")}
-    for start, name in (("CAM (", "cam"), ("ReCAM, w″ (", "recam"), ("CPMC on ReCAM", "cpmc")):
-        (cell,) = [cell for label, cell in shown.items() if label.startswith(start)]
-        same(cell, ratios[name])
-    for label, cell in shown.items():
-        seeds, _, steps = label.partition(", refined by ")
-        if steps:
-            same(cell, ratios[seeds.lower()] + sum(refiners[step] for step in steps.strip("`").split(" and ")))
 
 
 @pytest.mark.parametrize(
