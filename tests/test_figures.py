@@ -210,6 +210,23 @@ def test_training_beside_its_bare_step() -> None:
         same(row[3], found["share"][verb])
 
 
+def test_how_long_a_network_gains() -> None:
+    found = results("segmenter_schedule")
+
+    def each(epochs: int, kind: str, what: str = "miou") -> list[float]:
+        return [one[what] for one in found if (one["epochs"], one["masks"]) == (epochs, kind)]
+
+    for row in table("docs/recipe.md", "epochs | masks from tags"):
+        tags, true = (each(int(row[0]), kind) for kind in ("tags", "true"))
+        same(row[1], mean(tags), *tags)
+        same(row[2], mean(true), *true)
+        same(row[3], mean(tags) / mean(true))
+    for row in table("docs/recipe.md", "class, 48 epochs"):
+        what = "miou" if row[0] == "mean" else row[0]
+        for cell, kind in zip(row[2:], ("tags", "true"), strict=True):
+            same(cell, mean(each(48, kind, what)))
+
+
 def test_the_recipe_that_closes_the_loop() -> None:
     found = results("recipe")
     for row, which in zip(table("docs/recipe.md", "trained on | val mIoU"), ("tags", "true"), strict=True):
