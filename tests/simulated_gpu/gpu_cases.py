@@ -372,10 +372,10 @@ def instead(function: Any, old: str, new: str) -> Iterator[None]:
         function.__code__ = before
 
 
-def other_labels(place: Place, name: str) -> Told:
-    """Heads that learn, on the device alone, from the labels of another photo."""
+def mirrored_labels(place: Place, name: str) -> Told:
+    """Heads that learn, on the device alone, from labels that lie the wrong way round."""
     old = "wanted = to_places(labels,"
-    new = "wanted = to_places(labels if labels.device.type == 'cpu' else labels.flip(0),"
+    new = "wanted = to_places(labels if labels.device.type == 'cpu' else labels.flip(2),"
     with instead(calibrating.calibration_step, old, new):
         return train(place, name)
 
@@ -437,7 +437,7 @@ UNFUSED: dict[str, Callable[[Place, str], Told]] = {
 PLANTED: dict[str, Callable[[Place, str], Told]] = {
     "a wait for each batch": waiting,
     "memory that is not pinned": unpinned,
-    "heads that learn from other labels": other_labels,
+    "heads that learn from mirrored labels": mirrored_labels,
     "float16 that overflows": overflowing,
     "a tensor stays on the CPU": planted(engine.pack, "send(index, device)", "index"),
     "NumPy of a tensor on the device": planted(
