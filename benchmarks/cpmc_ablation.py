@@ -3,8 +3,8 @@
     python -m benchmarks.cpmc_ablation DATA --weights FILE [--rules first,second] [--set table|search]
         [--tta PRESET] [--splits train,val] [--step K] [--limit N] [--only REGEX] [--rest REGEX] [--json FILE]
 
-DATA is laid out as for benchmarks.seeds. Tags are given. Maps are those of `extract` at --tta (stride-4 scores in
-8 bits). The background threshold of each row is the best on the train photos; the val
+DATA is laid out as for benchmarks.seeds. Tags are given. Maps are those of `extract` at --tta, by default as there
+(stride-4 scores in 8 bits). The background threshold of each row is the best on the train photos; the val
 columns use that same one. `--set search --splits train --step 6` is how the defaults were chosen: a grid on
 every sixth train photo, no val photo looked at. Features are computed once a photo and scale, refined maps
 once for each way of refining.
@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.seeds import CLASSES, DEFAULTS, tagged_photos
+from pseudomask.config.quality import QUALITIES, USUAL
 from pseudomask.devices import pick_amp, pick_device, pick_workers
 from pseudomask.errors import PseudomaskError
 from pseudomask.extracting.engine import pack
@@ -233,7 +234,7 @@ def main() -> None:
     parser.add_argument("--classes", default=CLASSES)
     parser.add_argument("--rules", help="weight rules of the classifier's map; by default first and the card's")
     parser.add_argument("--set", choices=SETS, default="table")
-    parser.add_argument("--tta", choices=PRESETS, default="fast")
+    parser.add_argument("--tta", choices=PRESETS, default=QUALITIES[USUAL].tta)
     parser.add_argument("--splits", default="train,val", help="train, which chooses the thresholds, or train,val")
     parser.add_argument("--step", type=int, default=1, help="take every K-th photo of each split")
     parser.add_argument("--limit", type=int, help="and of those the first N")

@@ -61,12 +61,18 @@ def _usual_cam(config: ExtractConfig, point: Point, recorded: Mapping[str, Any] 
     return "plain" if own or begun else point.cam
 
 
-def in_words(quality: Quality | None, given: ExtractConfig) -> str:
-    """A quality, what it stands for and which parts `given` overrides; empty if it overrides them all."""
+def in_words(settled: ExtractConfig, given: ExtractConfig) -> str:
+    """The quality, what it stands for in this folder and which parts `given` overrides; empty if it overrides all."""
     own = [f"--{name}" for name in ("method", "refine", "tta", "cam") if getattr(given, name) not in (None, ())]
     if {"--method", "--refine", "--tta"} <= set(own):
         return ""
-    told = "as this folder was begun" if quality is None else f"{quality} ({QUALITIES[quality]})"
+    if settled.quality is None:
+        told = "as this folder was begun"
+    else:
+        point = QUALITIES[settled.quality]
+        if given.tta is None and settled.tta is not None:  # not the quality's in a folder of an earlier version
+            point = point._replace(tta=settled.tta)
+        told = f"{settled.quality} ({point})"
     return f"{told}, but for {' '.join(own)}" if own else told
 
 

@@ -70,7 +70,7 @@ class Plan(Setup):
             refined_by=self.refinement.names if self.refinement else (),
             masks_threshold=self.refinement.threshold if self.refinement else self.threshold,
             own_weights=self.config.weights,
-            quality=in_words(self.config.quality, self.given),
+            quality=in_words(self.config, self.given),
         )
 
     def understood(self) -> list[tuple[str, str]]:
@@ -79,7 +79,7 @@ class Plan(Setup):
         return [
             *self.collection.describe(),
             ("tags", self.tags_from),
-            *([("quality", quality)] if (quality := in_words(self.config.quality, self.given)) else []),
+            *([("quality", quality)] if (quality := in_words(self.config, self.given)) else []),
             ("weights", f"{self.weights} ({self.card.method}, {self.card.backbone})"),
             ("method", f"{self.config.method}{f' ({rule})' if rule else ''}, {self.config.cam} maps, {self.passes}"),
             ("threshold", f"{self.threshold:g}, {self.threshold_from}"),

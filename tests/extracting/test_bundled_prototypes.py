@@ -109,6 +109,8 @@ def test_a_folder_goes_on_with_the_defaults_that_it_was_begun_with(
     extract(own(tmp_path / "out", **former))
     before = files(tmp_path / "out")
     next((tmp_path / "out").rglob("*.png")).unlink()
+    told = dict(extract(own(tmp_path / "out", dry_run=True)).understood)["quality"]
+    assert told.startswith(f"balanced (cpmc, --tta {former.get('tta', 'three')})")
     assert extract(own(tmp_path / "out")).skipped == 2
     assert files(tmp_path / "out") == before
 
