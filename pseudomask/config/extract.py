@@ -20,7 +20,7 @@ from pseudomask.config.methods import SingleMethodOptions
 from pseudomask.config.methods.cpmc import WeightRule
 from pseudomask.config.refiners import NAMES, RefinerOptions
 
-Tta = Literal["full", "balanced", "three", "fast"]
+Tta = Literal["full", "balanced", "six", "three", "fast"]
 Quality = Literal["fast", "balanced", "best"]
 """Trade-offs between speed and quality; `config.quality` defines what each one stands for."""
 
@@ -61,7 +61,8 @@ class MapOptions(SingleMethodOptions, CamOptions):
     tta: Tta | None = option(
         None,
         "Test-time augmentation: full (four sizes, each also mirrored, as in the papers), balanced (every second size "
-        "mirrored, half the time), three (three sizes, none mirrored) or fast (two); by default that of --quality.",
+        "mirrored, half the time), six (three sizes, each also mirrored), three (none mirrored) or fast (two sizes); "
+        "by default that of --quality.",
         "Method",
         role="free",
     )
@@ -92,7 +93,7 @@ class ExtractConfig(
     quality: Quality | None = option(
         None,
         "What --method, --tta and --refine are unless you give them: fast (recam), balanced (the default: cpmc, from "
-        "lpcam maps where the weights have prototypes), or best (balanced at --tta full); refined by walk,crf "
+        "lpcam maps where the weights have prototypes), or best (balanced at --tta six); refined by walk,crf "
         "where there is a boundary head, else by crf.",
         "Method",
         role="free",

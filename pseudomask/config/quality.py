@@ -28,8 +28,10 @@ USUAL: Quality = "balanced"
 QUALITIES: dict[Quality, Point] = {
     "fast": Point("recam", ("walk", "crf"), "fast"),
     "balanced": Point("cpmc", ("walk", "crf"), "three", None),
-    "best": Point("cpmc", ("walk", "crf"), "full", None),
+    "best": Point("cpmc", ("walk", "crf"), "six", None),
 }
+_FORMER: dict[Quality, Tta] = {"balanced": "fast", "best": "full"}
+"""What --tta these stood for when no quality saw three sizes."""
 
 
 def settle_quality(config: ExtractConfig, recorded: Mapping[str, Any] | None) -> tuple[ExtractConfig, tuple[str, ...]]:
@@ -49,9 +51,10 @@ def settle_quality(config: ExtractConfig, recorded: Mapping[str, Any] | None) ->
 
 
 def _usual_tta(point: Point, quality: Quality | None, recorded: Mapping[str, Any] | None) -> Tta:
-    """The quality's; `fast` in a folder of `balanced` begun by a version in which it meant that."""
-    earlier = recorded is not None and (recorded.get("quality"), recorded.get("tta")) == ("balanced", "fast")
-    return "fast" if earlier and quality == "balanced" else point.tta
+    """The quality's; what it was before in a folder begun with that."""
+    former = None if quality is None else _FORMER.get(quality)
+    begun = recorded is not None and (recorded.get("quality"), recorded.get("tta")) == (quality, former)
+    return former if former is not None and begun else point.tta
 
 
 def _usual_cam(config: ExtractConfig, point: Point, recorded: Mapping[str, Any] | None) -> str | None:

@@ -31,6 +31,7 @@ class Passes(NamedTuple):
 PRESETS: dict[Tta, Passes] = {
     "full": Passes((1.0, 0.5, 1.5, 2.0), mirrored=True),  # as in ReCAM's and IRN's public code
     "balanced": Passes((1.0, 0.5, 1.5, 2.0), mirrored="alternately"),
+    "six": Passes((1.0, 0.5, 1.5), mirrored=True),
     "three": Passes((1.0, 0.5, 1.5), mirrored=False),
     "fast": Passes((1.0, 1.5), mirrored=False),
 }

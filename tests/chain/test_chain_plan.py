@@ -168,7 +168,7 @@ MINIMAL = 'images = "photos"\nout = "OUT"\n'
         ("[extract]\ntreshold = 0.3\n", " [extract]: treshold: unknown key; did you mean 'threshold'?"),
         ("tta_ = 'full'\n[extract]\n", ": tta_: unknown key; did you mean 'tta'?"),
         ("nothing-like-it = 1\n[extract]\n", ": nothing-like-it: unknown key; write a table as [extract]"),
-        ("[extract]\ntta = 'ful'\n", " [extract]: tta: must be one of full, balanced, three, fast, not 'ful'"),
+        ("[extract]\ntta = 'ful'\n", " [extract]: tta: must be one of full, balanced, six, three, fast, not 'ful'"),
         ("[extract]\nweights = 3\n", " [extract]: weights: must be a path, not 3"),
         ("[extract]\ndry-run = true\n", " [extract]: dry-run: give --dry-run to `pseudomask run` instead"),
         ("dry_run = true\n[extract]\n", ": dry_run: give --dry-run to `pseudomask run` instead"),

@@ -13,6 +13,7 @@ import tiny
 
 from pseudomask.api import prototypes
 from pseudomask.config import ExtractConfig, PrototypesConfig
+from pseudomask.config.extract import Quality
 from pseudomask.errors import UsageError
 from pseudomask.extraction import extract
 from pseudomask.maps.cams.lpcam import Prototypes, bundled_for
@@ -102,16 +103,20 @@ def test_other_weights_have_none(own: Settings, box: Path, tmp_path: Path) -> No
     assert bundled_for(network, replace(card, classes=tuple(reversed(card.classes)))) is None
 
 
-@pytest.mark.parametrize("former", [{"cam": "plain"}, {"tta": "fast"}], ids=["plain maps", "two sizes"])
+@pytest.mark.parametrize(
+    ("quality", "former", "tta"),
+    [("balanced", {"cam": "plain"}, "three"), ("balanced", {"tta": "fast"}, "fast"), ("best", {"tta": "full"}, "full")],
+)
 def test_a_folder_goes_on_with_the_defaults_that_it_was_begun_with(
-    own: Settings, box: Path, tmp_path: Path, former: dict[str, Any]
+    own: Settings, box: Path, tmp_path: Path, quality: Quality, former: dict[str, Any], tta: str
 ) -> None:
-    extract(own(tmp_path / "out", **former))
+    asked = {"quality": quality}
+    extract(own(tmp_path / "out", **asked, **former))
     before = files(tmp_path / "out")
     next((tmp_path / "out").rglob("*.png")).unlink()
-    told = dict(extract(own(tmp_path / "out", dry_run=True)).understood)["quality"]
-    assert told.startswith(f"balanced (cpmc, --tta {former.get('tta', 'three')})")
-    assert extract(own(tmp_path / "out")).skipped == 2
+    told = dict(extract(own(tmp_path / "out", **asked, dry_run=True)).understood)["quality"]
+    assert told.startswith(f"{quality} (cpmc, --tta {tta})")
+    assert extract(own(tmp_path / "out", **asked)).skipped == 2
     assert files(tmp_path / "out") == before
 
 

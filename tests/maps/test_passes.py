@@ -24,7 +24,7 @@ def test_a_preset_is_what_its_name_says(preset: Any) -> None:
 def test_each_costs_less_than_the_one_before() -> None:
     """By pixels seen; `balanced` is to take at most half of `full`."""
     cost = [sum(s * s for s in one.scales) * (2 if one.mirrored is True else 1) for one in PRESETS.values()]
-    assert list(PRESETS) == ["full", "balanced", "three", "fast"]
+    assert list(PRESETS) == ["full", "balanced", "six", "three", "fast"]
     assert cost == sorted(cost, reverse=True)
     assert cost[1] <= cost[0] / 2
 
