@@ -1,14 +1,18 @@
 """How long a segmentation network gains, and what masks from tags lose against true ones by then.
 
-    python -m benchmarks.segmenter_schedule DATA MASKS OUT --json FILE [--epochs 24 48] [--seeds 0 1 2] [--pool 10]
+    python -m benchmarks.segmenter_schedule DATA OUT --masks tags=FOLDER [NAME=FOLDER …] --json FILE [--epochs 24 48]
+        [--seeds 0 1 2] [--pool 10] [--halves] [--device cuda]
 
-DATA is laid out like PASCAL VOC (see `benchmarks.seeds`); MASKS has what the everyday call made of its train photos.
-LR-ASPP heads on the bundled weights' backbone, which does not change, with the crops and the schedule of `train-seg
---network lraspp_resnet50 --freeze all --crop 225`. What the backbone makes of the crops of the first --pool epochs is
-computed once, kept in OUT as float16 (1.8 MB a crop), and used by all networks: both kinds of masks, all seeds (of the
-head's first weights and the order of the photos) and all numbers of epochs, each with a schedule of its own. The loss
-is that of every second pixel in both directions. Measured on all photos of val at a long side of 394 pixels, tags
-unknown. What OUT and FILE have is not made again; other masks need others.
+DATA is laid out like PASCAL VOC (see `benchmarks.seeds`); a FOLDER has masks of its train photos, such as the everyday
+call's, and `true` are DATA's own. LR-ASPP heads on the bundled weights' backbone, which does not change, with the crops
+and the schedule of `train-seg --network lraspp_resnet50 --freeze all --crop 225`. What the backbone makes of the crops
+of the first --pool epochs is computed once, kept in OUT as float16 (1.8 MB a crop), and used by all networks: all
+masks, all seeds (of the head's first weights and the order of the photos) and all numbers of epochs, each with a
+schedule of its own. The loss is that of every second pixel in both directions. Measured on all photos of val at a long
+side of 394 pixels, tags unknown. What OUT and FILE have is not made again; new masks need new names.
+
+--halves leaves val alone, to choose between masks: a network trained on every second train photo is measured on the
+others, another the other way round.
 """
 
 from __future__ import annotations
@@ -16,7 +20,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -38,23 +43,27 @@ from pseudomask.networks.features import grown
 from pseudomask.networks.segmenter import Segmenter
 from pseudomask.networks.store import find_weights
 from pseudomask.segmenting.crops import IGNORED, MaskCrops
+from pseudomask.training.loading import Batch, load_batches
 from pseudomask.training.samples import batch_plan
 from pseudomask.training.schedule import learning_rate_factor
 
-KINDS = ("tags", "true")
+TRUE = "true"
 SETTINGS = TrainSegConfig(masks=Path(), run=Path(), crop=225)
 SIDE = round(1.75 * SETTINGS.crop)
 
-Stages = tuple[Tensor, Tensor]
+Stages = tuple[Tensor, ...]
 """What LR-ASPP reads of a batch: the first output at stride 8, and the last."""
+Seen = Sequence[tuple[Stages, tuple[int, int], np.ndarray]]
+"""Of each photo: what the head reads, the size of the logits, the true mask."""
 
 
 class Net(Segmenter):
     """A `Segmenter` whose two halves are called apart."""
 
     def stages(self, pixels: Tensor) -> Stages:
-        """uint8 (B, H, W, 3) → float16."""
+        """uint8 (B, H, W, 3) → float16, on the network's device."""
         with torch.inference_mode():
+            pixels = pixels.to(next(self.parameters()).device)
             found = self.backbone(self.backbone.normalisation.to_input(pixels, None))
             return found.outputs[self.head.low].half(), found.last.half()
 
@@ -65,40 +74,53 @@ class Net(Segmenter):
 
 
 class Pool:
-    """What the backbone makes of crops: `stages`, two of (epochs, photos, …) float16, and `labels` by each of KINDS."""
+    """What the backbone makes of crops: `stages`, two of (epochs, photos, …) float16, and `labels` by kind of masks."""
 
-    def __init__(self, folder: Path, network: Net, crops: dict[str, MaskCrops], epochs: int) -> None:
+    def __init__(
+        self, folder: Path, network: Net, crops: dict[str, MaskCrops], epochs: int, device: torch.device
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        done, n = folder / "epochs-done", len(crops["true"])
-        first = int(done.read_text()) if done.is_file() else 0
-        shapes = [one.shape[1:] for one in network.stages(crops["true"][0, 0][0][None])]
-        mode: Any = "r+" if first else "w+"
-        self.stages = [
-            np.memmap(folder / f"stage{i}.f16", np.float16, mode, shape=(epochs, n, *shape))
-            for i, shape in enumerate(shapes)
-        ]
-        self.labels = np.memmap(folder / "labels.i8", np.int8, mode, shape=(epochs, n, 2, *[SETTINGS.crop] * 2))
-        for epoch in range(first, epochs):
-            for start in range(0, n, SETTINGS.batch_size):
-                places = slice(start, min(start + SETTINGS.batch_size, n))
-                drawn = [[crops[kind][epoch, place] for place in range(n)[places]] for kind in KINDS]
-                problems = [one[2] for same in drawn for one in same if one[2]]
-                if problems:
-                    sys.exit(problems[0])
-                made = network.stages(torch.stack([one[0] for one in drawn[0]]))
-                for kept, stage in zip(self.stages, made, strict=True):
-                    kept[epoch, places] = stage.numpy()
-                for kind, same in enumerate(drawn):
-                    self.labels[epoch, places, kind] = torch.stack([one[1] for one in same]).numpy()
-            done.write_text(str(epoch + 1))
-            print(f"crops of {epoch + 1} of {epochs} epochs", flush=True)
+        self.folder, self.epochs, self.n, self.device = folder, epochs, len(crops[TRUE]), device
+        self.stages, self.labels = [], {}
+        for i, one in enumerate(network.stages(crops[TRUE][0, 0][0][None])):
+            self.stages.append(self._array(f"stage{i}.f16", np.float16, one.shape[1:]))
+        for epoch, places, (pixels, _, _) in self._missing("stages", crops[TRUE]):
+            for kept, stage in zip(self.stages, network.stages(pixels), strict=True):
+                kept[epoch, places] = stage.cpu()
+        for kind, mine in crops.items():
+            self.labels[kind] = self._array(f"{kind}.i8", np.int8, [SETTINGS.crop] * 2)
+            for epoch, places, (_, labels, _) in self._missing(kind, mine):
+                self.labels[kind][epoch, places] = labels.to(torch.int8)
+        if device.type != "cpu":
+            self.stages = [one.to(device) for one in self.stages]
+            self.labels = {kind: one.to(device) for kind, one in self.labels.items()}
 
-    def batches(self, kind: str, epochs: int, seed: int) -> Iterator[tuple[Stages, Tensor]]:
+    def _array(self, name: str, kind: Any, shape: Sequence[int]) -> Tensor:
+        """(epochs, photos, …), of which each change goes to the file."""
+        mode: Any = "r+" if (self.folder / name).is_file() else "w+"
+        return torch.from_numpy(np.memmap(self.folder / name, kind, mode, shape=(self.epochs, self.n, *shape)))
+
+    def _missing(self, what: str, crops: MaskCrops) -> Iterator[tuple[int, list[int], Batch]]:
+        """Batches that are not in the folder yet: their epoch, their photos, what was drawn."""
+        done = self.folder / f"{what}-done"
+        first, size = int(done.read_text()) if done.is_file() else 0, SETTINGS.batch_size
+        places = [list(range(start, min(start + size, self.n))) for start in range(0, self.n, size)]
+        plan = [(epoch, some) for epoch in range(first, self.epochs) for some in places]
+        indices = [[(epoch, place) for place in some] for epoch, some in plan]
+        drawn = load_batches(crops, indices, workers=-1, device=self.device)
+        for (epoch, some), batch in zip(plan, drawn, strict=True):
+            if problems := [one for one in batch[2] if one]:
+                sys.exit(problems[0])
+            yield epoch, some, batch
+            if some == places[-1]:
+                done.write_text(str(epoch + 1))
+                print(f"{what}: {epoch + 1} of {self.epochs} epochs", flush=True)
+
+    def batches(self, kind: str, epochs: int, seed: int, photos: range) -> Iterator[tuple[Stages, Tensor]]:
         """What each step sees; epochs beyond the pool see the crops of former ones, in another order."""
-        for step in batch_plan(seed, epochs, self.labels.shape[1], SETTINGS.batch_size):
-            which = [epoch % len(self.labels) for epoch, _ in step], [photo for _, photo in step]
-            labels = self.labels[(*which, KINDS.index(kind))]
-            yield tuple(torch.from_numpy(one[which]) for one in self.stages), torch.from_numpy(labels).long()
+        for step in batch_plan(seed, epochs, len(photos), SETTINGS.batch_size):
+            which = [epoch % self.epochs for epoch, _ in step], [photos[place] for _, place in step]
+            yield tuple(one[which] for one in self.stages), self.labels[kind][which].long()
 
 
 def train(network: Net, batches: Iterator[tuple[Stages, Tensor]], steps: int) -> float:
@@ -121,79 +143,98 @@ def train(network: Net, batches: Iterator[tuple[Stages, Tensor]], steps: int) ->
     return mean(losses[-50:])
 
 
-def measure(network: Net, seen: list[tuple[Stages, tuple[int, int], np.ndarray]], names: list[str]) -> dict[str, float]:
-    """Percent: the mean over CLASSES, and each of them."""
+def compare(network: Net, seen: Seen, found: Confusion) -> None:
+    """Count what the network makes of photos against their true masks."""
     network.head.eval()
-    table = Confusion(len(names))
     with torch.inference_mode():
         for stages, size, truth in seen:
-            found = F.interpolate(network.logits(stages, size), size=truth.shape, mode="bilinear")
-            table.update(found.argmax(1)[0].numpy().astype(np.uint8), truth)
-    iou = dict(zip(names, (100 * table.measures().iou).tolist(), strict=True))
+            logits = F.interpolate(network.logits(stages, size), size=truth.shape, mode="bilinear")
+            found.update(logits.argmax(1)[0].cpu().numpy().astype(np.uint8), truth)
+
+
+def measures(found: Confusion, names: list[str]) -> dict[str, float]:
+    """Percent: the mean over CLASSES, and each of them."""
+    iou = dict(zip(names, (100 * found.measures().iou).tolist(), strict=True))
     chosen = {name: round(iou[name], 1) for name in CLASSES.split(",")}
     return {"miou": round(mean(iou[name] for name in chosen), 2), **chosen}
 
 
-def table(rows: list[dict[str, Any]], seeds: list[int]) -> str:
-    """Markdown, a line for each number of epochs."""
-    lines = ["| epochs | masks from tags | true masks | ratio |", "| --- | --- | --- | --- |"]
-    for epochs in sorted({row["epochs"] for row in rows}):
-        found = {kind: [r["miou"] for r in rows if (r["epochs"], r["masks"]) == (epochs, kind)] for kind in KINDS}
-        if all(len(each) == len(seeds) for each in found.values()):
-            cells = [f"{mean(each):.1f} ({', '.join(f'{one:.1f}' for one in each)})" for each in found.values()]
-            lines.append(f"| {epochs} | {' | '.join(cells)} | {mean(found['tags']) / mean(found['true']):.3f} |")
+def table(rows: list[dict[str, Any]]) -> str:
+    """Markdown, a line for each number of epochs and kind of masks."""
+    lines = ["| epochs | masks | mIoU (each seed) | relative to true masks |", "| --- | --- | --- | --- |"]
+    found: dict[tuple[int, str], list[float]] = {}
+    for row in rows:
+        found.setdefault((row["epochs"], row["masks"]), []).append(row["miou"])
+    for (epochs, kind), each in sorted(found.items()):
+        true = found.get((epochs, TRUE))
+        share = f"{mean(each) / mean(true):.3f}" if true else ""
+        lines.append(f"| {epochs} | {kind} | {mean(each):.1f} ({', '.join(f'{one:.1f}' for one in each)}) | {share} |")
     return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("masks", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--masks", nargs="+", required=True, metavar="NAME=FOLDER")
     parser.add_argument("--epochs", type=int, nargs="+", default=[24, 48])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--pool", type=int, default=10, help="epochs whose crops are kept")
+    parser.add_argument("--halves", action="store_true", help="measure on the other half of train, not on val")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", type=Path, required=True)
     options = parser.parse_args()
-    data, truths, weights = options.data, options.data / "SegmentationClass", find_weights(None)
+    data: Path = options.data
+    weights, device = find_weights(None), torch.device(options.device)
+    truths = data / "SegmentationClass"
+    folders = {TRUE: truths} | {name: Path(folder) for name, folder in (one.split("=", 1) for one in options.masks)}
     names = ["background", *read_card(weights).classes]
-    keys, paths = photos(data, "train", 1), {}
-    for key in (*keys, *photos(data, "val", 1)):
-        paths[key] = data / "JPEGImages" / f"{key}.jpg"
+    keys = photos(data, "train", 1)
+    backbone = load_network(weights)[0].backbone.to(device)
+
+    def photo(key: str) -> Path:
+        return data / "JPEGImages" / f"{key}.jpg"
 
     def new(seed: int) -> Net:
         torch.manual_seed(seed)
-        return Net(load_network(weights)[0].backbone, "lraspp", len(names)).eval()
+        return Net(backbone, "lraspp", len(names)).eval().to(device)
 
     network = new(0)
-    settings = {"crop": SETTINGS.crop, "sides": SETTINGS.sides, "seed": 0}
-    settings["around"] = network.backbone.normalisation.mean_level
     crops = {
         kind: MaskCrops(
-            [paths[key] for key in keys], [folder / f"{key}.png" for key in keys], classes=len(names) - 1, **settings
+            [photo(key) for key in keys],
+            [folder / f"{key}.png" for key in keys],
+            classes=len(names) - 1,
+            crop=SETTINGS.crop,
+            sides=SETTINGS.sides,
+            seed=0,
+            around=backbone.normalisation.mean_level,
         )
-        for kind, folder in zip(KINDS, (options.masks, truths), strict=True)
+        for kind, folder in folders.items()
     }
-    pool = Pool(options.out, network, crops, options.pool)
+    pool = Pool(options.out, network, crops, options.pool, device)
     seen = []
-    for key in photos(data, "val", 1):
-        photo, truth = decode(paths[key]), load_mask(truths / f"{key}.png")
-        view = resize(photo, with_long_side(truth.shape, SIDE))
+    for key in keys if options.halves else photos(data, "val", 1):
+        truth = load_mask(truths / f"{key}.png")
+        view = resize(decode(photo(key)), with_long_side(truth.shape, SIDE))
         seen.append((network.stages(torch.from_numpy(view)[None]), view.shape[:2], truth))
+    everything = range(len(keys))
+    parts = [(everything[i::2], seen[1 - i :: 2]) for i in range(2)] if options.halves else [(everything, seen)]
     rows: list[dict[str, Any]] = json.loads(options.json.read_text("utf-8")) if options.json.is_file() else []
-    for epochs in options.epochs:
-        for seed in options.seeds:
-            for kind in KINDS:
-                what = {"epochs": epochs, "masks": kind, "seed": seed}
-                if any(what.items() <= row.items() for row in rows):
-                    continue
-                network = new(seed)
-                steps = len(batch_plan(seed, epochs, len(keys), SETTINGS.batch_size))
-                loss = train(network, pool.batches(kind, epochs, seed), steps)
-                rows.append({**what, "loss": round(loss, 4), **measure(network, seen, names)})
-                options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-                print(rows[-1], flush=True)
-    print(table(rows, options.seeds))
+    for epochs, seed, kind in product(options.epochs, options.seeds, folders):
+        what = {"epochs": epochs, "masks": kind, "seed": seed}
+        if any(what.items() <= row.items() for row in rows):
+            continue
+        losses, found = [], Confusion(len(names))
+        for trained, others in parts:
+            network = new(seed)
+            steps = len(batch_plan(seed, epochs, len(trained), SETTINGS.batch_size))
+            losses.append(train(network, pool.batches(kind, epochs, seed, trained), steps))
+            compare(network, others, found)
+        rows.append({**what, "loss": round(mean(losses), 4), **measures(found, names)})
+        options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        print(rows[-1], flush=True)
+    print(table(rows))
 
 
 if __name__ == "__main__":
