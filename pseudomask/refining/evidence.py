@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-LEVEL = 0.5
-"""Background threshold of the scores that `joined` returns, before and after the walk."""
+LEVEL = 0.4
+"""Background threshold of the scores that `joined` returns, after the walk. Before it, that is ½."""
 POWER = 2.0
 """Exponent of the walk's power mean over such scores; LEVEL and POWER were chosen on train photos."""
 SHARPNESS = 2.0
@@ -29,7 +29,7 @@ def joined(scores: Tensor, logits: Tensor, threshold: float, weight: float = 1.0
         logits: (1 + n, h, w), the head's logits for background and these classes.
 
     Returns:
-        (n, h, w) float32 in [0, 1], with background threshold `LEVEL`.
+        (n, h, w) float32 in [0, 1], with background threshold ½.
     """
     height = max(threshold, _LEAST)
     odds = weight * (logits[1:] - logits[:1]).float() + SHARPNESS * (scores / height).clamp(min=_LEAST).log()
