@@ -22,9 +22,6 @@ PRESETS = {
 }
 """Published kernels: IRN's, also used by AdvCAM and ReCAM, and DeepLab's, also used by CLIP-ES."""
 
-GT_PROB: dict[CrfUnary, float] = {"hard": 0.7, "soft": 0.9}
-"""Confidence in the unaries: IRN's value for masks; our own for scores, which already express confidence."""
-
 MANY = 26
 """Labels, background included, above which a photo is seen coarser, so that more of them cost no more."""
 
@@ -37,7 +34,7 @@ class CrfSettings:
 
     kernels: Kernels = PRESETS["irn"]
     unary: CrfUnary = "hard"
-    gt_prob: float = GT_PROB["hard"]
+    gt_prob: float = CrfOptions.crf_gt_prob
     iterations: int = 10
     side: int = 1024
 
@@ -61,7 +58,7 @@ class CrfSettings:
         return cls(
             kernels=preset._replace(**{name: value for name, value in given.items() if value is not None}),
             unary=options.crf_unary,
-            gt_prob=GT_PROB[options.crf_unary] if options.crf_gt_prob is None else options.crf_gt_prob,
+            gt_prob=options.crf_gt_prob,
             iterations=options.crf_iterations,
             side=options.crf_side,
         )

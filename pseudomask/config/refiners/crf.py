@@ -27,9 +27,7 @@ class CrfOptions:
     )
     crf_preset: CrfPreset = _crf("irn", "Kernel settings of IRN and ReCAM (3/3, 50/5/10), or of DeepLab (1/3, 67/3/4).")
     crf_unary: CrfUnary = _crf("hard", "Start the CRF from the thresholded mask (hard) or from the scores (soft).")
-    crf_gt_prob: float | None = _crf(
-        None, "Confidence in the CRF's input, between 0.5 and 1; by default 0.7 (hard) or 0.9 (soft)."
-    )
+    crf_gt_prob: float = _crf(0.9, "Confidence in the CRF's input, between 0.5 and 1.")
     crf_iterations: int = _crf(10, "Mean-field iterations of the CRF; 0 disables it.", min=0)
     crf_side: int = _crf(
         1024, "Downscale larger photos for the CRF, by a whole factor, so that the long side is at most this.", min=16
