@@ -162,7 +162,7 @@ def test_settings_are_checked(changes: dict[str, float], flag: str) -> None:
     [
         {"crf_preset": "deeplab"},
         {"crf_unary": "soft"},
-        {"crf_gt_prob": 0.9},
+        {"crf_gt_prob": 0.7},
         {"crf_iterations": 1},
         {"crf_side": 30},
         {"crf_gauss_xy": 1.0},
