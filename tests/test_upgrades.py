@@ -19,6 +19,7 @@ from pseudomask.config import ExtractConfig, RefineConfig, RunConfig, TrainClsCo
 from pseudomask.config.roles import deciding, defaults
 from pseudomask.errors import RecordMismatch
 from pseudomask.extracting.extract import extract
+from pseudomask.extraction import extract as extract_refined
 from pseudomask.pipeline import run
 from pseudomask.refining.refine import refine
 
@@ -71,6 +72,33 @@ def test_refine_resumes_what_an_earlier_version_began(place: Path, tmp_path: Pat
     forget(tmp_path / "out/run.json", {"pamr_softness"})
     with pytest.raises(RecordMismatch, match=r"pamr_softness was 0\.1, now 0\.5"):
         refine(dataclasses.replace(config, pamr_softness=0.5))
+
+
+@pytest.mark.parametrize("verb", ["extract", "refine"])
+@pytest.mark.parametrize("changed", ["cut", "confidence"])
+def test_refiners_of_other_defaults_are_another_run(place: Path, tmp_path: Path, verb: str, changed: str) -> None:
+    """As of a version whose walk cut its scores elsewhere, or that recorded no number for the CRF's confidence."""
+    out = tmp_path / "out"
+    chain: tuple[str, ...] = ("pamr",) if changed == "cut" else ("crf",)
+    refined = RefineConfig(images=place / "photos", seeds=place / "masks", out=out, method=chain, workers=0)
+
+    def again() -> int:
+        return (extract_refined(extraction(place, out, refine=chain)) if verb == "extract" else refine(refined)).skipped
+
+    again()
+    assert again() == 4
+    record = json.loads((out / "run.json").read_text())
+    protocol = record["protocol"]
+    if changed == "cut":
+        name = "masks_threshold" if verb == "extract" else "scores_threshold"
+        assert protocol[name] == 0.3
+        protocol[name], message = 0.25, "the refined scores are cut at another threshold"
+    else:
+        assert record["config"]["crf_gt_prob"] == 0.9
+        record["config"]["crf_gt_prob"], message = None, r"crf_gt_prob was null, now 0\.9"
+    (out / "run.json").write_text(json.dumps(record))
+    with pytest.raises(RecordMismatch, match=message):
+        again()
 
 
 def test_refine_knows_the_hash_that_version_0_1_0_made_of_its_seeds(place: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 
 from pseudomask.config import ExtractConfig
 from pseudomask.config.quality import in_words, settle_quality
+from pseudomask.config.refiners.crf import with_confidence
 from pseudomask.config.roles import deciding
 from pseudomask.data.collected import collect_once
 from pseudomask.data.collection import Collection, report_ignored
@@ -142,8 +143,8 @@ class Plan(Setup):
         """Fields of the record that a resuming run must share; photos and tags are compared one by one."""
         config, chain = self.config, self.refinement
         names = deciding(ExtractConfig, (config.method or "", config.cam or "", *(chain.names if chain else ())))
-        files = [*(["boundary_sha256"] if chain else []), *self.method.facts()]
-        return [*_COMPARED, *(f"protocol.{name}" for name in files), *(f"config.{name}" for name in names)]
+        facts = [*(["boundary_sha256", "masks_threshold"] if chain else []), *self.method.facts()]
+        return [*_COMPARED, *(f"protocol.{name}" for name in facts), *(f"config.{name}" for name in names)]
 
     @property
     def scales(self) -> Sequence[float]:
@@ -181,7 +182,7 @@ def make_plan(config: ExtractConfig, reporter: Reporter) -> Plan:
     """Raises `UsageError` and related errors, `SetupError` when weights or device are missing."""
     earlier = None if config.overwrite else recorded_config(config.out)
     given = config
-    config, usual_refiners = settle_quality(config, earlier)
+    config, usual_refiners = settle_quality(with_confidence(config), earlier)
     check_names(config)
     collection = collect_once(config.images, config, ranks(), exclude=config.out)
     outputs = plan_outputs(collection.items, config.images, config.out)

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from pseudomask.config import CrfEngine, CrfOptions, CrfUnary, RefineConfig
+from pseudomask.config.refiners.crf import GT_PROB, with_confidence
 from pseudomask.errors import UsageError
 from pseudomask.refining.crf_engines import Kernels, batch_marginals, pick_engine, pydensecrf_marginals
 from pseudomask.refining.grid import scores_on_grid, shrink
@@ -34,7 +35,7 @@ class CrfSettings:
 
     kernels: Kernels = PRESETS["irn"]
     unary: CrfUnary = "hard"
-    gt_prob: float = CrfOptions.crf_gt_prob
+    gt_prob: float = GT_PROB["irn"]
     iterations: int = 10
     side: int = 1024
 
@@ -53,12 +54,13 @@ class CrfSettings:
     @classmethod
     def of(cls, options: CrfOptions) -> CrfSettings:
         """The preset's values, overridden by those given explicitly."""
-        preset = PRESETS[options.crf_preset]
+        preset, gt_prob = PRESETS[options.crf_preset], with_confidence(options).crf_gt_prob
+        assert gt_prob is not None
         given = {name: getattr(options, f"crf_{name}") for name in Kernels._fields}
         return cls(
             kernels=preset._replace(**{name: value for name, value in given.items() if value is not None}),
             unary=options.crf_unary,
-            gt_prob=options.crf_gt_prob,
+            gt_prob=gt_prob,
             iterations=options.crf_iterations,
             side=options.crf_side,
         )

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from pseudomask.config import RefineConfig
+from pseudomask.config.refiners.crf import with_confidence
 from pseudomask.config.roles import deciding, defaults
 from pseudomask.data.images import PassedOver
 from pseudomask.data.survey import inherit, not_decided, recorded_config, settle
@@ -42,7 +43,13 @@ from pseudomask.running.signals import Stop, graceful
 from pseudomask.running.workers import Lost
 
 _MOST_BATCHES = 4  # claimed at once
-_COMPARED = ("command", "classes", "protocol.seeds_hash", "protocol.affinity_sha256")  # photos and seeds: one by one
+_COMPARED = (  # photos and seeds: one by one
+    "command",
+    "classes",
+    "protocol.seeds_hash",
+    "protocol.affinity_sha256",
+    "protocol.scores_threshold",
+)
 
 
 @dataclass(kw_only=True)
@@ -91,7 +98,7 @@ def refine(config: RefineConfig, reporter: Reporter | None = None) -> RefineResu
     check_folders(config.seeds, config.out, what="seeds'")
     seeds = read_seeds(config.seeds, config.class_file)
     seeded = match_once(config, seeds, team, exclude=config.out)
-    config, reading = settle(inherit(config, seeds.config), seeded.items, lead, team=team)
+    config, reading = settle(inherit(with_confidence(config), seeds.config), seeded.items, lead, team=team)
     outputs = plan_outputs(seeded.items, config.images, config.out)
     device = pick_device(config.device)
     if "walk" in methods:

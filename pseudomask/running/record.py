@@ -35,6 +35,8 @@ _IN_WORDS = {
     "weights.seeds_hash": "the seeds differ",
     "protocol.int8": "the 8-bit arithmetic of --amp int8 differs",
     "protocol.affinity_sha256": "the weights of --affinity differ",
+    "protocol.masks_threshold": "the refined scores are cut at another threshold",
+    "protocol.scores_threshold": "the refined scores are cut at another threshold",
 }
 
 

@@ -40,9 +40,7 @@ def agreement(mask: np.ndarray, truth: np.ndarray) -> float:
 def test_masks_follow_the_photo(unary: str, preset: str) -> None:
     photo, truth = photo_and_truth()
     before = seeds(truth)
-    sure = 0.9 if unary == "soft" or preset == "irn" else 0.7  # DeepLab's kernels are too weak to move a surer mask
-    options: Any = {"crf_unary": unary, "crf_preset": preset, "crf_gt_prob": sure}
-    refiner = Crf.of(CrfOptions(**options, crf_bilateral_rgb=13))
+    refiner = Crf.of(CrfOptions(crf_unary=unary, crf_preset=preset, crf_bilateral_rgb=13))  # type: ignore[arg-type]
     scores, threshold = refiner.refine(photo, before, 0.3)
     assert (scores.classes, scores.size, scores.stride, threshold) == ((3, 9), truth.shape, 1, 0.5)
     assert agreement(before.mask(0.3), truth) < 0.9
@@ -134,7 +132,9 @@ def test_presets_and_single_flags() -> None:
     irn = CrfSettings.of(CrfOptions())
     assert irn.kernels == (3, 3, 50, 5, 10)
     assert (irn.unary, irn.gt_prob, irn.iterations) == ("hard", 0.9, 10)
-    assert CrfSettings.of(CrfOptions(crf_preset="deeplab")).kernels == (1, 3, 67, 3, 4)
+    deeplab = CrfSettings.of(CrfOptions(crf_preset="deeplab"))
+    assert (deeplab.kernels, deeplab.gt_prob) == ((1, 3, 67, 3, 4), 0.7)
+    assert CrfSettings.of(CrfOptions(crf_unary="soft")).gt_prob == 0.9
     own = CrfSettings.of(CrfOptions(crf_bilateral_xy=80, crf_gauss_weight=0, crf_gt_prob=0.6, crf_iterations=5))
     assert own.kernels == PRESETS["irn"]._replace(bilateral_xy=80, gauss_weight=0)
     assert (own.gt_prob, own.iterations) == (0.6, 5)

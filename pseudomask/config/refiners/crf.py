@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pseudomask.config.common import option
 
@@ -13,6 +13,9 @@ CrfPreset = Literal["irn", "deeplab"]
 """Published kernel settings; `refining.crf.PRESETS` has the values."""
 CrfUnary = Literal["hard", "soft"]
 """What the CRF starts from: the mask at the threshold, or the scores themselves."""
+
+GT_PROB: dict[CrfPreset, float] = {"irn": 0.9, "deeplab": 0.7}
+"""Confidence in the CRF's input that goes with each preset's kernels (docs/refinement-crf.md)."""
 
 _crf = partial(option, panel="CRF", of=("crf",))
 
@@ -27,7 +30,9 @@ class CrfOptions:
     )
     crf_preset: CrfPreset = _crf("irn", "Kernel settings of IRN and ReCAM (3/3, 50/5/10), or of DeepLab (1/3, 67/3/4).")
     crf_unary: CrfUnary = _crf("hard", "Start the CRF from the thresholded mask (hard) or from the scores (soft).")
-    crf_gt_prob: float = _crf(0.9, "Confidence in the CRF's input, between 0.5 and 1.")
+    crf_gt_prob: float | None = _crf(
+        None, "Confidence in the CRF's input, between 0.5 and 1; by default 0.9, or 0.7 with --crf-preset deeplab."
+    )
     crf_iterations: int = _crf(10, "Mean-field iterations of the CRF; 0 disables it.", min=0)
     crf_side: int = _crf(
         1024, "Downscale larger photos for the CRF, by a whole factor, so that the long side is at most this.", min=16
@@ -41,3 +46,11 @@ class CrfOptions:
         None, "Standard deviation of the appearance kernel in colour, on a scale of 0 to 255."
     )
     crf_bilateral_weight: float | None = _crf(None, "Weight of the appearance kernel; 0 disables it.", min=0.0)
+
+
+Options = TypeVar("Options", bound=CrfOptions)
+
+
+def with_confidence(options: Options) -> Options:
+    """`options` with the preset's confidence filled in, so that a run's record has the number."""
+    return options if options.crf_gt_prob is not None else replace(options, crf_gt_prob=GT_PROB[options.crf_preset])
