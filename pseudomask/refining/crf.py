@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from pseudomask.config import CrfEngine, CrfOptions, CrfUnary, RefineConfig
-from pseudomask.config.refiners.crf import GT_PROB, with_confidence
+from pseudomask.config.refiners.crf import with_confidence
 from pseudomask.errors import UsageError
 from pseudomask.refining.crf_engines import Kernels, batch_marginals, pick_engine, pydensecrf_marginals
 from pseudomask.refining.grid import scores_on_grid, shrink
@@ -35,7 +35,7 @@ class CrfSettings:
 
     kernels: Kernels = PRESETS["irn"]
     unary: CrfUnary = "hard"
-    gt_prob: float = GT_PROB["irn"]
+    gt_prob: float = 0.9
     iterations: int = 10
     side: int = 1024
 

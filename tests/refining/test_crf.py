@@ -135,6 +135,7 @@ def test_presets_and_single_flags() -> None:
     deeplab = CrfSettings.of(CrfOptions(crf_preset="deeplab"))
     assert (deeplab.kernels, deeplab.gt_prob) == ((1, 3, 67, 3, 4), 0.7)
     assert CrfSettings.of(CrfOptions(crf_unary="soft")).gt_prob == 0.9
+    assert CrfSettings.of(CrfOptions(crf_preset="deeplab", crf_unary="soft")).gt_prob == 0.9
     own = CrfSettings.of(CrfOptions(crf_bilateral_xy=80, crf_gauss_weight=0, crf_gt_prob=0.6, crf_iterations=5))
     assert own.kernels == PRESETS["irn"]._replace(bilateral_xy=80, gauss_weight=0)
     assert (own.gt_prob, own.iterations) == (0.6, 5)

@@ -14,9 +14,6 @@ CrfPreset = Literal["irn", "deeplab"]
 CrfUnary = Literal["hard", "soft"]
 """What the CRF starts from: the mask at the threshold, or the scores themselves."""
 
-GT_PROB: dict[CrfPreset, float] = {"irn": 0.9, "deeplab": 0.7}
-"""Confidence in the CRF's input that goes with each preset's kernels (docs/refinement-crf.md)."""
-
 _crf = partial(option, panel="CRF", of=("crf",))
 
 
@@ -31,7 +28,8 @@ class CrfOptions:
     crf_preset: CrfPreset = _crf("irn", "Kernel settings of IRN and ReCAM (3/3, 50/5/10), or of DeepLab (1/3, 67/3/4).")
     crf_unary: CrfUnary = _crf("hard", "Start the CRF from the thresholded mask (hard) or from the scores (soft).")
     crf_gt_prob: float | None = _crf(
-        None, "Confidence in the CRF's input, between 0.5 and 1; by default 0.9, or 0.7 with --crf-preset deeplab."
+        None,
+        "Confidence in the CRF's input, between 0.5 and 1; by default 0.9, or 0.7 for masks with --crf-preset deeplab.",
     )
     crf_iterations: int = _crf(10, "Mean-field iterations of the CRF; 0 disables it.", min=0)
     crf_side: int = _crf(
@@ -52,5 +50,7 @@ Options = TypeVar("Options", bound=CrfOptions)
 
 
 def with_confidence(options: Options) -> Options:
-    """`options` with the preset's confidence filled in, so that a run's record has the number."""
-    return options if options.crf_gt_prob is not None else replace(options, crf_gt_prob=GT_PROB[options.crf_preset])
+    """`options` with the usual confidence filled in, so that a run's record has the number (docs/refinement-crf.md)."""
+    if options.crf_gt_prob is not None:
+        return options
+    return replace(options, crf_gt_prob=0.7 if (options.crf_preset, options.crf_unary) == ("deeplab", "hard") else 0.9)
