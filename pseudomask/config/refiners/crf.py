@@ -29,7 +29,7 @@ class CrfOptions:
     crf_unary: CrfUnary = _crf("hard", "Start the CRF from the thresholded mask (hard) or from the scores (soft).")
     crf_gt_prob: float | None = _crf(
         None,
-        "Confidence in the CRF's input, between 0.5 and 1; by default 0.9, or 0.7 for masks with --crf-preset deeplab.",
+        "Confidence in the CRF's input, between 0.5 and 1; by default 0.9, or 0.7 with hard and deeplab.",
     )
     crf_iterations: int = _crf(10, "Mean-field iterations of the CRF; 0 disables it.", min=0)
     crf_side: int = _crf(
